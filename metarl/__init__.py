@@ -1,0 +1,94 @@
+"""Meta-reinforcement learning: task distributions, agents that adapt, and one honest measure of adaptation."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Name to module: read on first use, so that `import metarl` and the command line's help stay light.
+_EXPORTS = {
+    "Agent": "trial",
+    "ArrayFamily": "families",
+    "BatchedEnv": "vector",
+    "ClassFamily": "families",
+    "Episodes": "trial",
+    "Evaluation": "evaluate",
+    "Learner": "trial",
+    "MetarlError": "errors",
+    "MujocoFamily": "families",
+    "Parameter": "task",
+    "Streams": "streams",
+    "TaskFamily": "task",
+    "Tasks": "task",
+    "TimeStep": "trial",
+    "Trial": "trial",
+    "check_agent": "check",
+    "check_family": "check",
+    "evaluate": "evaluate",
+    "load": "task",
+    "load_run": "train",
+    "make_agent": "agent",
+    "meta_train": "train",
+    "register": "task",
+    "register_agent": "agent",
+    "rollout": "trial",
+    "run_trial": "trial",
+}
+__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'metarl' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
+    _register_ids()
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])
+
+
+def _register_ids() -> None:
+    """Import every family, which registers its Gymnasium id."""
+    from .task import FAMILIES
+
+    FAMILIES.load()
+
+
+class _WhenGymnasiumIsImported(importlib.abc.MetaPathFinder):
+    """Registers the families' ids as soon as somebody imports gymnasium, in whichever order the two are imported.
+
+    Importing gymnasium here instead would treble the time of `metarl --help`.
+    """
+
+    def find_spec(
+        self, fullname: str, path: Any, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != "gymnasium":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: ModuleType) -> None:
+                execute(module)
+                if "metarl.task" not in sys.modules:  # else it is being imported now, and loads them when first asked
+                    _register_ids()
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+if "gymnasium" in sys.modules:
+    _register_ids()
+else:
+    sys.meta_path.insert(0, _WhenGymnasiumIsImported())

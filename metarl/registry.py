@@ -1,0 +1,57 @@
+"""Registries: one record a name, filled by the packages that announce themselves through an entry-point group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from .errors import MetarlError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Named things of one kind. Built-ins and plug-ins come in through the same entry-point group."""
+
+    def __init__(self, kind: str, kinds: str, group: str) -> None:
+        self.kind = kind
+        """What one of them is called in messages."""
+        self.kinds = kinds
+        """The plural, which is also the command that lists them."""
+        self.group = group
+        """Entry-point group whose modules register them on import."""
+        self.broken: dict[str, str] = {}
+        """Plug-ins that could not be imported: entry-point value to the error's line."""
+        self._items: dict[str, T] = {}
+        self._loaded = False
+
+    def add(self, name: str, item: T) -> None:
+        """Register `item`. Raises MetarlError where another item has the name."""
+        if name in self._items:
+            raise MetarlError(f"{self.kind} {name!r} is registered already, by {self._items[name]!r}; take another name")
+        self._items[name] = item
+
+    def load(self) -> None:
+        """Import every plug-in once. One that fails is kept in `broken` and leaves the others usable."""
+        if self._loaded:
+            return
+        self._loaded = True
+        for entry_point in entry_points(group=self.group):
+            try:
+                entry_point.load()
+            except Exception as error:  # somebody else's package: any error at all may come out of it
+                self.broken[entry_point.value] = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+
+    def __getitem__(self, name: str) -> T:
+        """Return the item called `name`. Raises MetarlError with the nearest name where there is none."""
+        self.load()
+        if name not in self._items:
+            broken = "".join(f"; plug-in {value} failed to import: {why}" for value, why in self.broken.items())
+            raise MetarlError(f"{self.kind} {name!r} is not registered; {did_you_mean(name, self._items)}{broken}")
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names, sorted."""
+        self.load()
+        return iter(sorted(self._items))
