@@ -1,0 +1,112 @@
+"""Pictures of worlds: matplotlib axes for array families, MuJoCo's renderer for MuJoCo ones."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import MetarlError
+
+if TYPE_CHECKING:
+    import mujoco
+    from matplotlib.axes import Axes
+
+WIDTH, HEIGHT = 480, 480
+"""Size of a picture in pixels."""
+
+
+class AxesCanvas:
+    """A figure that an array family draws its worlds into."""
+
+    def __init__(self, mode: str | None) -> None:
+        from matplotlib.figure import Figure
+
+        self.shows = mode == "human"
+        size = (WIDTH / 100, HEIGHT / 100)
+        if self.shows:
+            from matplotlib import pyplot
+
+            self.figure = pyplot.figure(figsize=size, dpi=100)
+        else:
+            self.figure = Figure(figsize=size, dpi=100)
+
+    def render(self, draw: Callable[[Axes], None]) -> np.ndarray | None:
+        """Draw one world; return uint8 [height, width, 3], or None where it is shown in a window."""
+        self.figure.clear()
+        draw(self.figure.add_subplot())
+        if self.shows:
+            from matplotlib import pyplot
+
+            pyplot.pause(0.001)
+            return None
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(self.figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+    def close(self) -> None:
+        """Close the window."""
+        if self.shows:
+            from matplotlib import pyplot
+
+            pyplot.close(self.figure)
+
+
+class MujocoCanvas:
+    """Gymnasium's MuJoCo renderer, on one world's model."""
+
+    def __init__(self, model: mujoco.MjModel, mode: str | None) -> None:
+        import mujoco
+        from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
+
+        self.mode = mode
+        if mode != "human":
+            choose_offscreen_backend()
+        self.model, self.data = model, mujoco.MjData(model)
+        camera = {"trackbodyid": 0, "distance": 4.0}
+        self.renderer: Any = MujocoRenderer(model, self.data, camera, WIDTH, HEIGHT, camera_name=_camera(model))
+
+    def render(self, physics: np.ndarray) -> np.ndarray | None:
+        """Return uint8 [height, width, 3] of a full physics state, or None where it is shown in a window."""
+        import mujoco
+
+        mujoco.mj_setState(self.model, self.data, physics, mujoco.mjtState.mjSTATE_FULLPHYSICS)
+        mujoco.mj_forward(self.model, self.data)
+        frame = self.renderer.render(self.mode)
+        return None if frame is None else np.array(frame)
+
+    def close(self) -> None:
+        """Close the window or the offscreen context."""
+        self.renderer.close()
+
+
+def _camera(model: mujoco.MjModel) -> str | None:
+    """Return the name of the camera that follows the body, where the model has one."""
+    names = [model.camera(i).name for i in range(model.ncam)]
+    return "track" if "track" in names else None
+
+
+@functools.cache
+def choose_offscreen_backend() -> None:
+    """Set MUJOCO_GL to the first backend that draws here, unless the user has set it. Raises MetarlError where none does.
+
+    Tried in a subprocess: a backend that is not there can take the process down with it.
+    """
+    if "MUJOCO_GL" in os.environ:
+        return
+    for backend in ("egl", "osmesa", "glfw"):
+        probe = f"import mujoco.{backend} as gl; gl.GLContext(8, 8).make_current()"
+        env = {**os.environ, "MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
+        if subprocess.run([sys.executable, "-c", probe], env=env, capture_output=True, check=False).returncode == 0:
+            os.environ["MUJOCO_GL"] = backend
+            return
+    raise MetarlError(
+        "no OpenGL backend works here, so MuJoCo cannot draw; install EGL or OSMesa (Debian: libegl1 or libosmesa6)"
+    )

@@ -1,0 +1,268 @@
+"""The batched environment: every replica of every task, stepped in lockstep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from .errors import MetarlError
+from .streams import Streams
+from .task import TaskFamily, Tasks, load
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of a batch of worlds gave. Worlds that were not stepped keep their observation and earn nothing."""
+
+    observations: np.ndarray
+    """[world, *observation]"""
+    rewards: np.ndarray
+    """float64 [world]"""
+    terminations: np.ndarray
+    """bool [world]"""
+    truncations: np.ndarray
+    """bool [world]"""
+    successes: np.ndarray | None
+    """Whether the step was a success; None where the family knows no success. bool [world]"""
+
+
+class Batch(Protocol):
+    """Worlds of one family that step together. `BatchedEnv` keeps the episodes' books around it."""
+
+    def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
+        """Begin a new episode in the worlds marked in `where` and return all observations, [world, *observation].
+
+        `streams` holds one stream a world, of which only those marked move.
+        """
+        ...
+
+    def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
+        """Step the worlds marked in `where`; the others stand still."""
+        ...
+
+    def render(self, world: int) -> np.ndarray | None:
+        """Return a picture of one world, uint8 [height, width, 3], or show it in render mode 'human'."""
+        ...
+
+    def close(self) -> None:
+        """Release windows, threads and whatever else is held."""
+        ...
+
+
+def shape_of(space: spaces.Space[Any]) -> tuple[int, ...]:
+    """Return the shape of one element of a space: () for a discrete one."""
+    return space.shape or ()
+
+
+class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+    """`replicas` worlds in each of a batch of tasks; world `task * replicas + replica`.
+
+    A Gymnasium `VectorEnv` with autoreset disabled: an ended world waits for `reset(options={"reset_mask": mask})`,
+    so that quotas of episodes are exact and no final observation is lost. The tasks stay for the environment's life.
+    """
+
+    def __init__(
+        self,
+        family: TaskFamily,
+        tasks: Tasks,
+        replicas: int = 1,
+        *,
+        threads: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if replicas < 1:
+            raise MetarlError(f"replicas is {replicas}; it must be at least 1")
+        if threads is not None and threads < 0:
+            raise MetarlError(f"threads is {threads}; it must be 0 (the calling thread) or more")
+        self.family, self.tasks, self.replicas, self.threads = family, tasks, replicas, threads
+        self.num_tasks = len(tasks)
+        self.num_envs = self.num_tasks * replicas
+        self.metadata = {
+            "autoreset_mode": AutoresetMode.DISABLED,
+            "render_modes": ["rgb_array"],
+            "render_fps": 20,
+        }
+        self.render_mode = render_mode
+        self.single_observation_space = family.observation_space
+        self.single_action_space = family.action_space
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        values = {name: np.repeat(value, replicas, axis=0) for name, value in tasks.values.items()}
+        self.batch = family.batch(values, threads=threads, render_mode=render_mode)
+        self._streams: Streams | None = None
+        self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
+        self._ended = np.ones(self.num_envs, dtype=bool)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(num_tasks, replicas), the shape behind the flat axis of worlds."""
+        return self.num_tasks, self.replicas
+
+    def _seeded(self, seed: int | Sequence[int | None]) -> Streams:
+        if isinstance(seed, (int, np.integer)):
+            super().reset(seed=int(seed))
+            # By the task's place in its split, not in this batch: the task alone gets the same numbers.
+            return Streams.of(int(seed), "world", self.tasks.index[:, None], np.arange(self.replicas)).reshape(-1)
+        if len(seed) != self.num_envs:
+            raise MetarlError(f"{len(seed)} seeds given for {self.num_envs} worlds; give one a world, or one number")
+        drawn = [self.np_random.integers(2**63) if one is None else one for one in seed]
+        return Streams.of(np.array(drawn, dtype=np.uint64), "world")
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin new episodes in all worlds, or in those of `options["reset_mask"]` (bool [world]).
+
+        With a seed (one number, or one for each world) the random streams start afresh; without, they go on.
+        """
+        if seed is not None:
+            self._streams = self._seeded(seed)
+        elif self._streams is None:
+            self._streams = self._seeded(int(self.np_random.integers(2**63)))
+        mask = (options or {}).get("reset_mask")
+        where = np.ones(self.num_envs, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+        if where.shape != (self.num_envs,):
+            raise MetarlError(f"reset_mask has shape {where.shape}; it must be ({self.num_envs},), one bool a world")
+        observations = self.batch.reset(where, self._streams.where(where))
+        self._elapsed[where] = 0
+        self._ended[where] = False
+        return self._as_observations(observations), {}
+
+    def advance(self, actions: np.ndarray, where: np.ndarray) -> Step:
+        """Step the worlds marked in `where`, bool [world]; the others stand still. `actions` is [world, *action].
+
+        Raises MetarlError where a marked world's episode has ended.
+        """
+        if (self._ended & where).any() or self._streams is None:
+            raise MetarlError("a world whose episode has ended was stepped; reset it first")
+        step = self.batch.step(actions, where, self._streams.where(where))
+        self._elapsed += where
+        terminations = step.terminations & where
+        truncations = (step.truncations | (self._elapsed >= self.family.horizon)) & where & ~terminations
+        self._ended |= terminations | truncations
+        return Step(
+            self._as_observations(step.observations),
+            np.where(where, step.rewards, 0.0),
+            terminations,
+            truncations,
+            step.successes,
+        )
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Step every world. Raises MetarlError where one has ended: see `reset(options={"reset_mask": ...})`."""
+        step = self.advance(np.asarray(actions), np.ones(self.num_envs, dtype=bool))
+        infos = {} if step.successes is None else {"success": step.successes}
+        return step.observations, step.rewards, step.terminations, step.truncations, infos
+
+    def _as_observations(self, observations: np.ndarray) -> np.ndarray:
+        # Always a copy: users keep what they are given, and families may hand out their own state.
+        return np.array(observations, dtype=self.single_observation_space.dtype)
+
+    def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
+        """Return a picture of each world, uint8 [height, width, 3], in render mode 'rgb_array'."""
+        if self.render_mode is None:
+            return None
+        frames = [self.batch.render(world) for world in range(self.num_envs)]
+        return tuple(frame for frame in frames if frame is not None)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Release windows and simulation threads."""
+        self.batch.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the recipe, as Gymnasium's EzPickle does: the copy has the same tasks and is not yet reset."""
+        return _rebuild, (self.family, self.tasks, self.replicas, self.threads, self.render_mode)
+
+
+def _rebuild(family: TaskFamily, tasks: Tasks, replicas: int, threads: int | None, mode: str | None) -> BatchedEnv:
+    return BatchedEnv(family, tasks, replicas, threads=threads, render_mode=mode)
+
+
+class SingleEnv(gymnasium.Env[np.ndarray, Any]):
+    """One world of one task: the batch of one behind Gymnasium's `Env`. The task stays over resets and pickling."""
+
+    def __init__(self, family: TaskFamily, task: Mapping[str, Any] | None = None, render_mode: str | None = None) -> None:
+        self.metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 20}
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise MetarlError(f"render_mode is {render_mode!r}; it must be 'human', 'rgb_array' or None")
+        self.family = family
+        self.render_mode = render_mode
+        tasks = family.sample("train", 1, seed=0) if task is None else family.tasks(task)
+        # On the calling thread: a thread pool for one world costs more than it gives.
+        self._envs = BatchedEnv(family, tasks, 1, threads=0, render_mode=render_mode)
+        self.observation_space = self._envs.single_observation_space
+        self.action_space = self._envs.single_action_space
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """Parameter values of the task."""
+        return self._envs.tasks[0]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin a new episode of the same task; a seed restarts the random stream."""
+        super().reset(seed=seed)
+        restart = int(self.np_random.integers(2**63)) if seed is not None or self._envs._streams is None else None
+        observations, _ = self._envs.reset(seed=restart)
+        if self.render_mode == "human":
+            self.render()
+        return observations[0], {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Step the world."""
+        actions = np.asarray(action)[None]
+        observations, rewards, terminations, truncations, infos = self._envs.step(actions)
+        if self.render_mode == "human":
+            self.render()
+        info = {name: bool(value[0]) for name, value in infos.items()}
+        return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """Return a picture, uint8 [height, width, 3], in mode 'rgb_array'; show it in mode 'human'."""
+        return None if self.render_mode is None else self._envs.batch.render(0)
+
+    def close(self) -> None:
+        """Release the window."""
+        self._envs.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the recipe: the copy has the same task and is not yet reset."""
+        return SingleEnv, (self.family, self.task, self.render_mode)
+
+
+def make_single(
+    family: str, task: Mapping[str, Any] | None = None, preset: str | None = None, render_mode: str | None = None, **settings: Any
+) -> SingleEnv:
+    """Entry point of `gymnasium.make`: one world of `task` (default: the first training task of seed 0)."""
+    return SingleEnv(load(family, preset, **settings), task, render_mode)
+
+
+def make_batched(
+    family: str,
+    num_envs: int = 1,
+    tasks: Sequence[Mapping[str, Any]] | None = None,
+    preset: str | None = None,
+    threads: int | None = None,
+    render_mode: str | None = None,
+    max_episode_steps: int | None = None,
+    **settings: Any,
+) -> BatchedEnv:
+    """Entry point of `gymnasium.make_vec`: `num_envs` worlds, shared equally among `tasks`.
+
+    Without `tasks`, each world has its own training task of seed 0. `max_episode_steps` replaces the horizon.
+    Raises MetarlError where `num_envs` is not a multiple of the number of tasks.
+    """
+    horizon = {} if max_episode_steps is None else {"horizon": max_episode_steps}
+    made = load(family, preset, **{**settings, **horizon})
+    batch = made.sample("train", num_envs, seed=0) if tasks is None else made.tasks(tasks)
+    if num_envs % len(batch):
+        raise MetarlError(f"num_envs is {num_envs} for {len(batch)} tasks; it must be a multiple of the number of tasks")
+    return BatchedEnv(made, batch, num_envs // len(batch), threads=threads, render_mode=render_mode)

@@ -1,0 +1,137 @@
+"""Native batches of MuJoCo worlds against MuJoCo stepped by hand, and against Gymnasium's own class."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+
+from metarl.distributions import LogUniform
+from metarl.envs.half_cheetah import HalfCheetah
+from metarl.physics import Worlds, edited_model
+from metarl.task import Parameter, Tasks, Values, load
+
+
+@dataclass(frozen=True)
+class HeavyCheetah(HalfCheetah):
+    """HalfCheetah whose torso's mass is the task."""
+
+    name: ClassVar[str] = "heavy-cheetah"
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        return {"mass": Parameter(LogUniform(1.0, 50.0), unit="kg")}
+
+    def edit_model(self, model: mujoco.MjModel, task: Values) -> None:
+        model.body("torso").mass = task["mass"]
+
+    def progress(self, velocity: np.ndarray, task: Values) -> np.ndarray:
+        return velocity
+
+
+def masses(*values: float) -> Tasks:
+    return Tasks({"mass": np.array(values)}, np.zeros(len(values), dtype=np.int64))
+
+
+def played(tasks: Tasks, world: int, threads: int | None = None) -> np.ndarray:
+    envs = HeavyCheetah().make_vec(tasks, threads=threads)
+    envs.reset(seed=[7] * envs.num_envs)
+    actions = np.random.default_rng(0).uniform(-1, 1, (30, 6)).astype(np.float32)
+    return np.stack([envs.step(np.repeat(action[None], envs.num_envs, 0))[0][world] for action in actions])
+
+
+def test_task_a_then_b_then_a_again_equals_a_fresh_a() -> None:
+    fresh = played(masses(3.0), 0)
+    played(masses(40.0), 0)
+    np.testing.assert_array_equal(played(masses(3.0), 0), fresh)
+    np.testing.assert_array_equal(played(masses(3.0, 40.0, 3.0), 2, threads=2), fresh)
+    assert np.abs(played(masses(40.0), 0) - fresh).max() > 1e-2
+
+
+def test_edited_mass_reaches_every_derived_constant() -> None:
+    family = HeavyCheetah()
+    edited = edited_model(family.model, lambda model: family.edit_model(model, {"mass": np.array(40.0)}))
+    spec = mujoco.MjSpec.from_string(_xml_with_torso_mass(family.model, 40.0))
+    fresh = spec.compile()
+    for constant in ("body_subtreemass", "dof_M0", "body_invweight0", "dof_invweight0"):
+        np.testing.assert_allclose(getattr(edited, constant), getattr(fresh, constant), rtol=1e-5)  # the file keeps six digits
+        assert not np.allclose(getattr(edited, constant), getattr(family.model, constant))
+
+
+def _xml_with_torso_mass(model: mujoco.MjModel, mass: float) -> str:
+    """Return the model written out with every inertia explicit, and the torso's mass replaced before compiling."""
+    spec = mujoco.MjSpec.from_file(gymnasium.__path__[0] + "/envs/mujoco/assets/half_cheetah.xml")
+    spec.compiler.settotalmass = -1
+    spec.compiler.inertiafromgeom = mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_FALSE
+    for body in spec.bodies[1:]:
+        source = model.body(body.name)
+        body.explicitinertial = True
+        body.mass = mass if body.name == "torso" else float(source.mass[0])
+        body.ipos, body.iquat, body.inertia = source.ipos, source.iquat, source.inertia
+        body.fullinertia = [np.nan] * 6
+    spec.compile()
+    return spec.to_xml()
+
+
+def test_replicas_of_a_task_share_one_model() -> None:
+    envs = HeavyCheetah().make_vec(masses(3.0, 40.0), 5)
+    assert len({id(model) for model in envs.batch.dynamics.worlds.models}) == 2  # type: ignore[attr-defined]
+
+
+def test_worlds_equal_one_mjdata_stepped_by_hand() -> None:
+    model = load("half-cheetah-velocity", "promp").model  # type: ignore[attr-defined]
+    worlds = Worlds([model], 4, frame_skip=5, threads=2)
+    rng = np.random.default_rng(0)
+    qpos, qvel = 0.1 * rng.normal(size=(4, model.nq)), 0.1 * rng.normal(size=(4, model.nv))
+    state = worlds.start(qpos, qvel)
+    data = [mujoco.MjData(model) for _ in range(4)]
+    for world in range(4):
+        data[world].qpos, data[world].qvel = qpos[world], qvel[world]
+    # The solver starts cold where MjData's would start warm: equal to its tolerance, until contacts amplify that.
+    for _ in range(10):
+        controls = rng.uniform(-1, 1, (4, model.nu))
+        state = worlds.step(state, controls, np.ones(4, dtype=bool))
+        for world in range(4):
+            data[world].ctrl = controls[world]
+            mujoco.mj_step(model, data[world], nstep=5)
+    np.testing.assert_allclose(state["qpos"], [d.qpos for d in data], atol=1e-8)
+    np.testing.assert_allclose(state["qvel"], [d.qvel for d in data], atol=1e-8)
+
+
+@pytest.mark.parametrize("observes", ["joints", "joints+position", "joints+com"])
+def test_half_cheetah_equals_gymnasiums_own_class(
+    observes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # Gymnasium's class makes MuJoCo write a log file
+    family = load("half-cheetah-velocity", "promp", observes=observes)
+    task = {"velocity": 1.3}
+    ours = family.make_vec(family.tasks(task), threads=0)
+    theirs = gymnasium.make("HalfCheetah-v5").unwrapped
+    ours.reset(seed=0)
+    theirs.reset(seed=0)
+    state = ours.batch.state  # type: ignore[attr-defined]
+    theirs.set_state(state["qpos"][0].copy(), state["qvel"][0].copy())
+    for action in np.random.default_rng(1).uniform(-1, 1, (10, 6)).astype(np.float32):
+        before = float(theirs.data.qpos[0])
+        observation = theirs.step(action)[0]
+        place = {"joints": [], "joints+position": theirs.data.body("torso").xpos, "joints+com": theirs.data.subtree_com[1]}
+        seen, reward, *_ = ours.step(action[None])
+        np.testing.assert_allclose(seen[0], [*observation, *place[observes]], atol=1e-8)
+        velocity = (float(theirs.data.qpos[0]) - before) / 0.05
+        expected = -abs(velocity - 1.3) - 0.05 * float(np.sum(action.astype(np.float64) ** 2))
+        assert reward[0] == pytest.approx(expected, abs=1e-8)
+
+
+def test_no_file_is_written_into_the_current_folder(tmp_path: Path) -> None:
+    code = "import gymnasium, metarl; gymnasium.make('metarl/HalfCheetahVelocity-v0').reset(seed=0)"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert list(tmp_path.iterdir()) == []
