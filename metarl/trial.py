@@ -1,0 +1,254 @@
+"""Trials: a learner meets a batch of unknown tasks, plays rounds of episodes, and adapts between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from gymnasium import spaces
+
+from .errors import MetarlError
+from .streams import Streams
+from .task import Tasks
+from .vector import BatchedEnv, shape_of
+
+
+@dataclass(frozen=True)
+class TimeStep:
+    """What a learner sees before it acts: the observation, and how the step before it ended."""
+
+    observations: np.ndarray
+    """[task, replica, *observation]"""
+    previous_actions: np.ndarray
+    """Action of the step before; zero at the first step of a trial. [task, replica, *action]"""
+    previous_rewards: np.ndarray
+    """Reward of the step before; zero at the first step of a trial. [task, replica]"""
+    previous_terminations: np.ndarray
+    """Whether the step before ended its episode by termination: this is then a new episode. bool [task, replica]"""
+    previous_truncations: np.ndarray
+    """Whether the step before ended its episode by truncation: this is then a new episode. bool [task, replica]"""
+    active: np.ndarray
+    """Whether the world will be stepped; where false, its episode is over and it waits. bool [task, replica]"""
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """One episode in every replica of every task, side by side in time."""
+
+    observations: np.ndarray
+    """Observation before each step. [time, task, replica, *observation]"""
+    actions: np.ndarray
+    """Action of each step as the learner chose it, before clipping to the action space. [time, task, replica, *action]"""
+    rewards: np.ndarray
+    """Reward of each step, zero where no step was taken. [time, task, replica]"""
+    terminations: np.ndarray
+    """Whether the step ended the episode for good. bool [time, task, replica]"""
+    truncations: np.ndarray
+    """Whether the step was cut off by the time limit. bool [time, task, replica]"""
+    mask: np.ndarray
+    """Whether a step was taken; false after the episode's end. bool [time, task, replica]"""
+    final_observations: np.ndarray
+    """The true observation after each episode's last step. [task, replica, *observation]"""
+    successes: np.ndarray | None
+    """Whether any step was a success; None where the family knows no success. bool [task, replica]"""
+
+    @cached_property
+    def returns(self) -> np.ndarray:
+        """Undiscounted return of each episode. [task, replica]"""
+        # Step after step: `sum` groups its terms by the shape of the batch, so a task alone would differ in the last bit.
+        # Adding zero turns -0.0, which an episode keeps only where nobody outlasts it, into 0.0.
+        return np.cumsum(self.rewards, axis=0)[-1] + 0.0  # type: ignore[no-any-return]
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Steps of each episode. int64 [task, replica]"""
+        return self.mask.sum(axis=0)  # type: ignore[no-any-return]
+
+    @cached_property
+    def last_step(self) -> TimeStep:
+        """What follows each episode's last step: the true final observation, last action, reward and kind of end."""
+        last = (self.lengths - 1)[None]
+        take = lambda array: np.take_along_axis(  # noqa: E731
+            array, last.reshape(last.shape + (1,) * (array.ndim - 3)), axis=0
+        )[0]
+        return TimeStep(
+            observations=self.final_observations,
+            previous_actions=take(self.actions),
+            previous_rewards=take(self.rewards),
+            previous_terminations=take(self.terminations),
+            previous_truncations=take(self.truncations),
+            active=np.ones_like(self.lengths, dtype=bool),
+        )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """All rounds of a learner in a batch of tasks."""
+
+    tasks: Tasks
+    """The tasks faced."""
+    rounds: tuple[Episodes, ...]
+    """The episodes of each round; the learner adapted between them."""
+
+    @cached_property
+    def returns(self) -> np.ndarray:
+        """Undiscounted return of each episode. [round, task, replica]"""
+        return np.stack([episodes.returns for episodes in self.rounds])
+
+    @cached_property
+    def env_steps(self) -> np.ndarray:
+        """Environment steps spent in each task by the end of each round, over all replicas. int64 [round, task]"""
+        return np.cumsum([episodes.lengths.sum(axis=1) for episodes in self.rounds], axis=0)
+
+
+class Learner(Protocol):
+    """An agent while it faces a batch of unknown tasks; only this changes during a trial."""
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        """Return an action for every replica of every task, [task, replica, *action]."""
+        ...
+
+    def adapt(self, episodes: Episodes) -> None:
+        """Learn from a round of episodes in each task, before the next round."""
+        ...
+
+
+class Agent(Protocol):
+    """What meta-training produced; evaluation never changes it."""
+
+    def begin(self, streams: Streams) -> Learner:
+        """Return a learner that has seen nothing yet, for a batch of `streams.shape == (num_tasks, replicas)`.
+
+        Every random number it needs comes from `streams`, one stream for each replica of each task.
+        """
+        ...
+
+
+@runtime_checkable
+class TrainableAgent(Agent, Protocol):
+    """An agent that meta-training improves and a checkpoint holds."""
+
+    def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
+        """Make one meta-update from a trial and return what to log of it."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that training changes, as a flat dict of tensors: parameters, optimiser, statistics."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
+        ...
+
+
+def rollout(
+    envs: BatchedEnv,
+    learner: Learner,
+    previous: Episodes | None = None,
+    *,
+    seed: int | None = None,
+    deterministic: bool = False,
+) -> Episodes:
+    """Play exactly one episode in every replica of every task, and return them.
+
+    `previous` is the round before in the same trial: the learner sees its end at the first step, and the environment's
+    random streams go on. Without it this is a first round, seeded by `seed`. Worlds whose episode has ended wait for the
+    others; `TimeStep.active` says so.
+    """
+    observations, _ = envs.reset(seed=seed)
+    timestep = _first_step(envs, observations, previous)
+    recorder = _Recorder(envs)
+    while timestep.active.any():
+        actions = learner.act(timestep, deterministic=deterministic)
+        timestep = recorder.step(timestep, actions)
+    return recorder.episodes(timestep.observations)
+
+
+def _first_step(envs: BatchedEnv, observations: np.ndarray, previous: Episodes | None) -> TimeStep:
+    shape, space = envs.shape, envs.single_action_space
+    observations = observations.reshape(*shape, *observations.shape[1:])
+    if previous is not None:
+        return replace(previous.last_step, observations=observations)
+    return TimeStep(
+        observations=observations,
+        previous_actions=np.zeros((*shape, *(space.shape or ())), dtype=space.dtype),
+        previous_rewards=np.zeros(shape),
+        previous_terminations=np.zeros(shape, dtype=bool),
+        previous_truncations=np.zeros(shape, dtype=bool),
+        active=np.ones(shape, dtype=bool),
+    )
+
+
+class _Recorder:
+    """Steps the environment and writes down what happened."""
+
+    def __init__(self, envs: BatchedEnv) -> None:
+        self.envs = envs
+        self.time = 0
+        shape, horizon = envs.shape, envs.family.horizon
+        observation, action = envs.single_observation_space, envs.single_action_space
+        self.observations = np.zeros((horizon, *shape, *observation.shape), dtype=observation.dtype)
+        self.actions = np.zeros((horizon, *shape, *(action.shape or ())), dtype=action.dtype)
+        self.rewards = np.zeros((horizon, *shape))
+        self.terminations = np.zeros((horizon, *shape), dtype=bool)
+        self.truncations = np.zeros((horizon, *shape), dtype=bool)
+        self.mask = np.zeros((horizon, *shape), dtype=bool)
+        self.successes: np.ndarray | None = None
+        self.clips = isinstance(action, spaces.Box)
+
+    def step(self, timestep: TimeStep, actions: np.ndarray) -> TimeStep:
+        t, shape, space = self.time, self.envs.shape, self.envs.single_action_space
+        if actions.shape != self.actions.shape[1:]:
+            raise MetarlError(f"act returned shape {actions.shape}; it must be {self.actions.shape[1:]}")
+        clipped = np.clip(actions, space.low, space.high) if self.clips else actions  # type: ignore[union-attr]
+        step = self.envs.advance(clipped.reshape(-1, *shape_of(space)), timestep.active.reshape(-1))
+        following = TimeStep(
+            observations=step.observations.reshape(*shape, *step.observations.shape[1:]),
+            previous_actions=self.actions[t],
+            previous_rewards=self.rewards[t],
+            previous_terminations=self.terminations[t],
+            previous_truncations=self.truncations[t],
+            active=timestep.active & ~(step.terminations | step.truncations).reshape(shape),
+        )
+        self.observations[t] = timestep.observations
+        self.actions[t] = actions
+        self.rewards[t] = step.rewards.reshape(shape)
+        self.terminations[t] = step.terminations.reshape(shape)
+        self.truncations[t] = step.truncations.reshape(shape)
+        self.mask[t] = timestep.active
+        if step.successes is not None:
+            now = step.successes.reshape(shape) & timestep.active
+            self.successes = now if self.successes is None else self.successes | now
+        self.time += 1
+        return following
+
+    def episodes(self, final_observations: np.ndarray) -> Episodes:
+        end = self.time
+        return Episodes(
+            observations=self.observations[:end],
+            actions=self.actions[:end],
+            rewards=self.rewards[:end],
+            terminations=self.terminations[:end],
+            truncations=self.truncations[:end],
+            mask=self.mask[:end],
+            final_observations=final_observations,
+            successes=self.successes,
+        )
+
+
+def run_trial(agent: Agent, envs: BatchedEnv, rounds: int, *, seed: int) -> Trial:
+    """Play `rounds` rounds of a new learner in the tasks of `envs`, adapting between them.
+
+    Training and evaluation both come through here. The learner acts with its exploration noise throughout: a policy
+    gradient taken from noiseless episodes is zero. Raises MetarlError for fewer than one round.
+    """
+    if rounds < 1:
+        raise MetarlError(f"rounds is {rounds}; it must be at least 1")
+    learner = agent.begin(Streams.of(seed, "learner", envs.tasks.index[:, None], np.arange(envs.replicas)))
+    played: list[Episodes] = [rollout(envs, learner, seed=seed)]
+    while len(played) < rounds:
+        learner.adapt(played[-1])
+        played.append(rollout(envs, learner, played[-1]))
+    return Trial(envs.tasks, tuple(played))

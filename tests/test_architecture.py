@@ -1,0 +1,43 @@
+"""Which part of the suite may know which."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = "metarl" if node.level == 1 else ""
+            names.add(".".join(part for part in (base, node.module) if part))
+            names |= {".".join(p for p in (base, node.module, alias.name) if p) for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "metarl").glob("*.py")), ids=lambda path: path.name)
+def test_engine_imports_no_family_and_no_agent(path: Path) -> None:
+    for name in imported(path):
+        assert not name.startswith(("metarl.envs", "metarl.agents", "envs", "agents")), name
+
+
+@pytest.mark.parametrize("module", ["metarl", "metarl.cli"])
+def test_light_modules_stay_light(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in ('torch', 'mujoco', 'gymnasium', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_families_are_listed_without_importing_mujoco() -> None:
+    code = "import sys; from metarl.task import FAMILIES; list(FAMILIES); print('mujoco' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
