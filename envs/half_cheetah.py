@@ -1,0 +1,161 @@
+"""HalfCheetah whose task is a speed to hold, or a direction to run in."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from gymnasium import spaces
+from pydantic import Field
+
+from metarl.distributions import Choice, Uniform
+from metarl.families import MujocoFamily, State
+from metarl.streams import Streams
+from metarl.task import Horizon, Parameter, Values, register
+
+if TYPE_CHECKING:
+    import mujoco
+
+Observes = Literal["joints", "joints+position", "joints+com"]
+"""What of the body is observed; see `HalfCheetah`."""
+
+RESET_NOISE = 0.1
+CONTROL_COST = 0.05
+
+
+@dataclass(frozen=True)
+class HalfCheetah(MujocoFamily):
+    """Gymnasium's HalfCheetah-v5 with the reward left open: five physics steps of 0.01 s a step, never terminates.
+
+    `observes` says what is observed. `joints`: 17 numbers as in Gymnasium (positions but x, then velocities).
+    `joints+position`: 20 numbers, those and the torso's x, y, z. `joints+com`: 20 numbers, with the whole body's centre of
+    mass instead. The absolute x of the 20-number variants leaks the history of rewards, as it did in the papers.
+    """
+
+    source: ClassVar[str] = (
+        "github.com/cbfinn/maml_rl, github.com/katerakelly/oyster, github.com/lmzintgraf/varibad, "
+        "github.com/jonasrothfuss/ProMP"
+    )
+    asset: ClassVar[str] = "half_cheetah.xml"
+    observes: Observes = "joints"
+    horizon: Horizon = 200
+
+    @property
+    def sensors(self) -> Mapping[str, tuple[mujoco.mjtSensor, mujoco.mjtObj, str]]:
+        """The torso's position or the body's centre of mass, where observed."""
+        from mujoco import mjtObj, mjtSensor
+
+        # XBODY is the body's frame, as in mujoco-py's get_body_xpos; BODY would be the torso's own centre of mass.
+        sensors = {
+            "joints+position": (mjtSensor.mjSENS_FRAMEPOS, mjtObj.mjOBJ_XBODY, "torso"),
+            "joints+com": (mjtSensor.mjSENS_SUBTREECOM, mjtObj.mjOBJ_BODY, "torso"),
+        }
+        return {"place": sensors[self.observes]} if self.observes in sensors else {}
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """17 or 20 numbers without bounds."""
+        size = 17 if self.observes == "joints" else 20
+        return spaces.Box(-np.inf, np.inf, (size,), dtype=np.float64)
+
+    def initial(self, model: mujoco.MjModel, streams: Streams) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions off by U(-0.1, 0.1) and velocities off by N(0, 0.1^2), as Gymnasium does."""
+        qpos = model.qpos0 + RESET_NOISE * (2 * streams.uniform((model.nq,)) - 1)
+        return qpos, RESET_NOISE * streams.normal((model.nv,))
+
+    def observation(self, state: State) -> np.ndarray:
+        """Return positions but x, velocities, and the place where it is observed."""
+        parts = [state["qpos"][:, 1:], state["qvel"]]
+        return np.concatenate([*parts, state["place"]] if "place" in state else parts, axis=1)
+
+    @abstractmethod
+    def progress(self, velocity: np.ndarray, task: Values) -> np.ndarray:
+        """Return the part of the reward that depends on the mean forward velocity of the step, m/s, [world]."""
+
+    def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
+        """Return progress - 0.05 |a|^2."""
+        velocity = (after["qpos"][:, 0] - before["qpos"][:, 0]) / self.dt
+        return self.progress(velocity, task) - CONTROL_COST * np.square(action, dtype=np.float64).sum(axis=1)
+
+
+_TABLES = """
+
+    | observation | meaning | unit |
+    |---|---|---|
+    | 0 | height of the torso | m |
+    | 1 | pitch of the torso | rad |
+    | 2-7 | angles: back thigh, shin, foot; front thigh, shin, foot | rad |
+    | 8, 9 | velocity of the torso along x, z | m/s |
+    | 10 | angular velocity of the torso | rad/s |
+    | 11-16 | angular velocities of the joints, in the same order | rad/s |
+    | 17-19 | with `observes` other than `joints`: x, y, z of the torso, or of the centre of mass | m |
+
+    | action | meaning | range |
+    |---|---|---|
+    | 0-5 | torques: back thigh, shin, foot; front thigh, shin, foot | -1 to 1 of each motor's gear |
+"""
+
+
+@register("half-cheetah-velocity")
+@dataclass(frozen=True)
+class HalfCheetahVelocity(HalfCheetah):
+    """A half cheetah runs at a speed that it is not told.
+
+    Reward: -|dx/dt - v| - 0.05 |a|^2, dx/dt the mean velocity over the step. Never terminates. Task: `velocity`, in m/s,
+    uniform from 0 to `max_velocity`; extrapolation: up to 1 m/s faster. Presets: `varibad` and `pearl` (0 to 3 m/s, 20
+    numbers observed), `maml` (0 to 2 m/s, 20 numbers with the centre of mass), `promp` (0 to 3 m/s, 17 numbers), `amago`
+    (as `promp`, 1,000 steps).
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "varibad": {"observes": "joints+position"},
+        "pearl": {"observes": "joints+position"},
+        "maml": {"observes": "joints+com", "max_velocity": 2.0},
+        "promp": {},
+        "amago": {"horizon": 1000},
+    }
+    max_velocity: Annotated[float, Field(gt=0)] = 3.0
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The speed to hold."""
+        faster = Uniform(self.max_velocity, self.max_velocity + 1)
+        return {"velocity": Parameter(Uniform(0.0, self.max_velocity), faster, "m/s", "forward velocity to hold")}
+
+    def progress(self, velocity: np.ndarray, task: Values) -> np.ndarray:
+        """Return minus the distance to the wanted velocity."""
+        return -np.abs(velocity - task["velocity"])
+
+
+@register("half-cheetah-direction")
+@dataclass(frozen=True)
+class HalfCheetahDirection(HalfCheetah):
+    """A half cheetah runs forward or backward, and is not told which.
+
+    Reward: d dx/dt - 0.05 |a|^2, dx/dt the mean velocity over the step. Never terminates. Task: `direction` d, -1 or +1: two
+    tasks in all, so that the validation and test splits hold the tasks of training. Presets: `varibad` and `pearl` (20
+    numbers observed), `maml` (20 numbers with the centre of mass), `promp` (17 numbers, 100 steps).
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "varibad": {"observes": "joints+position"},
+        "pearl": {"observes": "joints+position"},
+        "maml": {"observes": "joints+com"},
+        "promp": {"horizon": 100},
+    }
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The direction to run in."""
+        return {"direction": Parameter(Choice((-1.0, 1.0)), meaning="+1 forward, -1 backward")}
+
+    def progress(self, velocity: np.ndarray, task: Values) -> np.ndarray:
+        """Return the velocity in the wanted direction."""
+        return task["direction"] * velocity
+
+
+for _family in (HalfCheetahVelocity, HalfCheetahDirection):
+    _family.__doc__ = (_family.__doc__ or "") + _TABLES
