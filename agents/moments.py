@@ -1,0 +1,88 @@
+"""Running means and deviations, kept as tensors so that they travel with an agent's checkpoint."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_FLOOR = 1e-6
+
+
+class RunningMoments:
+    """Mean and standard deviation of everything seen so far, in each of `size` columns (Chan et al., 1979)."""
+
+    def __init__(self, size: int) -> None:
+        self.count = torch.zeros((), dtype=torch.float64)
+        self.mean = torch.zeros(size, dtype=torch.float64)
+        self.squares = torch.zeros(size, dtype=torch.float64)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds of it."""
+        return {"count": self.count, "mean": self.mean, "squares": self.squares}
+
+    def add(self, rows: np.ndarray) -> None:
+        """Count in `rows` [n, size]."""
+        values = torch.as_tensor(rows, dtype=torch.float64)
+        n, mean = len(values), values.mean(0)
+        total = self.count + n
+        shift = mean - self.mean
+        self.squares += (values - mean).square().sum(0) + shift.square() * self.count * n / total
+        self.mean += shift * n / total
+        self.count.copy_(total)
+
+    def normalize(self, values: np.ndarray) -> np.ndarray:
+        """Return `values` [..., size] shifted and scaled, cut off at 10 deviations; unchanged before the first `add`.
+
+        A column that has never varied comes out as zero: its scale says nothing.
+        """
+        if self.count == 0:
+            return values
+        variance = (self.squares / self.count).numpy()
+        scale = np.where(variance > _FLOOR**2, np.sqrt(np.maximum(variance, _FLOOR**2)), np.inf)
+        return np.clip((values - self.mean.numpy()) / scale, -10.0, 10.0)
+
+
+class ValueScale:
+    """The scale that a value head's outputs are in: its targets stay near unit size whatever the returns are.
+
+    When the scale moves, the head is corrected so that its predictions do not (PopArt, van Hasselt et al., 2016).
+    Value targets on the scale of the returns would swamp the policy's share of a common gradient clip.
+    """
+
+    def __init__(self, rate: float = 0.1) -> None:
+        self.rate = rate
+        self.mean = torch.zeros((), dtype=torch.float64)
+        self.square = torch.zeros((), dtype=torch.float64)
+        self.seen = torch.zeros((), dtype=torch.float64)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds of it."""
+        return {"mean": self.mean, "square": self.square, "seen": self.seen}
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of recent targets; 1 before there are any."""
+        variance = float(self.square - self.mean.square())
+        return max(variance, _FLOOR) ** 0.5 if self.seen else 1.0
+
+    def follow(self, targets: np.ndarray, head: torch.nn.Linear) -> None:
+        """Move the scale toward `targets` [n], and correct the head for it."""
+        mean, std = float(self.mean), self.std
+        rate = self.rate if self.seen else 1.0
+        self.mean += rate * (float(targets.mean()) - self.mean)
+        self.square += rate * (float(np.square(targets).mean()) - self.square)
+        self.seen.fill_(1.0)
+        with torch.no_grad():
+            head.weight *= std / self.std
+            head.bias.copy_((std * head.bias + mean - float(self.mean)) / self.std)
+
+    def to_returns(self, outputs: Tensor) -> Tensor:
+        """Return the head's outputs in units of return."""
+        return outputs * self.std + float(self.mean)
+
+    def from_returns(self, targets: np.ndarray) -> np.ndarray:
+        """Return targets in units of the head."""
+        return (targets - float(self.mean)) / self.std

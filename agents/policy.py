@@ -1,0 +1,188 @@
+"""Action distributions and networks that the agents share, as functions of parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+from torch.nn import functional as F
+
+from metarl.errors import MetarlError
+from metarl.streams import Streams
+
+Parameters = Mapping[str, Tensor]
+"""Parameters of a network by name."""
+
+
+class ActionHead(Protocol):
+    """A family of action distributions, given by `num_outputs` numbers that a network computes."""
+
+    num_outputs: int
+    """Numbers that define one distribution."""
+    num_features: int
+    """Numbers that stand for one action in a network's input."""
+
+    def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """Return the log-probability of `actions` [..., *action], summed over action dimensions, [...]."""
+        ...
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        """Return the entropy in nats, [...]."""
+        ...
+
+    def kl(self, old: Tensor, new: Tensor) -> Tensor:
+        """Return KL(old || new) in nats, [...]."""
+        ...
+
+    def sample(self, outputs: Tensor, streams: Streams) -> np.ndarray:
+        """Return one action for each of the streams, [*streams.shape, *action]."""
+        ...
+
+    def mode(self, outputs: Tensor) -> np.ndarray:
+        """Return the most likely actions."""
+        ...
+
+    def features(self, actions: Tensor) -> Tensor:
+        """Return what a network is told of `actions`, [..., num_features]."""
+        ...
+
+
+class GaussianHead:
+    """Independent normal actions in the box scaled to [-1, 1]; outputs are means, then logarithms of deviations.
+
+    Log-probabilities are densities in the scaled box. Samples are not clipped: the rollout clips what the environment
+    gets, and the density stays that of the sample, as in stable-baselines3.
+    """
+
+    def __init__(self, space: spaces.Box) -> None:
+        if not space.is_bounded():
+            raise MetarlError(f"action space {space} has no bounds; give the family finite ones, to scale actions by")
+        self.dim = int(np.prod(space.shape))
+        self.shape = space.shape
+        self.num_outputs, self.num_features = 2 * self.dim, self.dim
+        self.centre = ((space.high + space.low) / 2).astype(np.float64).reshape(-1)
+        self.half = ((space.high - space.low) / 2).astype(np.float64).reshape(-1)
+
+    def _scaled(self, actions: Tensor) -> Tensor:
+        flat = actions.reshape(*actions.shape[: actions.dim() - len(self.shape)], self.dim)
+        return (flat - flat.new_tensor(self.centre)) / flat.new_tensor(self.half)
+
+    def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """Return the log-density, summed over action dimensions, [...]."""
+        mean, log_std = outputs.chunk(2, dim=-1)
+        z = (self._scaled(actions) - mean) * torch.exp(-log_std)
+        return (-0.5 * z.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        """Return the differential entropy in nats, [...]."""
+        return (outputs.chunk(2, dim=-1)[1] + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+    def kl(self, old: Tensor, new: Tensor) -> Tensor:
+        """Return KL(old || new) in nats, [...]."""
+        (mean, log_std), (new_mean, new_log_std) = old.chunk(2, dim=-1), new.chunk(2, dim=-1)
+        spread = torch.exp(2 * (log_std - new_log_std)) + ((mean - new_mean) * torch.exp(-new_log_std)).square()
+        return (new_log_std - log_std + 0.5 * (spread - 1)).sum(-1)
+
+    def sample(self, outputs: Tensor, streams: Streams) -> np.ndarray:
+        """Return one action for each of the streams."""
+        mean, log_std = outputs.chunk(2, dim=-1)
+        noise = torch.as_tensor(streams.normal((self.dim,)), dtype=mean.dtype, device=mean.device)
+        return self._actions(mean + noise * torch.exp(log_std))
+
+    def mode(self, outputs: Tensor) -> np.ndarray:
+        """Return the means."""
+        return self._actions(outputs.chunk(2, dim=-1)[0])
+
+    def _actions(self, scaled: Tensor) -> np.ndarray:
+        actions = scaled.cpu().numpy() * self.half + self.centre
+        return actions.reshape(*actions.shape[:-1], *self.shape).astype(np.float32)
+
+    def features(self, actions: Tensor) -> Tensor:
+        """Return the actions in the scaled box, cut off at its walls as the environment's are."""
+        return self._scaled(actions).clamp(-1.0, 1.0)
+
+
+class CategoricalHead:
+    """One of n actions; outputs are logits."""
+
+    def __init__(self, space: spaces.Discrete) -> None:
+        self.num_outputs = self.num_features = int(space.n)
+        self.start = int(space.start)
+
+    def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """Return the log-probability, [...]."""
+        index = (actions.long() - self.start).unsqueeze(-1)
+        return outputs.log_softmax(-1).gather(-1, index).squeeze(-1)
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        """Return the entropy in nats, [...]."""
+        log_p = outputs.log_softmax(-1)
+        return -(log_p.exp() * log_p).sum(-1)
+
+    def kl(self, old: Tensor, new: Tensor) -> Tensor:
+        """Return KL(old || new) in nats, [...]."""
+        old_log_p = old.log_softmax(-1)
+        return (old_log_p.exp() * (old_log_p - new.log_softmax(-1))).sum(-1)
+
+    def sample(self, outputs: Tensor, streams: Streams) -> np.ndarray:
+        """Return one action for each of the streams, by inversion of the distribution function."""
+        threshold = torch.as_tensor(streams.uniform()[..., None], dtype=torch.float64, device=outputs.device)
+        below = (outputs.double().softmax(-1).cumsum(-1) <= threshold).sum(-1)
+        return below.clamp(max=self.num_outputs - 1).cpu().numpy() + self.start
+
+    def mode(self, outputs: Tensor) -> np.ndarray:
+        """Return the likeliest actions."""
+        return outputs.argmax(-1).cpu().numpy() + self.start
+
+    def features(self, actions: Tensor) -> Tensor:
+        """Return the actions as one-hot vectors."""
+        return F.one_hot(actions.long() - self.start, self.num_features)
+
+
+def action_head(space: spaces.Box | spaces.Discrete) -> ActionHead:
+    """Return the distributions for an action space: normal for a box, categorical for a discrete one."""
+    return CategoricalHead(space) if isinstance(space, spaces.Discrete) else GaussianHead(space)
+
+
+class MLPPolicy:
+    """A tanh network from observations to action distributions, as a function of its parameters.
+
+    Of parameters, not of itself: meta-learning runs it with a different set for each task in one vmapped call.
+    """
+
+    def __init__(self, observation_space: spaces.Box, head: ActionHead, hidden_sizes: Sequence[int]) -> None:
+        self.head = head
+        self.gaussian = isinstance(head, GaussianHead)
+        outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
+        self.sizes = (int(np.prod(observation_space.shape)), *hidden_sizes, outputs)
+
+    def initial_parameters(
+        self, generator: torch.Generator, *, initial_std: float, dtype: torch.dtype, device: str
+    ) -> dict[str, Tensor]:
+        """Return fresh parameters: Glorot-uniform weights, zero biases, and a nearly uniform first policy."""
+        parameters = {}
+        last = len(self.sizes) - 2
+        for i, (fan_in, fan_out) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True)):
+            bound = math.sqrt(6 / (fan_in + fan_out)) * (0.01 if i == last else 1.0)
+            weight = (2 * torch.rand(fan_out, fan_in, generator=generator, dtype=torch.float64) - 1) * bound
+            parameters[f"layers.{i}.weight"] = weight
+            parameters[f"layers.{i}.bias"] = torch.zeros(fan_out, dtype=torch.float64)
+        if self.gaussian:
+            parameters["log_std"] = torch.full((self.sizes[-1],), math.log(initial_std), dtype=torch.float64)
+        return {name: value.to(device=device, dtype=dtype) for name, value in parameters.items()}
+
+    def __call__(self, parameters: Parameters, observations: Tensor) -> Tensor:
+        """Return the outputs of the head, [..., num_outputs], for observations [..., d]."""
+        x = observations
+        last = len(self.sizes) - 2
+        for i in range(last + 1):
+            x = F.linear(x, parameters[f"layers.{i}.weight"], parameters[f"layers.{i}.bias"])
+            x = torch.tanh(x) if i < last else x
+        if not self.gaussian:
+            return x
+        return torch.cat([x, parameters["log_std"].expand_as(x)], dim=-1)

@@ -1,0 +1,37 @@
+"""The clipped objective of PPO and what to watch of it, shared by every agent that uses it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Surrogate(NamedTuple):
+    """The clipped surrogate and its diagnostics, all averages over the steps of a mask."""
+
+    loss: Tensor
+    """Minus the clipped surrogate objective."""
+    clip_fraction: Tensor
+    """Share of steps whose ratio lies outside the clip range."""
+    ratio_deviation: Tensor
+    """Mean of |ratio - 1|."""
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of `values` over the steps where `mask` is one."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def clipped_surrogate(
+    log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, mask: Tensor, clip_range: float
+) -> Surrogate:
+    """Return the clipped surrogate loss of Schulman et al. (2017), equation 7, over steps [...]."""
+    ratio = torch.exp(log_prob - old_log_prob)
+    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+    objective = torch.minimum(ratio * advantages, clipped * advantages)
+    with torch.no_grad():
+        deviation = (ratio - 1).abs()
+        outside = (deviation > clip_range).to(ratio.dtype)
+    return Surrogate(-masked_mean(objective, mask), masked_mean(outside, mask), masked_mean(deviation, mask))

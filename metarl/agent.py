@@ -1,0 +1,96 @@
+"""The registry of agents, and how one is made from its name and settings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from gymnasium import spaces
+from pydantic import BaseModel, ConfigDict
+
+from .errors import MetarlError
+from .registry import Registry
+from .task import TaskFamily
+
+if TYPE_CHECKING:
+    from .streams import Streams
+    from .trial import Learner
+
+
+class Settings(BaseModel):
+    """Base of every configuration: frozen, unknown keys refused, a docstring under each field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class RegisteredAgent(Protocol):
+    """What the registry holds: an agent's class. See `metarl.trial` for what its instances do."""
+
+    Config: ClassVar[type[Settings]]
+    """The agent's settings, beside the code that reads them."""
+
+    def __init__(
+        self,
+        config: Any,
+        observation_space: spaces.Box,
+        action_space: spaces.Box | spaces.Discrete,
+        *,
+        seed: int,
+        device: str,
+    ) -> None: ...
+
+    def begin(self, streams: Streams) -> Learner:
+        """See `metarl.trial.Agent`."""
+        ...
+
+
+AGENTS: Registry[type[RegisteredAgent]] = Registry("agent", "agents", "metarl.agents")
+"""Every registered agent; plug-ins join through the entry-point group `metarl.agents`."""
+
+A = TypeVar("A")
+
+
+def register_agent(name: str) -> Callable[[type[A]], type[A]]:
+    """Register an agent's class under `name`. Raises MetarlError where another agent has the name."""
+
+    def decorate(cls: type[A]) -> type[A]:
+        AGENTS.add(name, cls)  # type: ignore[arg-type]
+        return cls
+
+    return decorate
+
+
+def make_agent(
+    name: str, family: TaskFamily, settings: Mapping[str, Any] | None = None, *, seed: int = 0, device: str = "auto"
+) -> RegisteredAgent:
+    """Return a new agent for a family's spaces, its initial parameters drawn from `seed`.
+
+    `device` is 'cpu', 'cuda', or 'auto' (cuda where there is one). Raises MetarlError for an unknown agent, a setting
+    that is unknown or out of range, and for 'cuda' on a machine without.
+    """
+    from .config import validated
+
+    cls = AGENTS[name]
+    config = validated(cls.Config, dict(settings or {}), where=f"agent {name!r}")
+    return cls(config, family.observation_space, family.action_space, seed=seed, device=resolve_device(device))
+
+
+def resolve_device(device: str) -> str:
+    """Return 'cpu' or 'cuda' for 'cpu', 'cuda' or 'auto'. Raises MetarlError where it is not to be had."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise MetarlError(f"device is {device!r}; it must be 'auto', 'cpu' or 'cuda'")
+    if device == "cpu":
+        return device
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise MetarlError("device is 'cuda', but torch finds no GPU; take device=cpu or device=auto")
+    return "cpu"
+
+
+def describe_agent(cls: type[Any]) -> str:
+    """Return the first line of an agent's docstring."""
+    return (inspect.getdoc(cls) or "").split("\n", 1)[0]

@@ -1,0 +1,233 @@
+"""RL^2 against step-by-step runs, independent loops and problems with a known answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from metarl.agent import make_agent
+from metarl.agents.moments import RunningMoments, ValueScale
+from metarl.agents.rl2 import RL2, RL2Learner
+from metarl.families import ArrayFamily
+from metarl.streams import Streams, generator
+from metarl.task import Tasks, load
+from metarl.trial import Learner, TimeStep, Trial, run_trial
+from tests.probes import RightArm, UnequalEpisodes
+
+
+def new_agent(family: ArrayFamily, **settings: object) -> RL2:
+    agent = make_agent("rl2", family, {"dtype": "float64", "hidden_size": 8, **settings}, seed=3, device="cpu")
+    assert isinstance(agent, RL2)
+    # A first policy that hardly depends on its memory would hide faults in the memory.
+    with torch.no_grad():
+        agent.network.policy.weight *= 100
+    return agent
+
+
+class Witness:
+    """An agent that lets another act, and writes down what its network put out and what was seen."""
+
+    def __init__(self, agent: RL2) -> None:
+        self.agent, self.outputs, self.timesteps = agent, [], []
+
+    def begin(self, streams: Streams) -> Learner:
+        learner = self.agent.begin(streams)
+        step = self.agent.network.step
+
+        def witnessed(memory: torch.Tensor, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            following, outputs = step(memory, inputs)
+            self.outputs.append(outputs)
+            return following, outputs
+
+        self.agent.network.step = witnessed  # type: ignore[method-assign]
+        act = learner.act
+
+        def act_and_write(timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+            self.timesteps.append(timestep)
+            return act(timestep, deterministic=deterministic)
+
+        learner.act = act_and_write  # type: ignore[method-assign]
+        return learner
+
+
+def unequal_trial(agent: RL2 | Witness, rounds: int = 3, lengths: tuple[int, ...] = (1, 3, 6, 8)) -> Trial:
+    family = UnequalEpisodes()
+    tasks = Tasks({"length": np.array(lengths, dtype=np.float64)}, np.array([4, 9, 2, 7])[: len(lengths)])
+    return run_trial(agent, family.make_vec(tasks, 2), rounds, seed=11)
+
+
+def test_whole_sequence_equals_step_by_step_with_episodes_of_different_length() -> None:
+    agent = new_agent(UnequalEpisodes())
+    witness = Witness(agent)
+    trial = unequal_trial(witness)
+    trials = agent.gathered(trial)
+    outputs, _ = agent.network.sequence(trials.inputs)
+    seen = torch.stack(witness.outputs)
+    active = np.stack([timestep.active.reshape(-1) for timestep in witness.timesteps])
+    for column in range(8):
+        acted = seen[active[:, column], column]
+        torch.testing.assert_close(outputs[: len(acted), column], acted, rtol=0, atol=1e-12)
+        assert trials.mask[:, column].sum() == len(acted)
+
+
+def test_memory_stands_still_where_the_episode_is_over() -> None:
+    agent = new_agent(UnequalEpisodes())
+    learner = agent.begin(Streams.of(0, np.arange(2)[:, None], np.arange(1)))
+    assert isinstance(learner, RL2Learner)
+    timestep = TimeStep(
+        observations=np.ones((2, 1, 2)),
+        previous_actions=np.zeros((2, 1, 2), dtype=np.float32),
+        previous_rewards=np.ones((2, 1)),
+        previous_terminations=np.zeros((2, 1), dtype=bool),
+        previous_truncations=np.zeros((2, 1), dtype=bool),
+        active=np.array([[True], [False]]),
+    )
+    learner.act(timestep, deterministic=False)
+    assert learner.memory[0].abs().max() > 0
+    assert learner.memory[1].abs().max() == 0
+
+
+def test_task_alone_equals_the_same_task_beside_longer_and_shorter_ones() -> None:
+    agent = new_agent(UnequalEpisodes())
+    together = unequal_trial(agent)
+    family = UnequalEpisodes()
+    for task in range(4):
+        alone = run_trial(agent, family.make_vec(together.tasks[task : task + 1], 2), 3, seed=11)
+        for mine, theirs in zip(alone.rounds, together.rounds, strict=True):
+            steps = len(mine.rewards)
+            np.testing.assert_array_equal(mine.mask, theirs.mask[:steps, task : task + 1])
+            np.testing.assert_allclose(mine.actions, theirs.actions[:steps, task : task + 1] * mine.mask[..., None], atol=1e-9)
+            np.testing.assert_allclose(mine.rewards, theirs.rewards[:steps, task : task + 1], atol=1e-9)
+
+
+def test_bootstrap_reads_the_true_final_observation_and_leaves_the_memory_alone() -> None:
+    agent = new_agent(UnequalEpisodes())
+    trial = unequal_trial(agent)
+    trials = agent.gathered(trial)
+    with_last, values = agent.network.sequence(trials.inputs)
+    lengths = trials.mask.sum(axis=0)
+    for column, length in enumerate(lengths):
+        without, _ = agent.network.sequence(trials.inputs[:length, column : column + 1])
+        torch.testing.assert_close(with_last[:length, column : column + 1], without, rtol=0, atol=1e-12)
+        final = trial.rounds[-1].final_observations.reshape(8, 2)[column]
+        np.testing.assert_allclose(trials.inputs[length, column, :2].numpy(), final)
+
+
+def test_advantages_equal_a_plain_loop_over_each_trial() -> None:
+    agent = new_agent(UnequalEpisodes(), discount=0.9, gae_lambda=0.7)
+    trial = unequal_trial(agent)
+    trials = agent.gathered(trial)
+    values = np.random.default_rng(0).normal(size=(trials.inputs.shape[0], 8))
+    computed = agent.advantages(trials, values)
+    for column in range(8):
+        task, replica = divmod(column, 2)
+        rewards = [r for e in trial.rounds for r in e.rewards[: e.lengths[task, replica], task, replica]]
+        terminated = trial.rounds[-1].terminations[:, task, replica].any()
+        following = list(values[1 : len(rewards), column]) + [0.0 if terminated else values[len(rewards), column]]
+        expected, carry = [], 0.0
+        for reward, value, next_value in reversed(list(zip(rewards, values[:, column], following, strict=False))):
+            carry = reward + 0.9 * next_value - value + 0.9 * 0.7 * carry
+            expected.append(carry)
+        np.testing.assert_allclose(computed[: len(rewards), column], expected[::-1])
+        assert (computed[len(rewards) :, column] == 0).all()
+
+
+def test_policy_is_told_terminations_and_truncations_apart() -> None:
+    agent = new_agent(UnequalEpisodes())
+    witness = Witness(agent)
+    unequal_trial(witness, rounds=2, lengths=(3, 8))
+    second_round = next(t for t in witness.timesteps[1:] if (t.previous_terminations | t.previous_truncations).all())
+    np.testing.assert_array_equal(second_round.previous_terminations, [[True, True], [False, False]])
+    np.testing.assert_array_equal(second_round.previous_truncations, [[False, False], [True, True]])
+    inputs = agent.inputs(second_round, np.zeros((2, 2), dtype=bool))
+    np.testing.assert_array_equal(inputs[..., -2:].numpy()[:, 0], [[1, 0], [0, 1]])
+
+
+def test_first_step_of_a_trial_is_told_no_action_and_no_reward() -> None:
+    agent = new_agent(RightArm())
+    agent.input_moments.add(np.array([[0.0, 0.0], [0.0, 1.0]]))
+    timestep = TimeStep(
+        observations=np.zeros((1, 1, 1)),
+        previous_actions=np.zeros((1, 1), dtype=np.int64),
+        previous_rewards=np.zeros((1, 1)),
+        previous_terminations=np.zeros((1, 1), dtype=bool),
+        previous_truncations=np.zeros((1, 1), dtype=bool),
+        active=np.ones((1, 1), dtype=bool),
+    )
+    assert (agent.inputs(timestep, np.ones((1, 1), dtype=bool)) == 0).all()
+    assert (agent.inputs(timestep, np.zeros((1, 1), dtype=bool)) != 0).any()
+
+
+def test_ratio_is_one_in_the_first_minibatch_and_is_clipped_later() -> None:
+    agent = new_agent(UnequalEpisodes(), learning_rate=0.02, clip_range=0.05)
+    metrics = agent.update(unequal_trial(agent), generator(0))
+    assert metrics["first_ratio_deviation"] == pytest.approx(0.0, abs=1e-12)
+    assert metrics["clip_fraction"] > 0.01
+
+
+def test_value_head_keeps_its_predictions_when_its_scale_moves() -> None:
+    scale, head = ValueScale(), torch.nn.Linear(3, 1).double()
+    memory = torch.randn(10, 3, dtype=torch.float64)
+    scale.follow(np.array([1.0, 2.0, 4.0]), head)
+    before = scale.to_returns(head(memory)).detach()
+    scale.follow(np.array([-900.0, 3000.0]), head)
+    torch.testing.assert_close(scale.to_returns(head(memory)).detach(), before)
+
+
+def test_value_targets_reach_the_head_at_unit_scale_whatever_the_returns() -> None:
+    scale, head = ValueScale(), torch.nn.Linear(3, 1).double()
+    targets = np.random.default_rng(0).normal(-5000.0, 300.0, 1000)
+    scale.follow(targets, head)
+    normalized = scale.from_returns(targets)
+    assert abs(normalized.mean()) < 1e-6
+    assert normalized.std() == pytest.approx(1.0)
+
+
+def test_value_function_that_is_used_is_the_one_that_is_trained() -> None:
+    family = UnequalEpisodes()
+    agent = new_agent(family, learning_rate=3e-3)
+    envs = family.make_vec(family.sample("train", 40, seed=0), 2)
+    explained = [agent.update(run_trial(agent, envs, 2, seed=u), generator(u))["explained_variance"] for u in range(40)]
+    assert np.mean(explained[-5:]) > np.mean(explained[:3]) + 0.2
+
+
+def test_running_moments_equal_those_of_all_rows_at_once() -> None:
+    rows = np.random.default_rng(0).normal(3.0, 2.0, (100, 2))
+    rows[:, 1] = 7.0
+    moments = RunningMoments(2)
+    for part in np.array_split(rows, 7):
+        moments.add(part)
+    normalized = moments.normalize(rows)
+    np.testing.assert_allclose(normalized[:, 0], np.clip((rows[:, 0] - rows[:, 0].mean()) / rows[:, 0].std(), -10, 10))
+    assert (normalized[:, 1] == 0).all()
+
+
+def test_evaluation_leaves_statistics_and_parameters_bitwise_unchanged() -> None:
+    agent = new_agent(UnequalEpisodes())
+    agent.update(unequal_trial(agent), generator(0))
+    before = agent.state_dict()
+    unequal_trial(agent)
+    for name, value in agent.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_rl2_solves_the_two_armed_probe() -> None:
+    family = RightArm()
+    agent = make_agent("rl2", family, {"hidden_size": 32, "learning_rate": 3e-3}, seed=0)
+    assert isinstance(agent, RL2)
+    for update in range(40):
+        tasks = family.sample("train", 64, seed=0, start=64 * update)
+        agent.update(run_trial(agent, family.make_vec(tasks), 1, seed=update), generator(0, update))
+    trial = run_trial(agent, family.make_vec(family.sample("test", 200, seed=0)), 1, seed=0)
+    # Best is 5.5: the first pull is a coin toss, the rest are known. Random is 3.
+    assert trial.returns.mean() > 5.2
+
+
+def test_rl2_runs_on_the_bandit_whose_arms_it_must_tell_apart() -> None:
+    family = load("bernoulli-bandit", "n10-k5")
+    agent = new_agent(family)  # type: ignore[arg-type]
+    trial = run_trial(agent, family.make_vec(family.sample("train", 4, seed=0), 2), 2, seed=0)
+    trials = agent.gathered(trial)
+    assert trials.terminated.all()
+    assert trials.mask.shape == (20, 8)
