@@ -62,6 +62,7 @@ class MAMLPPOConfig(Settings):
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of the policy."""
 
+
 class Round(NamedTuple):
     """One round as the losses see it: the steps of each task in one row."""
 
@@ -141,7 +142,7 @@ class MAMLPPO:
 
     def outer_losses(self, rounds: tuple[Round, ...]) -> tuple[Surrogate, Tensor]:
         """Return what `outer_loss` gives for every task, in one vmapped call; its fields are [task]."""
-        return torch.vmap(self.outer_loss, in_dims=(None, 0))(self.parameters, rounds)  # type: ignore[no-any-return]
+        return torch.vmap(self.outer_loss, in_dims=(None, 0))(self.parameters, rounds)
 
     # Arrays in, parameters out.
 
@@ -190,7 +191,7 @@ class MAMLPPO:
     def adapted(self, parameters: Parameters, played: Round) -> dict[str, Tensor]:
         """Return the parameters of every task after one step, [task, ...], in one vmapped call."""
         with torch.no_grad():
-            return torch.vmap(self.inner_step)(parameters, played)  # type: ignore[no-any-return]
+            return torch.vmap(self.inner_step)(parameters, played)
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         """Make one meta-update from a trial of two rounds or more. Raises MetarlError for fewer."""
@@ -227,7 +228,7 @@ class MAMLPPO:
         surrogate, _ = self.outer_losses(rounds)
         loss = surrogate.loss.mean()
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.max_grad_norm)
         self.optimizer.step()
         if "log_std" in self.parameters:

@@ -271,7 +271,7 @@ class RL2:
         entropy = masked_mean(self.head.entropy(outputs), batch.mask)
         loss = surrogate.loss + config.vf_coef * value_loss - config.ent_coef * entropy
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
         self.optimizer.step()
         with torch.no_grad():

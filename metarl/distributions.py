@@ -40,7 +40,7 @@ def _require(condition: bool, distribution: Distribution, rule: str) -> None:
 
 
 def _all_inside(inside: np.ndarray) -> np.ndarray:
-    return inside.reshape(len(inside), -1).all(axis=1)
+    return np.logical_and.reduce(inside.reshape(len(inside), -1), axis=1)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Uniform(Distribution):
 
     low: float
     high: float
-    shape: tuple[int, ...] = ()  # type: ignore[assignment]
+    shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.low < self.high, self, "low must be below high")
@@ -69,7 +69,7 @@ class LogUniform(Distribution):
 
     low: float
     high: float
-    shape: tuple[int, ...] = ()  # type: ignore[assignment]
+    shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _require(0 < self.low < self.high, self, "0 < low < high must hold")
@@ -90,7 +90,7 @@ class Normal(Distribution):
 
     mean: float
     std: float
-    shape: tuple[int, ...] = ()  # type: ignore[assignment]
+    shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.std > 0, self, "std must be positive")

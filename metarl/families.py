@@ -212,7 +212,7 @@ class _ArrayDynamics:
 
         if self._canvas is None:
             self._canvas = AxesCanvas(self.render_mode)
-        return self._canvas.render(lambda axes: self.family.draw(axes, state, self.values, world))  # type: ignore[no-any-return]
+        return self._canvas.render(lambda axes: self.family.draw(axes, state, self.values, world))
 
     def close(self) -> None:
         if self._canvas is not None:
@@ -246,7 +246,7 @@ class _MujocoDynamics:
 
         if world not in self._renderers:
             self._renderers[world] = MujocoCanvas(self.worlds.models[world], self.render_mode)
-        return self._renderers[world].render(state["physics"][world])  # type: ignore[no-any-return]
+        return self._renderers[world].render(state["physics"][world])
 
     def close(self) -> None:
         for renderer in self._renderers.values():
@@ -302,7 +302,8 @@ class _ClassBatch:
         return Step(self.observations, rewards, terminations, truncations, successes if knows_success else None)
 
     def render(self, world: int) -> np.ndarray | None:
-        return self.envs[world].render()  # type: ignore[no-any-return]
+        frame = self.envs[world].render()
+        return frame if isinstance(frame, np.ndarray) else None
 
     def close(self) -> None:
         for env in self.envs:

@@ -29,7 +29,9 @@ class Registry(Generic[T]):
     def add(self, name: str, item: T) -> None:
         """Register `item`. Raises MetarlError where another item has the name."""
         if name in self._items:
-            raise MetarlError(f"{self.kind} {name!r} is registered already, by {self._items[name]!r}; take another name")
+            raise MetarlError(
+                f"{self.kind} {name!r} is registered already, by {self._items[name]!r}; take another name"
+            )
         self._items[name] = item
 
     def load(self) -> None:

@@ -94,7 +94,7 @@ class Streams:
         from scipy.special import ndtri  # imported late: it takes longer than everything else in this file
 
         # 52 bits and a half: strictly inside (0, 1) after rounding, so never infinite.
-        return ndtri(((self._draw(size) >> np.uint64(12)) + 0.5) * 2.0**-52)  # type: ignore[no-any-return]
+        return ndtri(((self._draw(size) >> np.uint64(12)) + 0.5) * 2.0**-52)
 
     def integers(self, high: int, size: tuple[int, ...] = ()) -> np.ndarray:
         """Return int64 numbers in [0, high), [*shape, *size]."""

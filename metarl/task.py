@@ -111,7 +111,7 @@ class TaskFamily(ABC):
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that make this family, ready for JSON; `load(name, **settings)` gives it back."""
-        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
 
     @property
     def num_tasks(self) -> int | None:
@@ -161,7 +161,7 @@ class TaskFamily(ABC):
         `train`, `validation` and `test` have the same range: what keeps them apart is their random streams.
         """
         inside = [d.contains(tasks.values[name]) for name, d in self._distributions(split).items()]
-        return np.logical_and.reduce(inside)  # type: ignore[no-any-return]
+        return np.logical_and.reduce(inside)
 
     def tasks(self, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Tasks:
         """Return a batch of tasks from one or several dicts of parameter values.

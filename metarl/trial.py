@@ -59,20 +59,21 @@ class Episodes:
         """Undiscounted return of each episode. [task, replica]"""
         # Step after step: `sum` groups its terms by the shape of the batch, so a task alone would differ in the last bit.
         # Adding zero turns -0.0, which an episode keeps only where nobody outlasts it, into 0.0.
-        return np.cumsum(self.rewards, axis=0)[-1] + 0.0  # type: ignore[no-any-return]
+        return np.cumsum(self.rewards, axis=0)[-1] + 0.0
 
     @cached_property
     def lengths(self) -> np.ndarray:
         """Steps of each episode. int64 [task, replica]"""
-        return self.mask.sum(axis=0)  # type: ignore[no-any-return]
+        return self.mask.sum(axis=0)
 
     @cached_property
     def last_step(self) -> TimeStep:
         """What follows each episode's last step: the true final observation, last action, reward and kind of end."""
         last = (self.lengths - 1)[None]
-        take = lambda array: np.take_along_axis(  # noqa: E731
-            array, last.reshape(last.shape + (1,) * (array.ndim - 3)), axis=0
-        )[0]
+
+        def take(array: np.ndarray) -> np.ndarray:
+            return np.take_along_axis(array, last.reshape(*last.shape, *(1,) * (array.ndim - 3)), axis=0)[0]
+
         return TimeStep(
             observations=self.final_observations,
             previous_actions=take(self.actions),
@@ -173,7 +174,7 @@ def _first_step(envs: BatchedEnv, observations: np.ndarray, previous: Episodes |
         return replace(previous.last_step, observations=observations)
     return TimeStep(
         observations=observations,
-        previous_actions=np.zeros((*shape, *(space.shape or ())), dtype=space.dtype),
+        previous_actions=np.zeros((*shape, *shape_of(space)), dtype=space.dtype),
         previous_rewards=np.zeros(shape),
         previous_terminations=np.zeros(shape, dtype=bool),
         previous_truncations=np.zeros(shape, dtype=bool),
@@ -189,21 +190,21 @@ class _Recorder:
         self.time = 0
         shape, horizon = envs.shape, envs.family.horizon
         observation, action = envs.single_observation_space, envs.single_action_space
-        self.observations = np.zeros((horizon, *shape, *observation.shape), dtype=observation.dtype)
-        self.actions = np.zeros((horizon, *shape, *(action.shape or ())), dtype=action.dtype)
+        self.observations = np.zeros((horizon, *shape, *shape_of(observation)), dtype=observation.dtype)
+        self.actions = np.zeros((horizon, *shape, *shape_of(action)), dtype=action.dtype)
         self.rewards = np.zeros((horizon, *shape))
         self.terminations = np.zeros((horizon, *shape), dtype=bool)
         self.truncations = np.zeros((horizon, *shape), dtype=bool)
         self.mask = np.zeros((horizon, *shape), dtype=bool)
         self.successes: np.ndarray | None = None
-        self.clips = isinstance(action, spaces.Box)
+        self.bounds = (action.low, action.high) if isinstance(action, spaces.Box) else None
 
     def step(self, timestep: TimeStep, actions: np.ndarray) -> TimeStep:
-        t, shape, space = self.time, self.envs.shape, self.envs.single_action_space
+        t, shape = self.time, self.envs.shape
         if actions.shape != self.actions.shape[1:]:
             raise MetarlError(f"act returned shape {actions.shape}; it must be {self.actions.shape[1:]}")
-        clipped = np.clip(actions, space.low, space.high) if self.clips else actions  # type: ignore[union-attr]
-        step = self.envs.advance(clipped.reshape(-1, *shape_of(space)), timestep.active.reshape(-1))
+        clipped = actions if self.bounds is None else np.clip(actions, *self.bounds)
+        step = self.envs.advance(clipped.reshape(-1, *actions.shape[2:]), timestep.active.reshape(-1))
         following = TimeStep(
             observations=step.observations.reshape(*shape, *step.observations.shape[1:]),
             previous_actions=self.actions[t],

@@ -165,7 +165,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         # Always a copy: users keep what they are given, and families may hand out their own state.
         return np.array(observations, dtype=self.single_observation_space.dtype)
 
-    def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
+    def render(self) -> tuple[np.ndarray, ...] | None:
         """Return a picture of each world, uint8 [height, width, 3], in render mode 'rgb_array'."""
         if self.render_mode is None:
             return None
@@ -188,7 +188,9 @@ def _rebuild(family: TaskFamily, tasks: Tasks, replicas: int, threads: int | Non
 class SingleEnv(gymnasium.Env[np.ndarray, Any]):
     """One world of one task: the batch of one behind Gymnasium's `Env`. The task stays over resets and pickling."""
 
-    def __init__(self, family: TaskFamily, task: Mapping[str, Any] | None = None, render_mode: str | None = None) -> None:
+    def __init__(
+        self, family: TaskFamily, task: Mapping[str, Any] | None = None, render_mode: str | None = None
+    ) -> None:
         self.metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 20}
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise MetarlError(f"render_mode is {render_mode!r}; it must be 'human', 'rgb_array' or None")
@@ -225,7 +227,7 @@ class SingleEnv(gymnasium.Env[np.ndarray, Any]):
         info = {name: bool(value[0]) for name, value in infos.items()}
         return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """Return a picture, uint8 [height, width, 3], in mode 'rgb_array'; show it in mode 'human'."""
         return None if self.render_mode is None else self._envs.batch.render(0)
 
@@ -239,7 +241,11 @@ class SingleEnv(gymnasium.Env[np.ndarray, Any]):
 
 
 def make_single(
-    family: str, task: Mapping[str, Any] | None = None, preset: str | None = None, render_mode: str | None = None, **settings: Any
+    family: str,
+    task: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    render_mode: str | None = None,
+    **settings: Any,
 ) -> SingleEnv:
     """Entry point of `gymnasium.make`: one world of `task` (default: the first training task of seed 0)."""
     return SingleEnv(load(family, preset, **settings), task, render_mode)
@@ -264,5 +270,7 @@ def make_batched(
     made = load(family, preset, **{**settings, **horizon})
     batch = made.sample("train", num_envs, seed=0) if tasks is None else made.tasks(tasks)
     if num_envs % len(batch):
-        raise MetarlError(f"num_envs is {num_envs} for {len(batch)} tasks; it must be a multiple of the number of tasks")
+        raise MetarlError(
+            f"num_envs is {num_envs} for {len(batch)} tasks; it must be a multiple of the number of tasks"
+        )
     return BatchedEnv(made, batch, num_envs // len(batch), threads=threads, render_mode=render_mode)

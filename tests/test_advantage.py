@@ -49,9 +49,7 @@ def test_gae_equals_the_double_sum_over_the_steps_taken(
 def test_gae_bootstraps_at_truncation_and_cuts_at_termination() -> None:
     rewards, values, mask = np.ones((1, 2)), np.zeros((1, 2)), np.ones((1, 2), dtype=bool)
     truncated_and_terminated = np.array([10.0, 0.0])
-    computed = generalized_advantages(
-        rewards, values, mask, truncated_and_terminated, discount=0.9, gae_lambda=0.95
-    )
+    computed = generalized_advantages(rewards, values, mask, truncated_and_terminated, discount=0.9, gae_lambda=0.95)
     np.testing.assert_allclose(computed, [[10.0, 1.0]])
 
 

@@ -13,9 +13,9 @@ import gymnasium
 import mujoco
 import numpy as np
 import pytest
+from metarl.envs.half_cheetah import HalfCheetah
 
 from metarl.distributions import LogUniform
-from metarl.envs.half_cheetah import HalfCheetah
 from metarl.physics import Worlds, edited_model
 from metarl.task import Parameter, Tasks, Values, load
 
@@ -62,7 +62,9 @@ def test_edited_mass_reaches_every_derived_constant() -> None:
     spec = mujoco.MjSpec.from_string(_xml_with_torso_mass(family.model, 40.0))
     fresh = spec.compile()
     for constant in ("body_subtreemass", "dof_M0", "body_invweight0", "dof_invweight0"):
-        np.testing.assert_allclose(getattr(edited, constant), getattr(fresh, constant), rtol=1e-5)  # the file keeps six digits
+        np.testing.assert_allclose(
+            getattr(edited, constant), getattr(fresh, constant), rtol=1e-5
+        )  # the file keeps six digits
         assert not np.allclose(getattr(edited, constant), getattr(family.model, constant))
 
 
@@ -122,7 +124,11 @@ def test_half_cheetah_equals_gymnasiums_own_class(
     for action in np.random.default_rng(1).uniform(-1, 1, (10, 6)).astype(np.float32):
         before = float(theirs.data.qpos[0])
         observation = theirs.step(action)[0]
-        place = {"joints": [], "joints+position": theirs.data.body("torso").xpos, "joints+com": theirs.data.subtree_com[1]}
+        place = {
+            "joints": [],
+            "joints+position": theirs.data.body("torso").xpos,
+            "joints+com": theirs.data.subtree_com[1],
+        }
         seen, reward, *_ = ours.step(action[None])
         np.testing.assert_allclose(seen[0], [*observation, *place[observes]], atol=1e-8)
         velocity = (float(theirs.data.qpos[0]) - before) / 0.05

@@ -38,9 +38,9 @@ def test_task_does_not_depend_on_how_many_are_asked_for() -> None:
 
 def test_sampling_depends_on_the_seed_alone_and_not_on_global_random_state() -> None:
     family = load("half-cheetah-velocity")
-    np.random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
     first = family.sample("train", 8, seed=5).values["velocity"]
-    np.random.seed(2)
+    np.random.seed(2)  # noqa: NPY002
     np.testing.assert_array_equal(family.sample("train", 8, seed=5).values["velocity"], first)
     assert not np.array_equal(family.sample("train", 8, seed=6).values["velocity"], first)
 

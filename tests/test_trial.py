@@ -59,7 +59,12 @@ def test_learner_sees_the_step_before_also_across_rounds() -> None:
     trial = run_trial(agent, UnequalEpisodes().make_vec(LENGTHS, 2), 2, seed=0)
     first, second = trial.rounds
     start = agent.timesteps[0]
-    for nothing in (start.previous_actions, start.previous_rewards, start.previous_terminations, start.previous_truncations):
+    for nothing in (
+        start.previous_actions,
+        start.previous_rewards,
+        start.previous_terminations,
+        start.previous_truncations,
+    ):
         assert not nothing.any()
     for t in range(1, 6):
         shown, here = agent.timesteps[t], agent.timesteps[t].active

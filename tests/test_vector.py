@@ -39,7 +39,9 @@ def test_gymnasium_make_passes_check_env(name: str) -> None:
 
 @pytest.mark.parametrize("order", ["gymnasium, metarl", "metarl, gymnasium"])
 def test_ids_are_registered_whichever_is_imported_first(order: str) -> None:
-    code = f"import {order}; print(gymnasium.make('metarl/Navigation2D-v0', task={{'goal': [0.1, 0.2]}}).unwrapped.task)"
+    code = (
+        f"import {order}; print(gymnasium.make('metarl/Navigation2D-v0', task={{'goal': [0.1, 0.2]}}).unwrapped.task)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "{'goal': [0.1, 0.2]}"
 
@@ -133,7 +135,12 @@ def test_terminations_and_truncations_are_told_apart() -> None:
         active &= ~(step.terminations | step.truncations)
     none = [False, False, False]
     # An episode that ends by itself at the time limit has terminated: nothing follows it.
-    assert ends == [(none, none), ([True, False, False], none), (none, none), ([False, True, False], [False, False, True])]
+    assert ends == [
+        (none, none),
+        ([True, False, False], none),
+        (none, none),
+        ([False, True, False], [False, False, True]),
+    ]
 
 
 def test_stepping_an_ended_world_is_an_error_and_a_masked_reset_starts_it_anew() -> None:
@@ -216,7 +223,8 @@ def test_mujoco_families_render_to_an_array_that_shows_the_motion() -> None:
     for _ in range(10):
         env.step(env.action_space.sample())
     after = env.render()
-    assert isinstance(before, np.ndarray) and isinstance(after, np.ndarray)
+    assert isinstance(before, np.ndarray)
+    assert isinstance(after, np.ndarray)
     assert before.shape == (480, 480, 3)
     assert before.std() > 5
     assert (before != after).any()

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from metarl.agents.maml_ppo import MAMLPPO, Round
 from torch import Tensor
 
 from metarl.agent import make_agent
-from metarl.agents.maml_ppo import MAMLPPO, Round
 from metarl.errors import MetarlError
 from metarl.families import ArrayFamily
 from metarl.streams import Streams, generator

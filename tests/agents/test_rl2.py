@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from metarl.agent import make_agent
 from metarl.agents.moments import RunningMoments, ValueScale
 from metarl.agents.rl2 import RL2, RL2Learner
+
+from metarl.agent import make_agent
 from metarl.families import ArrayFamily
 from metarl.streams import Streams, generator
 from metarl.task import Tasks, load
@@ -97,7 +97,9 @@ def test_task_alone_equals_the_same_task_beside_longer_and_shorter_ones() -> Non
         for mine, theirs in zip(alone.rounds, together.rounds, strict=True):
             steps = len(mine.rewards)
             np.testing.assert_array_equal(mine.mask, theirs.mask[:steps, task : task + 1])
-            np.testing.assert_allclose(mine.actions, theirs.actions[:steps, task : task + 1] * mine.mask[..., None], atol=1e-9)
+            np.testing.assert_allclose(
+                mine.actions, theirs.actions[:steps, task : task + 1] * mine.mask[..., None], atol=1e-9
+            )
             np.testing.assert_allclose(mine.rewards, theirs.rewards[:steps, task : task + 1], atol=1e-9)
 
 
