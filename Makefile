@@ -1,0 +1,50 @@
+# Every target makes .venv once, and again only when pyproject.toml or constraints.txt change.
+PYTHON ?= python3
+WORKERS ?= 2
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+CORE := .venv/.core
+DEV := .venv/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help:
+	@echo 'make demo    train and evaluate MAML-PPO and RL^2, and plot how they adapt to unseen tasks (minutes)'
+	@echo 'make test    run the tests'
+	@echo 'make check   format, lint and types'
+	@echo 'make bench   speed of simulation against the machine, Gymnasium and EnvPool (3 minutes)'
+	@echo 'make clean   remove .venv, caches and builds; runs stay'
+	@echo 'PYTHON=python3.12 chooses the interpreter, WORKERS=4 the number of test processes'
+
+$(CORE): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "metarl needs Python 3.11 or newer, this is " \
+		+ sys.version.split()[0] + "; try: make PYTHON=python3.11")'
+	@echo 'Setting up .venv (once, about a minute)'
+	$(PYTHON) -m venv .venv
+	$(PIP) -e .
+	@touch $@
+
+$(DEV): $(CORE)
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(CORE)
+	$(BIN)/metarl demo
+
+# One thread for torch and BLAS in each worker: otherwise the workers fight over the cores.
+test: $(DEV)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(CORE)
+	$(BIN)/metarl bench
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find metarl envs agents tests -name __pycache__ -type d -prune -exec rm -rf {} +
