@@ -26,7 +26,7 @@ from metarl.errors import MetarlError
 from metarl.streams import Streams
 from metarl.trial import Episodes, TimeStep, Trial
 
-from .policy import MLPPolicy, Parameters, action_head
+from .policy import MLPPolicy, Parameters, acting, action_head
 from .ppo import Surrogate, clipped_surrogate, masked_mean
 from .state import StateDict, load_optimizer, load_tensors, optimizer_state, require_same_shapes
 
@@ -274,12 +274,13 @@ class MAMLLearner:
         """Return actions of each task's own policy, [task, replica, *action]."""
         agent = self.agent
         observations = timestep.observations.reshape(*self.streams.shape, -1)
-        with torch.no_grad():
+        with acting():
             outputs = torch.vmap(agent.policy)(
                 self.parameters, torch.as_tensor(observations, dtype=agent.dtype, device=agent.device)
             )
-        head = agent.head
-        return head.mode(outputs) if deterministic else head.sample(outputs, self.streams.where(timestep.active))
+            if deterministic:
+                return agent.head.mode(outputs)
+            return agent.head.sample(outputs, self.streams.where(timestep.active))
 
     def adapt(self, episodes: Episodes) -> None:
         """Take one inner step in every task."""

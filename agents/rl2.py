@@ -21,7 +21,7 @@ from metarl.streams import Streams
 from metarl.trial import Episodes, TimeStep, Trial
 
 from .moments import RunningMoments, ValueScale
-from .policy import ActionHead, GaussianHead, action_head
+from .policy import ActionHead, GaussianHead, acting, action_head
 from .ppo import clipped_surrogate, masked_mean
 from .state import StateDict, load_optimizer, load_tensors, optimizer_state, require_same_shapes
 
@@ -357,16 +357,17 @@ class RL2Learner:
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Advance the memory where the world is active, and return actions [task, replica, *action]."""
         agent, shape = self.agent, self.streams.shape
-        inputs = agent.inputs(timestep, np.full(shape, not self.begun))
-        self.begun = True
-        with torch.no_grad():
+        with acting():
+            inputs = agent.inputs(timestep, np.full(shape, not self.begun))
+            self.begun = True
             following, outputs = agent.network.step(self.memory, inputs.flatten(0, 1))
-        # Held still where the episode is over: a memory that ran on would tell of the neighbours' longer episodes.
-        moving = torch.as_tensor(timestep.active.reshape(-1, 1), device=agent.device)
-        self.memory = torch.where(moving, following, self.memory)
-        outputs = outputs.unflatten(0, shape)
-        head = agent.head
-        return head.mode(outputs) if deterministic else head.sample(outputs, self.streams.where(timestep.active))
+            # Held still where the episode is over: a memory that ran on would tell of the neighbours' longer episodes.
+            moving = torch.as_tensor(timestep.active.reshape(-1, 1), device=agent.device)
+            self.memory = torch.where(moving, following, self.memory)
+            outputs = outputs.unflatten(0, shape)
+            if deterministic:
+                return agent.head.mode(outputs)
+            return agent.head.sample(outputs, self.streams.where(timestep.active))
 
     def adapt(self, episodes: Episodes) -> None:
         """Keep the memory: what was learned is in it."""
