@@ -1,0 +1,256 @@
+"""Evaluation: how an agent does in unseen tasks, round after round, and the file that says so."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import MetarlError
+from .files import write_atomically
+from .statistics import iqm, stratified_bootstrap
+from .streams import generator
+from .task import TaskFamily, Tasks
+from .trial import Agent, Trial, run_trial
+from .versions import git_commit, versions
+
+FORMAT = "metarl evaluation 1"
+"""First entry of every evaluation file, by which `Evaluation.load` knows its own."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What the agent gained by adapting: return of the last round minus return of the first, paired by task."""
+
+    iqm: float
+    """Interquartile mean over tasks."""
+    interval: tuple[float, float]
+    """Its 95 % bootstrap interval."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How an agent did in a batch of unseen tasks. It holds no time, path, host or thread count: repeated, it is equal."""
+
+    family: str
+    """Name of the family."""
+    settings: Mapping[str, Any]
+    """Settings of the family; `load(family, **settings)` gives it back."""
+    agent: str
+    """Name of the agent."""
+    split: str
+    """Split that the tasks are from."""
+    seed: int
+    """Seed of the tasks, the episodes and the bootstrap."""
+    replicas: int
+    """Episodes in each task and round."""
+    tasks: Tasks
+    """The tasks."""
+    returns: np.ndarray
+    """Undiscounted return, mean over replicas; NaN where it is not a finite number. [task, round]"""
+    successes: np.ndarray | None
+    """Share of replicas with a success; None where the family knows no success. [task, round]"""
+    env_steps_per_task: np.ndarray
+    """Environment steps spent in the task by the end of the round, over all replicas. int64 [task, round]"""
+    versions: Mapping[str, str] = field(default_factory=versions)
+    """Versions of the packages that move the numbers."""
+    commit: str | None = field(default_factory=git_commit)
+    """Commit of this package's source, where it runs from a git checkout."""
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of tasks."""
+        return self.returns.shape[0]
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds; the agent adapted between them."""
+        return self.returns.shape[1]
+
+    @property
+    def env_steps(self) -> np.ndarray:
+        """Environment steps spent in the new task by the end of each round, mean over tasks. [round]"""
+        return self.env_steps_per_task.mean(axis=0)
+
+    @property
+    def iqm(self) -> np.ndarray:
+        """Interquartile mean over tasks of the return. [round]"""
+        return iqm(self.returns)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean over tasks of the return, which most papers print. [round]"""
+        return self.returns.mean(axis=0)
+
+    @cached_property
+    def interval(self) -> np.ndarray:
+        """Ends of the 95 % bootstrap interval of `iqm`. [round, 2]"""
+        return self._interval(self.returns)
+
+    @property
+    def success_rate(self) -> np.ndarray | None:
+        """Mean over tasks of the successes; None where the family knows no success. [round]"""
+        return None if self.successes is None else self.successes.mean(axis=0)
+
+    @cached_property
+    def gain(self) -> Gain:
+        """Last round minus first, paired by task; zero where there is one round only."""
+        change = self.returns[:, -1] - self.returns[:, 0]
+        low, high = self._interval(change)
+        return Gain(float(iqm(change)), (float(low), float(high)))
+
+    def _interval(self, values: np.ndarray) -> np.ndarray:
+        """Return the interval of the IQM of `values` [task, ...], [..., 2]. One seed is one stratum."""
+        return np.stack(stratified_bootstrap(values[None], iqm, rng=generator(self.seed, "bootstrap")), axis=-1)
+
+    def to_json(self) -> str:
+        """Return the evaluation as JSON (RFC 8259); a number that is not finite becomes null."""
+        document = {
+            "format": FORMAT,
+            "family": self.family,
+            "settings": dict(self.settings),
+            "agent": self.agent,
+            "split": self.split,
+            "seed": self.seed,
+            "replicas": self.replicas,
+            "env_steps": self.env_steps.tolist(),
+            "iqm": self.iqm.tolist(),
+            "interval": self.interval.tolist(),
+            "gain": {"iqm": self.gain.iqm, "interval": self.gain.interval},
+            "mean": self.mean.tolist(),
+            "success_rate": None if self.success_rate is None else self.success_rate.tolist(),
+            "versions": dict(self.versions),
+            "commit": self.commit,
+            "tasks": list(self.tasks),
+            "task_index": self.tasks.index.tolist(),
+            "returns": self.returns.tolist(),
+            "successes": None if self.successes is None else self.successes.tolist(),
+            "env_steps_per_task": self.env_steps_per_task.tolist(),
+        }
+        return json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
+
+    def save(self, path: str | Path) -> None:
+        """Write the evaluation to a JSON file, whole or not at all. Raises MetarlError where that cannot be done."""
+        write_atomically(path, self.to_json().encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Evaluation:
+        """Return the evaluation in a file. Raises MetarlError for one that is missing, cut off or something else."""
+        try:
+            document = json.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise MetarlError(f"{path} does not exist; `metarl evaluate` writes evaluation files") from None
+        except OSError as error:
+            raise MetarlError(f"{path} cannot be read ({error.strerror}); give an evaluation.json") from None
+        except (ValueError, RecursionError):  # JSON's and Unicode's errors are ValueErrors
+            raise MetarlError(f"{path} is not whole JSON; write it again with `metarl evaluate`") from None
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise MetarlError(f"{path} is not a file of format {FORMAT!r}; give one that `metarl evaluate` wrote")
+        try:
+            return _from_document(document)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            raise MetarlError(f"{path} is damaged: {what}; write it again with `metarl evaluate`") from None
+
+
+def evaluate(
+    agent: Agent,
+    family: TaskFamily,
+    *,
+    agent_name: str | None = None,
+    split: str = "test",
+    num_tasks: int = 40,
+    rounds: int = 2,
+    replicas: int = 1,
+    seed: int = 0,
+    threads: int | None = None,
+    task_chunk_size: int | None = None,
+) -> Evaluation:
+    """Return how `agent` does in `num_tasks` tasks of a split that it meets for the first time; it is left unchanged.
+
+    `agent_name` is its class's name by default. `threads` (native simulation threads) and `task_chunk_size` (tasks
+    side by side, default all; fewer take less memory) change neither environments nor random numbers. Raises
+    MetarlError for an unknown split and for fewer than one task, round, replica or task a chunk.
+    """
+    if task_chunk_size is not None and task_chunk_size < 1:
+        raise MetarlError(f"task_chunk_size is {task_chunk_size}; it must be at least 1")
+    tasks = family.sample(split, num_tasks, seed=seed)
+    # The episodes' random numbers belong to the split, as the tasks do: training with the same seed has others.
+    trial_seed = int(generator(seed, "evaluation", split).integers(2**63))
+    chunks = []
+    for start in range(0, num_tasks, task_chunk_size or num_tasks):
+        chunk = tasks[start : start + (task_chunk_size or num_tasks)]
+        with contextlib.closing(family.make_vec(chunk, replicas, threads=threads)) as envs:
+            chunks.append(_scores(run_trial(agent, envs, rounds, seed=trial_seed)))
+    # One layout in memory, whatever the chunks: the order in which NumPy adds up a mean follows from it.
+    returns, successes, env_steps = (np.ascontiguousarray(np.concatenate(parts)) for parts in zip(*chunks, strict=True))
+    return Evaluation(
+        family=family.name,
+        settings=family.settings,
+        agent=type(agent).__name__ if agent_name is None else agent_name,
+        split=split,
+        seed=seed,
+        replicas=replicas,
+        tasks=tasks,
+        returns=np.where(np.isfinite(returns), returns, np.nan),
+        # A class may speak of success only where there was one; if it never did, it knows none.
+        successes=None if np.isnan(successes).all() else np.nan_to_num(successes),
+        env_steps_per_task=env_steps,
+    )
+
+
+def _scores(trial: Trial) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a trial's returns, successes (NaN where unknown) and environment steps, each [task, round]."""
+    returns = trial.returns.mean(axis=2).T
+    unknown = np.full(len(trial.tasks), np.nan)
+    successes = [
+        unknown if episodes.successes is None else episodes.successes.mean(axis=1) for episodes in trial.rounds
+    ]
+    return returns, np.stack(successes, axis=1), trial.env_steps.T
+
+
+def _finite(value: Any) -> Any:
+    """Return `value` with every float that JSON has no word for replaced by None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _from_document(document: Mapping[str, Any]) -> Evaluation:
+    """Return the evaluation that `to_json` wrote. Raises KeyError, TypeError, ValueError or OverflowError."""
+    rows, index = document["tasks"], np.array(document["task_index"], dtype=np.int64)
+    returns = np.array(document["returns"], dtype=np.float64)
+    env_steps = np.array(document["env_steps_per_task"], dtype=np.int64)
+    successes = None if document["successes"] is None else np.array(document["successes"], dtype=np.float64)
+    if returns.ndim != 2 or not returns.size:
+        raise ValueError(f"'returns' has shape {returns.shape}, not [task, round]")
+    for name, array in (("env_steps_per_task", env_steps), ("successes", successes)):
+        if array is not None and array.shape != returns.shape:
+            raise ValueError(f"{name!r} has shape {array.shape}, 'returns' has {returns.shape}")
+    if len(rows) != len(returns) or index.shape != (len(returns),):
+        raise ValueError(f"{len(rows)} tasks and {index.size} indices are listed for {len(returns)} rows of 'returns'")
+    return Evaluation(
+        family=str(document["family"]),
+        settings=dict(document["settings"]),
+        agent=str(document["agent"]),
+        split=str(document["split"]),
+        seed=int(document["seed"]),
+        replicas=int(document["replicas"]),
+        tasks=Tasks({name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}, index),
+        returns=returns,
+        successes=successes,
+        env_steps_per_task=env_steps,
+        versions=dict(document["versions"]),
+        commit=document["commit"],
+    )

@@ -1,0 +1,168 @@
+"""Reports: a table to print and a picture of adaptation, from one or more evaluations."""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import MetarlError
+from .evaluate import Evaluation
+from .files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Colours that stay apart under colour-blindness: Okabe and Ito, "Color Universal Design" (2008)."""
+MARKERS = "os^Dv<>"
+"""One for each colour, for print in grey."""
+
+
+def table(evaluations: Sequence[Evaluation]) -> str:
+    """Return the numbers of each evaluation as text to print. Raises MetarlError where there is none."""
+    _require_some(evaluations)
+    return "\n\n".join(_block(evaluation) for evaluation in evaluations)
+
+
+def _require_some(evaluations: Sequence[Evaluation]) -> None:
+    if not evaluations:
+        raise MetarlError("no evaluation given; give at least one")
+
+
+def _block(evaluation: Evaluation) -> str:
+    counts = f"{_count(evaluation.num_tasks, 'task')}, {_count(evaluation.replicas, 'replica')}, seed {evaluation.seed}"
+    lines = [f"{evaluation.agent} on {evaluation.family}, {evaluation.split} split: {counts}"]
+    number = functools.partial(_number, decimals=_decimals(evaluation))
+    rates = evaluation.success_rate
+    rows = [
+        ("round", "env steps by its end", "return (IQM)", "95% interval", *(() if rates is None else ("success rate",)))
+    ]
+    for i in range(evaluation.rounds):
+        low, high = evaluation.interval[i]
+        rate = () if rates is None else (f"{rates[i]:.2f}",)
+        steps = f"{evaluation.env_steps[i]:,.0f}"
+        rows.append((str(i + 1), steps, number(evaluation.iqm[i]), f"[{number(low)}, {number(high)}]", *rate))
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    if evaluation.rounds > 1:
+        gain, (low, high) = evaluation.gain.iqm, evaluation.gain.interval
+        change = f"round {evaluation.rounds} minus round 1, paired by task"
+        lines.append(f"gain ({change}): {number(gain)}, 95% interval [{number(low)}, {number(high)}]")
+    return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _decimals(evaluation: Evaluation) -> int:
+    """Return how many decimals the size of the returns asks for: four digits of the largest, at least."""
+    sizes = np.abs(evaluation.interval[np.isfinite(evaluation.interval)])
+    largest = float(sizes.max(initial=0.0))
+    return 3 if largest < 1 else max(0, 3 - int(math.log10(largest)))
+
+
+def _number(value: float, decimals: int) -> str:
+    return f"{value:z,.{decimals}f}" if math.isfinite(value) else "not finite"
+
+
+def plot(evaluations: Sequence[Evaluation], path: str | Path) -> None:
+    """Write the adaptation curves of the evaluations to a .png or .svg file; the same numbers give the same SVG.
+
+    Raises MetarlError for another suffix, where there is no evaluation, and where the file cannot be written.
+    """
+    import matplotlib
+
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".png", ".svg"):
+        raise MetarlError(f"{path} has suffix {suffix!r}; a plot is written as '.png' or '.svg'")
+    figure = adaptation_figure(evaluations)
+    picture = io.BytesIO()
+    # Without a salt of ours and without a date, every SVG would have other ids and another head.
+    with matplotlib.rc_context({"svg.hashsalt": "metarl"}):
+        figure.savefig(picture, format=suffix[1:], dpi=160, metadata={"Date": None} if suffix == ".svg" else None)
+    write_atomically(path, picture.getvalue())
+
+
+def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
+    """Return the figure of `plot`: return over the environment steps spent in the new task before each round.
+
+    For each evaluation the IQM over tasks, its 95 % interval as a band, and behind them a thin line for each task.
+    Raises MetarlError where there is no evaluation.
+    """
+    from matplotlib.figure import Figure
+
+    _require_some(evaluations)
+    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for i, (evaluation, label) in enumerate(zip(evaluations, _labels(evaluations), strict=True)):
+        _curve(axes, evaluation, label, COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)])
+    _dress(axes, evaluations)
+    counts = {evaluation.num_tasks for evaluation in evaluations}
+    over = _count(counts.pop(), "task") if len(counts) == 1 else "tasks"
+    legend = f"IQM over {over}, 95% bootstrap interval; faint: single tasks"
+    # Below the axes, where it hides no curve.
+    figure.legend(loc="outside lower center", ncols=min(3, len(evaluations)), frameon=False, title=legend, fontsize=9)
+    return figure
+
+
+def _before(env_steps: np.ndarray) -> np.ndarray:
+    """Return the steps spent before each round from those spent by its end, [..., round]: the first begins at zero."""
+    return np.concatenate([np.zeros_like(env_steps[..., :1]), env_steps[..., :-1]], axis=-1)
+
+
+def _curve(axes: Axes, evaluation: Evaluation, label: str, color: str, marker: str) -> None:
+    steps, (low, high) = _before(evaluation.env_steps), evaluation.interval.T
+    # All tasks together weigh as much as a few lines would: many tasks must not hide the curve.
+    faint = min(0.35, 8 / evaluation.num_tasks)
+    tasks = {"ls": "", "marker": "."} if evaluation.rounds == 1 else {"lw": 0.7}
+    axes.plot(
+        _before(evaluation.env_steps_per_task).T, evaluation.returns.T, color=color, alpha=faint, zorder=1, **tasks
+    )
+    axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0, zorder=2)
+    if evaluation.rounds == 1:  # a band needs two points
+        axes.vlines(steps, low, high, color=color, lw=2, zorder=2)
+    axes.plot(
+        steps, evaluation.iqm, color=color, marker=marker, ms=6, mec="white", mew=0.8, lw=2, label=label, zorder=3
+    )
+
+
+def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return what tells each evaluation apart: its agent, and whatever else is not the same in all."""
+    columns = [
+        [evaluation.agent for evaluation in evaluations],
+        *(
+            words
+            for words in (
+                [evaluation.family for evaluation in evaluations],
+                [f"{evaluation.split} tasks" for evaluation in evaluations],
+                [f"seed {evaluation.seed}" for evaluation in evaluations],
+                [_count(evaluation.num_tasks, "task") for evaluation in evaluations],
+            )
+            if len(set(words)) > 1
+        ),
+    ]
+    return [", ".join(words) for words in zip(*columns, strict=True)]
+
+
+def _dress(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
+    """Give the axes their title, labels and ticks."""
+    families = dict.fromkeys(evaluation.family for evaluation in evaluations)
+    splits = dict.fromkeys(evaluation.split for evaluation in evaluations)
+    title = f"Adaptation on {', '.join(families)}, {' and '.join(splits)} tasks"
+    axes.set_title(title, loc="left", weight="bold", size=11)
+    axes.set_xlabel("Environment steps spent in the new task before the round")
+    axes.set_ylabel("Undiscounted return of an episode")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.9", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    if all(evaluation.rounds == 1 for evaluation in evaluations):
+        axes.set_xticks([0])
