@@ -26,9 +26,10 @@ from metarl.errors import MetarlError
 from metarl.streams import Streams
 from metarl.trial import Episodes, TimeStep, Trial
 
-from .policy import MLPPolicy, Parameters, acting, action_head
+from .policy import MLPPolicy, Parameters, action_head
 from .ppo import Surrogate, clipped_surrogate, masked_mean
 from .state import StateDict, load_optimizer, load_tensors, optimizer_state, require_same_shapes
+from .threads import acting
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -18,22 +17,6 @@ from metarl.streams import Streams
 
 Parameters = Mapping[str, Tensor]
 """Parameters of a network by name."""
-
-
-@contextmanager
-def acting() -> Iterator[None]:
-    """Run without gradients and on one thread: what a learner's `act` wants.
-
-    Torch's worker threads go on spinning after an operation, on cores that the simulation needs at once; measured, a
-    rollout takes nearly twice as long.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class ActionHead(Protocol):

@@ -21,9 +21,10 @@ from metarl.streams import Streams
 from metarl.trial import Episodes, TimeStep, Trial
 
 from .moments import RunningMoments, ValueScale
-from .policy import ActionHead, GaussianHead, acting, action_head
+from .policy import ActionHead, GaussianHead, action_head
 from .ppo import clipped_surrogate, masked_mean
 from .state import StateDict, load_optimizer, load_tensors, optimizer_state, require_same_shapes
+from .threads import acting, one_thread
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -187,6 +188,10 @@ class RL2:
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         """Make one meta-update: PPO over a batch of whole trials."""
+        with one_thread():
+            return self._updated(trial, rng)
+
+    def _updated(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         trials = self.gathered(trial)
         with torch.no_grad():
             old_outputs, old_values = self.network.sequence(trials.inputs)
