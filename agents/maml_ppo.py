@@ -202,13 +202,12 @@ class MAMLPPO:
         history = [self._outer_step(rounds) for _ in range(self.config.num_epochs)]
         with torch.no_grad():
             surrogate, entropy = self.outer_losses(rounds)
-            kl = self._outer_kl(rounds)
         return {
             "loss": history[0]["loss"],
             "gradient_norm": float(np.mean([step["gradient_norm"] for step in history])),
-            "clip_fraction": float(surrogate.clip_fraction.mean()),
+            "clip_fraction": float(np.mean([step["clip_fraction"] for step in history])),
             "first_ratio_deviation": history[0]["ratio_deviation"],
-            "kl": kl,
+            "kl": float(surrogate.kl.mean()),
             "entropy": float(entropy.mean()),
             "explained_variance": float(np.mean(explained)),
         }
@@ -238,19 +237,9 @@ class MAMLPPO:
         return {
             "loss": loss.item(),
             "gradient_norm": float(norm),
+            "clip_fraction": float(surrogate.clip_fraction.mean()),
             "ratio_deviation": float(surrogate.ratio_deviation.mean()),
         }
-
-    def _outer_kl(self, rounds: tuple[Round, ...]) -> float:
-        """Return the sample estimate of KL(acting || updated) in the last round: mean of ratio - 1 - log ratio."""
-
-        def of_task(parameters: Parameters, rounds: tuple[Round, ...]) -> Tensor:
-            for played in rounds[:-1]:
-                parameters = self.inner_step(parameters, played)
-            log_ratio = self.log_prob(parameters, rounds[-1]) - rounds[-1].old_log_prob
-            return masked_mean(torch.expm1(log_ratio) - log_ratio, rounds[-1].mask)
-
-        return float(torch.vmap(of_task, in_dims=(None, 0))(self.parameters, rounds).mean())
 
     def state_dict(self) -> StateDict:
         """Return parameters and optimiser state."""

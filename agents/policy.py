@@ -35,10 +35,6 @@ class ActionHead(Protocol):
         """Return the entropy in nats, [...]."""
         ...
 
-    def kl(self, old: Tensor, new: Tensor) -> Tensor:
-        """Return KL(old || new) in nats, [...]."""
-        ...
-
     def sample(self, outputs: Tensor, streams: Streams) -> np.ndarray:
         """Return one action for each of the streams, [*streams.shape, *action]."""
         ...
@@ -82,12 +78,6 @@ class GaussianHead:
         """Return the differential entropy in nats, [...]."""
         return (outputs.chunk(2, dim=-1)[1] + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
-    def kl(self, old: Tensor, new: Tensor) -> Tensor:
-        """Return KL(old || new) in nats, [...]."""
-        (mean, log_std), (new_mean, new_log_std) = old.chunk(2, dim=-1), new.chunk(2, dim=-1)
-        spread = torch.exp(2 * (log_std - new_log_std)) + ((mean - new_mean) * torch.exp(-new_log_std)).square()
-        return (new_log_std - log_std + 0.5 * (spread - 1)).sum(-1)
-
     def sample(self, outputs: Tensor, streams: Streams) -> np.ndarray:
         """Return one action for each of the streams."""
         mean, log_std = outputs.chunk(2, dim=-1)
@@ -123,11 +113,6 @@ class CategoricalHead:
         """Return the entropy in nats, [...]."""
         log_p = outputs.log_softmax(-1)
         return -(log_p.exp() * log_p).sum(-1)
-
-    def kl(self, old: Tensor, new: Tensor) -> Tensor:
-        """Return KL(old || new) in nats, [...]."""
-        old_log_p = old.log_softmax(-1)
-        return (old_log_p.exp() * (old_log_p - new.log_softmax(-1))).sum(-1)
 
     def sample(self, outputs: Tensor, streams: Streams) -> np.ndarray:
         """Return one action for each of the streams, by inversion of the distribution function."""

@@ -17,6 +17,8 @@ class Surrogate(NamedTuple):
     """Share of steps whose ratio lies outside the clip range."""
     ratio_deviation: Tensor
     """Mean of |ratio - 1|."""
+    kl: Tensor
+    """Estimate of KL(acting || present) in nats: mean of ratio - 1 - log ratio, which is never negative."""
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -28,10 +30,17 @@ def clipped_surrogate(
     log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, mask: Tensor, clip_range: float
 ) -> Surrogate:
     """Return the clipped surrogate loss of Schulman et al. (2017), equation 7, over steps [...]."""
-    ratio = torch.exp(log_prob - old_log_prob)
+    log_ratio = log_prob - old_log_prob
+    ratio = torch.exp(log_ratio)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     objective = torch.minimum(ratio * advantages, clipped * advantages)
     with torch.no_grad():
         deviation = (ratio - 1).abs()
         outside = (deviation > clip_range).to(ratio.dtype)
-    return Surrogate(-masked_mean(objective, mask), masked_mean(outside, mask), masked_mean(deviation, mask))
+        kl = torch.expm1(log_ratio) - log_ratio
+    return Surrogate(
+        loss=-masked_mean(objective, mask),
+        clip_fraction=masked_mean(outside, mask),
+        ratio_deviation=masked_mean(deviation, mask),
+        kl=masked_mean(kl, mask),
+    )

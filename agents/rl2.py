@@ -127,7 +127,6 @@ class Minibatch(NamedTuple):
     mask: Tensor
     advantages: Tensor
     targets: Tensor
-    old_outputs: Tensor
     old_log_prob: Tensor
 
 
@@ -206,7 +205,6 @@ class RL2:
             mask=self._tensor(trials.mask),
             advantages=self._tensor((advantages - chosen.mean()) / (chosen.std() + 1e-8)),
             targets=self._tensor(self._normalized_targets(targets, trials.mask)),
-            old_outputs=old_outputs[:-1],
             old_log_prob=old_log_prob,
         )
         history = [self._step(minibatch) for minibatch in self._minibatches(batch, rng)]
@@ -279,13 +277,11 @@ class RL2:
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
         self.optimizer.step()
-        with torch.no_grad():
-            kl = masked_mean(self.head.kl(batch.old_outputs, outputs), batch.mask)
         return {
             "loss": loss.item(),
             "value_loss": value_loss.item(),
             "entropy": entropy.item(),
-            "kl": kl.item(),
+            "kl": surrogate.kl.item(),
             "clip_fraction": surrogate.clip_fraction.item(),
             "ratio_deviation": surrogate.ratio_deviation.item(),
             "gradient_norm": float(norm),

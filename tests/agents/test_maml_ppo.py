@@ -11,12 +11,13 @@ import torch
 from metarl.agents.maml_ppo import MAMLPPO, Round
 from torch import Tensor
 
+from metarl.advantage import discounted_returns, linear_baseline
 from metarl.agent import make_agent
 from metarl.errors import MetarlError
 from metarl.families import ArrayFamily
 from metarl.streams import Streams, generator
-from metarl.task import load
-from metarl.trial import Trial, run_trial
+from metarl.task import Tasks, load
+from metarl.trial import Trial, rollout, run_trial
 from tests.probes import RightArm, Target, UnequalEpisodes
 
 
@@ -157,6 +158,34 @@ def test_ratio_is_one_in_the_first_epoch_and_is_clipped_in_later_ones() -> None:
     assert metrics["kl"] > 0
 
 
+def test_one_epoch_never_clips() -> None:
+    family = load("navigation-2d", horizon=20)
+    agent = new_agent(family, learning_rate=0.05, clip_range=0.05, num_epochs=1)
+    # The clip fraction is what the gradient steps saw: a single one sees a ratio of one.
+    assert agent.update(played_trial(agent, family, rounds=2), generator(0))["clip_fraction"] == 0
+
+
+def test_advantages_bootstrap_at_the_time_limit_and_cut_at_termination() -> None:
+    family = UnequalEpisodes(horizon=4)
+    agent = new_agent(family, discount=0.9, gae_lambda=0.8)
+    tasks = Tasks({"length": np.array([2.0, 9.0])}, np.arange(2))
+    episodes = run_trial(agent, family.make_vec(tasks, 6), 1, seed=0).rounds[0]
+    zeros = np.zeros((2, 6))
+    returns = discounted_returns(episodes.rewards, episodes.mask, 0.9, zeros)
+    values, final_values = linear_baseline(episodes.observations, episodes.final_observations, returns, episodes.mask)
+    computed, _ = agent.advantages(episodes)
+    for task, steps, terminated in ((0, 2, True), (1, 4, False)):
+        expected = np.zeros((steps, 6))
+        for replica in range(6):
+            following = [*values[1:steps, task, replica], 0.0 if terminated else final_values[task, replica]]
+            carry = 0.0
+            for t in reversed(range(steps)):
+                delta = episodes.rewards[t, task, replica] + 0.9 * following[t] - values[t, task, replica]
+                carry = delta + 0.9 * 0.8 * carry
+                expected[t, replica] = carry
+        np.testing.assert_allclose(computed[:steps, task], (expected - expected.mean()) / expected.std(), atol=1e-6)
+
+
 def test_baseline_explains_returns_that_follow_from_the_state() -> None:
     family = load("navigation-2d")
     agent = new_agent(family)
@@ -170,8 +199,6 @@ def test_adaptation_under_evaluation_moves_every_task_and_never_the_agent() -> N
     before = copy.deepcopy(agent.state_dict())
     learner = agent.begin(Streams.of(1, np.arange(3)[:, None], np.arange(4)))
     envs = family.make_vec(family.sample("test", 3, seed=0), 4)
-    from metarl.trial import rollout
-
     learner.adapt(rollout(envs, learner, seed=2))
     moved = learner.parameters["layers.1.bias"] - agent.parameters["layers.1.bias"].detach()
     assert (moved.abs().amax(dim=1) > 1e-4).all()
