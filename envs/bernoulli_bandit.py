@@ -41,7 +41,7 @@ class BernoulliBandit(ArrayFamily):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         f"n{n}-k{k}": {"horizon": n, "num_arms": k} for n in (10, 100, 500) for k in (5, 10, 50)
     }
-    num_arms: Annotated[int, Field(ge=2)] = 5
+    num_arms: Annotated[int, Field(ge=2, strict=True)] = 5
     horizon: Horizon = 10
 
     @property

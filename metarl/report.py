@@ -94,17 +94,20 @@ def plot(evaluations: Sequence[Evaluation], path: str | Path) -> None:
 def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
     """Return the figure of `plot`: return over the environment steps spent in the new task before each round.
 
-    For each evaluation the IQM over tasks, its 95 % interval as a band, and behind them a thin line for each task.
-    Raises MetarlError where there is no evaluation.
+    For each evaluation the IQM over tasks, its 95 % interval as a band, and behind them a thin line for each task. Each
+    family has a panel of its own: returns of different families do not compare. Raises MetarlError where there is no
+    evaluation.
     """
     from matplotlib.figure import Figure
 
     _require_some(evaluations)
-    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
-    axes = figure.add_subplot()
+    families = list(dict.fromkeys(evaluation.family for evaluation in evaluations))
+    figure = Figure(figsize=(1.8 + 5.4 * len(families), 4.5), layout="constrained")
+    panels = dict(zip(families, figure.subplots(1, len(families), squeeze=False)[0], strict=True))
     for i, (evaluation, label) in enumerate(zip(evaluations, _labels(evaluations), strict=True)):
-        _curve(axes, evaluation, label, COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)])
-    _dress(axes, evaluations)
+        _curve(panels[evaluation.family], evaluation, label, COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)])
+    for family, axes in panels.items():
+        _dress(axes, [evaluation for evaluation in evaluations if evaluation.family == family])
     counts = {evaluation.num_tasks for evaluation in evaluations}
     over = _count(counts.pop(), "task") if len(counts) == 1 else "tasks"
     legend = f"IQM over {over}, 95% bootstrap interval; faint: single tasks"
@@ -154,9 +157,8 @@ def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
 
 def _dress(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
     """Give the axes their title, labels and ticks."""
-    families = dict.fromkeys(evaluation.family for evaluation in evaluations)
     splits = dict.fromkeys(evaluation.split for evaluation in evaluations)
-    title = f"Adaptation on {', '.join(families)}, {' and '.join(splits)} tasks"
+    title = f"Adaptation on {evaluations[0].family}, {' and '.join(splits)} tasks"
     axes.set_title(title, loc="left", weight="bold", size=11)
     axes.set_xlabel("Environment steps spent in the new task before the round")
     axes.set_ylabel("Undiscounted return of an episode")

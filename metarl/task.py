@@ -27,7 +27,7 @@ SPLITS = ("train", "validation", "test", "extrapolation")
 Values = Mapping[str, np.ndarray]
 """Parameter values of a batch of tasks or worlds, by name: float64 [n, *shape of the parameter]."""
 
-Horizon = Annotated[int, Field(ge=1)]
+Horizon = Annotated[int, Field(ge=1, strict=True)]
 """Steps an episode: at least one."""
 
 
@@ -268,7 +268,7 @@ def _validated(cls: type[TaskFamily], settings: Mapping[str, Any]) -> TaskFamily
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         given = "" if first["type"] == "missing" else f" is {first['input']!r}"
-        raise MetarlError(f"setting {where!r} of family {cls.name!r}{given}: {first['msg']}") from None
+        raise MetarlError(f"setting {where!r} of family {cls.name!r}{given}: {first['msg'].replace('Input should be', 'it must be')}") from None
 
 
 def describe(cls: type[TaskFamily]) -> str:

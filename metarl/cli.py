@@ -1,0 +1,325 @@
+"""The command line. Only what a command needs is imported, inside it: `metarl --help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import __version__
+from .errors import MetarlError, did_you_mean
+
+if TYPE_CHECKING:
+    from .agent import Settings
+    from .task import TaskFamily
+
+Command = Callable[[argparse.Namespace], int | None]
+"""What a command does; it returns the exit status, None for 0."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 and the signal's number, as shells have it."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: its own, 2 after an error told in one line, or 130 after Ctrl-C."""
+    _settle_threads()
+    try:
+        arguments = _parsed(argv)
+        status: int = arguments.command(arguments) or 0
+        sys.stdout.flush()
+    except MetarlError as error:
+        return _fail(str(error))
+    except BrokenPipeError:  # `metarl families | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        file = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{file}{error.strerror or error}; give it room and the right to be read and written")
+    except KeyboardInterrupt as interrupt:
+        sys.stderr.write(f"\nmetarl: interrupted{''.join(interrupt.args)}\n")
+        return INTERRUPTED
+    return status
+
+
+def _settle_threads() -> None:
+    """Have the threads of torch and BLAS sleep between operations, unless the user says otherwise.
+
+    They would spin, on cores that the simulation or another process wants: on two busy cores a meta-update takes ten
+    times as long. They read this once, when numpy and torch are imported.
+    """
+    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("OPENBLAS_NUM_THREADS", "1")):
+        os.environ.setdefault(name, value)
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"metarl: error: {' '.join(message.split())}\n")
+    return 2
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        raise MetarlError(f"{message}; see `{self.prog} --help`")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            name = action.option_strings[0] if action.option_strings else str(action.metavar or action.dest).lower()
+            raise MetarlError(f"{name} {value!r} is unknown; {did_you_mean(value, action.choices)}")
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text} is too small: it must be at least {least}")
+        return value
+
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="metarl", description="Meta-reinforcement learning: train agents that adapt, and measure it.")
+    parser.add_argument("--version", action="version", version=f"metarl {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_listings(commands)
+    _add_check(commands)
+    _add_whole(commands)
+    return parser
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command's arguments; `extra` has the words that argparse did not place and the command takes."""
+    arguments, extra = _parser().parse_known_args(argv)
+    for word in extra:
+        if not arguments.takes(word):
+            remedy = did_you_mean(word, arguments.options) if word.startswith("-") else "leave it out"
+            raise MetarlError(f"argument {word!r} is unknown; {remedy}")
+    arguments.extra = extra
+    return arguments
+
+
+def _add(
+    commands: Any,
+    name: str,
+    command: Command,
+    summary: str,
+    takes: Callable[[str], bool] = lambda word: False,
+    **settings: Any,
+) -> Any:
+    """Add a command. `takes` says which words it has use for beyond those declared."""
+    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", **settings)
+    parser.set_defaults(command=command, takes=takes, options=parser._option_string_actions)
+    return parser
+
+
+def _add_train(commands: Any) -> None:
+    # argparse places no word after an option, but `train CONFIG --seed 1 key=value` is how people write.
+    parser = _add(commands, "train", _train, "train an agent on a family of tasks", lambda word: word[:1] != "-")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML config, such as those in configs/")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config: agent.inner_lr=0.05")
+    parser.add_argument("--seed", type=_at_least(0), metavar="N", help="the same as seed=N")
+    parser.add_argument("--run-dir", metavar="DIR", help="run folder (default: runs/<family>-<agent>-seed<seed>)")
+    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder instead")
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _add(commands, "evaluate", _evaluate, "measure how a trained agent adapts to unseen tasks")
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--split", default="test", metavar="S", help="split the tasks are from (default: test)")
+    parser.add_argument("--tasks", type=_at_least(1), default=40, metavar="N", help="number of tasks (default: 40)")
+    parser.add_argument(
+        "--rounds", type=_at_least(1), metavar="K", help="rounds in each task (default: as in training)"
+    )
+    parser.add_argument("--replicas", type=_at_least(1), metavar="N", help="episodes a round (default: as in training)")
+    parser.add_argument(
+        "--seed", type=_at_least(0), default=0, metavar="N", help="names tasks and episodes (default: 0)"
+    )
+    parser.add_argument("--json", metavar="F", help="result file (default: RUN/evaluation.json)")
+    parser.add_argument("--plot", metavar="F", help="picture, .png or .svg (default: RUN/adaptation.png)")
+    parser.add_argument("--threads", type=_at_least(0), metavar="N", help="simulation threads (default: one a core)")
+    parser.add_argument("--checkpoint", default="best", metavar="best|last", help="checkpoint (default: best)")
+
+
+def _add_listings(commands: Any) -> None:
+    parser = _add(commands, "families", _families, "list the families of tasks, or show one")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="family to show with its presets, tasks and settings")
+    parser = _add(commands, "agents", _agents, "list the agents, or show one")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="agent to show with its settings")
+
+
+def _add_check(commands: Any) -> None:
+    parser = _add(commands, "check", _check, "test that a family or an agent keeps its promises")
+    parser.add_argument("target", metavar="TARGET", help="registered name, or module:attribute")
+
+
+def _add_whole(commands: Any) -> None:
+    """Add the commands that read their own arguments, help included."""
+    _add(
+        commands,
+        "bench",
+        _bench,
+        "measure how fast environments step on this machine",
+        lambda word: True,
+        add_help=False,
+    )
+    _add(commands, "demo", _demo, "train and measure two agents in minutes", lambda word: True, add_help=False)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from .progress import say
+
+    config, run_dir = _resumed(arguments) if arguments.resume else _begun(arguments)
+    from .train import is_finished, meta_train
+
+    if arguments.resume and is_finished(run_dir, config):
+        say(f"{run_dir} is finished: all {config.num_updates} updates are made; for more, add num_updates=N")
+    else:
+        try:
+            meta_train(config, run_dir, resume=bool(arguments.resume))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"; go on with: metarl train --resume {run_dir}") from None
+    say(f"next: metarl evaluate {run_dir}")
+
+
+def _overrides(arguments: argparse.Namespace, *more: str) -> list[str]:
+    seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
+    return [*more, *arguments.overrides, *arguments.extra, *seed]
+
+
+def _begun(arguments: argparse.Namespace) -> tuple[Any, Path]:
+    if arguments.config is None:
+        raise MetarlError(
+            "no config given; write `metarl train CONFIG`, or `metarl train --resume RUN` to go on with a run"
+        )
+    from .config import load_config
+    from .train import default_run_dir
+
+    config = load_config(arguments.config, _overrides(arguments))
+    return config, Path(arguments.run_dir) if arguments.run_dir else default_run_dir(config)
+
+
+def _resumed(arguments: argparse.Namespace) -> tuple[Any, Path]:
+    if arguments.run_dir is not None:
+        raise MetarlError(
+            "--run-dir and --resume were both given; a run that goes on stays in its folder: leave one out"
+        )
+    from .train import run_config
+
+    # Of two places for words, argparse fills CONFIG first.
+    return run_config(arguments.resume, _overrides(arguments, *filter(None, [arguments.config]))), Path(
+        arguments.resume
+    )
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from .evaluate import evaluate
+    from .progress import say
+    from .report import plot, table
+    from .train import load_run
+
+    run = load_run(arguments.run, arguments.checkpoint)
+    evaluation = evaluate(
+        run.agent,
+        run.family,
+        agent_name=run.config.agent["name"],
+        split=arguments.split,
+        num_tasks=arguments.tasks,
+        rounds=arguments.rounds or run.config.rounds,
+        replicas=arguments.replicas or run.config.replicas,
+        seed=arguments.seed,
+        threads=arguments.threads,
+    )
+    suffix = "" if arguments.split == "test" else f"-{arguments.split}"
+    result = Path(arguments.json or run.path / f"evaluation{suffix}.json")
+    picture = Path(arguments.plot or run.path / f"adaptation{suffix}.png")
+    evaluation.save(result)
+    plot([evaluation], picture)
+    say(f"{table([evaluation])}\n\nnumbers: {result}\npicture: {picture}")
+
+
+def _families(arguments: argparse.Namespace) -> None:
+    from .progress import say
+    from .task import FAMILIES, describe
+
+    if arguments.name is not None:
+        say(_family_page(FAMILIES[arguments.name]))
+    else:
+        say(_listing((name, describe(FAMILIES[name])) for name in FAMILIES))
+        _report_broken(FAMILIES.broken)
+
+
+def _agents(arguments: argparse.Namespace) -> None:
+    from .agent import AGENTS, describe_agent
+    from .progress import say
+
+    if arguments.name is not None:
+        cls = AGENTS[arguments.name]
+        settings = _listing(_settings(cls.Config)) or "  none"
+        say(f"{arguments.name}: {describe_agent(cls)}\n\nsettings:\n{settings}")
+    else:
+        say(_listing((name, describe_agent(AGENTS[name])) for name in AGENTS))
+        _report_broken(AGENTS.broken)
+
+
+def _family_page(cls: type[TaskFamily]) -> str:
+    import inspect
+
+    from .task import load
+
+    family = load(cls.name)
+    presets = _listing((name, ", ".join(f"{k}={v}" for k, v in cls.presets[name].items())) for name in cls.presets)
+    tasks = _listing(
+        (name, f"{p.meaning}; drawn from {p.train}" + (f", extrapolation {p.extrapolation}" if p.extrapolation else ""))
+        for name, p in family.parameters.items()
+    )
+    settings = _listing((name, str(value)) for name, value in family.settings.items())
+    return (
+        f"{cls.name}: {inspect.getdoc(cls)}\n\nfrom: {cls.source}\nsplits: {', '.join(family.splits)}\n\n"
+        f"presets (the first is the default):\n{presets or '  none'}\n\ntask parameters:\n{tasks}\n\nsettings:\n{settings}"
+    )
+
+
+def _settings(config: type[Settings]) -> Iterable[tuple[str, str]]:
+    for name, field in config.model_fields.items():
+        default = "required" if field.is_required() else f"default {field.default}"
+        yield name, f"{field.description or ''} ({default})"
+
+
+def _listing(rows: Iterable[tuple[str, str]]) -> str:
+    rows = list(rows)
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"  {name:{width}}  {text}".rstrip() for name, text in rows)
+
+
+def _report_broken(broken: Mapping[str, str]) -> None:
+    for plugin, why in broken.items():
+        sys.stderr.write(f"metarl: warning: plug-in {plugin} failed to import: {why}\n")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from .check import check
+    from .progress import say
+
+    check(arguments.target)
+    say(f"{arguments.target}: all checks passed")
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from . import bench
+
+    return bench.main(arguments.extra)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from . import demo
+
+    return demo.main(arguments.extra)

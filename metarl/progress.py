@@ -1,0 +1,109 @@
+"""How far a training run is: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """Shows nothing. What the others do is to show what they are told."""
+
+    def start(self, total: int, done: int) -> None:
+        """Learn how many updates there are and how many were made before."""
+
+    def report(self, metrics: Mapping[str, float]) -> None:
+        """Show the metrics of an update: env steps, steps/s, return before and after adaptation, time left."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was."""
+
+
+class Bar(Progress):
+    """A bar that stays in its place."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._bar: RichProgress | None = None
+
+    def start(self, total: int, done: int) -> None:
+        """Draw the bar."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}", markup=False),
+            TimeRemainingColumn(),
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(self.title, total=total, completed=done, numbers="")
+
+    def report(self, metrics: Mapping[str, float]) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=metrics["update"] + 1, numbers=numbers(metrics))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the terminal."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class Lines(Progress):
+    """A line at the first update, at the last, and every ten seconds."""
+
+    def start(self, total: int, done: int) -> None:
+        """Begin to count the time."""
+        self.total, self.done = total, done
+        self._began, self._spoke = time.monotonic(), -SECONDS_BETWEEN_LINES
+
+    def report(self, metrics: Mapping[str, float]) -> None:
+        """Write a line if it is time for one."""
+        now, made = time.monotonic(), int(metrics["update"]) + 1
+        if now - self._spoke < SECONDS_BETWEEN_LINES and made < self.total:
+            return
+        self._spoke = now
+        left = (self.total - made) * (now - self._began) / max(made - self.done, 1)
+        say(f"update {made}/{self.total}  {numbers(metrics)}  {_duration(left)} left")
+
+
+def progress_for(title: str, *, shown: bool = True) -> Progress:
+    """Return what suits standard output: a bar on a terminal, lines elsewhere, nothing where it is not `shown`."""
+    if not shown:
+        return Progress()
+    return Bar(title) if sys.stdout.isatty() else Lines()
+
+
+def numbers(metrics: Mapping[str, float]) -> str:
+    """Return the numbers of an update in words."""
+    return (
+        f"{metrics['env_steps']:,.0f} env steps  {metrics['time/steps_per_second']:,.0f} steps/s  "
+        f"return {metrics['return_before']:.4g} -> {metrics['return_after']:.4g}"
+    )
+
+
+def say(text: str) -> None:
+    """Write a line to standard output at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

@@ -1,0 +1,297 @@
+"""Meta-training: tasks, a trial in them, an update from it, and now and then a look at validation tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import checkpoint as checkpoints
+from .agent import RegisteredAgent, make_agent
+from .config import TrainConfig, load_config, make_family, resolved
+from .errors import MetarlError
+from .evaluate import Evaluation, evaluate
+from .log import CONFIG, RunLog
+from .progress import Progress, progress_for, say
+from .streams import generator
+from .task import TaskFamily
+from .trial import TrainableAgent, Trial, run_trial
+from .versions import versions
+
+BEST, LAST = "best.safetensors", "last.safetensors"
+"""A run's checkpoints: the best by validation IQM of the last round, and the newest."""
+
+_DEFINING = ("family", "agent", "seed", "meta_batch_size", "replicas", "rounds")
+"""What may not change when a run goes on; the length of the run, its evaluations and its logging may."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained agent and where it comes from."""
+
+    path: Path
+    """The run folder."""
+    config: TrainConfig
+    """Its resolved configuration."""
+    family: TaskFamily
+    """The family it was trained on."""
+    agent: RegisteredAgent
+    """The agent, with what it has learned."""
+
+
+def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False, progress: bool = True) -> Path:
+    """Train an agent and return the run folder, which holds config, metrics, checkpoints and W&B's files.
+
+    With `resume`, a run that was killed goes on from its last checkpoint, bitwise as if it had not been (on CPU); of a
+    finished one nothing changes. Raises MetarlError for a folder that holds a run already or cannot be written, an
+    agent that does not learn, a metric that is not finite, and a checkpoint that does not fit the config.
+    """
+    run_dir, config = Path(run_dir), TrainConfig.model_validate(resolved(config))
+    if not resume and holds_run(run_dir):
+        raise MetarlError(
+            f"{run_dir} holds a run already; go on with `metarl train --resume {run_dir}`, or take another"
+        )
+    training = _Training(config, run_dir)
+    if resume and (run_dir / LAST).exists():
+        training.restore()
+    if training.update < config.num_updates:
+        title = f"{config.agent['name']} on {config.family['name']}"
+        if progress:
+            say(f"run folder: {run_dir}")
+        with _room(run_dir), training.logged(), progress_for(title, shown=progress) as bar:
+            training.run(bar)
+    return run_dir
+
+
+def holds_run(run_dir: Path) -> bool:
+    """Return whether a training run was begun in the folder."""
+    return any((run_dir / name).exists() for name in (CONFIG, LAST, BEST))
+
+
+def is_finished(run_dir: str | Path, config: TrainConfig) -> bool:
+    """Return whether a run has made all the updates that `config` asks for. Raises MetarlError if it is damaged."""
+    path = Path(run_dir) / LAST
+    return path.exists() and checkpoints.load(path)[1].update >= config.num_updates
+
+
+def default_run_dir(config: TrainConfig, root: str | Path = "runs") -> Path:
+    """Return the folder <root>/<family>-<agent>-seed<seed>, with -2, -3, ... behind it where it is taken."""
+    name = f"{config.family['name']}-{config.agent['name']}-seed{config.seed}"
+    names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+    return next(run_dir for name in names if not (run_dir := Path(root) / name).exists())
+
+
+def run_config(run_dir: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Return the configuration of the run in a folder, with overrides over it. Raises MetarlError where there is none."""
+    path = Path(run_dir) / CONFIG
+    if not path.is_file():
+        raise MetarlError(f"run {run_dir} does not exist: there is no {CONFIG} in it; give the folder of a run")
+    return load_config(path, overrides)
+
+
+def load_run(run_dir: str | Path, checkpoint: str = "best") -> Run:
+    """Return the trained agent of a run, from its 'best' or 'last' checkpoint.
+
+    Raises MetarlError for a missing run, and for a checkpoint that is missing, damaged or of another family or agent.
+    """
+    if checkpoint not in ("best", "last"):
+        raise MetarlError(f"checkpoint is {checkpoint!r}; it must be 'best' or 'last'")
+    config = run_config(run_dir)
+    path = Path(run_dir) / (BEST if checkpoint == "best" else LAST)
+    if not path.exists() and holds_run(Path(run_dir)):
+        raise MetarlError(f"run {run_dir} has no {path.name} yet; train on with `metarl train --resume {run_dir}`")
+    family, agent = _family_and_agent(config)
+    _restored(agent, path, config, ("family", "agent"))
+    return Run(Path(run_dir), config, family, agent)
+
+
+def _family_and_agent(config: TrainConfig) -> tuple[TaskFamily, Any]:
+    family = make_family(config)
+    name, settings = config.agent["name"], {key: value for key, value in config.agent.items() if key != "name"}
+    agent = make_agent(name, family, settings, seed=config.seed, device=config.device)
+    if not isinstance(agent, TrainableAgent):
+        raise MetarlError(f"agent {name!r} learns nothing in training; take one that does: see `metarl agents`")
+    return family, agent
+
+
+def _restored(agent: TrainableAgent, path: Path, config: TrainConfig, defining: tuple[str, ...]) -> checkpoints.Meta:
+    """Load a checkpoint into the agent and return what it says of itself."""
+    state, meta = checkpoints.load(path)
+    ours = resolved(config)
+    for name in defining:
+        if meta.config.get(name) != ours[name]:
+            raise MetarlError(
+                f"checkpoint {path} was made with another config: its {name} is {meta.config.get(name)}, the run's is "
+                f"{ours[name]}; put back the checkpoint or the config"
+            )
+    try:
+        agent.load_state_dict(state)
+    except MetarlError as error:
+        raise MetarlError(f"checkpoint {path}: {error}") from None
+    return meta
+
+
+@contextlib.contextmanager
+def _room(run_dir: Path) -> Iterator[None]:
+    """Say in one line that the disk is full or the folder lost."""
+    try:
+        yield
+    except BrokenPipeError:  # whoever read the progress is gone: not the folder's fault
+        raise
+    except OSError as error:
+        raise MetarlError(
+            f"{run_dir} cannot be written ({error.strerror}); what was saved stays loadable: make room, then "
+            f"`metarl train --resume {run_dir}`"
+        ) from None
+
+
+class _Stopwatch:
+    """Seconds spent in each part of an update."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.seconds = {"rollout": 0.0, "update": 0.0, "evaluation": 0.0}
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[name] += time.perf_counter() - began
+
+    def metrics(self, env_steps: int) -> dict[str, float]:
+        total = time.perf_counter() - self.began
+        shares = {f"time/{name}_share": seconds / total for name, seconds in self.seconds.items()}
+        return {"time/steps_per_second": env_steps / total, **shares}
+
+
+class _Training:
+    """A run under way. Everything random is named by the seed and the update, so that it can go on from any update."""
+
+    def __init__(self, config: TrainConfig, run_dir: Path) -> None:
+        self.config, self.run_dir = config, run_dir
+        self.family, self.agent = _family_and_agent(config)
+        self.update = 0
+        """Updates made."""
+        self.env_steps = 0
+        """Environment steps spent, over all tasks and replicas."""
+        self.best: float | None = None
+        """Best validation IQM of the last round."""
+        self.log: RunLog
+
+    def restore(self) -> None:
+        """Go back to the last checkpoint."""
+        meta = _restored(self.agent, self.run_dir / LAST, self.config, _DEFINING)
+        self.update, self.env_steps, self.best = meta.update, meta.env_steps, meta.best
+
+    @contextlib.contextmanager
+    def logged(self) -> Iterator[None]:
+        """Keep the run's log open."""
+        self.log = RunLog(self.run_dir, self.config, updates=self.update)
+        completed = False
+        try:
+            yield
+            completed = True
+        finally:
+            self.log.close(completed=completed)
+
+    def run(self, progress: Progress) -> None:
+        """Make the updates that are left."""
+        progress.start(self.config.num_updates, self.update)
+        while self.update < self.config.num_updates:
+            metrics, evaluation = self._one_update()
+            self.log.write(metrics)
+            if self._due(self.config.checkpoint_every):
+                self.log.sync()  # first: a checkpoint says that the lines of its updates are there
+                self._save(LAST)
+            progress.report(metrics)
+        if evaluation is not None:
+            self.log.summarize(evaluation, self.env_steps)
+
+    def _due(self, every: int) -> bool:
+        return self.update % every == 0 or self.update == self.config.num_updates
+
+    def _one_update(self) -> tuple[dict[str, float], Evaluation | None]:
+        number, stopwatch = self.update, _Stopwatch()
+        with stopwatch.part("rollout"):
+            trial = self._trial()
+        with stopwatch.part("update"):
+            learned = self.agent.update(trial, generator(self.config.seed, "update", number))
+        env_steps = int(trial.env_steps[-1].sum())
+        metrics = {**_returns(trial), **{f"agent/{name}": value for name, value in learned.items()}}
+        _require_finite(metrics, number, self.run_dir)
+        self.update += 1
+        self.env_steps += env_steps
+        evaluation = None
+        if self._due(self.config.evaluation.every):
+            with stopwatch.part("evaluation"):
+                evaluation = self._evaluate()
+            metrics |= _validation(evaluation)
+            _require_finite(metrics, number, self.run_dir)
+            self._keep_best(float(evaluation.iqm[-1]))
+        spent = {"update": number, "env_steps": self.env_steps}
+        return {**spent, **metrics, **stopwatch.metrics(env_steps)}, evaluation
+
+    def _trial(self) -> Trial:
+        config, start = self.config, self.update * self.config.meta_batch_size
+        tasks = self.family.sample("train", config.meta_batch_size, seed=config.seed, start=start)
+        seed = int(generator(config.seed, "trial", self.update).integers(2**63))
+        with contextlib.closing(self.family.make_vec(tasks, config.replicas, threads=config.threads)) as envs:
+            return run_trial(self.agent, envs, config.rounds, seed=seed)
+
+    def _evaluate(self) -> Evaluation:
+        config = self.config
+        return evaluate(
+            self.agent,
+            self.family,
+            agent_name=config.agent["name"],
+            split="validation",
+            num_tasks=config.evaluation.num_tasks,
+            rounds=config.rounds,
+            replicas=config.evaluation.replicas or config.replicas,
+            seed=config.seed,
+            threads=config.threads,
+        )
+
+    def _keep_best(self, score: float) -> None:
+        if self.best is None or score > self.best:
+            self.best = score
+            self._save(BEST)
+
+    def _save(self, name: str) -> None:
+        meta = checkpoints.Meta(
+            update=self.update,
+            env_steps=self.env_steps,
+            best=self.best,
+            config=resolved(self.config),
+            versions=versions(),
+        )
+        checkpoints.save(self.run_dir / name, self.agent.state_dict(), meta)
+
+
+def _returns(trial: Trial) -> dict[str, float]:
+    by_round = trial.returns.mean(axis=(1, 2))
+    return {"return_before": float(by_round[0]), "return_after": float(by_round[-1])}
+
+
+def _validation(evaluation: Evaluation) -> dict[str, float]:
+    return {
+        "validation/return_before": float(evaluation.iqm[0]),
+        "validation/return_after": float(evaluation.iqm[-1]),
+        "validation/gain": evaluation.gain.iqm,
+    }
+
+
+def _require_finite(metrics: Mapping[str, float], update: int, run_dir: Path) -> None:
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise MetarlError(
+                f"update {update}: {name} is {np.float64(value)}; training stopped. Take a lower learning rate; "
+                f"{run_dir} keeps its last checkpoint"
+            )

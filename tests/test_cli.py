@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from metarl import __version__
+from metarl.agent import AGENTS
+from metarl.cli import main
+from metarl.config import TrainConfig
+from metarl.task import FAMILIES
+from metarl.train import meta_train
+
+from .runs import command, config, metarl, write_config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, not to be changed."""
+    return meta_train(TrainConfig(**config(num_updates=2)), tmp_path_factory.mktemp("runs") / "run", progress=False)
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def test_train_then_evaluate_leaves_numbers_and_picture_and_says_what_is_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    trained = metarl("train", write_config(tmp_path), "--seed", "3", "--run-dir", run_dir, "num_updates=1")
+    assert (trained.returncode, trained.stderr) == (0, "")
+    assert trained.stdout.splitlines()[-1] == f"next: metarl evaluate {run_dir}"
+    assert "update 1/1" in trained.stdout
+    assert main(["evaluate", str(run_dir), "--tasks", "3"]) == 0
+    assert "gain" in capsys.readouterr().out
+    result = json.loads((run_dir / "evaluation.json").read_text())
+    assert (result["split"], result["agent"], len(result["tasks"])) == ("test", "maml-ppo", 3)
+    assert (run_dir / "adaptation.png").read_bytes().startswith(b"\x89PNG")
+    assert "seed: 3" in (run_dir / "config.yaml").read_text()
+
+
+def test_evaluate_gives_the_same_file_with_any_number_of_threads(run: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.json", "b.json", "c.json")]
+    for file, threads in zip(files, ("1", "1", "2"), strict=True):
+        arguments = ["--tasks", "4", "--json", str(file), "--plot", str(tmp_path / "a.svg"), "--threads", threads]
+        assert main(["evaluate", str(run), *arguments]) == 0
+    assert len({file.read_bytes() for file in files}) == 1
+    assert not (run / "evaluation.json").exists()
+    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+
+
+def test_evaluate_keeps_splits_apart_and_takes_rounds_replicas_and_checkpoint(run: Path) -> None:
+    arguments = ["--split", "extrapolation", "--tasks", "3", "--rounds", "3", "--replicas", "1"]
+    assert main(["evaluate", str(run), *arguments, "--checkpoint", "last"]) == 0
+    result = json.loads((run / "evaluation-extrapolation.json").read_text())
+    assert (result["split"], result["replicas"], len(result["iqm"])) == ("extrapolation", 1, 3)
+    assert (run / "adaptation-extrapolation.png").exists()
+    assert not (run / "evaluation.json").exists()
+
+
+def _with_config(text: str) -> Callable[[Path, Path], list[str]]:
+    def arguments(folder: Path, run: Path) -> list[str]:
+        (folder / "bad.yaml").write_text(text)
+        return ["train", str(folder / "bad.yaml")]
+
+    return arguments
+
+
+def _with_override(override: str) -> Callable[[Path, Path], list[str]]:
+    return lambda folder, run: ["train", str(write_config(folder)), "--run-dir", str(folder / "new"), override]
+
+
+def _with_checkpoint(spoil: Callable[[bytes], bytes]) -> Callable[[Path, Path], list[str]]:
+    def arguments(folder: Path, run: Path) -> list[str]:
+        path = run / "best.safetensors"
+        path.write_bytes(spoil(path.read_bytes()))
+        return ["evaluate", str(run)]
+
+    return arguments
+
+
+def _without_best(folder: Path, run: Path) -> list[str]:
+    (run / "best.safetensors").unlink()
+    return ["evaluate", str(run)]
+
+
+def _occupied(folder: Path, run: Path) -> list[str]:
+    (folder / "file").write_text("")
+    return ["train", str(write_config(folder)), "--run-dir", str(folder / "file" / "run")]
+
+
+MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
+    "unknown key": (_with_override("agent.inner_stepss=1"), "agent.inner_stepss: unknown key; did you mean 'inner_lr'?"),
+    "wrong type": (_with_override("num_updates=many"), "num_updates is 'many': it must be a valid integer"),
+    "out of range": (_with_override("replicas=0"), "replicas is 0: it must be greater than or equal to 1"),
+    "unknown family": (_with_override("family.name=navigation"), "did you mean 'navigation-2d'?"),
+    "unknown agent": (_with_override("agent=rl-2"), "did you mean 'rl2'?"),
+    "agent that does not learn": (_with_override("agent=random"), "'random' learns nothing in training"),
+    "too few rounds": (_with_override("rounds=1"), "MAML-PPO needs at least 2"),
+    "no override": (_with_override("seed"), "is not of the form key=value"),
+    "truncated YAML": (_with_config("family: {name: navigation-2d\n"), "bad.yaml:2: "),
+    "no mapping": (_with_config("- 1\n"), "a config is a mapping"),
+    "empty config": (_with_config(""), "a config is a mapping"),
+    "missing config": (lambda folder, run: ["train", str(folder / "no.yaml")], "no.yaml does not exist"),
+    "folder as config": (lambda folder, run: ["train", str(folder)], "cannot be read (Is a directory)"),
+    "no config": (lambda folder, run: ["train"], "no config given"),
+    "missing run": (lambda folder, run: ["evaluate", str(folder / "no")], "does not exist"),
+    "missing run to resume": (lambda folder, run: ["train", "--resume", str(folder / "no")], "does not exist"),
+    "resume elsewhere": (lambda folder, run: ["train", "--resume", str(run), "--run-dir", "x"], "leave one out"),
+    "folder in use": (
+        lambda folder, run: ["train", str(write_config(folder)), "--run-dir", str(run)],
+        "holds a run already; go on with `metarl train --resume",
+    ),
+    "run folder in a file": (_occupied, "cannot be written (Not a directory)"),
+    "run folder in /proc": (
+        lambda folder, run: ["train", str(write_config(folder)), "--run-dir", "/proc/run"],
+        "cannot be written (No such file or directory)",
+    ),
+    "no best checkpoint": (_without_best, "has no best.safetensors yet"),
+    "truncated checkpoint": (_with_checkpoint(lambda data: data[: len(data) // 2]), "is cut off or no checkpoint"),
+    "empty checkpoint": (_with_checkpoint(lambda data: b""), "is cut off or no checkpoint"),
+    "foreign checkpoint": (_with_checkpoint(lambda data: b"hello" * 100), "is cut off or no checkpoint"),
+    "pickled checkpoint": (_with_checkpoint(lambda data: b"\x80\x04" + data), "is a pickle"),
+    "negative tasks": (lambda folder, run: ["evaluate", str(run), "--tasks", "-3"], "must be at least 1"),
+    "tasks in words": (lambda folder, run: ["evaluate", str(run), "--tasks", "few"], "'few' is no whole number"),
+    "no rounds": (lambda folder, run: ["evaluate", str(run), "--rounds", "0"], "must be at least 1"),
+    "unknown split": (lambda folder, run: ["evaluate", str(run), "--split", "tset"], "did you mean 'test'?"),
+    "unknown checkpoint": (lambda folder, run: ["evaluate", str(run), "--checkpoint", "b"], "must be 'best' or 'last'"),
+    "unwritable result": (
+        lambda folder, run: ["evaluate", str(run), "--tasks", "1", "--json", "/proc/a.json"],
+        "/proc/a.json cannot be written",
+    ),
+    "picture of another kind": (
+        lambda folder, run: ["evaluate", str(run), "--tasks", "1", "--plot", "a.bmp"],
+        "a plot is written as '.png' or '.svg'",
+    ),
+    "unknown command": (lambda folder, run: ["trian"], "command 'trian' is unknown; did you mean 'train'?"),
+    "no command": (lambda folder, run: [], "COMMAND"),
+    "unknown option": (lambda folder, run: ["evaluate", str(run), "--task-count", "3"], "argument '--task-count' is unknown"),
+    "unknown family to show": (lambda folder, run: ["families", "navigaton"], "did you mean 'navigation-2d'?"),
+    "unknown agent to show": (lambda folder, run: ["agents", "rl3"], "did you mean 'rl2'?"),
+    "nothing to check": (lambda folder, run: ["check", "navigaton"], "did you mean 'navigation-2d'?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_costs_one_line_and_status_2(
+    mistake: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make, message = MISTAKES[mistake]
+    arguments = make(tmp_path, run)
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("metarl: error: ")
+    assert message in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_costs_one_line_and_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", str(write_config(tmp_path, device="cuda")), "--run-dir", str(tmp_path / "run")]
+    assert main(arguments) == 2
+    assert "take device=cpu or device=auto" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_process_ends_with_status_2_and_one_line(tmp_path: Path) -> None:
+    done = metarl("train", write_config(tmp_path, sead=1))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"metarl: error: {tmp_path}/maml-ppo.yaml: sead: unknown key; did you mean 'seed'?\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_folder_costs_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert main(["train", str(write_config(tmp_path)), "--run-dir", str(tmp_path / "locked" / "run")]) == 2
+    assert "Permission denied" in capsys.readouterr().err
+
+
+def test_help_and_version_answer_at_once_and_import_nothing_heavy() -> None:
+    script = (
+        "import sys, metarl.cli\n"
+        "try: metarl.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'mujoco', 'gymnasium', 'pydantic', 'numpy', 'yaml', 'rich', 'wandb'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("train", "evaluate", "families", "agents", "check", "bench"):
+        assert name in done.stdout
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        assert metarl("--version").stdout == f"metarl {__version__}\n"
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.15
+
+
+def test_listings_name_everything_that_is_registered(capsys: pytest.CaptureFixture[str]) -> None:
+    for listing, registry in (("families", FAMILIES), ("agents", AGENTS)):
+        assert main([listing]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines] == list(registry)  # type: ignore[call-overload]
+        assert all(len(line.split()) > 1 for line in lines)
+
+
+def test_every_family_and_agent_has_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    for family in FAMILIES:
+        assert main(["families", family]) == 0
+        page = capsys.readouterr().out
+        assert all(name in page for name in [*FAMILIES[family].presets, "horizon", "splits:"])
+    for agent in AGENTS:
+        assert main(["agents", agent]) == 0
+        page = capsys.readouterr().out
+        for name, field in AGENTS[agent].Config.model_fields.items():
+            assert f"  {name}" in page
+            assert field.description in page  # type: ignore[operator]
+
+
+def test_check_passes_a_good_family(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "point-sparse"]) == 0
+    assert "point-sparse: all checks passed" in capsys.readouterr().out
+
+
+def _started(process: subprocess.Popen[str], metrics: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not metrics.exists() or not metrics.read_bytes():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        command("train", write_config(tmp_path, num_updates=100_000, checkpoint_every=1), "--run-dir", run),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _started(process, run / "metrics.jsonl")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == f"metarl: interrupted; go on with: metarl train --resume {run}"
+    assert not list(run.glob(".*.tmp"))
+    done = len((run / "metrics.jsonl").read_text().splitlines())
+    assert main(["train", "--resume", str(run), f"num_updates={done + 1}"]) == 0
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    script = f"{' '.join(command('agents', 'maml-ppo'))} | true"
+    done = subprocess.run(script, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_a_terminal_shows_a_bar(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command("train", write_config(tmp_path, num_updates=2), "--run-dir", tmp_path / "run"),
+        stdout=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "160"},
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(ours, 4096)
+        except OSError:  # Linux's way to say that the other end is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(ours)
+    assert process.wait() == 0
+    for text in (b"maml-ppo on navigation-2d", b"2/2", b"env steps", b"steps/s", b"return"):
+        assert text in shown

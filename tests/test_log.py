@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metarl.config import TrainConfig, WandbConfig, load_config, resolved
+from metarl.errors import MetarlError
+from metarl.evaluate import Evaluation
+from metarl.log import RunLog, read_metrics
+from metarl.task import Tasks
+from metarl.wandb_log import chosen_mode
+
+from .runs import config
+
+
+@pytest.fixture(autouse=True)
+def _no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+
+
+def configured(mode: str = "disabled", **changes: Any) -> TrainConfig:
+    return TrainConfig.model_validate(resolved(TrainConfig(**config(wandb={"mode": mode}, **changes))))
+
+
+def line(update: int) -> dict[str, float]:
+    return {"return_before": 0.5, "update": update, "env_steps": 30 * (update + 1)}
+
+
+def updates(run_dir: Path) -> list[int]:
+    return [metrics["update"] for metrics in read_metrics(run_dir)]
+
+
+def evaluation() -> Evaluation:
+    return Evaluation(
+        family="navigation-2d",
+        settings={},
+        agent="maml-ppo",
+        split="validation",
+        seed=0,
+        replicas=1,
+        tasks=Tasks({"goal": np.zeros((3, 2))}, np.arange(3)),
+        returns=np.array([[1.0, 2.0], [2.0, 3.0], [3.0, 5.0]]),
+        successes=None,
+        env_steps_per_task=np.array([[5, 10]] * 3),
+    )
+
+
+def test_each_update_is_on_disk_as_soon_as_it_is_written(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, configured())
+    for update in range(3):
+        log.write(line(update))
+        assert updates(tmp_path) == list(range(update + 1))
+    log.close(completed=True)
+    first = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert list(first) == ["update", "env_steps", "return_before"]
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"update": 5, "env', b'{"update": 5, "env_steps": 1}'])
+def test_a_resumed_log_drops_later_and_torn_lines(tmp_path: Path, torn: bytes) -> None:
+    log = RunLog(tmp_path, configured())
+    for update in range(5):
+        log.write(line(update))
+    log.close(completed=False)
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(torn)
+    log = RunLog(tmp_path, configured(), updates=3)
+    assert updates(tmp_path) == [0, 1, 2]
+    log.write(line(3))
+    log.close(completed=True)
+    assert updates(tmp_path) == [0, 1, 2, 3]
+
+
+def test_the_folder_holds_the_resolved_config_and_each_session(tmp_path: Path) -> None:
+    for done in (0, 2):
+        log = RunLog(tmp_path, configured(), updates=done)
+        log.close(completed=False)
+    assert resolved(load_config(tmp_path / "config.yaml")) == resolved(configured())
+    sessions = json.loads((tmp_path / "run.json").read_text())["sessions"]
+    assert [session["first_update"] for session in sessions] == [0, 2]
+    assert {"metarl", "numpy", "mujoco", "gymnasium"} <= sessions[0]["versions"].keys()
+    assert {"git_commit", "command", "platform", "python"} <= sessions[0].keys()
+
+
+def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, configured())
+    with pytest.raises(MetarlError, match="another process"):
+        RunLog(tmp_path, configured())
+    log.close(completed=True)
+    RunLog(tmp_path, configured()).close(completed=True)
+
+
+def inspect(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the records of the one offline W&B run in a folder, as W&B's own reader gives them."""
+    (offline,) = (run_dir / "wandb").glob("offline-run-*")
+    read = subprocess.run(
+        [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(offline)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return [json.loads(record) for record in read.stdout.splitlines() if record.startswith("{")]
+
+
+def test_an_offline_run_holds_config_metrics_picture_and_table_by_env_steps(tmp_path: Path) -> None:
+    run_dir, home = tmp_path / "run", set(Path.home().iterdir())
+    log = RunLog(run_dir, configured("offline"))
+    for update in range(3):
+        log.write(line(update))
+    log.summarize(evaluation(), env_steps=90)
+    log.close(completed=True)
+    records = inspect(run_dir)
+    history = [record["history"]["item"] for record in records if record["type"] == "history"]
+    assert [item["env_steps"] for item in history] == [30, 60, 90, 90]
+    assert [item.get("update") for item in history] == [0, 1, 2, None]
+    assert history[-1]["adaptation_curve._type"] == "image-file"
+    assert history[-1]["adaptation._type"] == "table-file"
+    (axis,) = [record["metric"] for record in records if record["type"] == "metric"]
+    assert (axis["glob_name"], axis["step_metric"]) == ("*", "env_steps")
+    logged = next(record["run"]["config"]["update"] for record in records if record["type"] == "run")
+    assert {name: logged[name] for name in ("family", "agent", "seed")} == {
+        name: resolved(configured())[name] for name in ("family", "agent", "seed")
+    }
+    (table,) = (run_dir / "wandb").rglob("*.table.json")
+    assert json.loads(table.read_text())["data"][1][:3] == [2, 10, evaluation().iqm[1]]
+    assert set(Path.home().iterdir()) == home
+    assert "WANDB_DATA_DIR" not in os.environ
+
+
+def test_a_resumed_run_becomes_one_wandb_run_without_gap_or_repetition(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, configured())
+    for update in range(4):
+        log.write(line(update))
+    log.close(completed=False)
+    log = RunLog(tmp_path, configured("offline"), updates=2)
+    log.write(line(2))
+    log.close(completed=True)
+    history = [record["history"]["item"] for record in inspect(tmp_path) if record["type"] == "history"]
+    assert [item["update"] for item in history] == [0, 1, 2]
+
+
+def test_online_without_a_key_is_offline_with_a_warning_and_never_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert chosen_mode(WandbConfig(mode="online")) == "offline"
+    assert "no key" in capsys.readouterr().err
+    assert chosen_mode(WandbConfig()) == "offline"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_key_means_online_unless_something_else_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("machine api.wandb.ai\n  login user\n  password " + "0" * 40 + "\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert chosen_mode(WandbConfig()) == "online"
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    assert chosen_mode(WandbConfig()) == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert chosen_mode(WandbConfig()) == "online"
+    assert chosen_mode(WandbConfig(mode="disabled")) == "disabled"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert chosen_mode(WandbConfig()) == "offline"
+    assert chosen_mode(WandbConfig(mode="online")) == "online"
+
+
+def test_a_server_out_of_reach_costs_a_warning_and_the_timeout_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("metarl.wandb_log.INIT_TIMEOUT", 1.0)
+    began = time.monotonic()
+    log = RunLog(tmp_path, configured("online"))
+    log.write(line(0))
+    log.close(completed=True)
+    assert time.monotonic() - began < 15
+    (warning,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("metarl: ")]
+    assert warning.startswith("metarl: warning: W&B cannot be reached")
+    assert updates(tmp_path) == [0]
+    assert [r["history"]["item"]["update"] for r in inspect(tmp_path) if r["type"] == "history"] == [0]
+
+
+@pytest.mark.parametrize("call", ["log", "finish"])
+def test_an_error_in_wandb_costs_one_warning_and_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], call: str
+) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            def method(*arguments: Any, **keywords: Any) -> None:
+                if name == call:
+                    raise ConnectionError("gone\nwith details")
+
+            return method
+
+    monkeypatch.setattr("metarl.wandb_log._init", lambda *arguments: Broken())
+    log = RunLog(tmp_path, configured("offline"))
+    for update in range(3):
+        log.write(line(update))
+    log.close(completed=True)
+    assert updates(tmp_path) == [0, 1, 2]
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning == "metarl: warning: W&B stopped: ConnectionError: gone; metrics go to metrics.jsonl alone"

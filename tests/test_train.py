@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from metarl import train
+from metarl.agent import AGENTS, make_agent
+from metarl.checkpoint import load
+from metarl.cli import main
+from metarl.config import TrainConfig, resolved
+from metarl.errors import MetarlError
+from metarl.log import read_metrics
+from metarl.train import default_run_dir, is_finished, load_run, meta_train
+
+from .runs import AGENTS as SMALL
+from .runs import command, config, write_config
+
+
+def configured(agent: str = "maml-ppo", **changes: Any) -> TrainConfig:
+    return TrainConfig.model_validate(resolved(TrainConfig(**config(agent, **changes))))
+
+
+def trained(run_dir: Path, agent: str = "maml-ppo", *, resume: bool = False, **changes: Any) -> Path:
+    return meta_train(configured(agent, **changes), run_dir, resume=resume, progress=False)
+
+
+def updates(run_dir: Path) -> list[int]:
+    return [metrics["update"] for metrics in read_metrics(run_dir)]
+
+
+@pytest.fixture(scope="module", params=sorted(SMALL))
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of each agent, not to be changed."""
+    return trained(tmp_path_factory.mktemp("runs") / request.param, request.param)
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "copy"))
+
+
+def test_a_run_leaves_config_metrics_checkpoints_and_picture(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "config.yaml", "run.json", "metrics.jsonl", "best.safetensors", "last.safetensors", "validation.png",
+    }  # fmt: skip
+
+
+def test_metrics_have_one_x_axis_and_both_returns(run: Path) -> None:
+    metrics = read_metrics(run)
+    assert [line["update"] for line in metrics] == [0, 1, 2, 3]
+    # Navigation seldom ends early, so each update takes tasks x replicas x rounds x horizon steps.
+    assert [line["env_steps"] for line in metrics] == [60, 120, 180, 240]
+    for line in metrics:
+        assert list(line)[:2] == ["update", "env_steps"]
+        assert {"return_before", "return_after", "agent/loss", "time/steps_per_second"} <= line.keys()
+        shares = [line[f"time/{part}_share"] for part in ("rollout", "update", "evaluation")]
+        assert 0 < sum(shares) <= 1
+    assert ["validation/return_after" in line for line in metrics] == [False, True, False, True]
+
+
+def test_the_best_checkpoint_is_the_one_with_the_best_validation_score(run: Path) -> None:
+    scores = {m["update"] + 1: m["validation/return_after"] for m in read_metrics(run) if "validation/gain" in m}
+    _, best = load(run / "best.safetensors")
+    _, last = load(run / "last.safetensors")
+    assert best.update == max(scores, key=lambda update: scores[update])
+    assert last.best == best.best == max(scores.values())
+    assert last.update == 4
+
+
+def test_training_changes_the_agent_and_load_run_gives_it_back(run: Path) -> None:
+    loaded = load_run(run, "last")
+    state, _ = load(run / "last.safetensors")
+    settings = {key: value for key, value in loaded.config.agent.items() if key != "name"}
+    fresh = make_agent(loaded.config.agent["name"], loaded.family, settings, seed=0, device="cpu").state_dict()  # type: ignore[attr-defined]
+    again = loaded.agent.state_dict()  # type: ignore[attr-defined]
+    assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
+    assert any(not torch.equal(fresh[name], tensor) for name, tensor in state.items())
+
+
+def test_training_draws_new_tasks_each_update_and_never_test_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from metarl.envs.navigation_2d import Navigation2D  # type: ignore[import-not-found, unused-ignore]
+
+    drawn: list[tuple[str, int, int]] = []
+    sample = Navigation2D.sample
+
+    def recorded(self: Any, split: str, num_tasks: int, *, seed: int, start: int = 0) -> Any:
+        drawn.append((split, start, num_tasks))
+        return sample(self, split, num_tasks, seed=seed, start=start)
+
+    monkeypatch.setattr(Navigation2D, "sample", recorded)
+    trained(tmp_path / "run")
+    assert [call for call in drawn if call[0] == "train"] == [("train", start, 3) for start in (0, 3, 6, 9)]
+    assert {call[0] for call in drawn} == {"train", "validation"}
+
+
+@pytest.mark.parametrize("agent", sorted(SMALL))
+def test_the_number_of_simulation_threads_changes_nothing(tmp_path: Path, agent: str) -> None:
+    family = {"name": "half-cheetah-velocity", "horizon": 4}
+    states = []
+    for threads in (0, 2):
+        run_dir = trained(tmp_path / str(threads), agent, family=family, threads=threads, num_updates=1)
+        states.append(load(run_dir / "last.safetensors")[0])
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("agent", sorted(SMALL))
+def test_a_killed_run_resumes_bitwise_equal(tmp_path: Path, agent: str) -> None:
+    changes: dict[str, Any] = {"num_updates": 30, "checkpoint_every": 4, "evaluation": {"every": 5, "num_tasks": 2}}
+    killed, whole = tmp_path / "killed", trained(tmp_path / "whole", agent, **changes)
+    process = subprocess.Popen(
+        command("train", write_config(tmp_path, agent, **changes), "--run-dir", killed), stdout=subprocess.DEVNULL
+    )
+    metrics, deadline = killed / "metrics.jsonl", time.monotonic() + 60
+    while not metrics.exists() or metrics.read_bytes().count(b"\n") < 7:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not is_finished(killed, configured(agent, **changes))
+    assert main(["train", "--resume", str(killed)]) == 0
+    assert (killed / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
+    assert (killed / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+    assert updates(killed) == updates(whole) == list(range(30))
+    timeless = [
+        [{k: v for k, v in line.items() if "time/" not in k} for line in read_metrics(d)] for d in (killed, whole)
+    ]
+    assert timeless[0] == timeless[1]
+
+
+@pytest.mark.parametrize("killed_at", [0, 1, 2, 3])
+def test_a_run_that_dies_at_any_update_resumes_bitwise_equal(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
+    original = train._Training._one_update
+
+    def dying(self: Any) -> Any:
+        if self.update == killed_at:
+            raise KeyboardInterrupt
+        return original(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train._Training, "_one_update", dying)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "run", run.name)
+    trained(tmp_path / "run", run.name, resume=True)
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
+    assert updates(tmp_path / "run") == [0, 1, 2, 3]
+
+
+def test_a_finished_run_says_so_and_goes_on_when_asked_for_more(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    assert main(["train", "--resume", str(copy)]) == 0
+    assert "is finished: all 4 updates are made" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    assert main(["train", "--resume", str(copy), "num_updates=6"]) == 0
+    assert updates(copy) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_run_does_not_resume_under_another_config(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", str(copy), "seed=1", "num_updates=6"]) == 2
+    assert "was made with another config: its seed is 0, the run's is 1" in capsys.readouterr().err
+    assert updates(copy) == [0, 1, 2, 3]
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(copy: Path) -> None:
+    with pytest.raises(MetarlError, match="holds a run already; go on with `metarl train --resume"):
+        trained(copy)
+
+
+def test_the_default_folder_is_one_that_is_free(tmp_path: Path) -> None:
+    names = []
+    for _ in range(3):
+        run_dir = default_run_dir(configured(), tmp_path)
+        run_dir.mkdir()
+        names.append(run_dir.name)
+    assert names == [f"navigation-2d-maml-ppo-seed0{end}" for end in ("", "-2", "-3")]
+
+
+@pytest.mark.parametrize("broken", ["loss", "weight"])
+def test_what_is_no_longer_finite_stops_training_with_update_and_term(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    cls: Any = AGENTS["maml-ppo"]
+    update = cls.update
+
+    def diverging(self: Any, trial: Any, rng: np.random.Generator) -> dict[str, float]:
+        metrics = update(self, trial, rng)
+        diverging.calls += 1  # type: ignore[attr-defined]
+        if diverging.calls == 4 and broken == "loss":  # type: ignore[attr-defined]
+            metrics["loss"] = float("nan")
+        elif diverging.calls == 4:  # type: ignore[attr-defined]
+            parameter = next(iter(self.parameters.values()))
+            parameter.data[...] = float("inf")
+        return dict(metrics)
+
+    diverging.calls = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(cls, "update", diverging)
+    term = "agent/loss is nan" if broken == "loss" else "is no longer finite"
+    with pytest.raises(MetarlError, match=rf"update 3: .*{term}"):
+        trained(tmp_path / "run", num_updates=9, evaluation={"every": 50, "num_tasks": 2})
+    assert load(tmp_path / "run" / "last.safetensors")[1].update == 2
+
+
+def test_an_agent_that_does_not_learn_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MetarlError, match="agent 'random' learns nothing in training"):
+        meta_train(TrainConfig(**config(agent="maml-ppo") | {"agent": "random"}), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_other_shapes_or_another_family_is_refused(copy: Path, tmp_path: Path) -> None:
+    name = load_run(copy).config.agent["name"]
+    other = trained(tmp_path / "other", name, family={"name": "point-sparse", "horizon": 5}, num_updates=1)
+    shutil.copy(other / "best.safetensors", copy / "best.safetensors")
+    with pytest.raises(MetarlError, match="was made with another config: its family is"):
+        load_run(copy)
+    # Even one that lies about where it is from.
+    from metarl import checkpoint
+
+    state, _ = checkpoint.load(other / "best.safetensors")
+    _, meta = checkpoint.load(copy / "last.safetensors")
+    key = next(key for key in state if state[key].ndim == 2)
+    checkpoint.save(copy / "best.safetensors", {**state, key: torch.zeros(3, 3)}, meta)
+    with pytest.raises(MetarlError, match=r"best.safetensors: the saved agent does not fit: .* has shape \(3, 3\)"):
+        load_run(copy)
+
+
+def _mounted(folder: Path, size: str) -> bool:
+    folder.mkdir()
+    if shutil.which("mount") is None or os.geteuid() != 0:
+        return False
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=False)
+    return done.returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    disk = tmp_path / "disk"
+    if not _mounted(disk, "1m"):
+        pytest.skip("mounting a tmpfs is not allowed here; the test of the file-size limit stands in for it")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def _fill(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        while True:
+            os.write(descriptor, b"x" * 4096)
+    os.close(descriptor)
+
+
+def test_a_full_disk_costs_one_line_and_what_was_saved_stays_loadable(
+    run: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir, filler = small_disk / "run", small_disk / "filler"
+    trained(run_dir, run.name, num_updates=2)
+    before = (run_dir / "last.safetensors").read_bytes()
+    _fill(filler)
+    capsys.readouterr()
+    assert main(["train", "--resume", str(run_dir), "num_updates=4"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("metarl: error: ")
+    assert "No space left on device" in line
+    assert (run_dir / "last.safetensors").read_bytes() == before
+    assert load_run(run_dir, "last").agent is not None
+    assert main(["evaluate", str(run_dir), "--tasks", "2"]) == 2
+    filler.unlink()
+    assert main(["train", "--resume", str(run_dir), "num_updates=4"]) == 0
+    assert load(run_dir / "last.safetensors")[1].update == 4
+    assert updates(run_dir) == [0, 1, 2, 3]
+
+
+def test_a_file_that_may_not_grow_costs_one_line_and_what_was_saved_stays_loadable(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (copy / "last.safetensors").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) - 100, hard))
+    try:
+        assert main(["train", "--resume", str(copy), "num_updates=6"]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("metarl: error: ")
+    assert "File too large" in line
+    assert (copy / "last.safetensors").read_bytes() == before
+    assert main(["train", "--resume", str(copy), "num_updates=6"]) == 0
