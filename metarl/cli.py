@@ -63,6 +63,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, as all others are."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise MetarlError instead of printing the usage and leaving."""
         raise MetarlError(f"{message}; see `{self.prog} --help`")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -35,12 +35,12 @@ class Streams:
     through one Python object a world; this is one array operation for all.
     """
 
-    def __init__(self, keys: np.ndarray) -> None:
-        self.keys = np.asarray(keys, dtype=np.uint64)
-        """Start of each stream. [*shape]"""
-        self.counters = np.zeros_like(self.keys)
-        """Numbers drawn so far from each stream. [*shape]"""
-        self._moving: np.ndarray | None = None
+    def __init__(self, keys: np.ndarray, counters: np.ndarray | None = None, moving: np.ndarray | None = None) -> None:
+        self.keys = keys
+        """Start of each stream. uint64 [*shape]"""
+        self.counters = np.zeros_like(keys) if counters is None else counters
+        """Numbers drawn so far from each stream. uint64 [*shape]"""
+        self._moving = moving
 
     @classmethod
     def of(cls, seed: int | np.ndarray, *address: int | str | np.ndarray) -> Streams:
@@ -62,20 +62,15 @@ class Streams:
 
     def reshape(self, *shape: int) -> Streams:
         """Return the same streams in another shape; both share their place."""
-        other = Streams(self.keys.reshape(*shape))
-        other.counters = self.counters.reshape(*shape)
-        other._moving = None if self._moving is None else self._moving.reshape(*shape)
-        return other
+        moving = None if self._moving is None else self._moving.reshape(*shape)
+        return Streams(self.keys.reshape(*shape), self.counters.reshape(*shape), moving)
 
     def where(self, moving: np.ndarray) -> Streams:
         """Return a view in which only the streams marked in `moving`, bool [*shape], use up numbers when drawn from.
 
         A world that waits for its neighbours must not: its later numbers would depend on theirs.
         """
-        view = Streams(self.keys)
-        view.counters = self.counters
-        view._moving = None if moving.all() else moving
-        return view
+        return self if moving.all() else Streams(self.keys, self.counters, moving)
 
     def _draw(self, size: tuple[int, ...]) -> np.ndarray:
         count = int(np.prod(size, dtype=np.int64))

@@ -268,7 +268,9 @@ def _validated(cls: type[TaskFamily], settings: Mapping[str, Any]) -> TaskFamily
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         given = "" if first["type"] == "missing" else f" is {first['input']!r}"
-        raise MetarlError(f"setting {where!r} of family {cls.name!r}{given}: {first['msg'].replace('Input should be', 'it must be')}") from None
+        raise MetarlError(
+            f"setting {where!r} of family {cls.name!r}{given}: {first['msg'].replace('Input should be', 'it must be')}"
+        ) from None
 
 
 def describe(cls: type[TaskFamily]) -> str:

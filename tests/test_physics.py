@@ -141,3 +141,28 @@ def test_no_file_is_written_into_the_current_folder(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_step_of_no_world_leaves_every_world_where_it_was() -> None:
+    family = load("half-cheetah-velocity")
+    envs = family.make_vec(family.sample("train", 3, seed=0), threads=0)
+    observations, _ = envs.reset(seed=0)
+    step = envs.advance(np.ones((3, 6), dtype=np.float32), np.zeros(3, dtype=bool))
+    np.testing.assert_array_equal(step.observations, observations)
+    assert not step.rewards.any()
+
+
+def test_sensors_at_the_start_read_as_in_a_new_world() -> None:
+    family = load("half-cheetah-velocity", "varibad")
+    assert isinstance(family, HalfCheetah)
+    envs = family.make_vec(family.sample("train", 3, seed=0), threads=0)
+    envs.reset(seed=0)
+    for _ in range(4):
+        envs.step(np.ones((3, 6), dtype=np.float32))
+    envs.reset(seed=1)
+    state = envs.batch.state  # type: ignore[attr-defined]
+    for world in range(3):
+        data = mujoco.MjData(family.model)
+        mujoco.mj_setState(family.model, data, state["physics"][world], mujoco.mjtState.mjSTATE_FULLPHYSICS)
+        mujoco.mj_forward(family.model, data)
+        np.testing.assert_array_equal(data.sensordata, state["sensordata"][world])

@@ -1,0 +1,24 @@
+"""A task alone equals the same task in a batch, for learned agents too: to the rounding of matrix products."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metarl.agent import make_agent
+from metarl.task import load
+from metarl.trial import run_trial
+
+
+@pytest.mark.parametrize("name", ["maml-ppo", "rl2"])
+def test_forty_tasks_at_once_equal_one_at_a_time_over_the_first_twenty_steps(name: str) -> None:
+    family = load("half-cheetah-velocity", horizon=10)
+    agent = make_agent(name, family, {"dtype": "float64"}, seed=1, device="cpu")
+    tasks = family.sample("test", 40, seed=0)
+    together = run_trial(agent, family.make_vec(tasks, 2), 2, seed=3)
+    for task in range(0, 40, 3):
+        alone = run_trial(agent, family.make_vec(tasks[task : task + 1], 2), 2, seed=3)
+        for mine, theirs in zip(alone.rounds, together.rounds, strict=True):
+            for field in ("observations", "actions", "rewards"):
+                expected = getattr(theirs, field)[:, task : task + 1]
+                np.testing.assert_allclose(getattr(mine, field), expected, rtol=0, atol=1e-9, err_msg=field)
