@@ -147,6 +147,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--json", metavar="F", help="result file (default: RUN/evaluation.json)")
     parser.add_argument("--plot", metavar="F", help="picture, .png or .svg (default: RUN/adaptation.png)")
     parser.add_argument("--threads", type=_at_least(0), metavar="N", help="simulation threads (default: one a core)")
+    parser.add_argument("--device", metavar="auto|cpu|cuda", help="where networks run (default: as in training)")
     parser.add_argument("--checkpoint", default="best", metavar="best|last", help="checkpoint (default: best)")
 
 
@@ -227,7 +228,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from .report import plot, table
     from .train import load_run
 
-    run = load_run(arguments.run, arguments.checkpoint)
+    run = load_run(arguments.run, arguments.checkpoint, device=arguments.device)
     evaluation = evaluate(
         run.agent,
         run.family,

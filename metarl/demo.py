@@ -43,7 +43,9 @@ def main(argv: Sequence[str] = ()) -> int:
         shown.append((run, measured(run)))
     picture = arguments.runs / "demo.png"
     plot([evaluation for _, evaluation in shown], picture)
-    say(f"\n{summary(shown)}\n  {picture}: all in one\n\nAll this took {(time.monotonic() - began) / 60:.1f} minutes. {hints(shown)}")
+    say(
+        f"\n{summary(shown)}\n  {picture}: all in one\n\nAll this took {(time.monotonic() - began) / 60:.1f} minutes. {hints(shown)}"
+    )
     return 0
 
 

@@ -207,7 +207,7 @@ def check_parameters(family: TaskFamily) -> Iterator[str]:
 
 def check_first_observation(family: TaskFamily) -> Iterator[str]:
     """The first observation does not reveal the task: the agent has to find out."""
-    if getattr(family, "shows_task", False):
+    if family.shows_task:
         return
     tasks = family.sample("train", 8, seed=0)
     alike = Tasks(tasks.values, np.zeros(len(tasks), dtype=np.int64))

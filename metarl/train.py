@@ -96,14 +96,14 @@ def run_config(run_dir: str | Path, overrides: Sequence[str] = ()) -> TrainConfi
     return load_config(path, overrides)
 
 
-def load_run(run_dir: str | Path, checkpoint: str = "best") -> Run:
+def load_run(run_dir: str | Path, checkpoint: str = "best", *, device: str | None = None) -> Run:
     """Return the trained agent of a run, from its 'best' or 'last' checkpoint.
 
-    Raises MetarlError for a missing run, and for a checkpoint that is missing, damaged or of another family or agent.
+    `device` is where it shall run, by default where the run's config says. Raises MetarlError for a missing run, and for a checkpoint that is missing, damaged or of another family or agent.
     """
     if checkpoint not in ("best", "last"):
         raise MetarlError(f"checkpoint is {checkpoint!r}; it must be 'best' or 'last'")
-    config = run_config(run_dir)
+    config = run_config(run_dir, [] if device is None else [f"device={device}"])
     path = Path(run_dir) / (BEST if checkpoint == "best" else LAST)
     if not path.exists() and holds_run(Path(run_dir)):
         raise MetarlError(f"run {run_dir} has no {path.name} yet; train on with `metarl train --resume {run_dir}`")

@@ -1,0 +1,55 @@
+"""The same agents on a GPU: run with `pytest -m gpu`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from metarl.agent import make_agent
+from metarl.streams import generator
+from metarl.task import load
+from metarl.trial import run_trial
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")]
+
+AGENTS = ["maml-ppo", "rl2"]
+FAMILIES = ["navigation-2d", "bernoulli-bandit"]
+
+
+def both(name: str, family: str) -> tuple[Any, Any]:
+    made = load(family, horizon=8)
+    return tuple(make_agent(name, made, {"dtype": "float64"}, seed=2, device=device) for device in ("cpu", "cuda"))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gpu_plays_and_learns_what_the_cpu_does(name: str, family: str) -> None:
+    on_cpu, on_gpu = both(name, family)
+    made = load(family, horizon=8)
+    envs = made.make_vec(made.sample("train", 6, seed=0), 3)
+    for update in range(3):
+        trials = [run_trial(agent, envs, 3, seed=update) for agent in (on_cpu, on_gpu)]
+        np.testing.assert_allclose(trials[0].returns, trials[1].returns, atol=1e-5)
+        metrics = [
+            agent.update(trial, generator(update)) for agent, trial in zip((on_cpu, on_gpu), trials, strict=True)
+        ]
+        for key in metrics[0]:
+            assert metrics[0][key] == pytest.approx(metrics[1][key], rel=1e-4, abs=1e-6), key
+    for key, value in on_cpu.state_dict().items():
+        torch.testing.assert_close(on_gpu.state_dict()[key].cpu(), value, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_state_goes_from_gpu_to_cpu_and_back(name: str) -> None:
+    on_cpu, on_gpu = both(name, "navigation-2d")
+    made = load("navigation-2d", horizon=8)
+    envs = made.make_vec(made.sample("train", 4, seed=0), 2)
+    on_gpu.update(run_trial(on_gpu, envs, 2, seed=0), generator(0))
+    on_cpu.load_state_dict({key: value.cpu() for key, value in on_gpu.state_dict().items()})
+    for agent in (on_cpu, on_gpu):
+        agent.update(run_trial(agent, envs, 2, seed=1), generator(1))
+    for key, value in on_cpu.state_dict().items():
+        torch.testing.assert_close(on_gpu.state_dict()[key].cpu(), value, rtol=1e-5, atol=1e-7)
