@@ -26,7 +26,7 @@ def at_origin(num_worlds: int) -> State:
 
 def moved(state: State, action: np.ndarray) -> State:
     """Return the state after a move [world, 2], clipped to the longest one allowed."""
-    return {"position": state["position"] + np.clip(action, -MAX_MOVE, MAX_MOVE)}
+    return {"position": state["position"] + action.clip(-MAX_MOVE, MAX_MOVE)}
 
 
 def distance(state: State, goal: np.ndarray) -> np.ndarray:
