@@ -223,7 +223,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[Any, Path]:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from .evaluate import evaluate
+    from .evaluation import evaluate
     from .progress import say
     from .report import plot, table
     from .train import load_run

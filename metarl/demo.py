@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import MetarlError
-from .evaluate import Evaluation, evaluate
+from .evaluation import Evaluation, evaluate
 from .progress import say
 from .report import plot, table
 from .train import Run, load_run, meta_train

@@ -18,7 +18,7 @@ from .versions import git_commit, versions
 from .wandb_log import WandbLog
 
 if TYPE_CHECKING:
-    from .evaluate import Evaluation
+    from .evaluation import Evaluation
 
 CONFIG, PROVENANCE, METRICS = "config.yaml", "run.json", "metrics.jsonl"
 """What a run folder holds beside its checkpoints."""

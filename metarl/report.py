@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import MetarlError
-from .evaluate import Evaluation
+from .evaluation import Evaluation
 from .files import write_atomically
 
 if TYPE_CHECKING:

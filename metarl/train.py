@@ -17,7 +17,7 @@ from . import checkpoint as checkpoints
 from .agent import RegisteredAgent, make_agent
 from .config import TrainConfig, load_config, make_family, resolved
 from .errors import MetarlError
-from .evaluate import Evaluation, evaluate
+from .evaluation import Evaluation, evaluate
 from .log import CONFIG, RunLog
 from .progress import Progress, progress_for, say
 from .streams import generator

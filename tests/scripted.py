@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from metarl.distributions import Uniform
-from metarl.evaluate import Evaluation
+from metarl.evaluation import Evaluation
 from metarl.families import ArrayFamily, State
 from metarl.streams import Streams
 from metarl.task import Horizon, Parameter, Tasks, Values

@@ -13,7 +13,7 @@ import pytest
 
 from metarl.config import TrainConfig, WandbConfig, load_config, resolved
 from metarl.errors import MetarlError
-from metarl.evaluate import Evaluation
+from metarl.evaluation import Evaluation
 from metarl.log import RunLog, read_metrics
 from metarl.task import Tasks
 from metarl.wandb_log import chosen_mode

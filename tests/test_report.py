@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from metarl.errors import MetarlError
-from metarl.evaluate import Evaluation, evaluate
+from metarl.evaluation import Evaluation, evaluate
 from metarl.report import adaptation_figure, plot, table
 
 from .scripted import Numbered, evaluation_of, solved_numbers, solves

@@ -20,7 +20,7 @@ from gymnasium import spaces
 from metarl import versions as versions_module
 from metarl.distributions import LogUniform, Uniform
 from metarl.errors import MetarlError
-from metarl.evaluate import Evaluation, evaluate
+from metarl.evaluation import Evaluation, evaluate
 from metarl.families import MujocoFamily, State
 from metarl.streams import Streams
 from metarl.task import Horizon, Parameter, TaskFamily, Values
@@ -247,7 +247,7 @@ def test_one_and_two_simulation_threads_write_the_same_file(tmp_path: Path) -> N
 def test_another_process_elsewhere_writes_the_same_file(tmp_path: Path) -> None:
     code = (
         "from tests.probes import UnequalEpisodes; from tests.scripted import Wanderer\n"
-        "from metarl.evaluate import evaluate\n"
+        "from metarl.evaluation import evaluate\n"
         "evaluate(Wanderer(2), UnequalEpisodes(), num_tasks=5).save('evaluation.json')"
     )
     files = []
