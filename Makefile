@@ -14,14 +14,14 @@ help:
 	@echo 'make demo    train and evaluate MAML-PPO and RL^2, and plot how they adapt to unseen tasks (minutes)'
 	@echo 'make test    run the tests'
 	@echo 'make check   format, lint and types'
-	@echo 'make bench   speed of simulation against the machine, Gymnasium and EnvPool (3 minutes)'
+	@echo 'make bench   speed of simulation against the machine and Gymnasium (3 minutes)'
 	@echo 'make clean   remove .venv, caches and builds; runs stay'
 	@echo 'PYTHON=python3.12 chooses the interpreter, WORKERS=4 the number of test processes'
 
 $(CORE): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "metarl needs Python 3.11 or newer, this is " \
 		+ sys.version.split()[0] + "; try: make PYTHON=python3.11")'
-	@echo 'Setting up .venv (once, about a minute)'
+	@echo 'Setting up .venv (once: a minute, or as long as the download of torch takes)'
 	$(PYTHON) -m venv .venv
 	$(PIP) -e .
 	@touch $@

@@ -1,6 +1,7 @@
 """MAML-PPO: policy-gradient adaptation whose starting point is learned by PPO through the adaptation itself.
 
-Finn, Abbeel and Levine, ICML 2017; the clipped outer objective as in Rothfuss et al., ProMP, ICLR 2019.
+Finn, Abbeel and Levine, ICML 2017; the clipped outer objective as in Rothfuss et al., ProMP, ICLR 2019. Unlike there,
+advantages are estimated with lambda 0.97 and normalized within each task, and there is no penalty on the inner KL.
 """
 
 from __future__ import annotations
@@ -157,8 +158,9 @@ class MAMLPPO:
         `parameters` [task, ...] are those that acted: their log-probabilities are computed here once.
         """
         advantages, explained = self.advantages(episodes)
+        flat = episodes.observations.reshape(*episodes.mask.shape, -1)
         played = Round(
-            observations=self._per_task(episodes.observations).flatten(2),
+            observations=self._per_task(flat),
             actions=self._per_task(episodes.actions),
             advantages=self._per_task(advantages),
             mask=self._per_task(episodes.mask),

@@ -58,6 +58,12 @@ class GaussianHead:
     def __init__(self, space: spaces.Box) -> None:
         if not space.is_bounded():
             raise MetarlError(f"action space {space} has no bounds; give the family finite ones, to scale actions by")
+        if not np.issubdtype(space.dtype, np.floating):
+            raise MetarlError(
+                f"action space {space} holds whole numbers; a policy of normal actions needs a float dtype"
+            )
+        if not (space.high > space.low).all():
+            raise MetarlError(f"action space {space} has a dimension without width; leave that dimension out")
         self.dim = int(np.prod(space.shape))
         self.shape = space.shape
         self.num_outputs, self.num_features = 2 * self.dim, self.dim
@@ -125,8 +131,8 @@ class CategoricalHead:
         return outputs.argmax(-1).cpu().numpy() + self.start
 
     def features(self, actions: Tensor) -> Tensor:
-        """Return the actions as one-hot vectors."""
-        return F.one_hot(actions.long() - self.start, self.num_features)
+        """Return the actions as one-hot vectors; a placeholder outside the space is taken for the nearest action."""
+        return F.one_hot((actions.long() - self.start).clamp(0, self.num_features - 1), self.num_features)
 
 
 def action_head(space: spaces.Box | spaces.Discrete) -> ActionHead:

@@ -37,7 +37,8 @@ def clipped_surrogate(
     with torch.no_grad():
         deviation = (ratio - 1).abs()
         outside = (deviation > clip_range).to(ratio.dtype)
-        kl = torch.expm1(log_ratio) - log_ratio
+        # Cut off: one step that has become e^88 times as likely must not make the figure infinite.
+        kl = torch.expm1(log_ratio.clamp(max=20.0)) - log_ratio
     return Surrogate(
         loss=-masked_mean(objective, mask),
         clip_fraction=masked_mean(outside, mask),

@@ -135,6 +135,7 @@ class RL2:
     """Adapts by remembering: a GRU that sees actions, rewards and episode ends, trained by PPO over whole trials."""
 
     Config: ClassVar[type[Settings]] = RL2Config
+    pools_replicas: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -71,14 +71,16 @@ class _WhenGymnasiumIsImported:
     def find_spec(
         self, fullname: str, path: Any, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != "gymnasium":
+        if fullname != "gymnasium" or self not in sys.meta_path:
             return None
-        sys.meta_path.remove(self)
+        sys.meta_path.remove(self)  # for this one look: the others' answer is wanted
         spec = importlib.util.find_spec(fullname)
+        sys.meta_path.insert(0, self)  # who asks may only want to know whether it is there
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def execute_and_register(module: ModuleType) -> None:
+                sys.meta_path.remove(self)
                 execute(module)
                 if "metarl.task" not in sys.modules:  # else it is being imported now, and loads them when first asked
                     _register_ids()

@@ -58,7 +58,12 @@ class Evaluation:
     successes: np.ndarray | None
     """Share of replicas with a success; None where the family knows no success. [task, round]"""
     env_steps_per_task: np.ndarray
-    """Environment steps spent in the task by the end of the round, over all replicas. int64 [task, round]"""
+    """Environment steps spent in the task by the end of the round: over all replicas where the agent learns from them
+    together, else mean over replicas, each of which adapted by itself. [task, round]"""
+    unseen: bool
+    """Whether the tasks are new to an agent trained on the train split; false where the family has only finitely many."""
+    trained: Mapping[str, Any] | None = None
+    """How the agent was trained (settings, seed, updates, steps, checkpoint), as far as the caller knows."""
     versions: Mapping[str, str] = field(default_factory=versions)
     """Versions of the packages that move the numbers."""
     commit: str | None = field(default_factory=git_commit)
@@ -73,6 +78,11 @@ class Evaluation:
     def rounds(self) -> int:
         """Number of rounds; the agent adapted between them."""
         return self.returns.shape[1]
+
+    @cached_property
+    def num_different_tasks(self) -> int:
+        """Number of tasks that are not the same as another: two-task families repeat theirs."""
+        return len({str(task) for task in self.tasks})
 
     @property
     def env_steps(self) -> np.ndarray:
@@ -91,7 +101,7 @@ class Evaluation:
 
     @cached_property
     def interval(self) -> np.ndarray:
-        """Ends of the 95 % bootstrap interval of `iqm`. [round, 2]"""
+        """Ends of the 95 % bootstrap interval of `iqm` over tasks, for this one agent; NaN for one task. [round, 2]"""
         return self._interval(self.returns)
 
     @property
@@ -101,13 +111,15 @@ class Evaluation:
 
     @cached_property
     def gain(self) -> Gain:
-        """Last round minus first, paired by task; zero where there is one round only."""
-        change = self.returns[:, -1] - self.returns[:, 0]
+        """Last round minus first, paired by task; NaN where there is one round only."""
+        change = self.returns[:, -1] - (self.returns[:, 0] if self.rounds > 1 else np.nan)
         low, high = self._interval(change)
         return Gain(float(iqm(change)), (float(low), float(high)))
 
     def _interval(self, values: np.ndarray) -> np.ndarray:
         """Return the interval of the IQM of `values` [task, ...], [..., 2]. One seed is one stratum."""
+        if len(values) == 1:  # one task resampled is itself every time: no interval, rather than one of width zero
+            return np.full((*values.shape[1:], 2), np.nan)
         return np.stack(stratified_bootstrap(values[None], iqm, rng=generator(self.seed, "bootstrap")), axis=-1)
 
     def to_json(self) -> str:
@@ -117,9 +129,12 @@ class Evaluation:
             "family": self.family,
             "settings": dict(self.settings),
             "agent": self.agent,
+            "trained": None if self.trained is None else dict(self.trained),
             "split": self.split,
             "seed": self.seed,
             "replicas": self.replicas,
+            "unseen": self.unseen,
+            "num_different_tasks": self.num_different_tasks,
             "env_steps": self.env_steps.tolist(),
             "iqm": self.iqm.tolist(),
             "interval": self.interval.tolist(),
@@ -172,11 +187,13 @@ def evaluate(
     seed: int = 0,
     threads: int | None = None,
     task_chunk_size: int | None = None,
+    trained: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Return how `agent` does in `num_tasks` tasks of a split that it meets for the first time; it is left unchanged.
 
     `agent_name` is its class's name by default. `threads` (native simulation threads) and `task_chunk_size` (tasks
-    side by side, default all; fewer take less memory) change neither environments nor random numbers. Raises
+    side by side, default all; fewer take less memory) change neither environments nor random numbers. `trained` is
+    written into the result: how the agent was trained. Raises
     MetarlError for an unknown split and for fewer than one task, round, replica or task a chunk.
     """
     if task_chunk_size is not None and task_chunk_size < 1:
@@ -188,7 +205,8 @@ def evaluate(
     for start in range(0, num_tasks, task_chunk_size or num_tasks):
         chunk = tasks[start : start + (task_chunk_size or num_tasks)]
         with contextlib.closing(family.make_vec(chunk, replicas, threads=threads)) as envs:
-            chunks.append(_scores(run_trial(agent, envs, rounds, seed=trial_seed)))
+            trial = run_trial(agent, envs, rounds, seed=trial_seed)
+            chunks.append(_scores(trial, pooled=getattr(agent, "pools_replicas", True)))
     # One layout in memory, whatever the chunks: the order in which NumPy adds up a mean follows from it.
     returns, successes, env_steps = (np.ascontiguousarray(np.concatenate(parts)) for parts in zip(*chunks, strict=True))
     return Evaluation(
@@ -203,17 +221,21 @@ def evaluate(
         # A class may speak of success only where there was one; if it never did, it knows none.
         successes=None if np.isnan(successes).all() else np.nan_to_num(successes),
         env_steps_per_task=env_steps,
+        unseen=split != "train" and family.num_tasks is None,
+        trained=trained,
     )
 
 
-def _scores(trial: Trial) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _scores(trial: Trial, *, pooled: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a trial's returns, successes (NaN where unknown) and environment steps, each [task, round]."""
     returns = trial.returns.mean(axis=2).T
     unknown = np.full(len(trial.tasks), np.nan)
     successes = [
         unknown if episodes.successes is None else episodes.successes.mean(axis=1) for episodes in trial.rounds
     ]
-    return returns, np.stack(successes, axis=1), trial.env_steps.T
+    # Replicas that adapt apart from each other are trials of their own, and cost their own steps.
+    lengths = [episodes.lengths.sum(axis=1) if pooled else episodes.lengths.mean(axis=1) for episodes in trial.rounds]
+    return returns, np.stack(successes, axis=1), np.cumsum(lengths, axis=0).T
 
 
 def _finite(value: Any) -> Any:
@@ -231,7 +253,7 @@ def _from_document(document: Mapping[str, Any]) -> Evaluation:
     """Return the evaluation that `to_json` wrote. Raises KeyError, TypeError, ValueError or OverflowError."""
     rows, index = document["tasks"], np.array(document["task_index"], dtype=np.int64)
     returns = np.array(document["returns"], dtype=np.float64)
-    env_steps = np.array(document["env_steps_per_task"], dtype=np.int64)
+    env_steps = np.array(document["env_steps_per_task"])
     successes = None if document["successes"] is None else np.array(document["successes"], dtype=np.float64)
     if returns.ndim != 2 or not returns.size:
         raise ValueError(f"'returns' has shape {returns.shape}, not [task, round]")
@@ -251,6 +273,8 @@ def _from_document(document: Mapping[str, Any]) -> Evaluation:
         returns=returns,
         successes=successes,
         env_steps_per_task=env_steps,
+        unseen=bool(document["unseen"]),
+        trained=document["trained"],
         versions=dict(document["versions"]),
         commit=document["commit"],
     )

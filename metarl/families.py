@@ -123,7 +123,7 @@ class MujocoFamily(FunctionFamily):
 
 
 class ClassFamily(TaskFamily):
-    """A family around a plain Gymnasium environment, one object a world, stepped one after another."""
+    """A family around a plain Gymnasium environment with Box observations, one object a world, stepped in turn."""
 
     @abstractmethod
     def make(self, task: dict[str, Any], render_mode: str | None) -> Env[Any, Any]:
@@ -136,8 +136,8 @@ class ClassFamily(TaskFamily):
         env.close()
         if not isinstance(observation, spaces.Box) or not isinstance(action, (spaces.Box, spaces.Discrete)):
             raise MetarlError(
-                f"family {self.name!r} has spaces {observation} and {action}; observations must be a Box and actions a "
-                "Box or Discrete: wrap the environment with gymnasium.wrappers.FlattenObservation"
+                f"family {self.name!r} has spaces {observation} and {action}; observations must be a Box (see "
+                "gymnasium.wrappers.FlattenObservation) and actions a Box or Discrete (see TransformAction)"
             )
         return observation, action
 
@@ -175,9 +175,12 @@ class _FunctionBatch:
         after = self.dynamics.step(before, actions, where, streams)
         self.state = after
         none = np.zeros(len(where), dtype=bool)
+        rewards = family.reward(before, actions, after, self.values)
+        if rewards.shape != where.shape:
+            raise MetarlError(f"reward of family {family.name!r} has shape {rewards.shape}; it must be {where.shape}")
         return Step(
             observations=family.observation(after),
-            rewards=family.reward(before, actions, after, self.values),
+            rewards=rewards,
             terminations=none | family.terminated(after, self.values),
             truncations=none,
             successes=family.success(after, self.values),

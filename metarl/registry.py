@@ -27,11 +27,10 @@ class Registry(Generic[T]):
         self._loaded = False
 
     def add(self, name: str, item: T) -> None:
-        """Register `item`. Raises MetarlError where another item has the name."""
-        if name in self._items:
-            raise MetarlError(
-                f"{self.kind} {name!r} is registered already, by {self._items[name]!r}; take another name"
-            )
+        """Register `item`. Raises MetarlError where another has the name; the same class defined anew takes its place."""
+        other = self._items.get(name)
+        if other is not None and _place(other) != _place(item):
+            raise MetarlError(f"{self.kind} {name!r} is registered already, by {other!r}; take another name")
         self._items[name] = item
 
     def load(self) -> None:
@@ -57,3 +56,8 @@ class Registry(Generic[T]):
         """Iterate over the names, sorted."""
         self.load()
         return iter(sorted(self._items))
+
+
+def _place(item: object) -> tuple[str, str]:
+    """Return where a class is defined."""
+    return getattr(item, "__module__", ""), getattr(item, "__qualname__", repr(item))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,8 @@ MARKERS = "os^Dv<>"
 def table(evaluations: Sequence[Evaluation]) -> str:
     """Return the numbers of each evaluation as text to print. Raises MetarlError where there is none."""
     _require_some(evaluations)
-    return "\n\n".join(_block(evaluation) for evaluation in evaluations)
+    note = "Intervals are over tasks, for this one training run each; they say nothing of other training seeds."
+    return "\n\n".join([*(_block(evaluation) for evaluation in evaluations), note])
 
 
 def _require_some(evaluations: Sequence[Evaluation]) -> None:
@@ -41,21 +42,28 @@ def _block(evaluation: Evaluation) -> str:
     lines = [f"{evaluation.agent} on {evaluation.family}, {evaluation.split} split: {counts}"]
     number = functools.partial(_number, decimals=_decimals(evaluation))
     rates = evaluation.success_rate
-    rows = [
-        ("round", "env steps by its end", "return (IQM)", "95% interval", *(() if rates is None else ("success rate",)))
-    ]
+    header = ("round", "env steps by its end", "return (IQM)", "95% interval", "mean")
+    rows = [(*header, *(() if rates is None else ("success rate",)))]
     for i in range(evaluation.rounds):
-        low, high = evaluation.interval[i]
+        interval = _interval(evaluation.interval[i], number)
         rate = () if rates is None else (f"{rates[i]:.2f}",)
         steps = f"{evaluation.env_steps[i]:,.0f}"
-        rows.append((str(i + 1), steps, number(evaluation.iqm[i]), f"[{number(low)}, {number(high)}]", *rate))
+        rows.append((str(i + 1), steps, number(evaluation.iqm[i]), interval, number(evaluation.mean[i]), *rate))
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     if evaluation.rounds > 1:
-        gain, (low, high) = evaluation.gain.iqm, evaluation.gain.interval
+        interval = _interval(evaluation.gain.interval, number)
         change = f"round {evaluation.rounds} minus round 1, paired by task"
-        lines.append(f"gain ({change}): {number(gain)}, 95% interval [{number(low)}, {number(high)}]")
+        lines.append(f"gain ({change}): {number(evaluation.gain.iqm)}, 95% interval {interval}")
+    if not evaluation.unseen:
+        different = _count(evaluation.num_different_tasks, "different task")
+        lines.append(f"not unseen: {different}, of those trained on; intervals are of their episodes' chance alone")
     return "\n".join(lines)
+
+
+def _interval(ends: Sequence[float] | np.ndarray, number: Callable[[float], str]) -> str:
+    low, high = ends
+    return f"[{number(low)}, {number(high)}]" if math.isfinite(low) or math.isfinite(high) else "none"
 
 
 def _count(number: int, noun: str) -> str:
@@ -145,6 +153,7 @@ def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
             words
             for words in (
                 [evaluation.family for evaluation in evaluations],
+                [_settings(evaluation, evaluations) for evaluation in evaluations],
                 [f"{evaluation.split} tasks" for evaluation in evaluations],
                 [f"seed {evaluation.seed}" for evaluation in evaluations],
                 [_count(evaluation.num_tasks, "task") for evaluation in evaluations],
@@ -152,13 +161,21 @@ def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
             if len(set(words)) > 1
         ),
     ]
-    return [", ".join(words) for words in zip(*columns, strict=True)]
+    return [", ".join(filter(None, words)) for words in zip(*columns, strict=True)]
+
+
+def _settings(evaluation: Evaluation, evaluations: Sequence[Evaluation]) -> str:
+    """Return the family's settings in which evaluations of this family differ."""
+    others = [other.settings for other in evaluations if other.family == evaluation.family]
+    differing = {n: v for n, v in evaluation.settings.items() if any(other.get(n) != v for other in others)}
+    return " ".join(f"{name}={value}" for name, value in differing.items())
 
 
 def _dress(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
     """Give the axes their title, labels and ticks."""
     splits = dict.fromkeys(evaluation.split for evaluation in evaluations)
-    title = f"Adaptation on {evaluations[0].family}, {' and '.join(splits)} tasks"
+    seen = "" if all(evaluation.unseen for evaluation in evaluations) else " (not unseen)"
+    title = f"Adaptation on {evaluations[0].family}, {' and '.join(splits)} tasks{seen}"
     axes.set_title(title, loc="left", weight="bold", size=11)
     axes.set_xlabel("Environment steps spent in the new task before the round")
     axes.set_ylabel("Undiscounted return of an episode")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
 from pydantic import Field
@@ -27,8 +29,8 @@ SPLITS = ("train", "validation", "test", "extrapolation")
 Values = Mapping[str, np.ndarray]
 """Parameter values of a batch of tasks or worlds, by name: float64 [n, *shape of the parameter]."""
 
-Horizon = Annotated[int, Field(ge=1, strict=True)]
-"""Steps an episode: at least one."""
+Horizon = Annotated[int, Field(ge=1, le=10**7, strict=True)]
+"""Steps an episode."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,11 @@ class TaskFamily(ABC):
             for name, p in self.parameters.items()
         }
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__dict__.get("parameters", True) == {}:
+            raise MetarlError(f"family class {cls.__name__} has no task parameters; give `parameters` at least one")
+
     def sample(self, split: str, num_tasks: int, *, seed: int, start: int = 0) -> Tasks:
         """Return tasks `start` to `start + num_tasks` of the endless list that `split` and `seed` name.
 
@@ -168,7 +175,7 @@ class TaskFamily(ABC):
     def tasks(self, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Tasks:
         """Return a batch of tasks from one or several dicts of parameter values.
 
-        Raises MetarlError for an unknown or missing parameter, a wrong shape, and a value that is not a finite number.
+        Their random numbers are named by their values, so that each gives alone what it gives in the batch. Raises MetarlError for an unknown or missing parameter, a wrong shape, and a value that is not a finite number.
         """
         rows = [rows] if isinstance(rows, Mapping) else list(rows)
         if not rows:
@@ -179,7 +186,7 @@ class TaskFamily(ABC):
             name: np.stack([self._value(name, parameter, row[name]) for row in rows])
             for name, parameter in self.parameters.items()
         }
-        return Tasks(values, np.arange(len(rows)))
+        return Tasks(values, np.array([_name_of({n: v[i] for n, v in values.items()}) for i in range(len(rows))]))
 
     def _check_names(self, row: Mapping[str, Any]) -> None:
         for name in row:
@@ -212,6 +219,14 @@ class TaskFamily(ABC):
         return BatchedEnv(self, tasks, replicas, threads=threads)
 
 
+def _name_of(task: Values) -> int:
+    """Return a whole number that follows from a task's values."""
+    digest = hashlib.blake2b(digest_size=7)
+    for name in sorted(task):
+        digest.update(name.encode() + np.ascontiguousarray(task[name]).tobytes())
+    return int.from_bytes(digest.digest(), "little")
+
+
 FAMILIES: Registry[type[TaskFamily]] = Registry("family", "families", "metarl.families")
 """Every registered family; plug-ins join through the entry-point group `metarl.families`."""
 
@@ -221,27 +236,29 @@ F = TypeVar("F", bound=type[TaskFamily])
 def register(name: str) -> Callable[[F], F]:
     """Register a family under `name`, and with Gymnasium as `metarl/<ClassName>-v0`.
 
-    Raises MetarlError where another family has the name.
+    Raises MetarlError where another family has the name or the id; a class defined anew (a notebook's cell run again)
+    takes its own place.
     """
 
     def decorate(cls: F) -> F:
+        env_id = f"metarl/{cls.__name__}-v0"
+        other = gymnasium.registry.get(env_id)
+        if other is not None and other.kwargs.get("family") != name:
+            raise MetarlError(
+                f"Gymnasium id {env_id!r} belongs to family {other.kwargs.get('family')!r}; give the class another name"
+            )
         FAMILIES.add(name, cls)
         cls.name = name
-        _register_with_gymnasium(cls)
+        if other is None:
+            gymnasium.register(
+                env_id,
+                entry_point="metarl.vector:make_single",
+                vector_entry_point="metarl.vector:make_batched",
+                kwargs={"family": name},
+            )
         return cls
 
     return decorate
-
-
-def _register_with_gymnasium(cls: type[TaskFamily]) -> None:
-    import gymnasium
-
-    gymnasium.register(
-        f"metarl/{cls.__name__}-v0",
-        entry_point="metarl.vector:make_single",
-        vector_entry_point="metarl.vector:make_batched",
-        kwargs={"family": cls.name},
-    )
 
 
 def load(name: str, preset: str | None = None, **settings: Any) -> TaskFamily:

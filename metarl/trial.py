@@ -122,7 +122,9 @@ class Agent(Protocol):
     def begin(self, streams: Streams) -> Learner:
         """Return a learner that has seen nothing yet, for a batch of `streams.shape == (num_tasks, replicas)`.
 
-        Every random number it needs comes from `streams`, one stream for each replica of each task.
+        Every random number it needs comes from `streams`, one stream for each replica of each task. An agent whose
+        learner keeps the replicas of a task apart (a memory for each) says so by an attribute `pools_replicas = False`:
+        an evaluation then counts the environment steps of one, not of all.
         """
         ...
 

@@ -81,12 +81,14 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise MetarlError(f"replicas is {replicas}; it must be at least 1")
         if threads is not None and threads < 0:
             raise MetarlError(f"threads is {threads}; it must be 0 (the calling thread) or more")
+        if render_mode not in (None, "human", "rgb_array"):
+            raise MetarlError(f"render_mode is {render_mode!r}; it must be 'human', 'rgb_array' or None")
         self.family, self.tasks, self.replicas, self.threads = family, tasks, replicas, threads
         self.num_tasks = len(tasks)
         self.num_envs = self.num_tasks * replicas
         self.metadata = {
             "autoreset_mode": AutoresetMode.DISABLED,
-            "render_modes": ["rgb_array"],
+            "render_modes": ["human", "rgb_array"],
             "render_fps": 20,
         }
         self.render_mode = render_mode
@@ -157,9 +159,20 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step every world. Raises MetarlError where one has ended: see `reset(options={"reset_mask": ...})`."""
-        step = self.advance(np.asarray(actions), np.ones(self.num_envs, dtype=bool))
+        actions = np.asarray(actions)
+        self._check_actions(actions)
+        step = self.advance(actions, np.ones(self.num_envs, dtype=bool))
         infos = {} if step.successes is None else {"success": step.successes}
         return step.observations, step.rewards, step.terminations, step.truncations, infos
+
+    def _check_actions(self, actions: np.ndarray) -> None:
+        space = self.single_action_space
+        if actions.shape != (self.num_envs, *shape_of(space)):
+            raise MetarlError(f"actions have shape {actions.shape}; it must be {(self.num_envs, *shape_of(space))}")
+        if isinstance(space, spaces.Discrete):
+            outside = actions[(actions < space.start) | (actions >= space.start + space.n)]
+            if outside.size:
+                raise MetarlError(f"action {outside[0]} is not in {space}; give one that is")
 
     def _as_observations(self, observations: np.ndarray) -> np.ndarray:
         # Always a copy: users keep what they are given, and families may hand out their own state.
@@ -192,8 +205,6 @@ class SingleEnv(gymnasium.Env[np.ndarray, Any]):
         self, family: TaskFamily, task: Mapping[str, Any] | None = None, render_mode: str | None = None
     ) -> None:
         self.metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 20}
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise MetarlError(f"render_mode is {render_mode!r}; it must be 'human', 'rgb_array' or None")
         self.family = family
         self.render_mode = render_mode
         tasks = family.sample("train", 1, seed=0) if task is None else family.tasks(task)

@@ -145,6 +145,7 @@ def evaluation_of(
         returns=returns,
         successes=successes,
         env_steps_per_task=np.tile(200 * np.arange(1, rounds + 1), (num_tasks, 1)),
+        unseen=True,
     )
 
 

@@ -37,6 +37,19 @@ def test_light_modules_stay_light(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_no_export_has_the_name_of_a_module() -> None:
+    import metarl
+
+    modules = {path.stem for path in (ROOT / "metarl").glob("*.py")}
+    assert not modules & set(metarl.__all__)
+
+
+def test_exports_are_the_same_however_often_and_in_whatever_order() -> None:
+    code = "import metarl; metarl.load_run, metarl.evaluate; from metarl import evaluate; print(callable(evaluate))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
 def test_families_are_listed_without_importing_mujoco() -> None:
     code = "import sys; from metarl.task import FAMILIES; list(FAMILIES); print('mujoco' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,6 +14,7 @@ import torch
 from metarl import checkpoint
 from metarl.checkpoint import Meta
 from metarl.errors import MetarlError
+from metarl.files import require_writable, sweep
 
 STATE = {
     "weight": torch.arange(6, dtype=torch.float32).reshape(2, 3),
@@ -171,3 +172,25 @@ def test_a_damaged_description_is_refused(tmp_path: Path, text: str, why: str) -
     path.write_bytes(safetensors.torch.save(STATE, metadata={"metarl": text}))
     with pytest.raises(MetarlError, match=why):
         checkpoint.load(path)
+
+
+def test_what_a_killed_save_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    names = ["last.safetensors", ".last.safetensors.12.tmp", ".last.safetensors.tmp", ".other.12.tmp", "a.12.tmp"]
+    for name in names:
+        (tmp_path / name).write_text("")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / ".last.safetensors.12.tmp").write_text("")
+    sweep(tmp_path, ["last.safetensors"])
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "inner"} - {".last.safetensors.12.tmp"}
+    assert len(list((tmp_path / "inner").iterdir())) == 1
+
+
+def test_a_path_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    for path in (tmp_path / "new" / "deep" / "a.json", tmp_path / "file"):
+        require_writable(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "kept"
+    for path, why in [(tmp_path, "Is a directory"), (tmp_path / "file" / "a", "Not a directory"), ("/proc/a", "No such")]:
+        with pytest.raises(MetarlError, match=f"{path} cannot be written .{why}"):
+            require_writable(path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -137,6 +138,14 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "tasks in words": (lambda folder, run: ["evaluate", str(run), "--tasks", "few"], "'few' is no whole number"),
     "no rounds": (lambda folder, run: ["evaluate", str(run), "--rounds", "0"], "must be at least 1"),
     "unknown split": (lambda folder, run: ["evaluate", str(run), "--split", "tset"], "did you mean 'test'?"),
+    "unknown agent to measure": (
+        lambda folder, run: ["evaluate", str(run), "--agent", "randm"],
+        "agent 'randm' is not registered; did you mean 'random'?",
+    ),
+    "an agent by name and a checkpoint": (
+        lambda folder, run: ["evaluate", str(run), "--agent", "random", "--checkpoint", "last"],
+        "--agent and --checkpoint were both given",
+    ),
     "unknown checkpoint": (lambda folder, run: ["evaluate", str(run), "--checkpoint", "b"], "must be 'best' or 'last'"),
     "unwritable result": (
         lambda folder, run: ["evaluate", str(run), "--tasks", "1", "--json", "/proc/a.json"],
@@ -285,3 +294,97 @@ def test_a_terminal_shows_a_bar(tmp_path: Path) -> None:
     assert process.wait() == 0
     for text in (b"maml-ppo on navigation-2d", b"2/2", b"env steps", b"steps/s", b"return"):
         assert text in shown
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 9 TiB"),
+        torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_too_little_memory_costs_one_line_with_the_remedy(
+    error: Exception, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(*arguments: object, **keywords: object) -> None:
+        raise error
+
+    monkeypatch.setattr("metarl.evaluation.evaluate", failing)
+    assert main(["evaluate", str(run)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("metarl: error: there is not enough memory")
+    assert "meta_batch_size" in line and "replicas" in line and "horizon" in line
+
+
+def test_a_batch_that_no_machine_holds_costs_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # 160 TB of observations: beyond what a process can address, whatever the system promises.
+    huge = ["family.horizon=10000000", "meta_batch_size=1000", "replicas=1000"]
+    assert main(["train", str(write_config(tmp_path)), "--run-dir", str(tmp_path / "run"), *huge]) == 2
+    assert "there is not enough memory" in capsys.readouterr().err
+
+
+def test_another_runtime_error_keeps_its_traceback(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*arguments: object, **keywords: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("metarl.evaluation.evaluate", failing)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        main(["evaluate", str(run)])
+
+
+@pytest.mark.parametrize("option", [["--plot", "x.pdf"], ["--plot", "."], ["--json", "."], ["--json", "/proc/a.json"]])
+def test_outputs_are_checked_before_the_evaluation(
+    option: list[str], run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("metarl.evaluation.evaluate", lambda *_, **__: pytest.fail("it was evaluated"))
+    (run / "evaluation.json").write_text("mine")
+    assert main(["evaluate", str(run), *option]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"metarl: error: {option[1]} ")
+    assert (run / "evaluation.json").read_text() == "mine"
+
+
+def test_evaluate_says_how_the_agent_was_trained(run: Path) -> None:
+    assert main(["evaluate", str(run), "--tasks", "3"]) == 0
+    trained = json.loads((run / "evaluation.json").read_text())["trained"]
+    assert (trained["updates"], trained["checkpoint"], trained["training_seed"]) == (2, "best", 0)
+    assert trained["agent_settings"]["hidden_sizes"] == [8]
+    assert "name" not in trained["agent_settings"]
+
+
+def test_evaluate_measures_the_random_floor_in_the_same_tasks(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more in ([], ["--agent", "random"]):
+        assert main(["evaluate", str(run), "--tasks", "3", *more]) == 0
+    assert "random on navigation-2d, test split: 3 tasks" in capsys.readouterr().out
+    ours, floor = (json.loads((run / f"evaluation{end}.json").read_text()) for end in ("", "-random"))
+    assert (floor["agent"], floor["trained"]) == ("random", None)
+    for name in ("family", "settings", "tasks", "task_index", "split", "seed", "replicas", "env_steps"):
+        assert floor[name] == ours[name], name
+    assert floor["returns"] != ours["returns"]
+    assert (run / "adaptation-random.png").exists()
+    assert main(["evaluate", str(run), "--tasks", "3", "--agent", "random", "--split", "extrapolation"]) == 0
+    assert (run / "evaluation-random-extrapolation.json").exists()
+
+
+def test_the_random_floor_needs_no_checkpoint(run: Path) -> None:
+    for name in ("best", "last"):
+        (run / f"{name}.safetensors").unlink()
+    assert main(["evaluate", str(run), "--tasks", "3", "--agent", "random"]) == 0
+
+
+def test_evaluate_says_that_an_agent_made_by_name_is_untrained(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("maml-ppo", "rl2"):
+        assert main(["evaluate", str(run), "--tasks", "3", "--agent", name]) == 0
+        assert f"{name} (untrained) on navigation-2d" in capsys.readouterr().out
+        result = json.loads((run / f"evaluation-{name}.json").read_text())
+        assert (result["agent"], result["trained"]) == (f"{name} (untrained)", None)
+
+
+@pytest.mark.parametrize("name", ["bench", "demo"])
+def test_the_status_of_a_command_is_the_status_of_the_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"metarl.{name}.main", lambda words: 3 if words == ["--fast"] else 1)
+    assert main([name, "--fast"]) == 3

@@ -85,33 +85,51 @@ def test_a_config_made_in_python_takes_bare_names() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("sead=3", "command line: sead: unknown key; did you mean 'seed'?"),
-        ("agent.iner_lr=1", "command line: agent.iner_lr: unknown key; did you mean 'inner_lr'?"),
-        ("evaluation.evry=3", "command line: evaluation.evry: unknown key; did you mean 'every'?"),
-        ("num_updates=0", "command line: num_updates is 0: it must be greater than or equal to 1"),
-        ("seed=yes", "command line: seed is True: it must be a number"),
-        ("agent.inner_lr=fast", "command line: agent.inner_lr is 'fast': it must be a valid number"),
-        ("agent.inner_lr=.nan", "command line: agent.inner_lr is nan: it must be a finite number"),
-        ("seed.x=3", "command line: seed is {'x': 3}: it must be a valid integer"),
-        ("device.x=3", "command line: device.x: 'device' is 'cpu', which has no keys; set device=..."),
-        ("device=gpu", "command line: device is 'gpu': it must be 'auto', 'cpu' or 'cuda'"),
-        ("evaluation=4", "command line: evaluation is 4: it must be a mapping of keys to values"),
-        ("family=navigaton-2d", "command line: family 'navigaton-2d' is not registered; did you mean 'navigation-2d'?"),
-        ("agent=mamlppo", "command line: agent 'mamlppo' is not registered; did you mean 'maml-ppo'?"),
-        ("agent.name=3", "command line: agent.name is 3: it must be a word"),
-        ("family.horizn=3", "command line: family: setting 'horizn' is unknown"),
-        ("family.preset=paml", "command line: family: preset 'paml' is unknown"),
-        ("family.preset=[]", "command line: family.preset is []: it must be a word"),
-        ("family=[]", "command line: family is []: it must be a mapping of keys to values, or a bare name"),
-        ("seed", "command line: override 'seed' is not of the form key=value"),
-        ("a..b=1", "command line: override 'a..b=1' is not of the form key=value"),
-        ("seed=[", "command line: seed is '[': it must be YAML"),
+        ("sead=3", "sead: unknown key; did you mean 'seed'?"),
+        ("agent.iner_lr=1", "agent.iner_lr: unknown key; did you mean 'inner_lr'?"),
+        ("evaluation.evry=3", "evaluation.evry: unknown key; did you mean 'every'?"),
+        ("num_updates=0", "num_updates is 0: it must be greater than or equal to 1"),
+        ("seed=yes", "seed is True: it must be a number"),
+        ("agent.inner_lr=fast", "agent.inner_lr is 'fast': it must be a valid number"),
+        ("agent.inner_lr=.nan", "agent.inner_lr is nan: it must be a finite number"),
+        ("seed.x=3", "seed is {'x': 3}: it must be a valid integer"),
+        ("device.x=3", "device.x: 'device' is 'cpu', which has no keys; set device=..."),
+        ("device=gpu", "device is 'gpu': it must be 'auto', 'cpu' or 'cuda'"),
+        ("evaluation=4", "evaluation is 4: it must be a mapping of keys to values"),
+        ("family=navigaton-2d", "family 'navigaton-2d' is not registered; did you mean 'navigation-2d'?"),
+        ("agent=mamlppo", "agent 'mamlppo' is not registered; did you mean 'maml-ppo'?"),
+        ("agent.name=3", "agent.name is 3: it must be a word"),
+        ("family.horizn=3", "family: setting 'horizn' is unknown"),
+        ("family.preset=paml", "family: preset 'paml' is unknown"),
+        ("family.preset=[]", "family.preset is []: it must be a word"),
+        ("family=[]", "family is []: it must be a mapping of keys to values, or a bare name"),
+        ("seed=[", "seed is '[': it must be YAML"),
+        ("agent.hidden_sizes=[true]", "agent.hidden_sizes.0 is True: it must be a number"),
+        ("agent.hidden_sizes=[4, true]", "agent.hidden_sizes.1 is True: it must be a number"),
     ],
 )
 def test_a_wrong_override_is_named_with_rule_and_remedy(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(MetarlError) as caught:
         load_config(write_config(tmp_path), [override])
-    assert str(caught.value).startswith(message)
+    assert str(caught.value).startswith(f"command line {override!r}: {message}")
+
+
+@pytest.mark.parametrize("override", ["seed", "a..b=1"])
+def test_an_override_of_another_form_is_quoted(tmp_path: Path, override: str) -> None:
+    with pytest.raises(MetarlError, match=f"command line: override '{override}' is not of the form key=value"):
+        load_config(write_config(tmp_path), [override])
+
+
+def test_the_override_that_is_at_fault_is_the_one_quoted(tmp_path: Path) -> None:
+    with pytest.raises(MetarlError, match="^command line 'agent.nam=3': agent.nam: unknown key"):
+        load_config(write_config(tmp_path), ["agent.inner_lr=0.5", "agent.nam=3", "seed=1"])
+
+
+def test_a_boolean_for_a_number_is_refused_in_a_family_too(tmp_path: Path) -> None:
+    path = write_config(tmp_path, family={"name": "half-cheetah-velocity", "max_velocity": True})
+    with pytest.raises(MetarlError, match="family.max_velocity is True: it must be a number") as caught:
+        load_config(path)
+    assert str(caught.value).startswith(str(path))
 
 
 @pytest.mark.parametrize(

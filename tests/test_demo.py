@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +31,8 @@ def test_demo_trains_measures_and_draws_every_config(
             assert str(runs / folder / "adaptation.png") in told
             for name in ("config.yaml", "metrics.jsonl", "best.safetensors", "evaluation.json", "adaptation.png"):
                 assert (runs / folder / name).is_file(), name
+            trained = json.loads((runs / folder / "evaluation.json").read_text())["trained"]
+            assert (trained["updates"], trained["checkpoint"]) == (1, "best")
         assert "maml-ppo on navigation-2d, test split: 4 tasks" in told
         assert "--split extrapolation" in told
 

@@ -104,6 +104,21 @@ def test_scripted_agent_that_solves_4_of_20_scores_exactly_0_20() -> None:
         np.testing.assert_array_equal(evaluation.returns, np.repeat(solved[:, None], 3, axis=1))
 
 
+def test_replicas_that_adapt_apart_cost_only_their_own_steps() -> None:
+    agent = constant(0)
+    together = evaluate(agent, Numbered(horizon=7), num_tasks=3, replicas=5)
+    agent.pools_replicas = False
+    apart = evaluate(agent, Numbered(horizon=7), num_tasks=3, replicas=5)
+    assert together.env_steps.tolist() == [35, 70]
+    assert apart.env_steps.tolist() == [7, 14]
+
+
+def test_file_says_how_the_agent_was_trained(tmp_path: Path) -> None:
+    trained = {"training_seed": 3, "updates": 50, "agent_settings": {"inner_lr": 0.1}}
+    evaluate(constant(1), Numbered(), num_tasks=3, trained=trained).save(tmp_path / "a.json")
+    assert Evaluation.load(tmp_path / "a.json").trained == trained
+
+
 def test_env_steps_count_what_each_task_cost_over_all_replicas() -> None:
     family = Numbered(horizon=7)
     agent = solves(solved_numbers(family.sample("test", 20, seed=3), 4))

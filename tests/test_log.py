@@ -28,7 +28,7 @@ def _no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
 
 
-def configured(mode: str = "disabled", **changes: Any) -> TrainConfig:
+def configured(mode: str | None = "disabled", **changes: Any) -> TrainConfig:
     return TrainConfig.model_validate(resolved(TrainConfig(**config(wandb={"mode": mode}, **changes))))
 
 
@@ -207,3 +207,47 @@ def test_an_error_in_wandb_costs_one_warning_and_no_line(
     assert updates(tmp_path) == [0, 1, 2]
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning == "metarl: warning: W&B stopped: ConnectionError: gone; metrics go to metrics.jsonl alone"
+
+
+def test_lines_that_were_lost_cost_one_warning_and_what_comes_after_the_gap_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = RunLog(tmp_path, configured())
+    for update in range(2):
+        log.write(line(update))
+    log.close(completed=False)
+    for done in (5, 6):
+        log = RunLog(tmp_path, configured(), updates=done)
+        log.write(line(done))
+        log.close(completed=False)
+        (warning,) = capsys.readouterr().err.splitlines()
+        assert f"metrics.jsonl holds {done - 3} of the {done} updates made" in warning
+    assert updates(tmp_path) == [0, 1, 5, 6]
+
+
+def test_a_mode_that_wandb_does_not_know_costs_one_true_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "foo")
+    log = RunLog(tmp_path, configured(None))
+    log.write(line(0))
+    log.close(completed=True)
+    (warning,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("metarl: ")]
+    assert "WANDB_MODE is 'foo'; it must be 'online', 'offline' or 'disabled'" in warning
+    assert [r["history"]["item"]["update"] for r in inspect(tmp_path) if r["type"] == "history"] == [0]
+
+
+@pytest.mark.parametrize("mode", ["online", "offline", None])
+def test_a_broken_wandb_costs_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mode: str | None
+) -> None:
+    (tmp_path / "netrc").write_text("machine api.wandb.ai\n  login user\n  password " + "0" * 40 + "\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    log = RunLog(tmp_path / "run", configured(mode))
+    log.write(line(0))
+    log.close(completed=True)
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("metarl: warning: W&B is off: ModuleNotFoundError")
+    assert updates(tmp_path / "run") == [0]
+    assert "WANDB_DATA_DIR" not in os.environ

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from matplotlib import image
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from metarl.agent import make_agent
 from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation, evaluate
 from metarl.report import adaptation_figure, plot, table
+from metarl.task import load
 
 from .scripted import Numbered, evaluation_of, solved_numbers, solves
 
@@ -37,25 +40,33 @@ def _curves(axes: Axes) -> dict[str, Line2D]:
 
 def test_table_says_for_each_round_what_it_cost_and_what_it_gave() -> None:
     evaluation = _improving()
-    title, header, *rows, gain = table([evaluation]).splitlines()
+    title, header, *rows, gain, _, note = table([evaluation]).splitlines()
     assert title == "scripted on numbered, test split: 12 tasks, 1 replica, seed 0"
     assert "success" not in header
     for i, row in enumerate(rows):
         low, high = (f"{end:.1f}" for end in evaluation.interval[i])
-        assert row.split() == [str(i + 1), str(200 * (i + 1)), f"{100 * i:.1f}", f"[{low},", f"{high}]"]
+        assert row.split() == [
+            str(i + 1),
+            str(200 * (i + 1)),
+            f"{100 * i:.1f}",
+            f"[{low},",
+            f"{high}]",
+            f"{100 * i:.1f}",
+        ]
     assert len(rows) == 3
     assert gain == "gain (round 3 minus round 1, paired by task): 200.0, 95% interval [200.0, 200.0]"
+    assert note == "Intervals are over tasks, for this one training run each; they say nothing of other training seeds."
 
 
 def test_table_of_scripted_agent_that_solves_4_of_20_says_0_20() -> None:
     agent = solves(solved_numbers(Numbered().sample("test", 20, seed=3), 4))
-    _, header, *rows, _ = table([evaluate(agent, Numbered(), num_tasks=20, seed=3)]).splitlines()
+    _, header, *rows, _, _, _ = table([evaluate(agent, Numbered(), num_tasks=20, seed=3)]).splitlines()
     assert header.endswith("success rate")
     assert [row.split()[-1] for row in rows] == ["0.20", "0.20"]
 
 
 def test_columns_of_the_table_line_up() -> None:
-    _, *lines, _ = table([_improving(rounds=12)]).splitlines()
+    _, *lines, _, _, _ = table([_improving(rounds=12)]).splitlines()
     assert len({len(line) for line in lines}) == 1
 
 
@@ -65,7 +76,21 @@ def test_table_of_one_round_speaks_of_no_gain() -> None:
 
 def test_table_holds_every_evaluation() -> None:
     text = table([_improving("first"), _improving("second")])
-    assert [block.split()[0] for block in text.split("\n\n")] == ["first", "second"]
+    assert [block.split()[0] for block in text.split("\n\n")] == ["first", "second", "Intervals"]
+
+
+def test_table_says_where_tasks_are_not_unseen_and_how_many_differ() -> None:
+    family = load("half-cheetah-direction", horizon=2)
+    text = table([evaluate(make_agent("random", family), family, num_tasks=8, seed=1)])
+    assert "not unseen: 2 different tasks, of those trained on" in text
+
+
+def test_one_task_has_no_interval_and_one_round_no_gain() -> None:
+    evaluation = evaluation_of(np.array([[1.0, 2.0]]))
+    assert table([evaluation]).splitlines()[2].split()[3] == "none"
+    document = json.loads(evaluation.to_json())
+    assert document["interval"] == [[None, None], [None, None]]
+    assert json.loads(evaluation_of(np.ones((4, 1))).to_json())["gain"] == {"iqm": None, "interval": [None, None]}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +103,7 @@ def test_decimals_follow_the_size_of_the_returns(scale: float, printed: str) -> 
 def test_value_that_is_not_finite_is_called_so_and_minus_zero_is_zero() -> None:
     returns = np.full((4, 2), -1e-9)
     returns[0, 1] = np.nan
-    *_, first, second, gain = table([evaluation_of(returns)]).splitlines()
+    *_, first, second, gain, _, _ = table([evaluation_of(returns)]).splitlines()
     assert "-0" not in first and "0.000" in first
     assert "not finite" in second and "not finite" in gain
 

@@ -116,9 +116,30 @@ def test_tasks_survive_the_way_through_plain_numbers() -> None:
     np.testing.assert_array_equal(again.values["goal"], tasks.values["goal"])
 
 
-def test_a_name_is_registered_once() -> None:
+def test_a_name_and_a_gymnasium_id_are_registered_once() -> None:
     with pytest.raises(MetarlError, match="'navigation-2d' is registered already"):
         register("navigation-2d")(RightArm)
+    assert RightArm.name == "right-arm"
+    other = type("Navigation2D", (RightArm,), {})
+    with pytest.raises(MetarlError, match="'metarl/Navigation2D-v0' belongs to family 'navigation-2d'"):
+        register("navigation-2d-again")(other)
+    assert "navigation-2d-again" not in list(FAMILIES)
+
+
+def test_a_class_defined_anew_takes_its_own_place() -> None:
+    cls = FAMILIES["point-sparse"]
+    again = type(cls.__name__, (cls,), {"__module__": cls.__module__, "__qualname__": cls.__qualname__})
+    register("point-sparse")(again)
+    assert FAMILIES["point-sparse"] is again
+    register("point-sparse")(cls)
+
+
+def test_hand_made_task_alone_equals_itself_in_a_batch() -> None:
+    family = load("half-cheetah-velocity")
+    rows = [{"velocity": 0.5}, {"velocity": 1.5}]
+    both = family.make_vec(family.tasks(rows)).reset(seed=0)[0]
+    np.testing.assert_array_equal(family.make_vec(family.tasks(rows[1])).reset(seed=0)[0], both[1:])
+    assert not np.array_equal(both[0], both[1])
 
 
 def test_broken_plug_in_leaves_the_others_usable_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import shutil
@@ -17,11 +18,12 @@ import torch
 
 from metarl import train
 from metarl.agent import AGENTS, make_agent
-from metarl.checkpoint import load
+from metarl.checkpoint import load, save
 from metarl.cli import main
 from metarl.config import TrainConfig, resolved
 from metarl.errors import MetarlError
-from metarl.log import read_metrics
+from metarl.evaluation import evaluate
+from metarl.log import RunLog, read_metrics
 from metarl.train import default_run_dir, is_finished, load_run, meta_train
 
 from .runs import AGENTS as SMALL
@@ -174,7 +176,7 @@ def test_a_finished_run_says_so_and_goes_on_when_asked_for_more(copy: Path, caps
 
 def test_a_run_does_not_resume_under_another_config(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--resume", str(copy), "seed=1", "num_updates=6"]) == 2
-    assert "was made with another config: its seed is 0, the run's is 1" in capsys.readouterr().err
+    assert "seed is 1, the run was begun with 0; leave it out, or begin a new run" in capsys.readouterr().err
     assert updates(copy) == [0, 1, 2, 3]
 
 
@@ -227,7 +229,7 @@ def test_a_checkpoint_of_other_shapes_or_another_family_is_refused(copy: Path, t
     name = load_run(copy).config.agent["name"]
     other = trained(tmp_path / "other", name, family={"name": "point-sparse", "horizon": 5}, num_updates=1)
     shutil.copy(other / "best.safetensors", copy / "best.safetensors")
-    with pytest.raises(MetarlError, match="was made with another config: its family is"):
+    with pytest.raises(MetarlError, match="family.name is .*, the run was begun with .*; put back"):
         load_run(copy)
     # Even one that lies about where it is from.
     from metarl import checkpoint
@@ -302,3 +304,141 @@ def test_a_file_that_may_not_grow_costs_one_line_and_what_was_saved_stays_loadab
     assert "File too large" in line
     assert (copy / "last.safetensors").read_bytes() == before
     assert main(["train", "--resume", str(copy), "num_updates=6"]) == 0
+
+
+def test_a_checkpoint_older_than_a_setting_is_read_with_its_default(copy: Path) -> None:
+    for name in ("best.safetensors", "last.safetensors"):
+        state, meta = load(copy / name)
+        agent = {key: value for key, value in meta.config["agent"].items() if key != "gamma"}
+        assert agent.keys() < meta.config["agent"].keys()
+        older = {key: value for key, value in meta.config.items() if key != "replicas"}
+        save(copy / name, state, meta.model_copy(update={"config": {**older, "agent": agent, "replicas": 2}}))
+    assert load_run(copy).agent is not None
+    trained(copy, copy_agent(copy), resume=True, num_updates=5)
+    assert updates(copy) == [0, 1, 2, 3, 4]
+
+
+def copy_agent(run_dir: Path) -> str:
+    return str(load_run(run_dir).config.agent["name"])
+
+
+def test_only_the_settings_that_differ_are_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", str(copy), "agent.gamma=0.5", "num_updates=6"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    begun = load_run(copy).config.agent["gamma"]
+    assert line.endswith(f"agent.gamma is 0.5, the run was begun with {begun}; leave it out, or begin a new run")
+    assert len(line) < 300
+
+
+@pytest.mark.parametrize("dies_in", ["summarize", "_save"])
+def test_a_kill_before_the_last_checkpoint_is_made_good(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_in: str
+) -> None:
+    original: Any = getattr(RunLog if dies_in == "summarize" else train._Training, dies_in)
+
+    def dying(self: Any, what: Any, *arguments: Any) -> None:
+        if dies_in == "summarize" or (what == train.LAST and self.update == 4):
+            raise KeyboardInterrupt
+        original(self, what, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunLog if dies_in == "summarize" else train._Training, dies_in, dying)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "run", run.name)
+    assert not is_finished(tmp_path / "run", configured(run.name))
+    trained(tmp_path / "run", run.name, resume=True)
+    for name in ("last.safetensors", "best.safetensors", "validation.png"):
+        assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_a_first_update_that_fails_does_not_keep_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(MetarlError, match="needs at least 2"):
+        trained(tmp_path / "run", rounds=1)
+    trained(tmp_path / "run", num_updates=1)
+    assert updates(tmp_path / "run") == [0]
+
+
+def test_a_folder_with_metrics_alone_holds_a_run(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"update": 0}\n')
+    with pytest.raises(MetarlError, match="holds a run already"):
+        trained(tmp_path)
+
+
+@pytest.mark.parametrize("changed", [{"num_tasks": 4}, {"replicas": 3}])
+def test_the_best_score_is_forgotten_where_validation_changes(copy: Path, changed: dict[str, int]) -> None:
+    state, meta = load(copy / "last.safetensors")
+    save(copy / "last.safetensors", state, meta.model_copy(update={"best": 1e9}))
+    trained(copy, copy_agent(copy), resume=True, num_updates=6, evaluation={"every": 2, "num_tasks": 3, **changed})
+    assert load(copy / "best.safetensors")[1].update == 6
+    assert load(copy / "last.safetensors")[1].best == read_metrics(copy)[-1]["validation/return_after"]
+
+
+def test_the_best_score_is_kept_where_validation_stays_the_same(copy: Path) -> None:
+    state, meta = load(copy / "last.safetensors")
+    save(copy / "last.safetensors", state, meta.model_copy(update={"best": 1e9}))
+    evaluation = {"every": 1, "num_tasks": 3, "replicas": 2}  # replicas spelled out, which were the training's before
+    trained(copy, copy_agent(copy), resume=True, num_updates=6, evaluation=evaluation)
+    assert load(copy / "last.safetensors")[1].best == 1e9
+
+
+def test_a_missing_file_of_an_environment_is_not_blamed_on_the_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from metarl.envs.navigation_2d import Navigation2D  # type: ignore[import-not-found, unused-ignore]
+
+    def missing(*arguments: Any, **keywords: Any) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "ant.xml")
+
+    monkeypatch.setattr(Navigation2D, "make_vec", missing)
+    assert main(["train", str(write_config(tmp_path)), "--run-dir", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("metarl: error: ant.xml: No such file or directory")
+    assert str(tmp_path / "run") not in line
+
+
+def test_what_a_killed_save_left_behind_is_swept_when_the_run_goes_on(copy: Path) -> None:
+    left = copy / ".last.safetensors.4194304.tmp"
+    left.write_bytes(b"half")
+    trained(copy, copy_agent(copy), resume=True, num_updates=5)
+    assert not left.exists()
+
+
+def test_the_rate_counts_the_time_of_training_alone() -> None:
+    stopwatch = train._Stopwatch()
+    stopwatch.began -= 100.0
+    stopwatch.seconds = {"rollout": 2.0, "update": 3.0, "evaluation": 95.0}
+    metrics = stopwatch.metrics(env_steps=50)
+    assert metrics["time/steps_per_second"] == 10.0
+    assert metrics["time/evaluation_share"] == pytest.approx(0.95, abs=0.01)
+
+
+def test_a_run_says_how_its_agent_was_trained(run: Path) -> None:
+    provenance = load_run(run, "last").provenance
+    settings = {key: value for key, value in load_run(run).config.agent.items() if key != "name"}
+    assert provenance == {
+        "agent_settings": settings,
+        "training_seed": 0,
+        "updates": 4,
+        "training_env_steps": 240,
+        "checkpoint": "last",
+    }
+    best = load_run(run).provenance
+    assert (best["checkpoint"], best["updates"]) == ("best", load(run / "best.safetensors")[1].update)
+    assert json.loads(json.dumps(provenance)) == provenance
+
+
+def test_runs_of_different_seeds_are_validated_on_the_same_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def recorded(*arguments: Any, **keywords: Any) -> Any:
+        seen.append(evaluate(*arguments, **keywords))
+        return seen[-1]
+
+    monkeypatch.setattr(train, "evaluate", recorded)
+    for seed in (1, 2):
+        trained(tmp_path / str(seed), seed=seed, num_updates=1)
+    first, second = seen
+    assert list(first.tasks) == list(second.tasks)
+    assert first.seed == second.seed == 0

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -44,6 +45,15 @@ def test_ids_are_registered_whichever_is_imported_first(order: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "{'goal': [0.1, 0.2]}"
+
+
+def test_ids_are_registered_after_somebody_asked_whether_gymnasium_is_there() -> None:
+    code = (
+        "import metarl, importlib.util; importlib.util.find_spec('gymnasium'); import gymnasium;"
+        "print(gymnasium.make('metarl/Navigation2D-v0').unwrapped.family.name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "navigation-2d"
 
 
 @pytest.mark.parametrize("name", IDS)
@@ -229,6 +239,42 @@ def test_mujoco_families_render_to_an_array_that_shows_the_motion() -> None:
     assert before.std() > 5
     assert (before != after).any()
     env.close()
+
+
+@pytest.mark.parametrize("arm", [-1, 5])
+def test_action_outside_a_discrete_space_is_refused(arm: int) -> None:
+    envs = gymnasium.make_vec("metarl/BernoulliBandit-v0", num_envs=2)
+    envs.reset(seed=0)
+    with pytest.raises(MetarlError, match=f"action {arm} is not in"):
+        envs.step(np.array([0, arm]))
+
+
+def test_actions_of_another_shape_are_refused() -> None:
+    envs = gymnasium.make_vec("metarl/Navigation2D-v0", num_envs=2)
+    envs.reset(seed=0)
+    with pytest.raises(MetarlError, match=r"actions have shape \(2,\); it must be \(2, 2\)"):
+        envs.step(np.zeros(2))
+
+
+def test_unknown_render_mode_is_refused() -> None:
+    for make in (gymnasium.make, gymnasium.make_vec):
+        with pytest.raises(MetarlError, match="render_mode is 'ascii'"):
+            make(
+                "metarl/Navigation2D-v0",
+                render_mode="ascii",
+                **({"disable_env_checker": True} if make is gymnasium.make else {}),
+            )
+
+
+def test_reward_of_another_shape_is_refused_by_the_familys_name() -> None:
+    class Column(UnequalEpisodes):
+        def reward(self, *arguments: Any) -> np.ndarray:
+            return super().reward(*arguments)[:, None]
+
+    envs = Column().make_vec(Column().sample("train", 3, seed=0))
+    envs.reset(seed=0)
+    with pytest.raises(MetarlError, match=r"'unequal-episodes' has shape \(3, 1\); it must be \(3,\)"):
+        envs.step(np.zeros((3, 2)))
 
 
 @pytest.mark.parametrize(

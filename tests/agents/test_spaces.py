@@ -1,0 +1,107 @@
+"""Agents on every kind of space that a family may have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from metarl.agent import AGENTS, make_agent
+from metarl.distributions import Uniform
+from metarl.errors import MetarlError
+from metarl.families import ArrayFamily, State
+from metarl.streams import Streams, generator
+from metarl.task import Horizon, Parameter, Values
+from metarl.trial import TrainableAgent, run_trial
+
+
+@dataclass(frozen=True)
+class AnySpaces(ArrayFamily):
+    """Observations of any shape; every action pays its first element."""
+
+    name: ClassVar[str] = "any-spaces"
+    horizon: Horizon = 3
+    seen: tuple[int, ...] = (1,)
+    discrete_start: int | None = None
+    acted: tuple[int, ...] = (1,)
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        return {"level": Parameter(Uniform(-1.0, 1.0))}
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        return spaces.Box(-np.inf, np.inf, self.seen, dtype=np.float64)
+
+    @property
+    def action_space(self) -> spaces.Box | spaces.Discrete:
+        if self.discrete_start is not None:
+            return spaces.Discrete(3, start=self.discrete_start)
+        return spaces.Box(-1.0, 1.0, self.acted, dtype=np.float32)
+
+    def initial(self, task: Values, streams: Streams) -> State:
+        return {"level": streams.normal()}
+
+    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
+        return {"level": task["level"] + action.reshape(len(action), -1)[:, 0]}
+
+    def observation(self, state: State) -> np.ndarray:
+        return np.broadcast_to(state["level"].reshape(-1, *(1,) * len(self.seen)), (len(state["level"]), *self.seen))
+
+    def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
+        return after["level"]
+
+
+FAMILIES = [
+    AnySpaces(),
+    AnySpaces(seen=()),
+    AnySpaces(seen=(2, 3)),
+    AnySpaces(discrete_start=1),
+    AnySpaces(discrete_start=-4),
+    AnySpaces(acted=()),
+    AnySpaces(acted=(2, 2)),
+    AnySpaces(horizon=1),
+]
+
+
+@pytest.mark.parametrize("agent", ["maml-ppo", "rl2", "random"])
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+@pytest.mark.parametrize(("tasks", "replicas"), [(1, 1), (3, 2)])
+def test_agent_plays_and_learns_whatever_the_spaces(agent: str, family: AnySpaces, tasks: int, replicas: int) -> None:
+    made: Any = make_agent(agent, family, device="cpu")
+    envs = family.make_vec(family.sample("train", tasks, seed=0), replicas)
+    trial = run_trial(made, envs, 3, seed=0)
+    for episodes in trial.rounds:
+        assert episodes.actions.shape == (len(episodes.mask), tasks, replicas, *(family.action_space.shape or ()))
+        if family.discrete_start is not None:
+            assert np.isin(episodes.actions, family.discrete_start + np.arange(3)).all()
+    if isinstance(made, TrainableAgent):
+        assert all(np.isfinite(list(made.update(trial, generator(0)).values())))
+
+
+def test_rl2_learns_from_trials_of_one_round() -> None:
+    family = AnySpaces()
+    agent: Any = make_agent("rl2", family, device="cpu")
+    trial = run_trial(agent, family.make_vec(family.sample("train", 3, seed=0)), 1, seed=0)
+    assert np.isfinite(agent.update(trial, generator(0))["loss"])
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (spaces.Box(-np.inf, np.inf, (2,)), "no bounds"),
+        (spaces.Box(np.float32([-1, 0]), np.float32([1, 0])), "dimension without width"),
+        (spaces.Box(0, 3, (1,), dtype=np.int64), "whole numbers"),
+    ],
+)
+@pytest.mark.parametrize("agent", ["maml-ppo", "rl2"])
+def test_actions_that_no_normal_policy_takes_are_refused_with_the_remedy(
+    agent: str, space: spaces.Box, message: str
+) -> None:
+    cls = AGENTS[agent]
+    with pytest.raises(MetarlError, match=message):
+        cls(cls.Config(), spaces.Box(-1.0, 1.0, (1,)), space, seed=0, device="cpu")
