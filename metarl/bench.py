@@ -283,15 +283,37 @@ def _bench_train(arguments: Namespace) -> None:
     paths = arguments.configs or sorted(Path("configs/demo").glob("*.yaml"))
     if not paths:
         raise MetarlError("no config given and none in configs/demo; write `metarl bench train CONFIG`")
-    header = ("", "steps/s", "rollout", "update", "seconds an update")
+    header = ("", "steps/s", "rollout", "update", "seconds an update", "limit", "share")
     rows = [_train_row(path, arguments.device, arguments.updates) for path in paths]
     say(
-        f"\nMeta-training: environment steps per second over everything, and where the time goes\n{_aligned([header, *rows])}"
+        "\nMeta-training: environment steps per second over everything, where the time goes, and what share that is of "
+        f"the limit,\nraw mj_step, {available_threads()} processes, measured between the updates\n{_aligned([header, *rows])}"
     )
 
 
 def _train_row(path: Path, device: str | None, updates: int) -> tuple[str, ...]:
     """Return the row of one config: as `meta_train` does it, without logging, evaluation and checkpoints."""
+    from .config import load_config, make_family
+
+    config = load_config(path)
+    family, update = make_family(config), _updater(path, device)
+    limits: list[float] = []
+    spent, env_steps = np.zeros(2), 0
+    with contextlib.ExitStack() as stack:
+        limit = stack.enter_context(raw_limit(family.name)) if isinstance(family, MujocoFamily) else None
+        update(0)  # warms up
+        for number in range(1, updates + 1):
+            if limit is not None:
+                limits.append(limit(0.5))
+            seconds, steps = update(number)
+            spent, env_steps = spent + seconds, env_steps + steps
+    rate, total = env_steps / spent.sum(), spent.sum()
+    beside = (f"{np.mean(limits):,.0f}", f"{rate / np.mean(limits):.2f}") if limits else ("", "")
+    return (str(path), f"{rate:,.0f}", *(f"{part / total:.0%}" for part in spent), f"{total / updates:.2f}", *beside)
+
+
+def _updater(path: Path, device: str | None) -> Callable[[int], tuple[np.ndarray, int]]:
+    """Return a function that makes an update of a config, and returns seconds in rollout and update, and its steps."""
     from .agent import make_agent
     from .config import load_config, make_family
     from .streams import generator
@@ -302,18 +324,14 @@ def _train_row(path: Path, device: str | None, updates: int) -> tuple[str, ...]:
     agent = make_agent(config.agent["name"], family, settings, seed=config.seed, device=device or config.device)
     if not isinstance(agent, TrainableAgent):
         raise MetarlError(f"{path}: agent {config.agent['name']!r} learns nothing in training; take one that does")
-    spent, env_steps = {"rollout": 0.0, "update": 0.0}, 0
-    for update in range(updates + 1):
-        tasks = family.sample("train", config.meta_batch_size, seed=config.seed, start=update * config.meta_batch_size)
+
+    def update(number: int) -> tuple[np.ndarray, int]:
+        tasks = family.sample("train", config.meta_batch_size, seed=config.seed, start=number * config.meta_batch_size)
         began = time.perf_counter()
         with contextlib.closing(family.make_vec(tasks, config.replicas, threads=config.threads)) as envs:
-            trial = run_trial(agent, envs, config.rounds, seed=update)
+            trial = run_trial(agent, envs, config.rounds, seed=number)
         played = time.perf_counter()
-        agent.update(trial, generator(config.seed, "update", update))
-        if update:  # the first warms up
-            spent["rollout"] += played - began
-            spent["update"] += time.perf_counter() - played
-            env_steps += int(trial.env_steps[-1].sum())
-    total = sum(spent.values())
-    shares = [f"{seconds / total:.0%}" for seconds in spent.values()]
-    return (str(path), f"{env_steps / total:,.0f}", *shares, f"{total / updates:.2f}")
+        agent.update(trial, generator(config.seed, "update", number))
+        return np.array([played - began, time.perf_counter() - played]), int(trial.env_steps[-1].sum())
+
+    return update
