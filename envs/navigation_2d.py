@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from gymnasium import spaces
 
 from metarl.distributions import Disc, Uniform
-from metarl.families import ArrayFamily, State
-from metarl.streams import Streams
+from metarl.families import State
 from metarl.task import Horizon, Parameter, Values, register
 
-from .plane import MOVE_SPACE, POSITION_SPACE, at_origin, distance, draw_point, moved
+from .plane import PointFamily, distance, draw_point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
 @register("navigation-2d")
 @dataclass(frozen=True)
-class Navigation2D(ArrayFamily):
+class Navigation2D(PointFamily):
     """A point on the plane walks to a goal that it is not shown; the reward is the distance left.
 
     | observation | meaning | unit |
@@ -46,28 +44,6 @@ class Navigation2D(ArrayFamily):
         """The goal."""
         # The ring lies outside the square's corners, at 0.71.
         return {"goal": Parameter(Uniform(-0.5, 0.5, (2,)), Disc(1.0, inner=0.75), "m", "where the reward is highest")}
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """Position."""
-        return POSITION_SPACE
-
-    @property
-    def action_space(self) -> spaces.Box:
-        """Move."""
-        return MOVE_SPACE
-
-    def initial(self, task: Values, streams: Streams) -> State:
-        """Begin at the origin."""
-        return at_origin(*streams.shape)
-
-    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
-        """Move."""
-        return moved(state, action)
-
-    def observation(self, state: State) -> np.ndarray:
-        """Return the position."""
-        return state["position"]
 
     def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
         """Return minus the distance left."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium import spaces
 
-from metarl.families import State
+from metarl.families import ArrayFamily, State
+from metarl.streams import Streams
+from metarl.task import Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,18 +18,32 @@ if TYPE_CHECKING:
 MAX_MOVE = 0.1
 """Longest move along each axis in one step."""
 
-POSITION_SPACE = spaces.Box(-np.inf, np.inf, (2,), dtype=np.float64)
-MOVE_SPACE = spaces.Box(-MAX_MOVE, MAX_MOVE, (2,), dtype=np.float32)
 
+@dataclass(frozen=True)
+class PointFamily(ArrayFamily):
+    """A point that starts at the origin, moves as it likes, and sees where it is; the reward is left open."""
 
-def at_origin(num_worlds: int) -> State:
-    """Return the state with every point at the origin."""
-    return {"position": np.zeros((num_worlds, 2))}
+    @property
+    def observation_space(self) -> spaces.Box:
+        """Position."""
+        return spaces.Box(-np.inf, np.inf, (2,), dtype=np.float64)
 
+    @property
+    def action_space(self) -> spaces.Box:
+        """Move."""
+        return spaces.Box(-MAX_MOVE, MAX_MOVE, (2,), dtype=np.float32)
 
-def moved(state: State, action: np.ndarray) -> State:
-    """Return the state after a move [world, 2], clipped to the longest one allowed."""
-    return {"position": state["position"] + action.clip(-MAX_MOVE, MAX_MOVE)}
+    def initial(self, task: Values, streams: Streams) -> State:
+        """Begin at the origin."""
+        return {"position": np.zeros((*streams.shape, 2))}
+
+    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
+        """Move, at most as far as is allowed."""
+        return {"position": state["position"] + action.clip(-MAX_MOVE, MAX_MOVE)}
+
+    def observation(self, state: State) -> np.ndarray:
+        """Return the position."""
+        return state["position"]
 
 
 def distance(state: State, goal: np.ndarray) -> np.ndarray:

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from gymnasium import spaces
 
 from metarl.distributions import Circle
-from metarl.families import ArrayFamily, State
-from metarl.streams import Streams
+from metarl.families import State
 from metarl.task import Horizon, Parameter, Values, register
 
-from .plane import MOVE_SPACE, POSITION_SPACE, at_origin, distance, draw_point, moved
+from .plane import PointFamily, distance, draw_point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +24,7 @@ GOAL_RADIUS = 0.2
 
 @register("point-sparse")
 @dataclass(frozen=True)
-class PointSparse(ArrayFamily):
+class PointSparse(PointFamily):
     """A point searches the upper half circle for a goal that pays only within 0.2 m of it.
 
     | observation | meaning | unit |
@@ -54,28 +52,6 @@ class PointSparse(ArrayFamily):
         """The goal."""
         upper, lower = Circle(1.0, 0.0, math.pi), Circle(1.0, math.pi, 2 * math.pi)
         return {"goal": Parameter(upper, lower, "m", "where the reward is")}
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """Position."""
-        return POSITION_SPACE
-
-    @property
-    def action_space(self) -> spaces.Box:
-        """Move."""
-        return MOVE_SPACE
-
-    def initial(self, task: Values, streams: Streams) -> State:
-        """Begin at the origin."""
-        return at_origin(*streams.shape)
-
-    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
-        """Move."""
-        return moved(state, action)
-
-    def observation(self, state: State) -> np.ndarray:
-        """Return the position."""
-        return state["position"]
 
     def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
         """Return 1 - distance near the goal, else 0."""
