@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,11 +14,15 @@ from . import __version__
 from .errors import MetarlError, did_you_mean
 
 if TYPE_CHECKING:
-    from .agent import Settings
+    from .agent import RegisteredAgent, Settings
+    from .config import TrainConfig
     from .task import TaskFamily
 
 Command = Callable[[argparse.Namespace], int | None]
 """What a command does; it returns the exit status, None for 0."""
+
+PICTURES = (".png", ".svg")
+"""What `metarl.report.plot` writes."""
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the signal's number, as shells have it."""
@@ -35,13 +40,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `metarl families | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        file = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{file}{error.strerror or error}; give it room and the right to be read and written")
+    except (MemoryError, OSError, RuntimeError) as error:
+        return _fail(_of_the_system(error))
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"\nmetarl: interrupted{''.join(interrupt.args)}\n")
         return INTERRUPTED
     return status
+
+
+def _of_the_system(error: Exception) -> str:
+    """Return the line for an error that the system's bounds explain; others are faults of ours, and are raised again."""
+    if _is_lack_of_memory(error):
+        why = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        return (
+            f"there is not enough memory ({why}); take fewer tasks (meta_batch_size, --tasks), fewer replicas or a "
+            "shorter horizon"
+        )
+    if isinstance(error, OSError):
+        file = f"{error.filename}: " if error.filename else ""
+        return f"{file}{error.strerror or error}; see that it is there, has room, and may be read and written"
+    raise error
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # torch has a class of its own for a GPU's memory, and none for the machine's.
+    texts = ("t allocate memory", "cannot allocate", "not enough memory", "unable to allocate")
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(text in str(error).lower() for text in texts)
+    )
 
 
 def _settle_threads() -> None:
@@ -148,7 +178,10 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--plot", metavar="F", help="picture, .png or .svg (default: RUN/adaptation.png)")
     parser.add_argument("--threads", type=_at_least(0), metavar="N", help="simulation threads (default: one a core)")
     parser.add_argument("--device", metavar="auto|cpu|cuda", help="where networks run (default: as in training)")
-    parser.add_argument("--checkpoint", default="best", metavar="best|last", help="checkpoint (default: best)")
+    parser.add_argument("--checkpoint", metavar="best|last", help="checkpoint (default: best)")
+    parser.add_argument(
+        "--agent", metavar="NAME", help="measure this agent untrained instead, such as random: the floor"
+    )
 
 
 def _add_listings(commands: Any) -> None:
@@ -223,29 +256,73 @@ def _resumed(arguments: argparse.Namespace) -> tuple[Any, Path]:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    from .config import make_family
     from .evaluation import evaluate
     from .progress import say
     from .report import plot, table
-    from .train import load_run
+    from .train import run_config
 
-    run = load_run(arguments.run, arguments.checkpoint, device=arguments.device)
+    config = run_config(arguments.run, [] if arguments.device is None else [f"device={arguments.device}"])
+    result, picture = _outputs(arguments)
+    agent, name, trained = _measured_agent(arguments, config)
     evaluation = evaluate(
-        run.agent,
-        run.family,
-        agent_name=run.config.agent["name"],
+        agent,
+        make_family(config),
+        agent_name=name,
         split=arguments.split,
         num_tasks=arguments.tasks,
-        rounds=arguments.rounds or run.config.rounds,
-        replicas=arguments.replicas or run.config.replicas,
+        rounds=arguments.rounds or config.rounds,
+        replicas=arguments.replicas or config.replicas,
         seed=arguments.seed,
         threads=arguments.threads,
+        trained=trained,
     )
-    suffix = "" if arguments.split == "test" else f"-{arguments.split}"
-    result = Path(arguments.json or run.path / f"evaluation{suffix}.json")
-    picture = Path(arguments.plot or run.path / f"adaptation{suffix}.png")
     evaluation.save(result)
     plot([evaluation], picture)
     say(f"{table([evaluation])}\n\nnumbers: {result}\npicture: {picture}")
+
+
+def _outputs(arguments: argparse.Namespace) -> tuple[Path, Path]:
+    """Return where numbers and picture go, known to be writable: nobody shall wait for a result that has no place."""
+    from .files import require_writable
+
+    what = [arguments.agent, None if arguments.split == "test" else arguments.split]
+    suffix = "".join(f"-{word}" for word in what if word)
+    result = Path(arguments.json or Path(arguments.run) / f"evaluation{suffix}.json")
+    picture = Path(arguments.plot or Path(arguments.run) / f"adaptation{suffix}.png")
+    if picture.suffix.lower() not in PICTURES:
+        raise MetarlError(f"{picture} has suffix {picture.suffix!r}; a plot is written as {' or '.join(PICTURES)}")
+    for path in (result, picture):
+        require_writable(path)
+    return result, picture
+
+
+def _measured_agent(
+    arguments: argparse.Namespace, config: TrainConfig
+) -> tuple[RegisteredAgent, str, Mapping[str, Any] | None]:
+    """Return the run's agent, or the one asked for by name as it is before any training: with name and provenance."""
+    from .train import load_run
+
+    if arguments.agent is None:
+        run = load_run(arguments.run, arguments.checkpoint or "best", device=arguments.device)
+        return run.agent, config.agent["name"], run.provenance
+    if arguments.checkpoint is not None:
+        raise MetarlError(
+            "--agent and --checkpoint were both given; an agent taken by name has no checkpoint: leave one out"
+        )
+    return *_untrained(arguments.agent, config), None
+
+
+def _untrained(name: str, config: TrainConfig) -> tuple[RegisteredAgent, str]:
+    from .agent import make_agent
+    from .config import make_family
+    from .trial import TrainableAgent
+
+    # The run's own agent keeps the run's settings: it is where the training began.
+    settings = config.agent if name == config.agent["name"] else {}
+    settings = {key: value for key, value in settings.items() if key != "name"}
+    agent = make_agent(name, make_family(config), settings, seed=config.seed, device=config.device)
+    return agent, f"{name} (untrained)" if isinstance(agent, TrainableAgent) else name
 
 
 def _families(arguments: argparse.Namespace) -> None:
@@ -303,8 +380,10 @@ def _listing(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _report_broken(broken: Mapping[str, str]) -> None:
+    from .progress import warn
+
     for plugin, why in broken.items():
-        sys.stderr.write(f"metarl: warning: plug-in {plugin} failed to import: {why}\n")
+        warn(f"plug-in {plugin} failed to import: {why}")
 
 
 def _check(arguments: argparse.Namespace) -> None:

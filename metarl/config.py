@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -26,12 +26,15 @@ Named = Annotated[dict[str, Any], BeforeValidator(_named)]
 
 
 class EvaluationConfig(Settings):
-    """How training looks at itself, on validation tasks only."""
+    """How training looks at itself, on validation tasks only.
+
+    They and their episodes are the same whatever the run's seed: runs choose their best checkpoint by the same test.
+    """
 
     every: Count = 10
     """Updates between evaluations; the last update is always followed by one."""
     num_tasks: Count = 40
-    """Validation tasks, the same at every evaluation."""
+    """Validation tasks, the same at every evaluation and in every run."""
     replicas: Count | None = None
     """Episodes side by side in each task and round; None takes the training's."""
 
@@ -83,7 +86,7 @@ class TrainConfig(Settings):
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 Origin = Callable[[str], str]
-"""Where the value of a dotted key was given: a file's path, or the command line."""
+"""Where the value of a dotted key was given: a file's path, or an override on the command line."""
 
 
 def validated(cls: type[M], data: Mapping[str, Any], where: str) -> M:
@@ -139,33 +142,41 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _refuse_booleans_for_numbers(model: BaseModel, data: Mapping[str, Any], origin: Origin, section: str) -> None:
+def _refuse_booleans_for_numbers(value: Any, given: Any, origin: Origin, key: str) -> None:
     # pydantic reads true as 1, which in a config is always a slip.
-    for name, given in data.items():
-        value, key = getattr(model, name), f"{section}.{name}" if section else name
-        if isinstance(value, BaseModel) and isinstance(given, Mapping):
-            _refuse_booleans_for_numbers(value, given, origin, key)
-        elif isinstance(given, bool) and not isinstance(value, bool):
-            raise MetarlError(f"{origin(key)}: {key} is {given}: it must be a number")
+    if isinstance(given, bool) and not isinstance(value, bool):
+        raise MetarlError(f"{origin(key)}: {key} is {given}: it must be a number")
+    for part, inner, inner_given in _parts(value, given):
+        _refuse_booleans_for_numbers(inner, inner_given, origin, f"{key}.{part}" if key else part)
+
+
+def _parts(value: Any, given: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the name of each part of a section or a list, what it was read as, and as what it was given."""
+    items = dict(value) if isinstance(value, BaseModel) else value
+    if isinstance(items, Mapping) and isinstance(given, Mapping):
+        yield from ((str(name), items[name], given[name]) for name in given if name in items)
+    elif isinstance(items, (list, tuple)) and isinstance(given, (list, tuple)):
+        yield from ((str(i), *pair) for i, pair in enumerate(zip(items, given, strict=False)))
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Return the configuration in a YAML file, with overrides such as 'agent.inner_lr=3e-4' over it, fully resolved.
 
     Raises MetarlError with one line for a file that cannot be read or is no YAML mapping, and for any key that is
-    unknown, missing, of the wrong type or out of range; it names the file or the command line.
+    unknown, missing, of the wrong type or out of range; it names the file or quotes the override.
     """
     data = {key: _named(value) if key in ("family", "agent") else value for key, value in _read_yaml(path).items()}
-    changed = []
+    changed: dict[str, str] = {}
     for override in overrides:
         key, value = parse_override(override)
-        _set(data, key, value)
-        changed.append(key)
+        place = f"command line {shortened(override)}"
+        _set(data, key, value, place)
+        changed[key] = place
 
     def origin(key: str) -> str:
         # Under a key that was set, or above it: `seed.x=3` makes a mapping of `seed`.
-        related = any(f"{key}.".startswith(f"{c}.") or c.startswith(f"{key}.") for c in changed)
-        return "command line" if related else str(path)
+        related = [place for c, place in changed.items() if f"{key}.".startswith(f"{c}.") or c.startswith(f"{key}.")]
+        return related[-1] if related else str(path)
 
     return _resolved(data, origin)
 
@@ -176,7 +187,15 @@ def resolved(config: TrainConfig) -> dict[str, Any]:
     Presets are spelled out; loading the result gives the same configuration. Raises MetarlError where the family or
     the agent does not take its settings.
     """
-    return _resolved(config.model_dump(), lambda key: "config").model_dump(mode="json")
+    return completed(config.model_dump(), "config")
+
+
+def completed(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return what `resolved` gave, perhaps long ago, with the defaults of the settings that came since.
+
+    Raises MetarlError, beginning with `where`, for settings that are no longer taken.
+    """
+    return _resolved(data, lambda key: where).model_dump(mode="json")
 
 
 def make_family(config: TrainConfig) -> TaskFamily:
@@ -205,6 +224,7 @@ def _resolved_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
         named = {str(error).find(repr(key)): key for key in settings if repr(key) in str(error)}
         blamed = named[min(named)] if named else "preset"
         raise MetarlError(f"{origin(f'family.{blamed}')}: family: {error}") from None
+    _refuse_booleans_for_numbers(family.settings, settings, origin, "family")
     return {"name": name, **_plain(family.settings)}
 
 
@@ -248,11 +268,11 @@ def parse_override(text: str) -> tuple[str, Any]:
         return key, yaml.load(value, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise MetarlError(
-            f"command line: {key} is {shortened(value)}: it must be YAML; quote it, or take another value"
+            f"command line {shortened(text)}: {key} is {shortened(value)}: it must be YAML; quote it, or take another value"
         ) from None
 
 
-def _set(data: dict[str, Any], key: str, value: Any) -> None:
+def _set(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
     *sections, last = key.split(".")
     for i, part in enumerate(sections):
         inner = data.get(part)
@@ -260,9 +280,7 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
             inner = {}
         if not isinstance(inner, dict):
             place = ".".join(sections[: i + 1])
-            raise MetarlError(
-                f"command line: {key}: {place!r} is {shortened(inner)}, which has no keys; set {place}=..."
-            )
+            raise MetarlError(f"{origin}: {key}: {place!r} is {shortened(inner)}, which has no keys; set {place}=...")
         data[part] = data = dict(inner)
     data[last] = _named(value) if key in ("family", "agent") else value
 

@@ -66,6 +66,7 @@ def measured(run: Run) -> Evaluation:
         rounds=config.rounds,
         replicas=config.replicas,
         threads=config.threads,
+        trained=run.provenance,
     )
     evaluation.save(run.path / "evaluation.json")
     plot([evaluation], run.path / "adaptation.png")

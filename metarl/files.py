@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import MetarlError
@@ -27,10 +30,35 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise MetarlError(
-            f"{path} cannot be written ({error.strerror}); give it room and the right to be written"
-        ) from None
+        raise _unwritable(path, error) from None
     _sync_folder(path.parent)
+
+
+def require_writable(path: str | Path) -> None:
+    """Raise MetarlError where `path` could not be written: before the work whose result it is to hold. Leaves no trace."""
+    path = Path(path)
+    if path.is_dir():
+        raise MetarlError(f"{path} is a folder; give the path of a file")
+    try:
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        # Tried, not asked for: what the system says of rights is not true of root, /proc and read-only disks.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> MetarlError:
+    return MetarlError(f"{path} cannot be written ({error.strerror}); give it room and the right to be written")
+
+
+def sweep(folder: Path, names: Iterable[str]) -> None:
+    """Remove what writers of these files left in the folder when they were killed. No other may be at work there."""
+    leftover = re.compile(rf"\.({'|'.join(map(re.escape, names))})\.\d+\.tmp")
+    for path in folder.iterdir():
+        if leftover.fullmatch(path.name):
+            with contextlib.suppress(OSError):  # it takes room, but harms nothing
+                path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

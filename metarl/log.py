@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from .config import TrainConfig, dump_yaml, resolved
 from .errors import MetarlError
 from .files import write_atomically
+from .progress import warn
 from .versions import git_commit, versions
 from .wandb_log import WandbLog
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation
 
-CONFIG, PROVENANCE, METRICS = "config.yaml", "run.json", "metrics.jsonl"
+CONFIG, PROVENANCE, METRICS, PICTURE = "config.yaml", "run.json", "metrics.jsonl", "validation.png"
 """What a run folder holds beside its checkpoints."""
 
 
@@ -40,6 +41,8 @@ class RunLog:
     def _begin(self, config: TrainConfig, updates: int) -> None:
         _lock(self._metrics, self.run_dir)
         kept = _truncate(self._metrics, updates)
+        if len(kept) < updates:
+            warn(f"{self.run_dir / METRICS} holds {len(kept)} of the {updates} updates made; the other lines are lost")
         write_atomically(self.run_dir / CONFIG, dump_yaml(resolved(config)).encode())
         _add_session(self.run_dir / PROVENANCE, updates)
         self._wandb = WandbLog(self.run_dir, config)
@@ -61,7 +64,7 @@ class RunLog:
         """Draw the adaptation curve (validation.png) and send it to W&B with the final table."""
         from .report import plot
 
-        picture = self.run_dir / "validation.png"
+        picture = self.run_dir / PICTURE
         plot([evaluation], picture)
         columns = ["round", "env_steps_in_task", "return_iqm", "interval_low", "interval_high"]
         rows = [
@@ -109,14 +112,20 @@ def _lock(descriptor: int, run_dir: Path) -> None:
 
 
 def _truncate(descriptor: int, updates: int) -> list[bytes]:
-    """Cut the file after the last whole line of the first `updates` updates, and return the lines that stay."""
+    """Cut the file after the last whole line of the first `updates` updates, and return the lines that stay.
+
+    Lines may have been lost before: what comes after the gap stays.
+    """
     with os.fdopen(os.dup(descriptor), "rb") as file:
         lines = file.read().splitlines(keepends=True)
     kept: list[bytes] = []
-    for line in lines[:updates]:
-        if not _is_whole(line) or json.loads(line).get("update") != len(kept):
+    last = -1
+    for line in lines:
+        update = json.loads(line).get("update") if _is_whole(line) else None
+        if not isinstance(update, int) or not last < update < updates:
             break
         kept.append(line)
+        last = update
     end = sum(map(len, kept))
     os.ftruncate(descriptor, end)
     os.lseek(descriptor, end, os.SEEK_SET)

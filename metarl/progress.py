@@ -103,6 +103,11 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def warn(message: str) -> None:
+    """Write a warning, one line, to standard error."""
+    sys.stderr.write(f"metarl: warning: {message}\n")
+
+
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -15,10 +15,11 @@ import numpy as np
 
 from . import checkpoint as checkpoints
 from .agent import RegisteredAgent, make_agent
-from .config import TrainConfig, load_config, make_family, resolved
+from .config import TrainConfig, completed, load_config, make_family, resolved, shortened
 from .errors import MetarlError
 from .evaluation import Evaluation, evaluate
-from .log import CONFIG, RunLog
+from .files import sweep
+from .log import CONFIG, METRICS, PICTURE, PROVENANCE, RunLog
 from .progress import Progress, progress_for, say
 from .streams import generator
 from .task import TaskFamily
@@ -27,6 +28,9 @@ from .versions import versions
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 """A run's checkpoints: the best by validation IQM of the last round, and the newest."""
+
+VALIDATION_SEED = 0
+"""Names the validation tasks and their episodes in every run: the best checkpoints of two seeds pass the same test."""
 
 _DEFINING = ("family", "agent", "seed", "meta_batch_size", "replicas", "rounds")
 """What may not change when a run goes on; the length of the run, its evaluations and its logging may."""
@@ -44,6 +48,21 @@ class Run:
     """The family it was trained on."""
     agent: RegisteredAgent
     """The agent, with what it has learned."""
+    checkpoint: str
+    """Which checkpoint that is from, 'best' or 'last'."""
+    meta: checkpoints.Meta
+    """What the checkpoint says of itself."""
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the agent was trained, ready for JSON. It holds no time or path: runs that are equal say the same."""
+        return {
+            "agent_settings": _without_name(self.config.agent),
+            "training_seed": self.config.seed,
+            "updates": self.meta.update,
+            "training_env_steps": self.meta.env_steps,
+            "checkpoint": self.checkpoint,
+        }
 
 
 def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False, progress: bool = True) -> Path:
@@ -65,14 +84,15 @@ def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False
         title = f"{config.agent['name']} on {config.family['name']}"
         if progress:
             say(f"run folder: {run_dir}")
-        with _room(run_dir), training.logged(), progress_for(title, shown=progress) as bar:
+        with training.logged(), progress_for(title, shown=progress) as bar:
             training.run(bar)
     return run_dir
 
 
 def holds_run(run_dir: Path) -> bool:
-    """Return whether a training run was begun in the folder."""
-    return any((run_dir / name).exists() for name in (CONFIG, LAST, BEST))
+    """Return whether the folder holds what was learned or measured: a run that failed at its first update is none."""
+    metrics = run_dir / METRICS
+    return any((run_dir / name).exists() for name in (LAST, BEST)) or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
 def is_finished(run_dir: str | Path, config: TrainConfig) -> bool:
@@ -99,52 +119,74 @@ def run_config(run_dir: str | Path, overrides: Sequence[str] = ()) -> TrainConfi
 def load_run(run_dir: str | Path, checkpoint: str = "best", *, device: str | None = None) -> Run:
     """Return the trained agent of a run, from its 'best' or 'last' checkpoint.
 
-    `device` is where it shall run, by default where the run's config says. Raises MetarlError for a missing run, and for a checkpoint that is missing, damaged or of another family or agent.
+    `device` is where it shall run, by default where the run's config says. Raises MetarlError for a missing run, and for
+    a checkpoint that is missing, damaged or of another family or agent.
     """
     if checkpoint not in ("best", "last"):
         raise MetarlError(f"checkpoint is {checkpoint!r}; it must be 'best' or 'last'")
     config = run_config(run_dir, [] if device is None else [f"device={device}"])
     path = Path(run_dir) / (BEST if checkpoint == "best" else LAST)
-    if not path.exists() and holds_run(Path(run_dir)):
+    if not path.exists():
         raise MetarlError(f"run {run_dir} has no {path.name} yet; train on with `metarl train --resume {run_dir}`")
     family, agent = _family_and_agent(config)
-    _restored(agent, path, config, ("family", "agent"))
-    return Run(Path(run_dir), config, family, agent)
+    meta = _restored(agent, path, config, ("family", "agent"), "put back the checkpoint or the config")
+    return Run(Path(run_dir), config, family, agent, checkpoint, meta)
 
 
 def _family_and_agent(config: TrainConfig) -> tuple[TaskFamily, Any]:
     family = make_family(config)
-    name, settings = config.agent["name"], {key: value for key, value in config.agent.items() if key != "name"}
-    agent = make_agent(name, family, settings, seed=config.seed, device=config.device)
+    name = config.agent["name"]
+    agent = make_agent(name, family, _without_name(config.agent), seed=config.seed, device=config.device)
     if not isinstance(agent, TrainableAgent):
         raise MetarlError(f"agent {name!r} learns nothing in training; take one that does: see `metarl agents`")
     return family, agent
 
 
-def _restored(agent: TrainableAgent, path: Path, config: TrainConfig, defining: tuple[str, ...]) -> checkpoints.Meta:
-    """Load a checkpoint into the agent and return what it says of itself."""
+def _without_name(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != "name"}
+
+
+def _restored(
+    agent: TrainableAgent, path: Path, config: TrainConfig, defining: Sequence[str], remedy: str
+) -> checkpoints.Meta:
+    """Load a checkpoint into the agent and return what it says of itself, with settings that came since at their default.
+
+    Raises MetarlError with `remedy` where a `defining` part of its config is not the run's.
+    """
     state, meta = checkpoints.load(path)
-    ours = resolved(config)
-    for name in defining:
-        if meta.config.get(name) != ours[name]:
-            raise MetarlError(
-                f"checkpoint {path} was made with another config: its {name} is {meta.config.get(name)}, the run's is "
-                f"{ours[name]}; put back the checkpoint or the config"
-            )
+    theirs = completed(meta.config, f"checkpoint {path}")
+    if differences := _differences(resolved(config), theirs, defining):
+        raise MetarlError(f"checkpoint {path} does not fit: {differences}; {remedy}")
     try:
         agent.load_state_dict(state)
     except MetarlError as error:
         raise MetarlError(f"checkpoint {path}: {error}") from None
-    return meta
+    return meta.model_copy(update={"config": theirs})
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], parts: Sequence[str]) -> str:
+    """Return which settings differ, in words; of a section with another name only that."""
+    told = []
+    for part in parts:
+        mine, other = _dotted(part, ours[part]), _dotted(part, theirs[part])
+        changed = [key for key in mine if mine[key] != other.get(key)]
+        if f"{part}.name" in changed:
+            changed = [f"{part}.name"]
+        told += [
+            f"{key} is {shortened(mine[key])}, the run was begun with {shortened(other.get(key))}" for key in changed
+        ]
+    return "; ".join(told)
+
+
+def _dotted(key: str, value: Any) -> dict[str, Any]:
+    return {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, Mapping) else {key: value}
 
 
 @contextlib.contextmanager
 def _room(run_dir: Path) -> Iterator[None]:
-    """Say in one line that the disk is full or the folder lost."""
+    """Say in one line that the disk is full or the folder lost. Around writes only: environments have errors as well."""
     try:
         yield
-    except BrokenPipeError:  # whoever read the progress is gone: not the folder's fault
-        raise
     except OSError as error:
         raise MetarlError(
             f"{run_dir} cannot be written ({error.strerror}); what was saved stays loadable: make room, then "
@@ -168,7 +210,9 @@ class _Stopwatch:
     def metrics(self, env_steps: int) -> dict[str, float]:
         total = time.perf_counter() - self.began
         shares = {f"time/{name}_share": seconds / total for name, seconds in self.seconds.items()}
-        return {"time/steps_per_second": env_steps / total, **shares}
+        # Steps of training by its time: an evaluation adds to neither.
+        training = self.seconds["rollout"] + self.seconds["update"]
+        return {"time/steps_per_second": env_steps / training, **shares}
 
 
 class _Training:
@@ -187,32 +231,45 @@ class _Training:
 
     def restore(self) -> None:
         """Go back to the last checkpoint."""
-        meta = _restored(self.agent, self.run_dir / LAST, self.config, _DEFINING)
-        self.update, self.env_steps, self.best = meta.update, meta.env_steps, meta.best
+        path, remedy = self.run_dir / LAST, "leave it out, or begin a new run"
+        meta = _restored(self.agent, path, self.config, _DEFINING, remedy)
+        self.update, self.env_steps = meta.update, meta.env_steps
+        # Scores compare on the same tasks only.
+        same = _validation_size(TrainConfig.model_validate(meta.config)) == _validation_size(self.config)
+        self.best = meta.best if same else None
 
     @contextlib.contextmanager
     def logged(self) -> Iterator[None]:
         """Keep the run's log open."""
-        self.log = RunLog(self.run_dir, self.config, updates=self.update)
-        completed = False
+        with _room(self.run_dir):
+            self.log = RunLog(self.run_dir, self.config, updates=self.update)
+        done = False
         try:
+            # Under the log's lock: no other process is writing these now.
+            sweep(self.run_dir, (CONFIG, PROVENANCE, PICTURE, BEST, LAST))
             yield
-            completed = True
+            done = True
         finally:
-            self.log.close(completed=completed)
+            with _room(self.run_dir):
+                self.log.close(completed=done)
 
     def run(self, progress: Progress) -> None:
         """Make the updates that are left."""
         progress.start(self.config.num_updates, self.update)
         while self.update < self.config.num_updates:
             metrics, evaluation = self._one_update()
-            self.log.write(metrics)
-            if self._due(self.config.checkpoint_every):
-                self.log.sync()  # first: a checkpoint says that the lines of its updates are there
-                self._save(LAST)
+            with _room(self.run_dir):
+                self._record(metrics, evaluation)
             progress.report(metrics)
-        if evaluation is not None:
+
+    def _record(self, metrics: Mapping[str, float], evaluation: Evaluation | None) -> None:
+        """Write an update down. A checkpoint comes last: it says that all before it is there, and no more is made."""
+        self.log.write(metrics)
+        if evaluation is not None and self.update == self.config.num_updates:
             self.log.summarize(evaluation, self.env_steps)
+        if self._due(self.config.checkpoint_every):
+            self.log.sync()
+            self._save(LAST)
 
     def _due(self, every: int) -> bool:
         return self.update % every == 0 or self.update == self.config.num_updates
@@ -246,16 +303,16 @@ class _Training:
             return run_trial(self.agent, envs, config.rounds, seed=seed)
 
     def _evaluate(self) -> Evaluation:
-        config = self.config
+        config, (num_tasks, replicas) = self.config, _validation_size(self.config)
         return evaluate(
             self.agent,
             self.family,
             agent_name=config.agent["name"],
             split="validation",
-            num_tasks=config.evaluation.num_tasks,
+            num_tasks=num_tasks,
             rounds=config.rounds,
-            replicas=config.evaluation.replicas or config.replicas,
-            seed=config.seed,
+            replicas=replicas,
+            seed=VALIDATION_SEED,
             threads=config.threads,
         )
 
@@ -273,6 +330,11 @@ class _Training:
             versions=versions(),
         )
         checkpoints.save(self.run_dir / name, self.agent.state_dict(), meta)
+
+
+def _validation_size(config: TrainConfig) -> tuple[int, int]:
+    """Return the number of validation tasks and of replicas in each."""
+    return config.evaluation.num_tasks, config.evaluation.replicas or config.replicas
 
 
 def _returns(trial: Trial) -> dict[str, float]:

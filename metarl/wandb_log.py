@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import netrc
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from .config import TrainConfig, WandbConfig, resolved
+from .config import TrainConfig, WandbConfig, resolved, shortened
+from .progress import warn
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -20,6 +21,8 @@ INIT_TIMEOUT = 20.0
 FINISH_TIMEOUT = 60.0
 """Seconds that the last uploads may take."""
 
+Mode = Literal["online", "offline", "disabled"]
+
 T = TypeVar("T")
 
 
@@ -28,28 +31,35 @@ class WandbLog:
 
     def __init__(self, run_dir: Path, config: TrainConfig) -> None:
         self._run: Run | None = None
-        self._lent: dict[str, str] = {}
-        mode = chosen_mode(config.wandb)
-        if mode == "disabled":
+        self._lent: dict[str, str | None] = {}
+        try:
+            mode = chosen_mode(config.wandb)
+            if mode == "disabled":
+                return
+            self._borrow_environment(run_dir, mode)
+            importlib.import_module("wandb")
+        except Exception as error:  # a broken installation: any error at all may come out of it
+            _warn_off(error)
             return
-        self._borrow_environment(run_dir)
         self._run = self._begun(run_dir, config, mode)
 
-    def _borrow_environment(self, run_dir: Path) -> None:
-        # Without these W&B stages files in the home directory. Given back in `finish`, for the next run's own folder.
-        for name in ("DATA", "CACHE"):
-            variable, folder = f"WANDB_{name}_DIR", str((run_dir / "wandb" / name.lower()).resolve())
-            if variable not in os.environ:
-                os.environ[variable] = self._lent[variable] = folder
+    def _borrow_environment(self, run_dir: Path, mode: Mode) -> None:
+        # Without the folders W&B stages files in the home directory; it fails at a mode that it does not know, whatever
+        # `init` says. Given back in `finish`, for the next run's own folder.
+        wanted = {f"WANDB_{name}_DIR": str((run_dir / "wandb" / name.lower()).resolve()) for name in ("DATA", "CACHE")}
+        wanted = {variable: value for variable, value in wanted.items() if variable not in os.environ}
+        for variable, value in {**wanted, "WANDB_MODE": mode}.items():
+            self._lent[variable] = os.environ.get(variable)
+            os.environ[variable] = value
 
-    def _begun(self, run_dir: Path, config: TrainConfig, mode: str) -> Run | None:
+    def _begun(self, run_dir: Path, config: TrainConfig, mode: Mode) -> Run | None:
         try:
             return _init(run_dir, config, mode)
         except Exception as error:  # whatever W&B raises, training goes on
             if mode == "offline":
-                _warn(f"W&B is off: {_line(error)}; metrics go to metrics.jsonl alone")
+                _warn_off(error)
                 return None
-            _warn(f"W&B cannot be reached: {_line(error)}; logging offline, to be uploaded with `wandb sync`")
+            warn(f"W&B cannot be reached: {_line(error)}; logging offline, to be uploaded with `wandb sync`")
             return self._begun(run_dir, config, "offline")
 
     def log(self, metrics: Mapping[str, Any]) -> None:
@@ -71,8 +81,10 @@ class WandbLog:
         """End the W&B run; one that is not `completed` is marked as crashed."""
         self._attempt(lambda run: run.finish(exit_code=0 if completed else 1))
         self._run = None
-        for variable in self._lent:
+        for variable, value in self._lent.items():
             os.environ.pop(variable, None)
+            if value is not None:
+                os.environ[variable] = value
         self._lent.clear()
 
     def _attempt(self, action: Callable[[Run], T]) -> None:
@@ -82,20 +94,27 @@ class WandbLog:
             action(self._run)
         except Exception as error:  # an outage, a full disk, a crashed W&B service: training goes on
             self._run = None
-            _warn(f"W&B stopped: {_line(error)}; metrics go to metrics.jsonl alone")
+            warn(f"W&B stopped: {_line(error)}; metrics go to metrics.jsonl alone")
 
 
-def chosen_mode(config: WandbConfig) -> str:
-    """Return 'online', 'offline' or 'disabled': what the config says, else WANDB_MODE, else online where a key is set.
+def chosen_mode(config: WandbConfig) -> Mode:
+    """Return what the config says, else WANDB_MODE, else online where a key is set and offline where none is.
 
-    Online without a key becomes offline, with a warning: W&B would ask for one and wait.
+    An unknown WANDB_MODE and online without a key become offline, with a warning: W&B would ask for a key and wait.
     """
-    key = _has_key()
-    mode = config.mode or os.environ.get("WANDB_MODE") or ("online" if key else "offline")
-    if mode == "online" and not key:
-        _warn("W&B has no key (WANDB_API_KEY or `wandb login`); logging offline, to be uploaded with `wandb sync`")
+    asked = config.mode or os.environ.get("WANDB_MODE")
+    if asked == "disabled":
+        return "disabled"
+    if asked == "offline":
         return "offline"
-    return mode
+    if asked and asked != "online":
+        warn(f"WANDB_MODE is {shortened(asked)}; it must be 'online', 'offline' or 'disabled': logging offline")
+        return "offline"
+    if _has_key():
+        return "online"
+    if asked:
+        warn("W&B has no key (WANDB_API_KEY or `wandb login`); logging offline, to be uploaded with `wandb sync`")
+    return "offline"
 
 
 def _has_key() -> bool:
@@ -116,7 +135,7 @@ def _hosts() -> set[str]:
     return {urlsplit(url).netloc for url in ([own] if own else [wandb.Settings().base_url, "https://api.wandb.ai"])}
 
 
-def _init(run_dir: Path, config: TrainConfig, mode: str) -> Run:
+def _init(run_dir: Path, config: TrainConfig, mode: Mode) -> Run:
     import wandb
 
     settings = wandb.Settings(
@@ -128,7 +147,7 @@ def _init(run_dir: Path, config: TrainConfig, mode: str) -> Run:
         disable_code=True,
     )
     run = wandb.init(
-        mode=mode,  # type: ignore[arg-type]  # WANDB_MODE may hold anything; wandb says what is wrong
+        mode=mode,
         dir=run_dir,
         name=run_dir.resolve().name,
         config=resolved(config),
@@ -146,5 +165,5 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".split("\n", 1)[0]
 
 
-def _warn(message: str) -> None:
-    sys.stderr.write(f"metarl: warning: {message}\n")
+def _warn_off(error: Exception) -> None:
+    warn(f"W&B is off: {_line(error)}; metrics go to metrics.jsonl alone")

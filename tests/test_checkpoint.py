@@ -191,6 +191,10 @@ def test_a_path_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -
         require_writable(path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "kept"
-    for path, why in [(tmp_path, "Is a directory"), (tmp_path / "file" / "a", "Not a directory"), ("/proc/a", "No such")]:
-        with pytest.raises(MetarlError, match=f"{path} cannot be written .{why}"):
+    for path, why in [
+        (tmp_path, "is a folder; give the path of a file"),
+        (tmp_path / "file" / "a.json", "cannot be written .Not a directory"),
+        ("/proc/a.json", "cannot be written .No such file"),
+    ]:
+        with pytest.raises(MetarlError, match=f"{path} {why}"):
             require_writable(path)

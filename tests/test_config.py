@@ -121,13 +121,13 @@ def test_an_override_of_another_form_is_quoted(tmp_path: Path, override: str) ->
 
 
 def test_the_override_that_is_at_fault_is_the_one_quoted(tmp_path: Path) -> None:
-    with pytest.raises(MetarlError, match="^command line 'agent.nam=3': agent.nam: unknown key"):
+    with pytest.raises(MetarlError, match=r"^command line 'agent.nam=3': agent.nam: unknown key"):
         load_config(write_config(tmp_path), ["agent.inner_lr=0.5", "agent.nam=3", "seed=1"])
 
 
 def test_a_boolean_for_a_number_is_refused_in_a_family_too(tmp_path: Path) -> None:
     path = write_config(tmp_path, family={"name": "half-cheetah-velocity", "max_velocity": True})
-    with pytest.raises(MetarlError, match="family.max_velocity is True: it must be a number") as caught:
+    with pytest.raises(MetarlError, match=r"family.max_velocity is True: it must be a number") as caught:
         load_config(path)
     assert str(caught.value).startswith(str(path))
 

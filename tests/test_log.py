@@ -18,7 +18,7 @@ from metarl.log import RunLog, read_metrics
 from metarl.task import Tasks
 from metarl.wandb_log import chosen_mode
 
-from .runs import config
+from .runs import config, metarl, write_config
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +52,7 @@ def evaluation() -> Evaluation:
         returns=np.array([[1.0, 2.0], [2.0, 3.0], [3.0, 5.0]]),
         successes=None,
         env_steps_per_task=np.array([[5, 10]] * 3),
+        unseen=True,
     )
 
 
@@ -225,16 +226,25 @@ def test_lines_that_were_lost_cost_one_warning_and_what_comes_after_the_gap_is_k
     assert updates(tmp_path) == [0, 1, 5, 6]
 
 
-def test_a_mode_that_wandb_does_not_know_costs_one_true_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("WANDB_MODE", "foo")
-    log = RunLog(tmp_path, configured(None))
-    log.write(line(0))
-    log.close(completed=True)
-    (warning,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("metarl: ")]
-    assert "WANDB_MODE is 'foo'; it must be 'online', 'offline' or 'disabled'" in warning
-    assert [r["history"]["item"]["update"] for r in inspect(tmp_path) if r["type"] == "history"] == [0]
+def test_a_mode_that_wandb_does_not_know_costs_one_true_warning(tmp_path: Path) -> None:
+    # In a process of its own: W&B reads the variable when it is first imported.
+    path = write_config(tmp_path, num_updates=1, wandb={"mode": None})
+    done = metarl("train", path, "--run-dir", tmp_path / "run", WANDB_MODE="foo")
+    warning = "WANDB_MODE is 'foo'; it must be 'online', 'offline' or 'disabled': logging offline"
+    assert (done.returncode, done.stderr) == (0, f"metarl: warning: {warning}\n")
+    history = [record["history"]["item"] for record in inspect(tmp_path / "run") if record["type"] == "history"]
+    assert [item.get("update") for item in history] == [0, None]
+
+
+def test_the_environment_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for mode in (None, "online"):
+        monkeypatch.delenv("WANDB_MODE", raising=False)
+        if mode is not None:
+            monkeypatch.setenv("WANDB_MODE", mode)
+        before = dict(os.environ)
+        RunLog(tmp_path / str(mode), configured("offline")).close(completed=True)
+        changed = {name for name in before.keys() | os.environ if before.get(name) != os.environ.get(name)}
+        assert not {name for name in changed if name in ("WANDB_MODE", "WANDB_DATA_DIR", "WANDB_CACHE_DIR")}
 
 
 @pytest.mark.parametrize("mode", ["online", "offline", None])

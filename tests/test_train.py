@@ -42,6 +42,10 @@ def updates(run_dir: Path) -> list[int]:
     return [metrics["update"] for metrics in read_metrics(run_dir)]
 
 
+def agent_of(run_dir: Path) -> str:
+    return str(load_run(run_dir).config.agent["name"])
+
+
 @pytest.fixture(scope="module", params=sorted(SMALL))
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of each agent, not to be changed."""
@@ -229,7 +233,7 @@ def test_a_checkpoint_of_other_shapes_or_another_family_is_refused(copy: Path, t
     name = load_run(copy).config.agent["name"]
     other = trained(tmp_path / "other", name, family={"name": "point-sparse", "horizon": 5}, num_updates=1)
     shutil.copy(other / "best.safetensors", copy / "best.safetensors")
-    with pytest.raises(MetarlError, match="family.name is .*, the run was begun with .*; put back"):
+    with pytest.raises(MetarlError, match=r"family.name is .*, the run was begun with .*; put back"):
         load_run(copy)
     # Even one that lies about where it is from.
     from metarl import checkpoint
@@ -309,24 +313,19 @@ def test_a_file_that_may_not_grow_costs_one_line_and_what_was_saved_stays_loadab
 def test_a_checkpoint_older_than_a_setting_is_read_with_its_default(copy: Path) -> None:
     for name in ("best.safetensors", "last.safetensors"):
         state, meta = load(copy / name)
-        agent = {key: value for key, value in meta.config["agent"].items() if key != "gamma"}
-        assert agent.keys() < meta.config["agent"].keys()
-        older = {key: value for key, value in meta.config.items() if key != "replicas"}
-        save(copy / name, state, meta.model_copy(update={"config": {**older, "agent": agent, "replicas": 2}}))
+        older = {key: value for key, value in meta.config.items() if key != "rounds"}
+        older["agent"] = {key: value for key, value in older["agent"].items() if key != "discount"}
+        save(copy / name, state, meta.model_copy(update={"config": older}))
     assert load_run(copy).agent is not None
-    trained(copy, copy_agent(copy), resume=True, num_updates=5)
+    trained(copy, agent_of(copy), resume=True, num_updates=5)
     assert updates(copy) == [0, 1, 2, 3, 4]
 
 
-def copy_agent(run_dir: Path) -> str:
-    return str(load_run(run_dir).config.agent["name"])
-
-
 def test_only_the_settings_that_differ_are_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--resume", str(copy), "agent.gamma=0.5", "num_updates=6"]) == 2
+    assert main(["train", "--resume", str(copy), "agent.discount=0.5", "num_updates=6"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    begun = load_run(copy).config.agent["gamma"]
-    assert line.endswith(f"agent.gamma is 0.5, the run was begun with {begun}; leave it out, or begin a new run")
+    begun = load_run(copy).config.agent["discount"]
+    assert line.endswith(f"agent.discount is 0.5, the run was begun with {begun}; leave it out, or begin a new run")
     assert len(line) < 300
 
 
@@ -368,7 +367,7 @@ def test_a_folder_with_metrics_alone_holds_a_run(tmp_path: Path) -> None:
 def test_the_best_score_is_forgotten_where_validation_changes(copy: Path, changed: dict[str, int]) -> None:
     state, meta = load(copy / "last.safetensors")
     save(copy / "last.safetensors", state, meta.model_copy(update={"best": 1e9}))
-    trained(copy, copy_agent(copy), resume=True, num_updates=6, evaluation={"every": 2, "num_tasks": 3, **changed})
+    trained(copy, agent_of(copy), resume=True, num_updates=6, evaluation={"every": 2, "num_tasks": 3, **changed})
     assert load(copy / "best.safetensors")[1].update == 6
     assert load(copy / "last.safetensors")[1].best == read_metrics(copy)[-1]["validation/return_after"]
 
@@ -377,7 +376,7 @@ def test_the_best_score_is_kept_where_validation_stays_the_same(copy: Path) -> N
     state, meta = load(copy / "last.safetensors")
     save(copy / "last.safetensors", state, meta.model_copy(update={"best": 1e9}))
     evaluation = {"every": 1, "num_tasks": 3, "replicas": 2}  # replicas spelled out, which were the training's before
-    trained(copy, copy_agent(copy), resume=True, num_updates=6, evaluation=evaluation)
+    trained(copy, agent_of(copy), resume=True, num_updates=6, evaluation=evaluation)
     assert load(copy / "last.safetensors")[1].best == 1e9
 
 
@@ -399,7 +398,7 @@ def test_a_missing_file_of_an_environment_is_not_blamed_on_the_run_folder(
 def test_what_a_killed_save_left_behind_is_swept_when_the_run_goes_on(copy: Path) -> None:
     left = copy / ".last.safetensors.4194304.tmp"
     left.write_bytes(b"half")
-    trained(copy, copy_agent(copy), resume=True, num_updates=5)
+    trained(copy, agent_of(copy), resume=True, num_updates=5)
     assert not left.exists()
 
 
