@@ -31,7 +31,14 @@ class AxesCanvas:
         size = (WIDTH / 100, HEIGHT / 100)
         if self.shows:
             from matplotlib import pyplot
+            from matplotlib.backends.registry import BackendFilter, backend_registry
 
+            backend = pyplot.get_backend().lower()
+            if backend not in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
+                raise MetarlError(
+                    f"render_mode 'human' needs a window, and matplotlib's backend here is {backend!r}, which has none; "
+                    "give Python a GUI toolkit and a display, or take render_mode 'rgb_array'"
+                )
             self.figure = pyplot.figure(figsize=size, dpi=100)
         else:
             self.figure = Figure(figsize=size, dpi=100)
@@ -69,6 +76,9 @@ class MujocoCanvas:
         self.mode = mode
         if mode != "human":
             choose_offscreen_backend()
+        elif sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            # GLFW would end the process with a failed assertion.
+            raise MetarlError("render_mode 'human' needs a display and there is none; take render_mode 'rgb_array'")
         self.model, self.data = model, mujoco.MjData(model)
         camera = {"trackbodyid": 0, "distance": 4.0}
         self.renderer: Any = MujocoRenderer(model, self.data, camera, WIDTH, HEIGHT, camera_name=_camera(model))

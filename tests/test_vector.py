@@ -241,6 +241,17 @@ def test_mujoco_families_render_to_an_array_that_shows_the_motion() -> None:
     env.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a display is always there")
+@pytest.mark.parametrize("env_id", ["metarl/Navigation2D-v0", "metarl/HalfCheetahVelocity-v0"])
+def test_window_without_a_display_is_refused_with_the_remedy(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    env = gymnasium.make(env_id, render_mode="human", disable_env_checker=True).unwrapped
+    with pytest.raises(MetarlError, match="take render_mode 'rgb_array'"):
+        env.reset(seed=0)
+
+
 @pytest.mark.parametrize("arm", [-1, 5])
 def test_action_outside_a_discrete_space_is_refused(arm: int) -> None:
     envs = gymnasium.make_vec("metarl/BernoulliBandit-v0", num_envs=2)
