@@ -7,12 +7,11 @@ advantages are estimated with lambda 0.97 and normalized within each task, and t
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from pydantic import Field
 from torch import Tensor
 
 from metarl.advantage import (
@@ -22,7 +21,7 @@ from metarl.advantage import (
     linear_baseline,
     normalized,
 )
-from metarl.agent import Settings, register_agent
+from metarl.agent import Count, Fraction, Positive, Settings, register_agent
 from metarl.errors import MetarlError
 from metarl.streams import Streams
 from metarl.trial import Episodes, TimeStep, Trial
@@ -32,14 +31,11 @@ from .ppo import Surrogate, clipped_surrogate, masked_mean
 from .state import StateDict, load_optimizer, load_tensors, optimizer_state, require_same_shapes
 from .threads import acting
 
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
 
 class MAMLPPOConfig(Settings):
     """Settings of MAML-PPO. The number of inner steps is the number of rounds in a trial less one."""
 
-    hidden_sizes: tuple[Annotated[int, Field(ge=1)], ...] = (64, 64)
+    hidden_sizes: tuple[Count, ...] = (64, 64)
     """Units of each hidden layer of the tanh policy."""
     initial_std: Positive = 1.0
     """Standard deviation of the first policy's actions, in half-ranges of the action space."""
@@ -51,7 +47,7 @@ class MAMLPPOConfig(Settings):
     """Whether the meta-gradient takes the inner gradient for a constant."""
     learning_rate: Positive = 1e-3
     """Step size of Adam on the meta-parameters."""
-    num_epochs: Annotated[int, Field(ge=1)] = 5
+    num_epochs: Count = 5
     """Outer steps on each trial."""
     clip_range: Positive = 0.3
     """How far the ratio of new to old action probability may move an objective."""

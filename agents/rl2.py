@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from metarl.advantage import explained_variance, generalized_advantages
-from metarl.agent import Settings, register_agent
+from metarl.agent import Count, Fraction, Positive, Settings, register_agent
 from metarl.streams import Streams
 from metarl.trial import Episodes, TimeStep, Trial
 
@@ -25,10 +25,6 @@ from .policy import ActionHead, GaussianHead, action_head
 from .ppo import clipped_surrogate, masked_mean
 from .state import StateDict, load_optimizer, load_tensors, optimizer_state, require_same_shapes
 from .threads import acting, one_thread
-
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
 
 
 class RL2Config(Settings):

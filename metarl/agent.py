@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
 
 from gymnasium import spaces
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from .errors import MetarlError
 from .registry import Registry
@@ -16,6 +16,14 @@ from .task import TaskFamily
 if TYPE_CHECKING:
     from .streams import Streams
     from .trial import Learner
+
+
+Count = Annotated[int, Field(ge=1)]
+"""A setting that counts: one or more."""
+Positive = Annotated[float, Field(gt=0)]
+"""A setting above zero."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
+"""A setting from 0 to 1."""
 
 
 class Settings(BaseModel):

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 Command = Callable[[argparse.Namespace], int | None]
 """What a command does; it returns the exit status, None for 0."""
 
-PICTURES = (".png", ".svg")
-"""What `metarl.report.plot` writes."""
-
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the signal's number, as shells have it."""
 
@@ -285,13 +282,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _outputs(arguments: argparse.Namespace) -> tuple[Path, Path]:
     """Return where numbers and picture go, known to be writable: nobody shall wait for a result that has no place."""
     from .files import require_writable
+    from .report import picture_suffix
 
     what = [arguments.agent, None if arguments.split == "test" else arguments.split]
     suffix = "".join(f"-{word}" for word in what if word)
     result = Path(arguments.json or Path(arguments.run) / f"evaluation{suffix}.json")
     picture = Path(arguments.plot or Path(arguments.run) / f"adaptation{suffix}.png")
-    if picture.suffix.lower() not in PICTURES:
-        raise MetarlError(f"{picture} has suffix {picture.suffix!r}; a plot is written as {' or '.join(PICTURES)}")
+    picture_suffix(picture)
     for path in (result, picture):
         require_writable(path)
     return result, picture

@@ -9,12 +9,10 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from .agent import AGENTS, Settings
+from .agent import AGENTS, Count, Settings
 from .errors import MetarlError, did_you_mean
 from .registry import Registry
 from .task import FAMILIES, TaskFamily, load
-
-Count = Annotated[int, Field(ge=1)]
 
 
 def _named(value: Any) -> Any:

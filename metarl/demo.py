@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import sys
 import time
@@ -13,7 +12,7 @@ from .errors import MetarlError
 from .evaluation import Evaluation, evaluate
 from .progress import say
 from .report import plot, table
-from .train import Run, load_run, meta_train
+from .train import Run, free_folder, load_run, meta_train
 
 NUM_TASKS = 40
 """Unseen tasks that each agent is measured on."""
@@ -47,12 +46,6 @@ def main(argv: Sequence[str] = ()) -> int:
         f"\n{summary(shown)}\n  {picture}: all in one\n\nAll this took {(time.monotonic() - began) / 60:.1f} minutes. {hints(shown)}"
     )
     return 0
-
-
-def free_folder(path: Path) -> Path:
-    """Return `path`, or with -2, -3, ... behind it where it is taken."""
-    others = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
-    return next(folder for folder in itertools.chain([path], others) if not folder.exists())
 
 
 def measured(run: Run) -> Evaluation:

@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .config import TrainConfig, dump_yaml, resolved
 from .errors import MetarlError
@@ -77,16 +77,6 @@ class RunLog:
         """Close the file and the W&B run, which is marked as crashed unless the training was completed."""
         self._wandb.finish(completed)
         os.close(self._metrics)
-
-
-def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's metrics file that are whole, oldest first. Raises MetarlError where there is none."""
-    path = Path(run_dir) / METRICS
-    try:
-        lines = path.read_bytes().splitlines(keepends=True)
-    except OSError as error:
-        raise MetarlError(f"{path} cannot be read ({error.strerror}); give the folder of a run") from None
-    return [json.loads(line) for line in lines if _is_whole(line)]
 
 
 def _opened(path: Path) -> int:

@@ -88,15 +88,21 @@ def plot(evaluations: Sequence[Evaluation], path: str | Path) -> None:
     """
     import matplotlib
 
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".png", ".svg"):
-        raise MetarlError(f"{path} has suffix {suffix!r}; a plot is written as '.png' or '.svg'")
+    suffix = picture_suffix(path)
     figure = adaptation_figure(evaluations)
     picture = io.BytesIO()
     # Without a salt of ours and without a date, every SVG would have other ids and another head.
     with matplotlib.rc_context({"svg.hashsalt": "metarl"}):
         figure.savefig(picture, format=suffix[1:], dpi=160, metadata={"Date": None} if suffix == ".svg" else None)
     write_atomically(path, picture.getvalue())
+
+
+def picture_suffix(path: str | Path) -> str:
+    """Return '.png' or '.svg', in which a plot is written. Raises MetarlError for a path with another suffix."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".png", ".svg"):
+        raise MetarlError(f"{path} has suffix {suffix!r}; a plot is written as '.png' or '.svg'")
+    return suffix
 
 
 def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:

@@ -103,9 +103,13 @@ def is_finished(run_dir: str | Path, config: TrainConfig) -> bool:
 
 def default_run_dir(config: TrainConfig, root: str | Path = "runs") -> Path:
     """Return the folder <root>/<family>-<agent>-seed<seed>, with -2, -3, ... behind it where it is taken."""
-    name = f"{config.family['name']}-{config.agent['name']}-seed{config.seed}"
-    names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
-    return next(run_dir for name in names if not (run_dir := Path(root) / name).exists())
+    return free_folder(Path(root) / f"{config.family['name']}-{config.agent['name']}-seed{config.seed}")
+
+
+def free_folder(path: Path) -> Path:
+    """Return `path`, or with -2, -3, ... behind it where it is taken."""
+    others = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(folder for folder in itertools.chain([path], others) if not folder.exists())
 
 
 def run_config(run_dir: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:

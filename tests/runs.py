@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -56,3 +57,8 @@ def metarl(*arguments: str | Path, **environment: str) -> subprocess.CompletedPr
         check=False,
         env={**os.environ, **environment},
     )
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics file, of which each must be whole."""
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]

@@ -153,7 +153,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     ),
     "picture of another kind": (
         lambda folder, run: ["evaluate", str(run), "--tasks", "1", "--plot", "a.bmp"],
-        "a plot is written as .png or .svg",
+        "a plot is written as '.png' or '.svg'",
     ),
     "unknown command": (lambda folder, run: ["trian"], "command 'trian' is unknown; did you mean 'train'?"),
     "no command": (lambda folder, run: [], "COMMAND"),

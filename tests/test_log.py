@@ -14,11 +14,11 @@ import pytest
 from metarl.config import TrainConfig, WandbConfig, load_config, resolved
 from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation
-from metarl.log import RunLog, read_metrics
+from metarl.log import RunLog
 from metarl.task import Tasks
 from metarl.wandb_log import chosen_mode
 
-from .runs import config, metarl, write_config
+from .runs import config, metarl, read_metrics, write_config
 
 
 @pytest.fixture(autouse=True)

@@ -23,11 +23,11 @@ from metarl.cli import main
 from metarl.config import TrainConfig, resolved
 from metarl.errors import MetarlError
 from metarl.evaluation import evaluate
-from metarl.log import RunLog, read_metrics
+from metarl.log import RunLog
 from metarl.train import default_run_dir, is_finished, load_run, meta_train
 
 from .runs import AGENTS as SMALL
-from .runs import command, config, write_config
+from .runs import command, config, read_metrics, write_config
 
 
 def configured(agent: str = "maml-ppo", **changes: Any) -> TrainConfig:
