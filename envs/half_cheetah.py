@@ -40,6 +40,7 @@ class HalfCheetah(MujocoFamily):
         "github.com/jonasrothfuss/ProMP"
     )
     asset: ClassVar[str] = "half_cheetah.xml"
+    gymnasium_id: ClassVar[str] = "HalfCheetah-v5"
     observes: Observes = "joints"
     horizon: Horizon = 200
 

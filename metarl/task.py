@@ -89,6 +89,8 @@ class TaskFamily(ABC):
     """Settings by preset name; the first is what `load` takes when no preset is named."""
     source: ClassVar[str] = ""
     """Paper and repository the family is from."""
+    gymnasium_id: ClassVar[str] = ""
+    """Gymnasium's own environment with the same dynamics, '' where there is none: what tests and benchmarks compare with."""
     shows_task: ClassVar[bool] = False
     """Whether the observation is meant to reveal the task, as for an oracle; `check_family` finds it a fault otherwise."""
     horizon: Horizon
