@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -16,6 +15,8 @@ from metarl.families import MujocoFamily, State
 from metarl.streams import Streams
 from metarl.task import Horizon, Parameter, Values, register
 
+from .bodies import described, energy, normal_start
+
 if TYPE_CHECKING:
     import mujoco
 
@@ -24,6 +25,22 @@ Observes = Literal["joints", "joints+position", "joints+com"]
 
 RESET_NOISE = 0.1
 CONTROL_COST = 0.05
+
+HALF_CHEETAH_TABLES = """
+    | observation | meaning | unit |
+    |---|---|---|
+    | 0 | height of the torso | m |
+    | 1 | pitch of the torso | rad |
+    | 2-7 | angles: back thigh, shin, foot; front thigh, shin, foot | rad |
+    | 8, 9 | velocity of the torso along x, z | m/s |
+    | 10 | angular velocity of the torso | rad/s |
+    | 11-16 | angular velocities of the joints, in the same order | rad/s |
+    | 17-19 | with `observes` other than `joints`: x, y, z of the torso, or of the centre of mass | m |
+
+    | action | meaning | range |
+    |---|---|---|
+    | 0-5 | torques: back thigh, shin, foot; front thigh, shin, foot | -1 to 1 of each motor's gear |
+"""
 
 
 @dataclass(frozen=True)
@@ -64,43 +81,29 @@ class HalfCheetah(MujocoFamily):
 
     def initial(self, model: mujoco.MjModel, streams: Streams) -> tuple[np.ndarray, np.ndarray]:
         """Return positions off by U(-0.1, 0.1) and velocities off by N(0, 0.1^2), as Gymnasium does."""
-        qpos = model.qpos0 + RESET_NOISE * (2 * streams.uniform((model.nq,)) - 1)
-        return qpos, RESET_NOISE * streams.normal((model.nv,))
+        return normal_start(model, streams, RESET_NOISE)
 
     def observation(self, state: State) -> np.ndarray:
         """Return positions but x, velocities, and the place where it is observed."""
         parts = [state["qpos"][:, 1:], state["qvel"]]
         return np.concatenate([*parts, state["place"]] if "place" in state else parts, axis=1)
 
-    @abstractmethod
-    def progress(self, velocity: np.ndarray, task: Values) -> np.ndarray:
-        """Return the part of the reward that depends on the mean forward velocity of the step, m/s, [world]."""
+    def velocity(self, before: State, after: State) -> np.ndarray:
+        """Return the mean forward velocity of the step, dx/dt, m/s, [world]."""
+        return (after["qpos"][:, 0] - before["qpos"][:, 0]) / self.dt
+
+
+@dataclass(frozen=True)
+class HalfCheetahRun(HalfCheetah):
+    """The half cheetah paid as Gymnasium pays it: dx/dt - 0.1 |a|^2."""
 
     def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
-        """Return progress - 0.05 |a|^2."""
-        velocity = (after["qpos"][:, 0] - before["qpos"][:, 0]) / self.dt
-        return self.progress(velocity, task) - CONTROL_COST * np.square(action, dtype=np.float64).sum(axis=1)
-
-
-_TABLES = """
-
-    | observation | meaning | unit |
-    |---|---|---|
-    | 0 | height of the torso | m |
-    | 1 | pitch of the torso | rad |
-    | 2-7 | angles: back thigh, shin, foot; front thigh, shin, foot | rad |
-    | 8, 9 | velocity of the torso along x, z | m/s |
-    | 10 | angular velocity of the torso | rad/s |
-    | 11-16 | angular velocities of the joints, in the same order | rad/s |
-    | 17-19 | with `observes` other than `joints`: x, y, z of the torso, or of the centre of mass | m |
-
-    | action | meaning | range |
-    |---|---|---|
-    | 0-5 | torques: back thigh, shin, foot; front thigh, shin, foot | -1 to 1 of each motor's gear |
-"""
+        """Return dx/dt - 0.1 |a|^2."""
+        return self.velocity(before, after) - 0.1 * energy(action)
 
 
 @register("half-cheetah-velocity")
+@described(HALF_CHEETAH_TABLES)
 @dataclass(frozen=True)
 class HalfCheetahVelocity(HalfCheetah):
     """A half cheetah runs at a speed that it is not told.
@@ -128,12 +131,13 @@ class HalfCheetahVelocity(HalfCheetah):
         faster = Uniform(self.max_velocity, self.max_velocity + 1)
         return {"velocity": Parameter(Uniform(0.0, self.max_velocity), faster, "m/s", "forward velocity to hold")}
 
-    def progress(self, velocity: np.ndarray, task: Values) -> np.ndarray:
-        """Return minus the distance to the wanted velocity."""
-        return -np.abs(velocity - task["velocity"])
+    def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
+        """Return -|dx/dt - v| - 0.05 |a|^2."""
+        return -np.abs(self.velocity(before, after) - task["velocity"]) - CONTROL_COST * energy(action)
 
 
 @register("half-cheetah-direction")
+@described(HALF_CHEETAH_TABLES)
 @dataclass(frozen=True)
 class HalfCheetahDirection(HalfCheetah):
     """A half cheetah runs forward or backward, and is not told which.
@@ -156,10 +160,6 @@ class HalfCheetahDirection(HalfCheetah):
         """The direction to run in."""
         return {"direction": Parameter(Choice((-1.0, 1.0)), meaning="+1 forward, -1 backward")}
 
-    def progress(self, velocity: np.ndarray, task: Values) -> np.ndarray:
-        """Return the velocity in the wanted direction."""
-        return task["direction"] * velocity
-
-
-for _family in (HalfCheetahVelocity, HalfCheetahDirection):
-    _family.__doc__ = (_family.__doc__ or "") + _TABLES
+    def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
+        """Return d dx/dt - 0.05 |a|^2."""
+        return task["direction"] * self.velocity(before, after) - CONTROL_COST * energy(action)

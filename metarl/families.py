@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from gymnasium import Env, spaces
 
+from .dynamics import Change, apply, lengthen, limbs
 from .errors import MetarlError
 from .streams import Streams
 from .task import TaskFamily, Values
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import mujoco
     from matplotlib.axes import Axes
 
+    from .physics import Blueprint, Sensors
     from .vector import Batch, Step
 
 State = dict[str, np.ndarray]
@@ -27,8 +29,11 @@ State = dict[str, np.ndarray]
 class _Dynamics(Protocol):
     """How the states of a batch of worlds begin and go on."""
 
-    def start(self, streams: Streams) -> State: ...
-    def step(self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams) -> State: ...
+    def start(self, where: np.ndarray, streams: Streams) -> State: ...
+    def step(
+        self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams
+    ) -> tuple[State, np.ndarray | None]: ...
+    def change(self, where: np.ndarray, values: Values) -> None: ...
     def render(self, state: State, world: int) -> np.ndarray | None: ...
     def close(self) -> None: ...
 
@@ -79,16 +84,37 @@ class ArrayFamily(FunctionFamily):
 
 
 class MujocoFamily(FunctionFamily):
-    """A family of MuJoCo worlds on a model file that comes with Gymnasium."""
+    """A family of MuJoCo worlds on a model file that comes with Gymnasium.
+
+    Where physics are the task, `changes` says which fields of the model each parameter acts on; every task then has a
+    model of its own, and all worlds still step in one native call.
+    """
 
     asset: ClassVar[str]
     """Name of the model file among Gymnasium's assets."""
     frame_skip: ClassVar[int] = 5
     """Physics steps for each environment step."""
+    delay: ClassVar[str] = ""
+    """Name of the task parameter by which controls arrive late, in environment steps; '' where they do not."""
 
     @property
-    def sensors(self) -> Mapping[str, tuple[mujoco.mjtSensor, mujoco.mjtObj, str]]:
+    def sensors(self) -> Sensors:
         """Sensors to add to the model, by the name they have in the state: (type, object type, object name)."""
+        return {}
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """Fields of mujoco.MjData to have in the state as they are after each step: see `metarl.physics.DERIVED`."""
+        return ()
+
+    @property
+    def reads_contacts(self) -> bool:
+        """Whether the state has `cfrc_ext`, the contact wrench on each body [world, body, 6]: torque in N m, force in N."""
+        return False
+
+    @property
+    def changes(self) -> Mapping[str, tuple[Change, ...]]:
+        """What task parameters do to the model, by their names."""
         return {}
 
     @abstractmethod
@@ -98,15 +124,21 @@ class MujocoFamily(FunctionFamily):
     def edit_model(self, model: mujoco.MjModel, task: Values) -> None:
         """Change `model` for one task (values without the batch axis). Derived constants are recomputed afterwards.
 
-        A family that overrides this gets a model of its own for each task.
+        For what `changes` cannot say. A family that overrides this gets a model of its own for each task.
         """
 
     @property
     def model(self) -> mujoco.MjModel:
         """The compiled model, before any task's changes."""
-        return _compiled(self)
+        return _compiled(self._blueprint)
 
     @property
+    def _blueprint(self) -> Blueprint:
+        from .physics import Blueprint
+
+        return Blueprint(self.asset, tuple(self.sensors.items()), self.reads_contacts)
+
+    @functools.cached_property
     def dt(self) -> float:
         """Seconds of one environment step."""
         return float(self.model.opt.timestep) * self.frame_skip
@@ -119,7 +151,7 @@ class MujocoFamily(FunctionFamily):
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return the batch; physics run on `threads` native threads."""
-        return _FunctionBatch(self, values, _MujocoDynamics(self, values, threads, render_mode))
+        return _FunctionBatch(self, values, _MujocoDynamics(self, self.changes, values, threads, render_mode))
 
 
 class ClassFamily(TaskFamily):
@@ -128,6 +160,13 @@ class ClassFamily(TaskFamily):
     @abstractmethod
     def make(self, task: dict[str, Any], render_mode: str | None) -> Env[Any, Any]:
         """Return the environment of one task (numbers and lists by parameter name)."""
+
+    def change(self, env: Env[Any, Any], task: dict[str, Any]) -> None:
+        """Give a running environment another task in mid-episode. Raises MetarlError unless the family says how."""
+        raise MetarlError(
+            f"family {self.name!r} does not say how the task of a running environment changes; write its method "
+            "`change(env, task)`, or load it without switch_at"
+        )
 
     @functools.cached_property
     def _spaces(self) -> tuple[spaces.Box, spaces.Box | spaces.Discrete]:
@@ -164,15 +203,17 @@ class _FunctionBatch:
         self.state: State = {}
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
-        fresh = self.dynamics.start(streams)
-        self.state = fresh if where.all() or not self.state else _merge(where, fresh, self.state)
+        if self.state and not where.all():
+            self.state = _merge(where, self.dynamics.start(where, streams), self.state)
+        else:
+            self.state = self.dynamics.start(np.ones_like(where), streams)
         return self.family.observation(self.state)
 
     def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
         from .vector import Step
 
         before, family = self.state, self.family
-        after = self.dynamics.step(before, actions, where, streams)
+        after, unstable = self.dynamics.step(before, actions, where, streams)
         self.state = after
         none = np.zeros(len(where), dtype=bool)
         rewards = family.reward(before, actions, after, self.values)
@@ -184,7 +225,12 @@ class _FunctionBatch:
             terminations=none | family.terminated(after, self.values),
             truncations=none,
             successes=family.success(after, self.values),
+            unstable=unstable,
         )
+
+    def change(self, where: np.ndarray, values: Values) -> None:
+        self.values = _merge(where, dict(values), dict(self.values))
+        self.dynamics.change(where, self.values)
 
     def render(self, world: int) -> np.ndarray | None:
         return self.dynamics.render(self.state, world)
@@ -203,12 +249,17 @@ class _ArrayDynamics:
         self.family, self.values, self.render_mode = family, values, render_mode
         self._canvas: Any = None
 
-    def start(self, streams: Streams) -> State:
+    def start(self, where: np.ndarray, streams: Streams) -> State:
         return self.family.initial(self.values, streams)
 
-    def step(self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams) -> State:
+    def step(
+        self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams
+    ) -> tuple[State, np.ndarray | None]:
         after = self.family.transition(state, actions, self.values, streams)
-        return after if where.all() else _merge(where, after, state)
+        return (after if where.all() else _merge(where, after, state)), None
+
+    def change(self, where: np.ndarray, values: Values) -> None:
+        self.values = values
 
     def render(self, state: State, world: int) -> np.ndarray | None:
         from .render import AxesCanvas
@@ -223,33 +274,98 @@ class _ArrayDynamics:
 
 
 @functools.lru_cache(maxsize=32)
-def _compiled(family: MujocoFamily) -> mujoco.MjModel:
-    from .physics import compile_model
-
-    return compile_model(family.asset, family.sensors)
+def _compiled(blueprint: Blueprint) -> mujoco.MjModel:
+    return blueprint.compile()
 
 
 class _MujocoDynamics:
-    def __init__(self, family: MujocoFamily, values: Values, threads: int | None, render_mode: str | None) -> None:
+    """Worlds of a MuJoCo family. `changes` may hold more than the family's own, for parameters it does not know."""
+
+    def __init__(
+        self,
+        family: MujocoFamily,
+        changes: Mapping[str, tuple[Change, ...]],
+        values: Values,
+        threads: int | None,
+        render_mode: str | None,
+    ) -> None:
         from .physics import Worlds
 
-        self.family, self.render_mode = family, render_mode
-        num_worlds = len(next(iter(values.values())))
-        self.worlds = Worlds(_models(family, values), num_worlds, family.frame_skip, threads)
+        self.family, self.changes, self.values, self.render_mode = family, changes, values, render_mode
+        self.num_worlds = len(next(iter(values.values())))
+        self.worlds = Worlds(self._models(), self.num_worlds, family.frame_skip, threads, family.derived)
         self._renderers: dict[int, Any] = {}
 
-    def start(self, streams: Streams) -> State:
-        return self.worlds.start(*self.family.initial(self.family.model, streams))
+    def _models(self) -> list[mujoco.MjModel]:
+        """Return one model for all worlds, or one for each where tasks change the physics; replicas of a task share one."""
+        if not self.changes and type(self.family).edit_model is MujocoFamily.edit_model:
+            return [self.family.model]
+        made: dict[bytes, mujoco.MjModel] = {}
+        models = []
+        for world in range(self.num_worlds):
+            task = {name: value[world] for name, value in self.values.items()}
+            key = b"".join(np.ascontiguousarray(value).tobytes() for value in task.values())
+            if key not in made:
+                made[key] = self._model(task)
+            models.append(made[key])
+        return models
 
-    def step(self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams) -> State:
-        return self.worlds.step(state, actions, where)
+    def _model(self, task: Values, *, textures: bool = False) -> mujoco.MjModel:
+        """Return the model of one task (values without the batch axis)."""
+        from .physics import edited_model
+
+        family, blueprint = self.family, self.family._blueprint
+        factors = limbs(self.changes, task)
+        if factors:
+            model = blueprint.compile(functools.partial(lengthen, factors=factors), textures=textures)
+            _raise_to_floor(model, family.model)
+        else:
+            model = blueprint.compile(textures=True) if textures else family.model
+
+        def edit(model: mujoco.MjModel) -> None:
+            apply(model, self.changes, task)
+            family.edit_model(model, task)
+
+        return edited_model(model, edit)
+
+    def start(self, where: np.ndarray, streams: Streams) -> State:
+        state = self._with_contacts(self.worlds.start(*self.family.initial(self.family.model, streams), where))
+        if self.family.delay:
+            longest = int(self.values[self.family.delay].max())
+            state["sent"] = np.zeros((self.num_worlds, longest + 1, self.family.model.nu))
+        return state
+
+    def step(self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams) -> tuple[State, np.ndarray]:
+        if not self.family.delay:
+            after, unstable = self.worlds.step(state, actions, where)
+            return self._with_contacts(after), unstable
+        sent = np.concatenate([state["sent"][:, 1:], actions[:, None]], axis=1)
+        arriving = sent.shape[1] - 1 - self.values[self.family.delay].astype(np.int64)
+        after, unstable = self.worlds.step(state, sent[np.arange(self.num_worlds), arriving], where)
+        return {**self._with_contacts(after), "sent": np.where(where[:, None, None], sent, state["sent"])}, unstable
+
+    def _with_contacts(self, state: State) -> State:
+        if self.family.reads_contacts:
+            from .physics import contact_wrenches
+
+            state["cfrc_ext"] = contact_wrenches(state)
+        return state
+
+    def change(self, where: np.ndarray, values: Values) -> None:
+        self.values = values
+        if len(models := self._models()) > 1:
+            self.worlds.models = models
+        for world in np.flatnonzero(where):
+            if renderer := self._renderers.pop(int(world), None):
+                renderer.close()
 
     def render(self, state: State, world: int) -> np.ndarray | None:
         from .render import MujocoCanvas
 
         if world not in self._renderers:
-            self._renderers[world] = MujocoCanvas(self.worlds.models[world], self.render_mode)
-        return self._renderers[world].render(state["physics"][world])
+            task = {name: value[world] for name, value in self.values.items()}
+            self._renderers[world] = MujocoCanvas(self._model(task, textures=True), self.render_mode)
+        return self._renderers[world].render(state["qpos"][world])
 
     def close(self) -> None:
         for renderer in self._renderers.values():
@@ -257,21 +373,17 @@ class _MujocoDynamics:
         self.worlds.close()
 
 
-def _models(family: MujocoFamily, values: Values) -> list[mujoco.MjModel]:
-    """Return one model for all worlds, or one for each where tasks change the physics; replicas of a task share one."""
-    from .physics import edited_model
+def _raise_to_floor(model: mujoco.MjModel, original: mujoco.MjModel) -> None:
+    """Move a body whose limbs were lengthened up or down until it stands as high over the floor as the original.
 
-    if type(family).edit_model is MujocoFamily.edit_model:
-        return [family.model]
-    made: dict[bytes, mujoco.MjModel] = {}
-    models = []
-    for world in range(len(next(iter(values.values())))):
-        task = {name: value[world] for name, value in values.items()}
-        key = b"".join(np.ascontiguousarray(value).tobytes() for value in task.values())
-        if key not in made:
-            made[key] = edited_model(family.model, functools.partial(family.edit_model, task=task))
-        models.append(made[key])
-    return models
+    A body that floats freely starts where the family says, and is left alone.
+    """
+    import mujoco
+
+    from .physics import lowest_point
+
+    if model.jnt_type[0] != mujoco.mjtJoint.mjJNT_FREE:
+        model.body_pos[1, 2] += lowest_point(original) - lowest_point(model)
 
 
 class _ClassBatch:
@@ -303,6 +415,10 @@ class _ClassBatch:
             if success is not None:
                 knows_success, successes[i] = True, bool(success)
         return Step(self.observations, rewards, terminations, truncations, successes if knows_success else None)
+
+    def change(self, where: np.ndarray, values: Values) -> None:
+        for i in np.flatnonzero(where):
+            self.family.change(self.envs[i], {name: value[i].tolist() for name, value in values.items()})
 
     def render(self, world: int) -> np.ndarray | None:
         frame = self.envs[world].render()

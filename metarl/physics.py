@@ -6,6 +6,7 @@ import copy
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium
@@ -13,11 +14,16 @@ import mujoco
 import numpy as np
 from mujoco.rollout import Rollout
 
+from .errors import MetarlError
+
 State = dict[str, np.ndarray]
 """State of a batch of worlds by name, each array's first axis the world."""
 
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 """Model files that come with Gymnasium."""
+
+Sensors = Mapping[str, tuple[mujoco.mjtSensor, mujoco.mjtObj, str]]
+"""Sensors to add to a model by name: type, object type, object name."""
 
 
 def available_threads() -> int:
@@ -25,15 +31,88 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def compile_model(asset: str, sensors: Mapping[str, tuple[mujoco.mjtSensor, mujoco.mjtObj, str]]) -> mujoco.MjModel:
-    """Return the model of one of Gymnasium's asset files, with `sensors` (type, object type, object name) added."""
-    spec = mujoco.MjSpec.from_file(str(ASSETS / asset))
-    for name, (kind, object_type, object_name) in sensors.items():
-        spec.add_sensor(name=name, type=kind, objtype=object_type, objname=object_name)
-    with warnings.catch_warnings():
-        # Gymnasium's asset, not the user, is to blame for it.
-        warnings.filterwarnings("ignore", "compiler attribute 'settotalmass' is deprecated")
-        return spec.compile()
+@dataclass(frozen=True)
+class Blueprint:
+    """What a model is compiled from."""
+
+    asset: str
+    """Name of the model file among Gymnasium's assets."""
+    sensors: tuple[tuple[str, tuple[mujoco.mjtSensor, mujoco.mjtObj, str]], ...] = ()
+    """Sensors to add, by name."""
+    contact_forces: bool = False
+    """Whether to add what `contact_wrenches` reads."""
+
+    def spec(self, *, textures: bool = False) -> mujoco.MjSpec:
+        """Return the editable description, each body named; without textures a copy of the model takes half the time."""
+        spec = mujoco.MjSpec.from_file(str(ASSETS / self.asset))
+        for number, body in enumerate(spec.bodies):
+            body.name = body.name or f"body{number}"
+        for name, (kind, object_type, object_name) in self.sensors:
+            spec.add_sensor(name=name, type=kind, objtype=object_type, objname=object_name)
+        if self.contact_forces:
+            _add_contact_sensors(spec)
+        if not textures:
+            _strip(spec)
+        return spec
+
+    def compile(self, edit: Callable[[mujoco.MjSpec], None] | None = None, *, textures: bool = False) -> mujoco.MjModel:
+        """Return the compiled model, its description changed by `edit` before."""
+        spec = self.spec(textures=textures)
+        if edit is not None:
+            edit(spec)
+        with warnings.catch_warnings():
+            # Gymnasium's asset, not the user, is to blame for it.
+            warnings.filterwarnings("ignore", "compiler attribute 'settotalmass' is deprecated")
+            return spec.compile()
+
+
+def _strip(spec: mujoco.MjSpec) -> None:
+    for geom in spec.geoms:
+        geom.material = ""
+    for thing in (*spec.materials, *spec.textures):
+        spec.delete(thing)
+
+
+ROOT_COM = "root_com"
+"""Name of the sensor of the whole body's centre of mass that goes with the contact sensors."""
+CONTACT = "contact/"
+"""Names of the contact sensors begin so; the body's name follows."""
+
+
+def _add_contact_sensors(spec: mujoco.MjSpec) -> None:
+    if not hasattr(mujoco.mjtSensor, "mjSENS_CONTACT"):
+        raise MetarlError(
+            f"MuJoCo {mujoco.__version__} has no contact sensors; install mujoco>=3.3.5, or load the family with "
+            "contact_forces=False"
+        )
+    parts = mujoco.mjtConDataField
+    wanted = (parts.mjCONDATA_FORCE, parts.mjCONDATA_TORQUE, parts.mjCONDATA_POS)
+    bodies = [body.name for body in spec.bodies[1:]]
+    spec.add_sensor(
+        name=ROOT_COM,
+        type=mujoco.mjtSensor.mjSENS_SUBTREECOM,
+        objtype=mujoco.mjtObj.mjOBJ_BODY,
+        objname=bodies[0],
+    )
+    for body in bodies:
+        sensor = spec.add_sensor(
+            name=CONTACT + body, type=mujoco.mjtSensor.mjSENS_CONTACT, objtype=mujoco.mjtObj.mjOBJ_BODY, objname=body
+        )
+        # What to report, how to reduce it (3: the net wrench of all contacts at their common centre), how many.
+        sensor.intprm[:3] = sum(1 << int(part) for part in wanted), 3, 1
+
+
+def contact_wrenches(state: State) -> np.ndarray:
+    """Return the contact wrench on each body, float64 [world, body, 6]: torque in N m about the centre of mass, force in N.
+
+    The same as MuJoCo's `cfrc_ext`, the world's body included, read at the start of the last substep.
+    """
+    readings = np.stack([array for name, array in state.items() if name.startswith(CONTACT)], axis=1)
+    force, torque, place = readings[..., :3], readings[..., 3:6], readings[..., 6:]
+    torque = torque + np.cross(place - state[ROOT_COM][:, None], force)
+    # The sensor tells what the body does to the ground; where there is no contact it reads zero in all.
+    wrenches = -np.concatenate([torque, force], axis=2)
+    return np.concatenate([-wrenches.sum(axis=1, keepdims=True), wrenches], axis=1)
 
 
 def edited_model(model: mujoco.MjModel, edit: Callable[[mujoco.MjModel], None]) -> mujoco.MjModel:
@@ -47,6 +126,22 @@ def edited_model(model: mujoco.MjModel, edit: Callable[[mujoco.MjModel], None]) 
     return edited
 
 
+def lowest_point(model: mujoco.MjModel) -> float:
+    """Return the height in m of the lowest point of what is not fixed to the world, in the model's default position."""
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    lows = []
+    for geom in np.flatnonzero(model.geom_bodyid > 0):
+        is_capsule = model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_CAPSULE
+        reach = abs(data.geom_xmat[geom, 8]) * model.geom_size[geom, 1] + model.geom_size[geom, 0]
+        lows.append(data.geom_xpos[geom, 2] - (reach if is_capsule else model.geom_rbound[geom]))
+    return float(min(lows))
+
+
+DERIVED = ("subtree_com", "cinert", "cvel", "xpos", "xmat")
+"""Fields of mujoco.MjData that follow from positions and velocities alone: each [world, body, ...]."""
+
+
 class Worlds:
     """`num_worlds` MuJoCo worlds that step together on native threads.
 
@@ -55,11 +150,20 @@ class Worlds:
     """
 
     def __init__(
-        self, models: Sequence[mujoco.MjModel], num_worlds: int, frame_skip: int, threads: int | None = None
+        self,
+        models: Sequence[mujoco.MjModel],
+        num_worlds: int,
+        frame_skip: int,
+        threads: int | None = None,
+        derived: Sequence[str] = (),
     ) -> None:
-        """Take one model for all worlds, or one for each. `threads`: None for one a core, 0 for the calling thread."""
+        """Take one model for all worlds, or one for each. `threads`: None for one a core, 0 for the calling thread.
+
+        `derived` names fields of `DERIVED`; the state then has them as they are after each step.
+        """
         self.models = list(models) * num_worlds if len(models) == 1 else list(models)
         self.frame_skip = frame_skip
+        self.derived = tuple(derived)
         model = self.models[0]
         threads = min(available_threads(), num_worlds) if threads is None else threads
         self._rollout = Rollout(nthread=threads)
@@ -85,49 +189,80 @@ class Worlds:
         }
         for name, place in self._sensors.items():
             state[name] = sensordata[:, place]
-        return state
+        return {**state, **self._derivations(state)} if self.derived else state
 
-    def start(self, qpos: np.ndarray, qvel: np.ndarray) -> State:
-        """Return the state at rest in time with positions [world, nq] and velocities [world, nv], sensors read afresh."""
+    def _derivations(self, state: State) -> State:
+        """Return the fields of `derived`, each [world, body, ...]."""
+        data = self._data[0]
+        found: State = {
+            name: np.empty((len(state["qpos"]), *getattr(data, name).shape), dtype=np.float64) for name in self.derived
+        }
+        moves = "cvel" in self.derived
+        for world, model in enumerate(self.models):
+            data.qpos[:] = state["qpos"][world]
+            mujoco.mj_kinematics(model, data)
+            mujoco.mj_comPos(model, data)
+            if moves:
+                data.qvel[:] = state["qvel"][world]
+                mujoco.mj_comVel(model, data)
+            for name, values in found.items():
+                values[world] = getattr(data, name)
+        return found
+
+    def start(self, qpos: np.ndarray, qvel: np.ndarray, where: np.ndarray) -> State:
+        """Return the state at rest in time with positions [world, nq] and velocities [world, nv].
+
+        Sensors are read afresh in the worlds of `where`, and are zero elsewhere.
+        """
         physics = np.zeros((len(qpos), self._states.shape[-1]))
         physics[:, self._qpos], physics[:, self._qvel] = qpos, qvel
         sensordata = np.zeros((len(qpos), self._sensordata.shape[-1]))
         if sensordata.size:
             data = self._data[0]  # as good as new once reset; a new one for each world takes 30 times as long
-            for world, model in enumerate(self.models):
+            for world in np.flatnonzero(where):
+                model = self.models[world]
                 mujoco.mj_resetData(model, data)
                 mujoco.mj_setState(model, data, physics[world], mujoco.mjtState.mjSTATE_FULLPHYSICS)
                 mujoco.mj_forward(model, data)
                 sensordata[world] = data.sensordata
         return self._named(physics, sensordata)
 
-    def step(self, state: State, controls: np.ndarray, where: np.ndarray) -> State:
+    def step(self, state: State, controls: np.ndarray, where: np.ndarray) -> tuple[State, np.ndarray]:
         """Return the state after `frame_skip` substeps under constant controls [world, nu] in the worlds of `where`.
 
-        Sensors read what MuJoCo computed at the start of the last substep, as Gymnasium's own environments do.
+        Also returns where the physics became unstable, bool [world]: MuJoCo would put such a world back to its
+        model's default; here it stays as it was before the step. Sensors read what MuJoCo computed at the start of the
+        last substep.
         """
         if not where.any():
-            return state  # mujoco.rollout crashes on an empty list of models
-        everyone = where.all()
+            return state, np.zeros_like(where)  # mujoco.rollout crashes on an empty list of models
+        everyone = bool(where.all())
         chosen = slice(None) if everyone else np.flatnonzero(where)
         models = self.models if everyone else [self.models[i] for i in chosen]  # type: ignore[union-attr]
         count = len(models)
+        before = np.ascontiguousarray(state["physics"][chosen])
         self._controls[:count] = controls[chosen, None]
         self._rollout.rollout(
             models,
             self._data,
-            np.ascontiguousarray(state["physics"][chosen]),
+            before,
             self._controls[:count],
             nstep=self.frame_skip,
             skip_checks=True,
             state=self._states[:count],
             sensordata=self._sensordata[:count],
         )
+        after, sensordata = self._states[:count, -1].copy(), self._sensordata[:count, -1].copy()
+        # A world that MuJoCo has put back has begun to count its time anew; one it has not may hold no number at all.
+        unstable = ~np.isfinite(after).all(axis=1) | (after[:, 0] <= before[:, 0])
+        if unstable.any():
+            after[unstable] = before[unstable]
+            sensordata[unstable] = state["sensordata"][chosen][unstable]
         if everyone:
-            return self._named(self._states[:, -1].copy(), self._sensordata[:, -1].copy())
-        physics, sensordata = state["physics"].copy(), state["sensordata"].copy()
-        physics[chosen], sensordata[chosen] = self._states[:count, -1], self._sensordata[:count, -1]
-        return self._named(physics, sensordata)
+            return self._named(after, sensordata), unstable
+        physics, readings, fell = state["physics"].copy(), state["sensordata"].copy(), np.zeros_like(where)
+        physics[chosen], readings[chosen], fell[chosen] = after, sensordata, unstable
+        return self._named(physics, readings), fell
 
     def close(self) -> None:
         """Stop the threads."""

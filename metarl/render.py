@@ -83,11 +83,11 @@ class MujocoCanvas:
         camera = {"trackbodyid": 0, "distance": 4.0}
         self.renderer: Any = MujocoRenderer(model, self.data, camera, WIDTH, HEIGHT, camera_name=_camera(model))
 
-    def render(self, physics: np.ndarray) -> np.ndarray | None:
-        """Return uint8 [height, width, 3] of a full physics state, or None where it is shown in a window."""
+    def render(self, qpos: np.ndarray) -> np.ndarray | None:
+        """Return uint8 [height, width, 3] of positions [nq], or None where it is shown in a window."""
         import mujoco
 
-        mujoco.mj_setState(self.model, self.data, physics, mujoco.mjtState.mjSTATE_FULLPHYSICS)
+        self.data.qpos[:] = qpos
         mujoco.mj_forward(self.model, self.data)
         frame = self.renderer.render(self.mode)
         return None if frame is None else np.array(frame)

@@ -13,6 +13,8 @@ from .task import TaskFamily, Tasks
 from .trial import Episodes, TimeStep, rollout
 from .vector import BatchedEnv
 
+BRIEF = 5
+"""Steps an episode where most things show at once."""
 SHORT = 25
 """Steps an episode in the checks that compare one run with another."""
 LONG = 100

@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 
 from .errors import MetarlError
 from .streams import Streams
-from .task import TaskFamily, Tasks, load
+from .task import TaskFamily, Tasks, Values, load
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Step:
     """bool [world]"""
     successes: np.ndarray | None
     """Whether the step was a success; None where the family knows no success. bool [world]"""
+    unstable: np.ndarray | None = None
+    """Whether the physics could not be computed: the world stays as it was, and its episode ends; None where that cannot be. bool [world]"""
 
 
 class Batch(Protocol):
@@ -45,6 +47,10 @@ class Batch(Protocol):
 
     def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
         """Step the worlds marked in `where`; the others stand still."""
+        ...
+
+    def change(self, where: np.ndarray, values: Values) -> None:
+        """Give the worlds marked in `where` other parameter values in mid-episode; `values` has a row for every world."""
         ...
 
     def render(self, world: int) -> np.ndarray | None:
@@ -147,7 +153,11 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         step = self.batch.step(actions, where, self._streams.where(where))
         self._elapsed += where
         terminations = step.terminations & where
-        truncations = (step.truncations | (self._elapsed >= self.family.horizon)) & where & ~terminations
+        truncations = step.truncations | (self._elapsed >= self.family.horizon)
+        if step.unstable is not None:
+            # Cut off, not terminated: that the simulation broke down says nothing about what would have come.
+            truncations, terminations = truncations | step.unstable, terminations & ~step.unstable
+        truncations = truncations & where & ~terminations
         self._ended |= terminations | truncations
         return Step(
             self._as_observations(step.observations),
@@ -155,6 +165,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             terminations,
             truncations,
             step.successes,
+            step.unstable,
         )
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -162,7 +173,8 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         actions = np.asarray(actions)
         self._check_actions(actions)
         step = self.advance(actions, np.ones(self.num_envs, dtype=bool))
-        infos = {} if step.successes is None else {"success": step.successes}
+        flags = {"success": step.successes, "unstable": step.unstable}
+        infos = {name: flag for name, flag in flags.items() if flag is not None}
         return step.observations, step.rewards, step.terminations, step.truncations, infos
 
     def _check_actions(self, actions: np.ndarray) -> None:

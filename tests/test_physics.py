@@ -93,14 +93,14 @@ def test_worlds_equal_one_mjdata_stepped_by_hand() -> None:
     worlds = Worlds([model], 4, frame_skip=5, threads=2)
     rng = np.random.default_rng(0)
     qpos, qvel = 0.1 * rng.normal(size=(4, model.nq)), 0.1 * rng.normal(size=(4, model.nv))
-    state = worlds.start(qpos, qvel)
+    state = worlds.start(qpos, qvel, np.ones(4, dtype=bool))
     data = [mujoco.MjData(model) for _ in range(4)]
     for world in range(4):
         data[world].qpos, data[world].qvel = qpos[world], qvel[world]
     # The solver starts cold where MjData's would start warm: equal to its tolerance, until contacts amplify that.
     for _ in range(10):
         controls = rng.uniform(-1, 1, (4, model.nu))
-        state = worlds.step(state, controls, np.ones(4, dtype=bool))
+        state, unstable = worlds.step(state, controls, np.ones(4, dtype=bool))
         for world in range(4):
             data[world].ctrl = controls[world]
             mujoco.mj_step(model, data[world], nstep=5)

@@ -1,0 +1,275 @@
+"""Physics as task: which fields of a MuJoCo model a task parameter acts on, and how."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from .errors import MetarlError, did_you_mean
+
+if TYPE_CHECKING:
+    import mujoco
+
+_TARGET = re.compile(r"(?P<field>\w+)(?:\[(?P<elements>[^\]]*)\])?(?:\[(?P<column>\d+)\])?")
+
+_KINDS = {
+    "body": ("nbody", "mjOBJ_BODY"),
+    "geom": ("ngeom", "mjOBJ_GEOM"),
+    "jnt": ("njnt", "mjOBJ_JOINT"),
+    "dof": ("nv", "mjOBJ_JOINT"),
+    "actuator": ("nu", "mjOBJ_ACTUATOR"),
+    "tendon": ("ntendon", "mjOBJ_TENDON"),
+}
+"""Prefix of a field to the model's count of such things, and to the type of object whose names they go by."""
+
+_OPTIONS = {"gravity": 3, "wind": 3, "density": 0, "viscosity": 0}
+"""Fields of the whole world: their number of axes, 0 for a scalar."""
+
+_DERIVED = ("body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0", "tendon_invweight0", "actuator_acc0")
+"""What MuJoCo computes from the rest: setting it by hand would not last."""
+
+_POSITIVE = ("body_mass", "body_inertia")
+_NOT_NEGATIVE = ("geom_friction", "dof_damping", "dof_armature", "dof_frictionloss", "density", "viscosity")
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a task parameter acts on a model: `Set`, `Scale` and `Add` say what is done with the field's own values.
+
+    `target` names a field of mujoco.MjModel and the elements of it that change: `body_mass[torso]`,
+    `geom_friction[*]`, `dof_damping[*_foot,knee]`, `actuator_gear[0]`. Elements go by name, pattern or number; `*` is
+    all of them but the world body; a field of the degrees of freedom goes by the joint's name. A second bracket takes one
+    column: `geom_friction[*][0]` is the sliding friction alone. Of the whole world there are `gravity`, `wind` (each
+    with `[x]`, `[y]` or `[z]`), `density` and `viscosity`, `slope` (rise of the floor along +x, in rad: gravity
+    leans back by as much, which for an endless plane is the same), and of a body `limb_length`: its geoms along their length and
+    the places of the bodies beyond grow alike, and the model is compiled anew, so that masses follow.
+
+    A parameter of n numbers gives each of n elements its own.
+    """
+
+    how: ClassVar[str]
+    target: str
+
+
+class Set(Change):
+    """The values become the parameter."""
+
+    how = "set"
+
+
+class Scale(Change):
+    """The values are multiplied by the parameter."""
+
+    how = "scale"
+
+
+class Add(Change):
+    """The parameter is added to the values."""
+
+    how = "add"
+
+
+CHANGES = {change.how: change for change in (Set, Scale, Add)}
+"""Each kind of change by its word in a family file."""
+
+_OPERATIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "set": lambda old, value: np.broadcast_to(value, old.shape),
+    "scale": np.multiply,
+    "add": np.add,
+}
+
+
+def shape_of_target(model: mujoco.MjModel, target: str) -> tuple[int, ...]:
+    """Return the shape of what a target names: what a parameter with a number of its own for each has.
+
+    Raises MetarlError, as `apply` does, for what is not in the model.
+    """
+    if _parts(target)[0] in _SPECIAL:
+        return ()
+    array, index = _found(model, target)
+    return array[index].shape
+
+
+def apply(model: mujoco.MjModel, changes: Mapping[str, Sequence[Change]], task: Mapping[str, np.ndarray]) -> None:
+    """Change `model` as one task says (values without the batch axis); `limb_length` is left to `rebuilt`.
+
+    Raises MetarlError for a field or an element that the model does not have, for a parameter of another shape than the target's,
+    and for values that no body can have, such as a mass below zero.
+    """
+    for name, kinds in changes.items():
+        for change in kinds:
+            field = _parts(change.target)[0]
+            if field == "slope":
+                _lean(model, float(task[name]))
+            elif field != "limb_length":
+                _apply(model, name, change, np.asarray(task[name], dtype=np.float64))
+
+
+def _apply(model: mujoco.MjModel, name: str, change: Change, value: np.ndarray) -> None:
+    array, index = _found(model, change.target)
+    old = array[index]
+    if value.shape != old.shape[: value.ndim]:
+        raise MetarlError(
+            f"task parameter {name!r} has shape {value.shape}, {change.target!r} {old.shape}; give it one number, or one "
+            "for each element"
+        )
+    new = _OPERATIONS[change.how](old, value.reshape((*value.shape, *(1,) * (old.ndim - value.ndim))))
+    field = _parts(change.target)[0]
+    if (field in _POSITIVE and (new <= 0).any() and (old > 0).all()) or (field in _NOT_NEGATIVE and (new < 0).any()):
+        rule = "above 0" if field in _POSITIVE else "0 or more"
+        raise MetarlError(
+            f"task parameter {name!r} makes {change.target} {new.min():g}; it must be {rule}: draw it from a range that keeps it so"
+        )
+    if field in ("density", "viscosity"):
+        setattr(model.opt, field, float(new))
+    else:
+        array[index] = new
+
+
+def _lean(model: mujoco.MjModel, slope: float) -> None:
+    """Turn gravity about the y axis, as seen from a floor that rises by `slope` rad along +x."""
+    x, y, z = model.opt.gravity
+    model.opt.gravity[:] = (
+        np.cos(slope) * x + np.sin(slope) * z,
+        y,
+        np.cos(slope) * z - np.sin(slope) * x,
+    )
+
+
+def _parts(target: str) -> tuple[str, str | None, int | None]:
+    """Return field, elements and column of a target."""
+    match = _TARGET.fullmatch(target.strip())
+    if match is None:
+        raise MetarlError(f"target {target!r} is not of the form field[elements], such as body_mass[torso]")
+    column = match["column"]
+    return match["field"], match["elements"], None if column is None else int(column)
+
+
+def _found(model: mujoco.MjModel, target: str) -> tuple[np.ndarray, tuple[np.ndarray | int, ...] | slice]:
+    """Return the array that a target names a part of, and the index of that part."""
+    field, elements, column = _parts(target)
+    if field in _OPTIONS:
+        return np.atleast_1d(getattr(model.opt, field)), _axis(target, elements, _OPTIONS[field])
+    if field not in _fields():
+        raise MetarlError(
+            f"target {target!r}: {field!r} is no field that a task can change; "
+            f"{did_you_mean(field, [*_fields(), *_OPTIONS, *_SPECIAL])}"
+        )
+    array: np.ndarray = getattr(model, field)
+    rows = _rows(model, target, field.split("_", 1)[0], "*" if elements is None else elements)
+    if column is None:
+        return array, (rows,)
+    if array.ndim < 2 or column >= array.shape[1]:
+        width = array.shape[1] if array.ndim > 1 else 1
+        raise MetarlError(f"target {target!r} names column {column}; {field} has {width}: number them from 0")
+    return array, (rows, column)
+
+
+def _axis(target: str, elements: str | None, axes: int) -> slice | tuple[int]:
+    names = "xyz"[:axes]
+    if elements is None or elements == "*":
+        return slice(None) if axes else (0,)
+    if len(elements) != 1 or elements not in names:
+        raise MetarlError(f"target {target!r}: {elements!r} is no axis; take one of x, y, z, or no bracket for all")
+    return (names.index(elements),)
+
+
+@functools.cache
+def _fields() -> frozenset[str]:
+    """Return the fields of mujoco.MjModel that hold numbers, an element each row, and that are not derived."""
+    import mujoco
+
+    probe = mujoco.MjModel.from_xml_string(
+        "<mujoco><worldbody><body><joint name='j'/><geom name='g' size='1'/></body></worldbody>"
+        "<tendon><fixed><joint joint='j' coef='1'/></fixed></tendon><actuator><motor joint='j'/></actuator></mujoco>"
+    )
+    arrays = {name: getattr(probe, name) for name in dir(probe) if name.split("_", 1)[0] in _KINDS and "_" in name}
+    return frozenset(
+        name
+        for name, array in arrays.items()
+        if isinstance(array, np.ndarray)
+        and array.dtype.kind == "f"
+        and array.ndim > 0
+        and len(array) == getattr(probe, _KINDS[name.split("_", 1)[0]][0])
+        and name not in _DERIVED
+    )
+
+
+def _rows(model: mujoco.MjModel, target: str, kind: str, elements: str) -> np.ndarray:
+    """Return the row numbers of the named elements, in the model's order."""
+    names = _names(model, kind)
+    chosen: set[int] = set()
+    for word in (part.strip() for part in elements.split(",")):
+        if word.isdecimal():
+            rows = [int(word)] if int(word) < len(names) else []
+        else:
+            # The world's body has no mass, and its name is not meant by a pattern.
+            rows = [i for i, name in enumerate(names) if fnmatch.fnmatchcase(name, word) and name != "world"]
+        if not rows:
+            known = [name for name in dict.fromkeys(names) if name not in ("", "world")]
+            raise MetarlError(
+                f"target {target!r}: the model has no {kind} {word!r}; "
+                f"{did_you_mean(word, known) if known else f'they have no names: take numbers below {len(names)}'}"
+            )
+        chosen.update(rows)
+    return np.array(sorted(chosen))
+
+
+def _names(model: mujoco.MjModel, kind: str) -> list[str]:
+    """Return the name of each row of the fields of a kind; degrees of freedom have their joint's."""
+    import mujoco
+
+    count, object_type = _KINDS[kind]
+    kind_of_object = getattr(mujoco.mjtObj, object_type)
+    objects = model.dof_jntid if kind == "dof" else np.arange(getattr(model, count))
+    return [mujoco.mj_id2name(model, kind_of_object, int(i)) or "" for i in objects]
+
+
+_SPECIAL = ("slope", "limb_length")
+"""Targets that are no field of the model."""
+
+
+def limbs(changes: Mapping[str, Sequence[Change]], task: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the factor of each body whose `limb_length` the task changes."""
+    factors: dict[str, float] = {}
+    for name, kinds in changes.items():
+        for change in kinds:
+            field, elements, _ = _parts(change.target)
+            if field != "limb_length":
+                continue
+            factor = float(task[name])
+            if factor <= 0 or change.how != "scale":
+                raise MetarlError(
+                    f"task parameter {name!r}: {change.target!r} takes a scale above 0, not {change.how} {factor:g}"
+                )
+            for body in (elements or "").split(","):
+                factors[body.strip()] = factor * factors.get(body.strip(), 1.0)
+    return factors
+
+
+def lengthen(spec: mujoco.MjSpec, factors: Mapping[str, float]) -> None:
+    """Scale the length of the named bodies' geoms and the places of all that is fixed to them, before compiling.
+
+    Raises MetarlError for a body that is not there.
+    """
+    bodies = {body.name: body for body in spec.bodies}
+    for name, factor in factors.items():
+        if name not in bodies or name == "world":
+            known = [other for other in bodies if other not in ("", "world")]
+            raise MetarlError(
+                f"target 'limb_length[{name}]': the model has no body {name!r}; {did_you_mean(name, known)}"
+            )
+        body = bodies[name]
+        for geom in body.geoms:
+            geom.pos = np.asarray(geom.pos) * factor
+            geom.fromto = np.asarray(geom.fromto) * factor  # NaN where the geom has a place and a size instead
+            if np.isnan(geom.fromto).any():
+                geom.size = np.asarray(geom.size) * (1.0, factor, 1.0)
+        for part in (*body.bodies, *body.sites):
+            part.pos = np.asarray(part.pos) * factor
