@@ -1,5 +1,47 @@
 """Built-in task families. Importing this package registers them; a new family is one file and one line here."""
 
-from . import bernoulli_bandit, half_cheetah, navigation_2d, point_sparse
+from . import (
+    acrobot,
+    actuators,
+    ant,
+    bernoulli_bandit,
+    body_dynamics,
+    cartpole,
+    crippled,
+    gaussian_bandit,
+    gridnavi,
+    half_cheetah,
+    hopper,
+    humanoid,
+    mountain_car,
+    navigation_2d,
+    pendulum,
+    point_dense,
+    point_sparse,
+    tabular_mdp,
+    terrain,
+    walker2d,
+)
 
-__all__ = ["bernoulli_bandit", "half_cheetah", "navigation_2d", "point_sparse"]
+__all__ = [
+    "acrobot",
+    "actuators",
+    "ant",
+    "bernoulli_bandit",
+    "body_dynamics",
+    "cartpole",
+    "crippled",
+    "gaussian_bandit",
+    "gridnavi",
+    "half_cheetah",
+    "hopper",
+    "humanoid",
+    "mountain_car",
+    "navigation_2d",
+    "pendulum",
+    "point_dense",
+    "point_sparse",
+    "tabular_mdp",
+    "terrain",
+    "walker2d",
+]

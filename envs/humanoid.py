@@ -55,10 +55,11 @@ HUMANOID_TABLES = """
 class Humanoid(MujocoFamily):
     """Gymnasium's Humanoid-v5 with the reward left open: five physics steps of 0.003 s a step.
 
-    `observes`: `joints`, 45 numbers, or `all`, with what MuJoCo computes of every body. `reads_contact_forces` pays and
-    (with `all`) shows contact forces. Centre of mass, `cinert` and `cvel` are those of the positions and velocities after the step; Gymnasium's class
-    reads them in the last stage of the Runge-Kutta step before, which differs by a thousandth of their size. `cfrc_ext` comes from MuJoCo's contact
-    sensors, at the start of the last substep, and single forces differ from Gymnasium's by as much as they are large.
+    `observes`: `joints`, 45 numbers, or `all`, with what MuJoCo computes of every body. `contact_forces` pays for
+    contacts and (with `all`) shows them. Centre of mass, `cinert` and `cvel` are those of the positions and velocities
+    after the step; Gymnasium's class reads them in the last stage of the Runge-Kutta step before, which under random
+    actions differs by 0.3 % in `cvel`. Contact forces come from MuJoCo's contact sensors at the start of the last
+    substep: single ones differ from Gymnasium's by half their size, and the cost, of 0.30 a step in the mean, by 0.13.
     """
 
     source: ClassVar[str] = "github.com/katerakelly/oyster, github.com/lmzintgraf/varibad"

@@ -106,17 +106,18 @@ class Normal(Distribution):
 
 @dataclass(frozen=True)
 class Choice(Distribution):
-    """One of a few numbers, each as likely."""
+    """One of a few values, each as likely: numbers, or tuples of numbers of one length."""
 
-    values: tuple[float, ...]
+    values: tuple[float, ...] | tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
+        _require(len({np.shape(value) for value in self.values}) <= 1, self, "values must have one shape")
         _require(len(set(self.values)) == len(self.values) > 0, self, "values must be different and at least one")
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Always (): a scalar."""
-        return ()
+        """() for numbers, (length,) for tuples."""
+        return np.shape(self.values[0])
 
     @property
     def num_values(self) -> int:
@@ -124,12 +125,42 @@ class Choice(Distribution):
         return len(self.values)
 
     def sample(self, streams: Streams) -> np.ndarray:
-        """Return float64 [n]."""
+        """Return float64 [n, *shape]."""
         return np.array(self.values, dtype=np.float64)[streams.integers(len(self.values))]
 
     def contains(self, values: np.ndarray) -> np.ndarray:
         """Return bool [n]."""
-        return np.isin(values, self.values)
+        chosen = np.array(self.values).reshape(len(self.values), -1)
+        return (values.reshape(len(values), 1, -1) == chosen).all(axis=2).any(axis=1)
+
+
+@dataclass(frozen=True)
+class Dirichlet(Distribution):
+    """Symmetric Dirichlet over the last axis, whose elements are chances that sum to 1; independent over the others."""
+
+    concentration: float = 1.0
+    shape: tuple[int, ...] = (2,)
+
+    def __post_init__(self) -> None:
+        # Far below a tenth, all gamma numbers of a row may be 0 in float64.
+        _require(self.concentration >= 0.1, self, "concentration must be at least 0.1")
+        _require(len(self.shape) > 0 and self.shape[-1] > 1, self, "the last axis must have at least 2 elements")
+
+    def sample(self, streams: Streams) -> np.ndarray:
+        """Return float64 [n, *shape]: gamma numbers by inversion, divided by their sum."""
+        from scipy import special  # imported late, as in streams
+
+        chance = np.maximum(streams.uniform(self.shape), 2.0**-54)
+        if self.concentration == 1:
+            weights = -special.log1p(-chance)  # what the inverse comes to, 15 times as fast
+        else:
+            weights = special.gammaincinv(self.concentration, chance)
+        return weights / weights.sum(axis=-1, keepdims=True)
+
+    def contains(self, values: np.ndarray) -> np.ndarray:
+        """Return bool [n], to rounding of the sum."""
+        summed = np.abs(values.sum(axis=-1, keepdims=True) - 1) <= 1e-9
+        return _all_inside((values >= 0) & summed)
 
 
 @dataclass(frozen=True)

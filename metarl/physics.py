@@ -105,14 +105,15 @@ def _add_contact_sensors(spec: mujoco.MjSpec) -> None:
 def contact_wrenches(state: State) -> np.ndarray:
     """Return the contact wrench on each body, float64 [world, body, 6]: torque in N m about the centre of mass, force in N.
 
-    The same as MuJoCo's `cfrc_ext`, the world's body included, read at the start of the last substep.
+    The same as MuJoCo's `cfrc_ext`, whose first row, the world's, is zero; read at the start of the last substep.
     """
     readings = np.stack([array for name, array in state.items() if name.startswith(CONTACT)], axis=1)
     force, torque, place = readings[..., :3], readings[..., 3:6], readings[..., 6:]
     torque = torque + np.cross(place - state[ROOT_COM][:, None], force)
     # The sensor tells what the body does to the ground; where there is no contact it reads zero in all.
-    wrenches = -np.concatenate([torque, force], axis=2)
-    return np.concatenate([-wrenches.sum(axis=1, keepdims=True), wrenches], axis=1)
+    wrenches = np.zeros((len(force), force.shape[1] + 1, 6))
+    wrenches[:, 1:, :3], wrenches[:, 1:, 3:] = -torque, -force
+    return wrenches
 
 
 def edited_model(model: mujoco.MjModel, edit: Callable[[mujoco.MjModel], None]) -> mujoco.MjModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.util
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,6 +94,10 @@ class TaskFamily(ABC):
     """Gymnasium's own environment with the same dynamics, '' where there is none: what tests and benchmarks compare with."""
     shows_task: ClassVar[bool] = False
     """Whether the observation is meant to reveal the task, as for an oracle; `check_family` finds it a fault otherwise."""
+    requires: ClassVar[str] = ""
+    """The importable package that the family needs beside metarl's own, '' where it needs none."""
+    pauses: ClassVar[bool] = True
+    """Whether a world can stand still in mid-episode while others are stepped; a generic vector environment's cannot."""
     horizon: Horizon
 
     @property
@@ -292,6 +297,22 @@ def _validated(cls: type[TaskFamily], settings: Mapping[str, Any]) -> TaskFamily
         raise MetarlError(
             f"setting {where!r} of family {cls.name!r}{given}: {first['msg'].replace('Input should be', 'it must be')}"
         ) from None
+
+
+def missing_requirement(cls: type[TaskFamily]) -> str:
+    """Return what to install before a family can be used, in one line; '' where nothing is missing."""
+    if not cls.requires or importlib.util.find_spec(cls.requires) is not None:
+        return ""
+    return f"family {cls.name!r} needs package {cls.requires!r}, which is not installed; pip install {cls.requires}"
+
+
+def required_package(cls: type[TaskFamily]) -> Any:
+    """Import and return the package that a family requires. Raises MetarlError where that fails."""
+    try:
+        return importlib.import_module(cls.requires)
+    except ImportError as error:
+        why = f"package {cls.requires!r} of family {cls.name!r} fails to import ({error}); install it anew"
+        raise MetarlError(missing_requirement(cls) or why) from None
 
 
 def describe(cls: type[TaskFamily]) -> str:
