@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from .agent import AGENTS, Count, Settings
+from .declared import is_file, read_family
 from .errors import MetarlError, did_you_mean
 from .registry import Registry
 from .task import FAMILIES, TaskFamily, load
@@ -211,6 +212,10 @@ def _resolved(data: Mapping[str, Any], origin: Origin) -> TrainConfig:
 
 def _resolved_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
     name, settings = _name_and_settings(config.family, "family", origin)
+    if is_file(name):
+        # What the file says goes into the run's own config: the run must not change with the file.
+        declaration = read_family(name)
+        name, settings = str(declaration.pop("name")), {**declaration, **settings}
     _registered(FAMILIES, name, "family", origin)
     preset = settings.get("preset")
     if preset is not None and not isinstance(preset, str):

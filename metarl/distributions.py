@@ -33,6 +33,11 @@ class Distribution(ABC):
         """Number of different values, or None where they are not finitely many."""
         return None
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """Bounds of every element of a value."""
+        return -math.inf, math.inf
+
 
 def _require(condition: bool, distribution: Distribution, rule: str) -> None:
     if not condition:
@@ -54,6 +59,11 @@ class Uniform(Distribution):
     def __post_init__(self) -> None:
         _require(self.low < self.high, self, "low must be below high")
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """Both ends."""
+        return self.low, self.high
+
     def sample(self, streams: Streams) -> np.ndarray:
         """Return float64 [n, *shape]."""
         return self.low + (self.high - self.low) * streams.uniform(self.shape)
@@ -73,6 +83,11 @@ class LogUniform(Distribution):
 
     def __post_init__(self) -> None:
         _require(0 < self.low < self.high, self, "0 < low < high must hold")
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Both ends."""
+        return self.low, self.high
 
     def sample(self, streams: Streams) -> np.ndarray:
         """Return float64 [n, *shape]."""
@@ -124,6 +139,11 @@ class Choice(Distribution):
         """Number of different values."""
         return len(self.values)
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest number."""
+        return float(np.min(self.values)), float(np.max(self.values))
+
     def sample(self, streams: Streams) -> np.ndarray:
         """Return float64 [n, *shape]."""
         return np.array(self.values, dtype=np.float64)[streams.integers(len(self.values))]
@@ -145,6 +165,11 @@ class Dirichlet(Distribution):
         # Far below a tenth, all gamma numbers of a row may be 0 in float64.
         _require(self.concentration >= 0.1, self, "concentration must be at least 0.1")
         _require(len(self.shape) > 0 and self.shape[-1] > 1, self, "the last axis must have at least 2 elements")
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Those of a chance."""
+        return 0.0, 1.0
 
     def sample(self, streams: Streams) -> np.ndarray:
         """Return float64 [n, *shape]: gamma numbers by inversion, divided by their sum."""
@@ -178,6 +203,11 @@ class Disc(Distribution):
         """Always (2,)."""
         return (2,)
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """Those of the square around it."""
+        return -self.radius, self.radius
+
     def sample(self, streams: Streams) -> np.ndarray:
         """Return float64 [n, 2]: r = sqrt(inner^2 + (radius^2 - inner^2) U), theta = 2 pi U."""
         draws = streams.uniform((2,))
@@ -206,6 +236,11 @@ class Circle(Distribution):
     def shape(self) -> tuple[int, ...]:
         """Always (2,)."""
         return (2,)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Those of the square around the whole circle."""
+        return -self.radius, self.radius
 
     def sample(self, streams: Streams) -> np.ndarray:
         """Return float64 [n, 2]."""

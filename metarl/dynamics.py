@@ -90,7 +90,10 @@ def shape_of_target(model: mujoco.MjModel, target: str) -> tuple[int, ...]:
 
     Raises MetarlError, as `apply` does, for what is not in the model.
     """
-    if _parts(target)[0] in _SPECIAL:
+    field, elements, _ = _parts(target)
+    if field in _SPECIAL:
+        if field == "limb_length":
+            _rows(model, target, "body", elements or "")
         return ()
     array, index = _found(model, target)
     return array[index].shape
@@ -235,8 +238,10 @@ _SPECIAL = ("slope", "limb_length")
 """Targets that are no field of the model."""
 
 
-def limbs(changes: Mapping[str, Sequence[Change]], task: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return the factor of each body whose `limb_length` the task changes."""
+def limbs(
+    model: mujoco.MjModel, changes: Mapping[str, Sequence[Change]], task: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Return the factor of each body whose `limb_length` the task changes. Raises MetarlError as `apply` does."""
     factors: dict[str, float] = {}
     for name, kinds in changes.items():
         for change in kinds:
@@ -248,24 +253,18 @@ def limbs(changes: Mapping[str, Sequence[Change]], task: Mapping[str, np.ndarray
                 raise MetarlError(
                     f"task parameter {name!r}: {change.target!r} takes a scale above 0, not {change.how} {factor:g}"
                 )
-            for body in (elements or "").split(","):
-                factors[body.strip()] = factor * factors.get(body.strip(), 1.0)
+            bodies = _names(model, "body")
+            for row in _rows(model, change.target, "body", elements or ""):
+                factors[bodies[row]] = factor * factors.get(bodies[row], 1.0)
     return factors
 
 
 def lengthen(spec: mujoco.MjSpec, factors: Mapping[str, float]) -> None:
-    """Scale the length of the named bodies' geoms and the places of all that is fixed to them, before compiling.
-
-    Raises MetarlError for a body that is not there.
-    """
-    bodies = {body.name: body for body in spec.bodies}
-    for name, factor in factors.items():
-        if name not in bodies or name == "world":
-            known = [other for other in bodies if other not in ("", "world")]
-            raise MetarlError(
-                f"target 'limb_length[{name}]': the model has no body {name!r}; {did_you_mean(name, known)}"
-            )
-        body = bodies[name]
+    """Scale the length of the named bodies' geoms and the places of all that is fixed to them, before compiling."""
+    for body in spec.bodies:
+        factor = factors.get(body.name)
+        if factor is None:
+            continue
         for geom in body.geoms:
             geom.pos = np.asarray(geom.pos) * factor
             geom.fromto = np.asarray(geom.fromto) * factor  # NaN where the geom has a place and a size instead

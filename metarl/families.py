@@ -151,7 +151,19 @@ class MujocoFamily(FunctionFamily):
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return the batch; physics run on `threads` native threads."""
-        return _FunctionBatch(self, values, _MujocoDynamics(self, self.changes, values, threads, render_mode))
+        return self.varied_batch(values, {}, threads=threads, render_mode=render_mode)
+
+    def varied_batch(
+        self,
+        values: Values,
+        more: Mapping[str, tuple[Change, ...]],
+        *,
+        threads: int | None = None,
+        render_mode: str | None = None,
+    ) -> Batch:
+        """Return the batch with `more` changes to the models, by parameters that the family itself does not know."""
+        changes = {**self.changes, **more}
+        return _FunctionBatch(self, values, _MujocoDynamics(self, changes, values, threads, render_mode))
 
 
 class ClassFamily(TaskFamily):
@@ -201,6 +213,9 @@ class _FunctionBatch:
     def __init__(self, family: FunctionFamily, values: Values, dynamics: _Dynamics) -> None:
         self.family, self.values, self.dynamics = family, values, dynamics
         self.state: State = {}
+
+    def begin(self) -> None:
+        """Nothing of a trial is kept here beyond its episodes."""
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
         if self.state and not where.all():
@@ -296,9 +311,14 @@ class _MujocoDynamics:
         self.worlds = Worlds(self._models(), self.num_worlds, family.frame_skip, threads, family.derived)
         self._renderers: dict[int, Any] = {}
 
+    @property
+    def _varies(self) -> bool:
+        """Whether tasks have models of their own."""
+        return bool(self.changes) or type(self.family).edit_model is not MujocoFamily.edit_model
+
     def _models(self) -> list[mujoco.MjModel]:
         """Return one model for all worlds, or one for each where tasks change the physics; replicas of a task share one."""
-        if not self.changes and type(self.family).edit_model is MujocoFamily.edit_model:
+        if not self._varies:
             return [self.family.model]
         made: dict[bytes, mujoco.MjModel] = {}
         models = []
@@ -315,7 +335,7 @@ class _MujocoDynamics:
         from .physics import edited_model
 
         family, blueprint = self.family, self.family._blueprint
-        factors = limbs(self.changes, task)
+        factors = limbs(family.model, self.changes, task)
         if factors:
             model = blueprint.compile(functools.partial(lengthen, factors=factors), textures=textures)
             _raise_to_floor(model, family.model)
@@ -353,8 +373,8 @@ class _MujocoDynamics:
 
     def change(self, where: np.ndarray, values: Values) -> None:
         self.values = values
-        if len(models := self._models()) > 1:
-            self.worlds.models = models
+        if self._varies:
+            self.worlds.models = self._models()
         for world in np.flatnonzero(where):
             if renderer := self._renderers.pop(int(world), None):
                 renderer.close()
@@ -395,6 +415,9 @@ class _ClassBatch:
         self.tasks = [{name: value[i].tolist() for name, value in values.items()} for i in range(count)]
         self.envs = [family.make(task, render_mode) for task in self.tasks]
         self.observations = np.zeros((count, *family.observation_space.shape), family.observation_space.dtype)
+
+    def begin(self) -> None:
+        """Nothing of a trial is kept here beyond its episodes."""
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
         # A fresh seed for every episode, from the world's own stream: nothing random is left to the class.

@@ -29,7 +29,9 @@ def check_settings(family: TaskFamily) -> Iterator[str]:
     except TypeError as error:
         yield f"its settings are no JSON ({error}); results store them: use numbers, strings, booleans and tuples"
         return
-    registered = family.name in FAMILIES and FAMILIES[family.name] is type(family)
+    registered = family.name in FAMILIES and FAMILIES[family.name] is family.origin
+    if not registered and family.origin is not type(family):
+        return  # `load` alone puts the options of any family back
     again = load(family.name, **settings) if registered else type(family)(**settings)
     if again != family:
         yield f"its settings {settings} give another family back; keep everything that matters in dataclass fields"

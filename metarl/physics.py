@@ -170,6 +170,8 @@ class Worlds:
         self._rollout = Rollout(nthread=threads)
         self._data = [mujoco.MjData(model) for _ in range(max(threads, 1))]
         size = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS)
+        # All substeps but half of one: what a world's clock has gained that MuJoCo has not put back.
+        self._least_time = (frame_skip - 0.5) * model.opt.timestep
         self._controls = np.empty((num_worlds, frame_skip, model.nu))
         self._states = np.empty((num_worlds, frame_skip, size))
         self._sensordata = np.empty((num_worlds, frame_skip, model.nsensordata))
@@ -255,7 +257,7 @@ class Worlds:
         )
         after, sensordata = self._states[:count, -1].copy(), self._sensordata[:count, -1].copy()
         # A world that MuJoCo has put back has begun to count its time anew; one it has not may hold no number at all.
-        unstable = ~np.isfinite(after).all(axis=1) | (after[:, 0] <= before[:, 0])
+        unstable = ~np.isfinite(after).all(axis=1) | (after[:, 0] < before[:, 0] + self._least_time)
         if unstable.any():
             after[unstable] = before[unstable]
             sensordata[unstable] = state["sensordata"][chosen][unstable]

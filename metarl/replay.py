@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 
 import numpy as np
 from gymnasium import spaces
@@ -54,7 +53,7 @@ def bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
 
 def shortened(family: TaskFamily, horizon: int) -> TaskFamily:
     """Return the family with episodes of at most `horizon` steps."""
-    return dataclasses.replace(family, horizon=min(family.horizon, horizon))  # type: ignore[type-var]
+    return family.with_horizon(min(family.horizon, horizon))
 
 
 def play(envs: BatchedEnv, seed: int = 0, episodes: int = 2) -> list[Episodes]:

@@ -9,7 +9,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar, overload
 
 import gymnasium
 import numpy as np
@@ -118,6 +118,15 @@ class TaskFamily(ABC):
     @abstractmethod
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return what steps one world for each row of `values`, on `threads` native threads where it uses any."""
+
+    def with_horizon(self, horizon: int) -> Self:
+        """Return the same family with episodes of `horizon` steps."""
+        return dataclasses.replace(self, horizon=horizon)  # type: ignore[type-var]
+
+    @property
+    def origin(self) -> type[TaskFamily]:
+        """The registered class, beneath the options that any family takes."""
+        return type(self)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -271,18 +280,56 @@ def register(name: str) -> Callable[[F], F]:
 def load(name: str, preset: str | None = None, **settings: Any) -> TaskFamily:
     """Return the family `name` with the settings of `preset` (default: its first), and `settings` over them.
 
-    Raises MetarlError for an unknown family, preset or setting (with the nearest name), and for a setting of the
-    wrong type or out of range.
+    `name` may be the path of a YAML file that declares one (see `metarl.declared.read_family`). Beside its own settings any family
+    takes `switch_at`, the steps of a trial after which its task changes, and a MuJoCo family `varies`, the fields of its
+    model that differ from task to task. Raises MetarlError for an unknown family, preset or setting (with the nearest
+    name), and for a setting of the wrong type or out of range.
     """
+    from .declared import is_file, read_family
+
+    if is_file(name):
+        declaration = read_family(name)
+        try:
+            return load(**{**declaration, **settings, **({} if preset is None else {"preset": preset})})
+        except MetarlError as error:
+            raise MetarlError(f"{name}: {error}") from None
     cls = FAMILIES[name]
     preset = next(iter(cls.presets), None) if preset is None else preset
     if preset is not None and preset not in cls.presets:
         raise MetarlError(f"preset {preset!r} is unknown to family {name!r}; {did_you_mean(preset, cls.presets)}")
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    options = {option: settings.pop(option, None) for option in OPTIONS if option not in known}
     for setting in settings:
         if setting not in known:
-            raise MetarlError(f"setting {setting!r} is unknown to family {name!r}; {did_you_mean(setting, known)}")
-    return _validated(cls, {**(cls.presets[preset] if preset is not None else {}), **settings})
+            raise MetarlError(
+                f"setting {setting!r} is unknown to family {name!r}; {did_you_mean(setting, [*known, *OPTIONS])}"
+            )
+    family = _validated(cls, {**(cls.presets[preset] if preset is not None else {}), **settings})
+    return _with_options(family, **{option: value for option, value in options.items() if value is not None})
+
+
+OPTIONS = ("varies", "switch_at")
+"""What `load` takes for any family, beside its own settings."""
+
+
+def _with_options(family: TaskFamily, varies: Mapping[str, Any] | None = None, switch_at: Any = None) -> TaskFamily:
+    if varies is not None:
+        from .declared import VariedFamily
+        from .families import MujocoFamily
+
+        if not isinstance(family, MujocoFamily):
+            raise MetarlError(
+                f"family {family.name!r} has no MuJoCo model, so it takes no `varies`; leave it out, or declare `env: ID`"
+            )
+        family = VariedFamily(family, varies)
+    if switch_at is not None:
+        from .switching import SwitchingFamily
+
+        steps = switch_at if isinstance(switch_at, (list, tuple)) else [switch_at]
+        if not all(isinstance(step, int) and not isinstance(step, bool) for step in steps):
+            raise MetarlError(f"switch_at is {switch_at!r}; it must be whole numbers of steps, ascending")
+        family = SwitchingFamily(family, tuple(steps))
+    return family
 
 
 def _validated(cls: type[TaskFamily], settings: Mapping[str, Any]) -> TaskFamily:

@@ -38,6 +38,10 @@ class Step:
 class Batch(Protocol):
     """Worlds of one family that step together. `BatchedEnv` keeps the episodes' books around it."""
 
+    def begin(self) -> None:
+        """Begin a new trial: forget what was counted in the one before. A reset of all worlds follows."""
+        ...
+
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
         """Begin a new episode in the worlds marked in `where` and return all observations, [world, *observation].
 
@@ -128,10 +132,12 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin new episodes in all worlds, or in those of `options["reset_mask"]` (bool [world]).
 
-        With a seed (one number, or one for each world) the random streams start afresh; without, they go on.
+        With a seed (one number, or one for each world) the random streams start afresh, and so does the trial; without, both
+        go on.
         """
         if seed is not None:
             self._streams = self._seeded(seed)
+            self.batch.begin()
         elif self._streams is None:
             self._streams = self._seeded(int(self.np_random.integers(2**63)))
         mask = (options or {}).get("reset_mask")

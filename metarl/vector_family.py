@@ -111,6 +111,9 @@ class _VectorBatch:
         self.left = np.zeros(envs.num_envs, dtype=bool)
         """Worlds that were stepped along while they waited."""
 
+    def begin(self) -> None:
+        """Nothing of a trial is kept here beyond its episodes."""
+
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
         # A fresh seed for every episode, from the world's own stream: what a world did while it waited is forgotten.
         self._reset(where if self.begun else np.ones_like(where), streams.integers(2**31))

@@ -13,15 +13,16 @@ import gymnasium
 import mujoco
 import numpy as np
 import pytest
-from metarl.envs.half_cheetah import HalfCheetah
+from metarl.envs.half_cheetah import HalfCheetah, HalfCheetahRun
 
 from metarl.distributions import LogUniform
 from metarl.physics import Worlds, edited_model
 from metarl.task import Parameter, Tasks, Values, load
+from metarl.vector import BatchedEnv
 
 
 @dataclass(frozen=True)
-class HeavyCheetah(HalfCheetah):
+class HeavyCheetah(HalfCheetahRun):
     """HalfCheetah whose torso's mass is the task."""
 
     name: ClassVar[str] = "heavy-cheetah"
@@ -32,9 +33,6 @@ class HeavyCheetah(HalfCheetah):
 
     def edit_model(self, model: mujoco.MjModel, task: Values) -> None:
         model.body("torso").mass = task["mass"]
-
-    def progress(self, velocity: np.ndarray, task: Values) -> np.ndarray:
-        return velocity
 
 
 def masses(*values: float) -> Tasks:
@@ -166,3 +164,61 @@ def test_sensors_at_the_start_read_as_in_a_new_world() -> None:
         mujoco.mj_setState(family.model, data, state["physics"][world], mujoco.mjtState.mjSTATE_FULLPHYSICS)
         mujoco.mj_forward(family.model, data)
         np.testing.assert_array_equal(data.sensordata, state["sensordata"][world])
+
+
+def blown_up(worlds: int, bad: int) -> BatchedEnv:
+    """Return cheetahs of which one spins so fast that MuJoCo gives up."""
+    family = load("half-cheetah-direction", "promp")
+    envs = family.make_vec(family.sample("train", worlds, seed=0), threads=0)
+    envs.reset(seed=0)
+    state = envs.batch.state  # type: ignore[attr-defined]
+    state["qvel"][bad, 2] = 1e11
+    return envs
+
+
+def test_unstable_physics_end_the_episode_with_a_flag_instead_of_nan() -> None:
+    envs = blown_up(3, 1)
+    before = envs.batch.state["physics"].copy()  # type: ignore[attr-defined]
+    observations, rewards, terminations, truncations, infos = envs.step(np.zeros((3, 6), dtype=np.float32))
+    assert infos["unstable"].tolist() == [False, True, False]
+    assert truncations.tolist() == [False, True, False]
+    assert not terminations.any()
+    assert np.isfinite(observations).all() and np.isfinite(rewards).all()
+    # Not put back to the default position, as MuJoCo would: that would look like a step of some metres.
+    np.testing.assert_array_equal(envs.batch.state["physics"][1], before[1])  # type: ignore[attr-defined]
+    assert rewards[1] == 0
+
+
+def test_neighbours_of_an_unstable_world_do_not_notice() -> None:
+    actions = np.random.default_rng(0).uniform(-1, 1, (5, 3, 6)).astype(np.float32)
+    sound = load("half-cheetah-direction", "promp")
+    calm = sound.make_vec(sound.sample("train", 3, seed=0), threads=0)
+    calm.reset(seed=0)
+    envs = blown_up(3, 1)
+    where = np.ones(3, dtype=bool)
+    for action in actions:
+        expected, step = calm.advance(action, np.ones(3, dtype=bool)), envs.advance(action, where)
+        np.testing.assert_array_equal(step.observations[[0, 2]], expected.observations[[0, 2]])
+        where = np.array([True, False, True])
+
+
+def test_world_begins_anew_after_it_was_unstable() -> None:
+    envs = blown_up(2, 0)
+    envs.step(np.zeros((2, 6), dtype=np.float32))
+    envs.reset(options={"reset_mask": np.array([True, False])})
+    *_, infos = envs.step(np.zeros((2, 6), dtype=np.float32))
+    assert not infos["unstable"].any()
+
+
+def test_many_different_models_step_bit_for_bit_as_each_alone() -> None:
+    tasks = masses(*np.linspace(1, 50, 12))
+    actions = np.random.default_rng(0).uniform(-1, 1, (10, 6)).astype(np.float32)
+
+    def play(some: Tasks, threads: int) -> np.ndarray:
+        envs = HeavyCheetah().make_vec(some, threads=threads)
+        envs.reset(seed=[7] * envs.num_envs)
+        return np.stack([envs.step(np.repeat(action[None], envs.num_envs, 0))[0] for action in actions])
+
+    together = play(tasks, 2)
+    for world in range(12):
+        np.testing.assert_array_equal(play(tasks[world : world + 1], 0)[:, 0], together[:, world])

@@ -1,0 +1,148 @@
+"""Any environment of Gymnasium by its id, with arguments of its constructor or fields of its MuJoCo model as the task."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+
+from metarl.declared import Variation, require_applicable, variations
+from metarl.distributions import Choice
+from metarl.dynamics import apply
+from metarl.errors import MetarlError, did_you_mean
+from metarl.families import ClassFamily
+from metarl.task import Horizon, Parameter, register
+
+PENDULUM: Mapping[str, Any] = {
+    "env": "Pendulum-v1",
+    "varies": {
+        "g": {
+            "train": {"uniform": [5, 15]},
+            "extrapolation": {"uniform": [15, 20]},
+            "unit": "m/s^2",
+            "meaning": "gravity, an argument of the environment",
+        }
+    },
+}
+INVERTED_PENDULUM: Mapping[str, Any] = {
+    "env": "InvertedPendulum-v5",
+    "horizon": 1000,
+    "varies": {
+        "mass": {
+            "train": {"log_uniform": [0.5, 2]},
+            "extrapolation": {"log_uniform": [2, 3]},
+            "meaning": "factor of the pole's mass, a field of the model",
+            "scale": ["body_mass[pole]", "body_inertia[pole]"],
+        }
+    },
+}
+
+
+@register("gymnasium")
+@dataclass(frozen=True)
+class AnyGymnasium(ClassFamily):
+    """Any environment of Gymnasium whose constructor's arguments or model's fields are the task.
+
+    Observations, actions and reward are the environment's own; observations that are no array are flattened. `env` is its
+    id, `arguments` what its constructor gets in every task, `varies` what differs between tasks (see `metarl.declared.variations`): with `set`,
+    `scale` or `add` a field of the MuJoCo model (see `metarl.dynamics.Change`), without them the constructor's argument of
+    that name. `horizon` replaces the environment's own time limit. Worlds step one after the other, as classes do; a MuJoCo family of metarl's with the
+    option `varies` steps them all in one native call. Presets, as examples: `pendulum-gravity`, `inverted-pendulum-mass`.
+    """
+
+    source: ClassVar[str] = "gymnasium.farama.org"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "pendulum-gravity": PENDULUM,
+        "inverted-pendulum-mass": INVERTED_PENDULUM,
+    }
+    env: str = "Pendulum-v1"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    varies: Mapping[str, Any] = field(default_factory=lambda: PENDULUM["varies"])
+    horizon: Horizon = 200
+
+    def __post_init__(self) -> None:
+        spec = _spec(self.env)
+        twice = [name for name in self.declared if name in self.arguments]
+        if twice:
+            raise MetarlError(f"varies.{twice[0]} and arguments.{twice[0]} are both given; leave one out")
+        if any(variation.changes for variation in self.declared.values()):
+            _require_model(self._constructed({}), self.declared)
+        elif spec.entry_point is None:
+            raise MetarlError(f"environment {self.env!r} cannot be made alone; Gymnasium has it for vectors only")
+
+    @functools.cached_property
+    def declared(self) -> Mapping[str, Variation]:
+        """The parameters that `varies` names."""
+        return variations(self.varies)
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The declared ones."""
+        return {name: variation.parameter for name, variation in self.declared.items()}
+
+    def make(self, task: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
+        """Return the environment with the task's arguments and model."""
+        given = {name: self._argument(name, value) for name, value in task.items() if not self.declared[name].changes}
+        env = self._constructed(given, render_mode)
+        changes = {name: variation.changes for name, variation in self.declared.items() if variation.changes}
+        if changes:
+            import mujoco
+
+            model: Any = env.unwrapped.model  # type: ignore[attr-defined]
+            apply(model, changes, {name: np.asarray(task[name]) for name in changes})
+            mujoco.mj_setConst(model, mujoco.MjData(model))
+        return (
+            env
+            if isinstance(env.observation_space, gymnasium.spaces.Box)
+            else gymnasium.wrappers.FlattenObservation(env)
+        )
+
+    def _argument(self, name: str, value: Any) -> Any:
+        """Return a value as the constructor may want it: whole numbers drawn from a few are whole."""
+        whole = (
+            isinstance(self.declared[name].parameter.train, Choice) and isinstance(value, float) and value.is_integer()
+        )
+        return int(value) if whole else value
+
+    def _constructed(self, given: Mapping[str, Any], render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+        try:
+            # The time limit is `horizon`; -1 keeps Gymnasium from adding the environment's own.
+            return gymnasium.make(
+                self.env,
+                max_episode_steps=-1,
+                disable_env_checker=True,
+                render_mode=render_mode,
+                **{**self.arguments, **given},
+            )
+        except (TypeError, ValueError, gymnasium.error.Error) as error:
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise MetarlError(
+                f"environment {self.env!r} is not made with {sorted([*self.arguments, *given])}: {why}; name arguments of its constructor"
+            ) from None
+
+
+def _spec(env: str) -> Any:
+    try:
+        return gymnasium.spec(env)
+    except gymnasium.error.Error as error:
+        known = sorted(gymnasium.registry)
+        raise MetarlError(
+            f"environment {env!r} is unknown to Gymnasium; {did_you_mean(env, known)} ({error})"
+        ) from None
+
+
+def _require_model(env: gymnasium.Env[Any, Any], declared: Mapping[str, Variation]) -> None:
+    model = getattr(env.unwrapped, "model", None)
+    env.close()
+    first = next(name for name, variation in declared.items() if variation.changes)
+    if not hasattr(model, "opt"):
+        raise MetarlError(
+            f"varies.{first} names a field of a MuJoCo model, and the environment has none; leave set, scale and add out"
+        )
+    require_applicable(model, declared)
+    if any(change.target.startswith("limb_length") for one in declared.values() for change in one.changes):
+        raise MetarlError(f"varies.{first}: limb_length needs a family of metarl's to build on; write `family: NAME`")

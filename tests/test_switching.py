@@ -1,0 +1,134 @@
+"""Tasks that change in the middle of a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.envs.classic_control import PendulumEnv
+
+from metarl.check import check_family
+from metarl.distributions import Uniform
+from metarl.errors import MetarlError
+from metarl.families import ClassFamily
+from metarl.task import Horizon, Parameter, load
+from metarl.trial import run_trial
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [
+        ("navigation-2d", None),
+        ("half-cheetah-direction", "promp"),
+        ("half-cheetah-crippled", None),
+        ("bernoulli-bandit", None),
+    ],
+)
+def test_family_that_switches_keeps_every_rule(name: str, preset: str | None) -> None:
+    assert check_family(load(name, preset, switch_at=[4, 12])) == []
+
+
+def test_goal_moves_at_the_step_that_is_named_and_the_point_stays_where_it_is() -> None:
+    family = load("navigation-2d", switch_at=3)
+    envs = family.make_vec(family.tasks({"goal": [0.5, 0.0], "goal@3": [0.0, 0.5]}))
+    envs.reset(seed=0)
+    rewards, places = [], []
+    for _ in range(5):
+        observation, reward, *_ = envs.step(np.array([[0.1, 0.0]], dtype=np.float32))
+        rewards.append(float(reward[0]))
+        places.append(observation[0])
+    np.testing.assert_allclose(np.array(places)[:, 0], [0.1, 0.2, 0.3, 0.4, 0.5], atol=1e-6)
+    np.testing.assert_allclose(rewards[:3], [-0.4, -0.3, -0.2], atol=1e-6)
+    np.testing.assert_allclose(rewards[3:], [-np.hypot(0.4, 0.5), -np.hypot(0.5, 0.5)], atol=1e-6)
+
+
+def test_steps_count_over_the_episodes_of_a_trial_and_begin_anew_with_the_next() -> None:
+    family = load("point-sparse", switch_at=30, horizon=20)
+    envs = family.make_vec(family.tasks({"goal": [0.0, 1.0], "goal@30": [1.0, 0.0]}))
+    values = envs.batch.inner  # type: ignore[attr-defined]
+    goals = []
+    for seed in (0, None, 1):
+        envs.reset(seed=seed)
+        for _ in range(20):
+            envs.step(np.zeros((1, 2), dtype=np.float32))
+            goals.append(float(values.values["goal"][0, 0]))
+    assert goals == [0.0] * 30 + [1.0] * 10 + [0.0] * 20
+
+
+def test_joint_fails_in_mid_episode_as_if_the_model_had_been_swapped_by_hand() -> None:
+    family = load("half-cheetah-crippled", switch_at=5)
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (10, 1, 6)).astype(np.float32)
+    envs = family.make_vec(family.tasks({"joint": 0, "joint@5": 3}), threads=0)
+    envs.reset(seed=[2])
+    switched = np.array([envs.step(action)[0][0] for action in actions])
+    base = load("half-cheetah-crippled")
+    first = base.make_vec(base.tasks({"joint": 0}), threads=0)
+    first.reset(seed=[2])
+    expected = [first.step(action)[0][0] for action in actions[:5]]
+    second = base.make_vec(base.tasks({"joint": 3}), threads=0)
+    second.reset(seed=[2])
+    second.batch.state = first.batch.state  # type: ignore[attr-defined]
+    expected += [second.step(action)[0][0] for action in actions[5:]]
+    np.testing.assert_array_equal(switched, expected)
+
+
+def test_each_world_switches_by_its_own_count() -> None:
+    family = load("navigation-2d", switch_at=2)
+    envs = family.make_vec(family.tasks({"goal": [0.5, 0.0], "goal@2": [0.0, 0.5]}), 2)
+    envs.reset(seed=0)
+    still = np.zeros((2, 2), dtype=np.float32)
+    for where in ([True, False], [True, False], [True, True]):
+        envs.advance(still, np.array(where))
+    np.testing.assert_array_equal(envs.batch.inner.values["goal"], [[0.0, 0.5], [0.5, 0.0]])  # type: ignore[attr-defined]
+
+
+def test_tasks_before_and_after_are_drawn_independently_and_unseen() -> None:
+    family = load("navigation-2d", switch_at=50)
+    tasks = family.sample("test", 500, seed=0).values
+    assert abs(np.corrcoef(tasks["goal"][:, 0], tasks["goal@50"][:, 0])[0, 1]) < 0.15
+    assert family.num_tasks is None
+    assert load("half-cheetah-direction", switch_at=50).num_tasks == 4
+
+
+def test_agents_play_a_family_that_switches() -> None:
+    from metarl.agent import make_agent
+
+    family = load("half-cheetah-velocity", "promp", switch_at=10, horizon=15)
+    envs = family.make_vec(family.sample("train", 2, seed=0), 2)
+    for name in ("maml-ppo", "rl2"):
+        assert run_trial(make_agent(name, family), envs, 2, seed=0).returns.shape == (2, 2, 2)
+
+
+@dataclass(frozen=True)
+class Pendulums(ClassFamily):
+    """Pendulums that know how their gravity changes."""
+
+    name: ClassVar[str] = "pendulums"
+    horizon: Horizon = 30
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        return {"gravity": Parameter(Uniform(5.0, 15.0))}
+
+    def make(self, task: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
+        return PendulumEnv(render_mode=render_mode, g=task["gravity"])
+
+    def change(self, env: gymnasium.Env[Any, Any], task: dict[str, Any]) -> None:
+        env.unwrapped.g = task["gravity"]  # type: ignore[attr-defined]
+
+
+def test_plain_class_switches_where_its_family_says_how_and_is_refused_where_not() -> None:
+    from metarl.switching import SwitchingFamily
+
+    assert check_family(SwitchingFamily(Pendulums(), (7,))) == []
+    silent = load("gymnasium", "pendulum-gravity", switch_at=3)
+    envs = silent.make_vec(silent.sample("train", 1, seed=0))
+    envs.reset(seed=0)
+    with pytest.raises(MetarlError, match="does not say how the task of a running environment changes"):
+        for _ in range(4):
+            envs.step(np.zeros((1, 1), dtype=np.float32))
