@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import multiprocessing
+import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .agent import AGENTS
+from .declared import is_file
 from .errors import MetarlError, did_you_mean
+from .progress import say
 from .replay import first_line
-from .task import FAMILIES, TaskFamily
+from .task import FAMILIES, TaskFamily, load, missing_requirement
 
 T = TypeVar("T")
 
 
 def resolve(target: str) -> Any:
-    """Return what `target` names: a registered family or agent, or `module:attribute` of an importable module.
+    """Return what `target` names: a registered family or agent, a family's YAML file, or `module:attribute`.
 
     Raises MetarlError where there is no such thing.
     """
+    if is_file(target):
+        return load(target)
     if ":" in target:
         return _attribute(*target.split(":", 1))
     for registry in (FAMILIES, AGENTS):
@@ -127,6 +138,122 @@ def check_agent(agent: type[Any] | str, families: Sequence[TaskFamily] | None = 
     if refused and len(refused) == len(probes() if families is None else families):
         findings.append(f"{title}: it refuses every family it was tried on: {refused[0]}; it must take one")
     return findings
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something registered that is checked on its own: a family in one preset, or an agent."""
+
+    kind: str
+    """'family' or 'agent'."""
+    name: str
+    preset: str | None = None
+    """None for an agent, and for a family without presets."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" + (f", preset {self.preset}" if self.preset else "")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a subject did."""
+
+    subject: Subject
+    findings: Sequence[str]
+    """A line for each rule that is broken."""
+    skipped: str
+    """What was not checked, and why; '' where everything was."""
+    seconds: float | None
+    """None where it was not checked at all."""
+
+    def __str__(self) -> str:
+        word = "FAILED" if self.findings else "skipped" if self.seconds is None else "passed"
+        took = " " * 8 if self.seconds is None else f"{self.seconds:6.1f} s"
+        return f"{word:7} {took}  {self.subject}" + (f" ({self.skipped})" if self.skipped else "")
+
+
+def subjects() -> list[Subject]:
+    """Return everything registered: each agent, and each family in each of its presets."""
+    agents = [Subject("agent", name) for name in AGENTS]
+    return agents + [
+        Subject("family", name, preset) for name in FAMILIES for preset in FAMILIES[name].presets or [None]
+    ]
+
+
+def check_all(jobs: int, chosen: Sequence[Subject] | None = None) -> None:
+    """Check everything registered (or what is `chosen`) in `jobs` processes, and say how each did as it ends.
+
+    Raises MetarlError where a rule is broken and where a plug-in failed to import.
+    """
+    chosen = subjects() if chosen is None else chosen
+    began, verdicts = time.monotonic(), []
+    for verdict in _verdicts(chosen, min(jobs, len(chosen))):
+        say(str(verdict))
+        for finding in verdict.findings:
+            sys.stderr.write(f"{finding}\n")
+        verdicts.append(verdict)
+    failed = [str(verdict.subject) for verdict in verdicts if verdict.findings]
+    skipped = sum(verdict.seconds is None for verdict in verdicts)
+    passed = len(verdicts) - len(failed) - skipped
+    say(f"{passed} passed, {len(failed)} failed, {skipped} skipped in {time.monotonic() - began:.0f} s")
+    broken = {**FAMILIES.broken, **AGENTS.broken}
+    for plugin, why in broken.items():
+        sys.stderr.write(f"plug-in {plugin} failed to import: {why}\n")
+    if failed or broken:
+        raise MetarlError(f"not everything keeps the rules: {'; '.join([*failed, *(f'plug-in {p}' for p in broken)])}")
+
+
+def _verdicts(chosen: Sequence[Subject], jobs: int) -> Iterator[Verdict]:
+    """Yield each verdict as it is reached."""
+    if jobs <= 1:
+        yield from map(judge, chosen)
+        return
+    # Not forked: native threads of the parent would be missing in the child.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker)
+    try:
+        for future in as_completed([pool.submit(judge, subject) for subject in chosen]):
+            yield future.result()
+    except BrokenProcessPool:
+        raise MetarlError(
+            "a process that checked died without a word; take --jobs 1, where the last line shows after which"
+        ) from None
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each process has one core
+
+
+def judge(subject: Subject) -> Verdict:
+    """Check one subject, unless it needs a package that is not installed."""
+    began = time.perf_counter()
+    if subject.kind == "agent":
+        return Verdict(subject, check_agent(subject.name), "", time.perf_counter() - began)
+    cls = FAMILIES[subject.name]
+    if missing := missing_requirement(cls):
+        return Verdict(subject, (), missing, None)
+    title = f"family {subject.name!r}" + (f", preset {subject.preset!r}" if subject.preset else "")
+    try:
+        findings = _check_settled(title, load(subject.name, subject.preset))
+    except Exception as error:  # the author's class: any error at all may come out of it
+        findings = [f"{title}: it cannot be made ({first_line(error)}); see `metarl families {subject.name}`"]
+    return Verdict(subject, findings, _left_out(cls), time.perf_counter() - began)
+
+
+def _left_out(cls: type[TaskFamily]) -> str:
+    """Return which checks do not apply to a family, and why."""
+    reasons = {
+        "its observation shows the task on purpose: not checked that it hides it": cls.shows_task,
+        "its worlds cannot stand still: not checked that they wait": not cls.pauses,
+    }
+    return "; ".join(reason for reason, applies in reasons.items() if applies)
 
 
 def run_checks(title: str, checks: Sequence[Callable[[T], Iterator[str]]], subject: T) -> list[str]:

@@ -16,7 +16,6 @@ from .errors import MetarlError, did_you_mean
 if TYPE_CHECKING:
     from .agent import RegisteredAgent, Settings
     from .config import TrainConfig
-    from .task import TaskFamily
 
 Command = Callable[[argparse.Namespace], int | None]
 """What a command does; it returns the exit status, None for 0."""
@@ -182,15 +181,28 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _add_listings(commands: Any) -> None:
-    parser = _add(commands, "families", _families, "list the families of tasks, or show one")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="family to show with its presets, tasks and settings")
+    parser = _add(commands, "families", _families, "list the families of tasks, or show one in words or pictures")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="family (or its YAML file) to show with its presets, tasks and settings")
+    parser.add_argument("--preset", metavar="P", help="the settings to show it with (default: its first preset)")
+    parser.add_argument("--plot", metavar="F", help="draw the tasks of each split instead, into a .png or .svg file")
+    parser.add_argument(
+        "--render", metavar="F", help="draw the worlds of a few tasks instead, into a .png or .svg file"
+    )
+    parser.add_argument("--tasks", type=_at_least(1), metavar="N", help="tasks to draw (default: 200; worlds: 6)")
+    parser.add_argument("--split", metavar="S", help="split the worlds' tasks are from (default: train)")
+    parser.add_argument("--steps", type=_at_least(0), metavar="K", help="random steps before the picture (default: 20)")
     parser = _add(commands, "agents", _agents, "list the agents, or show one")
     parser.add_argument("name", nargs="?", metavar="NAME", help="agent to show with its settings")
 
 
 def _add_check(commands: Any) -> None:
     parser = _add(commands, "check", _check, "test that a family or an agent keeps its promises")
-    parser.add_argument("target", metavar="TARGET", help="registered name, or module:attribute")
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="registered name, a family's YAML file, or module:attribute")
+    parser.add_argument("--all", action="store_true", help="check everything registered, each family in each preset")
+    parser.add_argument("--jobs", type=_at_least(1), metavar="N", help="processes of --all (default: one a core)")
+    parser = _add(commands, "new-family", _new_family, "write a package with a family of your own to start from")
+    parser.add_argument("name", metavar="NAME", help="what the family is called, such as windy-cart")
+    parser.add_argument("--dir", metavar="D", help="new or empty folder for it (default: NAME)")
 
 
 def _add_whole(commands: Any) -> None:
@@ -323,57 +335,76 @@ def _untrained(name: str, config: TrainConfig) -> tuple[RegisteredAgent, str]:
 
 
 def _families(arguments: argparse.Namespace) -> None:
+    _require_owners(arguments)
+    from .pages import family_page, listing
     from .progress import say
-    from .task import FAMILIES, describe
+    from .task import FAMILIES, describe, missing_requirement
 
-    if arguments.name is not None:
-        say(_family_page(FAMILIES[arguments.name]))
-    else:
-        say(_listing((name, describe(FAMILIES[name])) for name in FAMILIES))
+    if arguments.name is None:
+        needs = {name: f" (needs {cls.requires})" for name in FAMILIES if missing_requirement(cls := FAMILIES[name])}
+        say(listing((name, describe(FAMILIES[name]) + needs.get(name, "")) for name in FAMILIES))
         _report_broken(FAMILIES.broken)
+    elif arguments.plot or arguments.render:
+        _draw(arguments)
+    else:
+        say(family_page(arguments.name, arguments.preset))
+
+
+def _require_owners(arguments: argparse.Namespace) -> None:
+    """Refuse an option of `families` without what it belongs to."""
+    owners = {
+        "NAME": (arguments.name, ("preset", "plot", "render", "tasks", "split", "steps")),
+        "--plot or --render": (arguments.plot or arguments.render, ("tasks",)),
+        "--render": (arguments.render, ("split", "steps")),
+    }
+    for owner, (given, options) in owners.items():
+        for option in options:
+            if given is None and getattr(arguments, option) is not None:
+                raise MetarlError(f"--{option} was given without {owner}; add {owner}, or leave --{option} out")
+
+
+def _draw(arguments: argparse.Namespace) -> None:
+    from .files import require_writable
+    from .gallery import plot_tasks, plot_worlds
+    from .progress import say
+    from .report import picture_suffix
+    from .task import load, missing_requirement
+
+    family = load(arguments.name, arguments.preset)
+    if missing := missing_requirement(family.origin):
+        raise MetarlError(missing)
+    if arguments.plot == arguments.render:
+        raise MetarlError(f"--plot and --render are both {arguments.plot!r}; give each picture a file of its own")
+    for picture in filter(None, (arguments.plot, arguments.render)):
+        picture_suffix(picture)
+        require_writable(picture)
+    if arguments.plot:
+        plot_tasks(family, arguments.plot, arguments.tasks or 200)
+        say(f"tasks: {arguments.plot}")
+    if arguments.render:
+        steps = 20 if arguments.steps is None else arguments.steps
+        plot_worlds(family, arguments.render, arguments.tasks or 6, arguments.split or "train", steps)
+        say(f"worlds: {arguments.render}")
 
 
 def _agents(arguments: argparse.Namespace) -> None:
     from .agent import AGENTS, describe_agent
+    from .pages import listing
     from .progress import say
 
     if arguments.name is not None:
         cls = AGENTS[arguments.name]
-        settings = _listing(_settings(cls.Config)) or "  none"
+        settings = listing(_settings(cls.Config)) or "  none"
         say(f"{arguments.name}: {describe_agent(cls)}\n\nsettings:\n{settings}")
     else:
-        say(_listing((name, describe_agent(AGENTS[name])) for name in AGENTS))
+        say(listing((name, describe_agent(AGENTS[name])) for name in AGENTS))
         _report_broken(AGENTS.broken)
-
-
-def _family_page(cls: type[TaskFamily]) -> str:
-    import inspect
-
-    from .task import load
-
-    family = load(cls.name)
-    presets = _listing((name, ", ".join(f"{k}={v}" for k, v in cls.presets[name].items())) for name in cls.presets)
-    tasks = _listing(
-        (name, f"{p.meaning}; drawn from {p.train}" + (f", extrapolation {p.extrapolation}" if p.extrapolation else ""))
-        for name, p in family.parameters.items()
-    )
-    settings = _listing((name, str(value)) for name, value in family.settings.items())
-    return (
-        f"{cls.name}: {inspect.getdoc(cls)}\n\nfrom: {cls.source}\nsplits: {', '.join(family.splits)}\n\n"
-        f"presets (the first is the default):\n{presets or '  none'}\n\ntask parameters:\n{tasks}\n\nsettings:\n{settings}"
-    )
 
 
 def _settings(config: type[Settings]) -> Iterable[tuple[str, str]]:
     for name, field in config.model_fields.items():
         default = "required" if field.is_required() else f"default {field.default}"
         yield name, f"{field.description or ''} ({default})"
-
-
-def _listing(rows: Iterable[tuple[str, str]]) -> str:
-    rows = list(rows)
-    width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(f"  {name:{width}}  {text}".rstrip() for name, text in rows)
 
 
 def _report_broken(broken: Mapping[str, str]) -> None:
@@ -384,11 +415,35 @@ def _report_broken(broken: Mapping[str, str]) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from .check import check
+    from .check import check, check_all
     from .progress import say
 
+    if arguments.all:
+        if arguments.target is not None:
+            raise MetarlError(f"{arguments.target!r} and --all were both given; leave one out")
+        check_all(arguments.jobs or _cores())
+        return
+    if arguments.target is None:
+        raise MetarlError("nothing to check was given; name a family or an agent, or add --all")
+    if arguments.jobs is not None:
+        raise MetarlError("--jobs was given without --all; a single check runs in one process: leave it out")
     check(arguments.target)
     say(f"{arguments.target}: all checks passed")
+
+
+def _cores() -> int:
+    from .physics import available_threads
+
+    return available_threads()
+
+
+def _new_family(arguments: argparse.Namespace) -> None:
+    from .new_family import new_family
+    from .progress import say
+
+    name = arguments.name
+    folder = new_family(name, arguments.dir)
+    say(f"made {folder}\nnext: cd {folder} && pip install -e . && pytest && metarl check {name}")
 
 
 def _bench(arguments: argparse.Namespace) -> int:
