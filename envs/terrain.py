@@ -104,7 +104,7 @@ class HalfCheetahPayload(HalfCheetahRun):
 @described(ANT_TABLES)
 @dataclass(frozen=True)
 class AntPayload(AntRun):
-    """An ant, of 0.88 kg, runs forward under a load that it is not told.
+    """An ant, of 0.91 kg, runs forward under a load that it is not told.
 
     Reward: dx/dt + 1 - 0.5 |a|^2, less the contact cost where contacts are read (they are not by default). Ends when the torso's height leaves 0.2 to 1 m.
     Task: `payload`, in kg, at the torso's centre of mass, uniform from 0 to 0.5; extrapolation: 0.5 to 0.8. 200 steps.

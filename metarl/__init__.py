@@ -28,6 +28,7 @@ _EXPORTS = {
     "Tasks": "task",
     "TimeStep": "trial",
     "Trial": "trial",
+    "VectorFamily": "vector_family",
     "check_agent": "check",
     "check_family": "check",
     "evaluate": "evaluation",

@@ -68,6 +68,9 @@ def check(target: str) -> None:
     """
     found = resolve(target)
     if isinstance(found, TaskFamily) or (inspect.isclass(found) and issubclass(found, TaskFamily)):
+        cls = found.origin if isinstance(found, TaskFamily) else found
+        if hasattr(cls, "name") and (missing := missing_requirement(cls)):
+            raise MetarlError(missing)
         findings = check_family(found)
     elif inspect.isclass(found) and hasattr(found, "begin"):
         findings = check_agent(found)

@@ -182,7 +182,9 @@ def _add_evaluate(commands: Any) -> None:
 
 def _add_listings(commands: Any) -> None:
     parser = _add(commands, "families", _families, "list the families of tasks, or show one in words or pictures")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="family (or its YAML file) to show with its presets, tasks and settings")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="family (or its YAML file) to show with its presets, tasks and settings"
+    )
     parser.add_argument("--preset", metavar="P", help="the settings to show it with (default: its first preset)")
     parser.add_argument("--plot", metavar="F", help="draw the tasks of each split instead, into a .png or .svg file")
     parser.add_argument(
@@ -197,7 +199,9 @@ def _add_listings(commands: Any) -> None:
 
 def _add_check(commands: Any) -> None:
     parser = _add(commands, "check", _check, "test that a family or an agent keeps its promises")
-    parser.add_argument("target", nargs="?", metavar="TARGET", help="registered name, a family's YAML file, or module:attribute")
+    parser.add_argument(
+        "target", nargs="?", metavar="TARGET", help="registered name, a family's YAML file, or module:attribute"
+    )
     parser.add_argument("--all", action="store_true", help="check everything registered, each family in each preset")
     parser.add_argument("--jobs", type=_at_least(1), metavar="N", help="processes of --all (default: one a core)")
     parser = _add(commands, "new-family", _new_family, "write a package with a family of your own to start from")

@@ -42,25 +42,27 @@ def family_page(name: str, preset: str | None = None) -> str:
     presets = [(name, _settings(settings) or "the defaults") for name, settings in cls.presets.items()]
     which = f" ({shown!r} is shown; the first is the default)" if presets and shown else ""
     same = f", with the dynamics of {cls.gymnasium_id}" if cls.gymnasium_id else ""
-    missing = missing_requirement(cls)
     parts = [
         f"{name}: {inspect.getdoc(cls)}",
         f"from: {cls.source or 'not said'}\ngymnasium: metarl/{cls.__name__}-v0{same}",
         f"presets{which}:\n{listing(presets) or '  none'}",
-        f"{missing}, to see its tasks and spaces" if missing else _inside(family),
+        _inside(family, missing_requirement(cls)),
         f"settings:\n{listing((name, str(value)) for name, value in family.settings.items())}",
         f"options of any family:\n{listing(OPTIONS.items())}",
     ]
     return "\n\n".join(parts)
 
 
-def _inside(family: TaskFamily) -> str:
-    """Return what is to be known only where the family's packages are installed."""
+def _inside(family: TaskFamily, missing: str) -> str:
+    """Return splits, spaces and tasks; of the spaces only what is `missing` before they can be known, where something is."""
+    both = (
+        f"observation: {space_in_words(family.observation_space)}\naction: {space_in_words(family.action_space)}"
+        if not missing
+        else f"spaces: {missing}, to see them"
+    )
     return (
         f"splits: {', '.join(family.splits)}{finitely_many(family)}\n"
-        f"horizon: {family.horizon:,} steps\n"
-        f"observation: {space_in_words(family.observation_space)}\n"
-        f"action: {space_in_words(family.action_space)}\n\n"
+        f"horizon: {family.horizon:,} steps\n{both}\n\n"
         f"task parameters:\n{listing(_parameters(family))}"
     )
 

@@ -70,7 +70,10 @@ def _strip(spec: mujoco.MjSpec) -> None:
     for geom in spec.geoms:
         geom.material = ""
     for thing in (*spec.materials, *spec.textures):
-        spec.delete(thing)
+        if hasattr(spec, "delete"):
+            spec.delete(thing)
+        else:  # MuJoCo before 3.3.1
+            thing.delete()
 
 
 ROOT_COM = "root_com"

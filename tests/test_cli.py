@@ -235,8 +235,8 @@ def test_every_family_and_agent_has_a_page(capsys: pytest.CaptureFixture[str]) -
     for family in FAMILIES:
         assert main(["families", family]) == 0
         page = capsys.readouterr().out
-        inside = missing_requirement(FAMILIES[family]) or "splits:"
-        assert all(name in page for name in [*FAMILIES[family].presets, "horizon", inside])
+        inside = missing_requirement(FAMILIES[family]) or "observation:"
+        assert all(name in page for name in [*FAMILIES[family].presets, "splits:", "horizon", inside])
     for agent in AGENTS:
         assert main(["agents", agent]) == 0
         page = capsys.readouterr().out

@@ -97,7 +97,7 @@ def test_a_page_of_finitely_many_tasks_says_that_none_is_unseen() -> None:
 
 def test_a_page_says_what_is_to_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FAMILIES["point-sparse"], "requires", "no_such_package")
-    assert "\nfamily 'point-sparse' needs package 'no_such_package'" in family_page("point-sparse")
+    assert "\nspaces: family 'point-sparse' needs package 'no_such_package'" in family_page("point-sparse")
 
 
 @dataclass(frozen=True)
