@@ -15,6 +15,7 @@ import numpy as np
 
 from .errors import MetarlError
 from .files import write_atomically
+from .progress import warn
 from .statistics import iqm, stratified_bootstrap
 from .streams import generator
 from .task import TaskFamily, Tasks
@@ -201,12 +202,16 @@ def evaluate(
     tasks = family.sample(split, num_tasks, seed=seed)
     # The episodes' random numbers belong to the split, as the tasks do: training with the same seed has others.
     trial_seed = int(generator(seed, "evaluation", split).integers(2**63))
-    chunks = []
+    chunks, num_unstable = [], 0
     for start in range(0, num_tasks, task_chunk_size or num_tasks):
         chunk = tasks[start : start + (task_chunk_size or num_tasks)]
         with contextlib.closing(family.make_vec(chunk, replicas, threads=threads)) as envs:
             trial = run_trial(agent, envs, rounds, seed=trial_seed)
+            num_unstable += trial.num_unstable
             chunks.append(_scores(trial, pooled=getattr(agent, "pools_replicas", True)))
+    if num_unstable:
+        total = num_tasks * replicas * rounds
+        warn(f"the physics broke down in {num_unstable} of {total} episodes, which were cut off there; look at the policy")
     # One layout in memory, whatever the chunks: the order in which NumPy adds up a mean follows from it.
     returns, successes, env_steps = (np.ascontiguousarray(np.concatenate(parts)) for parts in zip(*chunks, strict=True))
     return Evaluation(

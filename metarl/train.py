@@ -343,7 +343,10 @@ def _validation_size(config: TrainConfig) -> tuple[int, int]:
 
 def _returns(trial: Trial) -> dict[str, float]:
     by_round = trial.returns.mean(axis=(1, 2))
-    return {"return_before": float(by_round[0]), "return_after": float(by_round[-1])}
+    returns = {"return_before": float(by_round[0]), "return_after": float(by_round[-1])}
+    # Named only where it can happen: families of arrays have no physics that break down.
+    knows = trial.rounds[0].unstable is not None
+    return {**returns, "unstable_episodes": float(trial.num_unstable)} if knows else returns
 
 
 def _validation(evaluation: Evaluation) -> dict[str, float]:

@@ -53,6 +53,8 @@ class Episodes:
     """The true observation after each episode's last step. [task, replica, *observation]"""
     successes: np.ndarray | None
     """Whether any step was a success; None where the family knows no success. bool [task, replica]"""
+    unstable: np.ndarray | None = None
+    """Whether the episode was cut off because the physics broke down; None where they cannot. bool [task, replica]"""
 
     @cached_property
     def returns(self) -> np.ndarray:
@@ -97,6 +99,11 @@ class Trial:
     def returns(self) -> np.ndarray:
         """Undiscounted return of each episode. [round, task, replica]"""
         return np.stack([episodes.returns for episodes in self.rounds])
+
+    @property
+    def num_unstable(self) -> int:
+        """Number of episodes that were cut off because the physics broke down."""
+        return sum(int(episodes.unstable.sum()) for episodes in self.rounds if episodes.unstable is not None)
 
     @cached_property
     def env_steps(self) -> np.ndarray:
@@ -199,6 +206,7 @@ class _Recorder:
         self.truncations = np.zeros((horizon, *shape), dtype=bool)
         self.mask = np.zeros((horizon, *shape), dtype=bool)
         self.successes: np.ndarray | None = None
+        self.unstable: np.ndarray | None = None
         self.bounds = (action.low, action.high) if isinstance(action, spaces.Box) else None
 
     def step(self, timestep: TimeStep, actions: np.ndarray) -> TimeStep:
@@ -224,6 +232,9 @@ class _Recorder:
         if step.successes is not None:
             now = step.successes.reshape(shape) & timestep.active
             self.successes = now if self.successes is None else self.successes | now
+        if step.unstable is not None:
+            fell = step.unstable.reshape(shape)
+            self.unstable = fell if self.unstable is None else self.unstable | fell
         self.time += 1
         return following
 
@@ -238,6 +249,7 @@ class _Recorder:
             mask=self.mask[:end],
             final_observations=final_observations,
             successes=self.successes,
+            unstable=self.unstable,
         )
 
 

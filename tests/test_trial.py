@@ -141,3 +141,23 @@ def test_wrong_shape_of_actions_and_no_rounds_are_refused() -> None:
         rollout(envs, Flat(), seed=0)
     with pytest.raises(MetarlError, match="rounds is 0"):
         run_trial(Noisy(), envs, 0, seed=0)
+
+
+def test_episodes_whose_physics_broke_down_are_marked_and_counted() -> None:
+    family = load("half-cheetah-direction", "promp", horizon=6)
+    envs = family.make_vec(family.tasks([{"direction": 1}, {"direction": -1}]), 2)
+
+    class Saboteur(Noisy):
+        """Acts as if nothing were, and makes one world spin beyond what MuJoCo can compute."""
+
+        def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+            envs.batch.state["qvel"][1, 2] = 1e11  # type: ignore[attr-defined]
+            return np.zeros((2, 2, 6), dtype=np.float32)
+
+    trial = run_trial(Saboteur(), envs, 2, seed=0)
+    for episodes in trial.rounds:
+        assert episodes.unstable is not None
+        np.testing.assert_array_equal(episodes.unstable, [[False, True], [False, False]])
+        np.testing.assert_array_equal(episodes.lengths, [[6, 1], [6, 6]])
+        assert not episodes.terminations.any()
+    assert trial.num_unstable == 2

@@ -366,3 +366,17 @@ def test_direction_is_forward_and_back_and_headings_are_unit_vectors() -> None:
     headings = family.sample("train", 200, seed=0).values["heading"]
     np.testing.assert_allclose(np.hypot(*headings.T), 1)
     assert (np.abs(headings.mean(axis=0)) < 0.2).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unstable_physics_end_the_episode_with_a_flag(name: str) -> None:
+    family = load(name)
+    envs = family.make_vec(family.sample("train", 2, seed=0), threads=0)
+    envs.reset(seed=0)
+    envs.batch.state["qvel"][1, -1] = 1e12  # type: ignore[attr-defined]
+    observations, rewards, terminations, truncations, infos = envs.step(
+        np.zeros(envs.action_space.shape, dtype=np.float32)
+    )
+    assert infos["unstable"].tolist() == [False, True]
+    assert truncations[1] and not terminations[1]
+    assert np.isfinite(observations).all() and np.isfinite(rewards).all()
