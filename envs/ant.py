@@ -135,8 +135,8 @@ class AntDirection(Ant):
 
     Reward: d dx/dt - 0.5 |a|^2 - contact cost + 1. Ends when the torso's height leaves 0.2 to 1 m (`promp`: 0 to 1 m).
     Task: `direction` d, -1 or +1: two tasks in all, so that the validation and test splits hold the tasks of training.
-    200 steps. Presets: `pearl` and `varibad` (27 numbers observed, contacts paid), `promp` (111 numbers, contacts seen),
-    `pearl-no-contacts`.
+    200 steps. Presets: `pearl` and `varibad` (27 numbers observed, contacts paid), `promp` (111 numbers, contacts
+    seen), `pearl-no-contacts`.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = _PAPERS
@@ -162,9 +162,10 @@ class AntDirection(Ant):
 class AntCircle(Ant):
     """An ant runs along a heading of the plane that it is not told.
 
-    Reward: h . dxy/dt - 0.5 |a|^2 - contact cost + 1. Ends when the torso's height leaves 0.2 to 1 m (`promp`: 0 to 1 m).
-    Task: `heading` h, a unit vector (cos t, sin t) with t uniform on the whole circle, so that no task lies outside; kept as a vector
-    because angles and signs have been mistaken for one another. 200 steps. Presets as in AntDirection.
+    Reward: h . dxy/dt - 0.5 |a|^2 - contact cost + 1. Ends when the torso's height leaves 0.2 to 1 m (`promp`: 0 to 1
+    m). Task: `heading` h, a unit vector (cos t, sin t) with t uniform on the whole circle, so that no task lies
+    outside; kept as a vector because angles and signs have been mistaken for one another. 200 steps. Presets as in
+    AntDirection.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = _PAPERS
@@ -191,9 +192,10 @@ class AntCircle(Ant):
 class AntVelocity(Ant):
     """An ant runs at a speed along x that it is not told.
 
-    Reward: -|dx/dt - v| + 1 + 0.05 - 0.005 |a|^2 - contact cost. Ends when the torso's height leaves 0.2 to 1 m. Task: `velocity` v, in m/s,
-    uniform from 0 to 3; extrapolation: 3 to 4. 200 steps. Presets: `maml` (contacts and position seen; without rllab's rotation matrix and
-    second copy of the position, and on Gymnasium's model), `maml-no-contacts`.
+    Reward: -|dx/dt - v| + 1 + 0.05 - 0.005 |a|^2 - contact cost. Ends when the torso's height leaves 0.2 to 1 m. Task:
+    `velocity` v, in m/s, uniform from 0 to 3; extrapolation: 3 to 4. 200 steps. Presets: `maml` (contacts and position
+    seen; without rllab's rotation matrix and second copy of the position, and on Gymnasium's model),
+    `maml-no-contacts`.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -222,10 +224,11 @@ class AntVelocity(Ant):
 class AntGoal(Ant):
     """An ant walks to a place that it is not shown.
 
-    Reward: -|xy - g|_1 - 0.1 |a|^2 - contact cost, never terminates (`area` disc); with `area` square, as in MAML: -|xy - g|_1 + 4 + 0.05 -
-    0.005 |a|^2 - contact cost, and ends when the torso's height leaves 0.2 to 1 m. Task: `goal` g, in m, uniform in the disc of radius 3 or
-    in the square (-3, 3)^2; extrapolation: a ring around it, of radius 3 to 4 or 4.3 to 5. 200 steps. Presets: `pearl` and `varibad` (113
-    numbers observed), `maml` (the same; without rllab's rotation matrix, and on Gymnasium's model), `pearl-no-contacts`.
+    Reward: -|xy - g|_1 - 0.1 |a|^2 - contact cost, never terminates (`area` disc); with `area` square, as in MAML: -|xy
+    - g|_1 + 4 + 0.05 - 0.005 |a|^2 - contact cost, and ends when the torso's height leaves 0.2 to 1 m. Task: `goal` g,
+    in m, uniform in the disc of radius 3 or in the square (-3, 3)^2; extrapolation: a ring around it, of radius 3 to 4
+    or 4.3 to 5. 200 steps. Presets: `pearl` and `varibad` (113 numbers observed), `maml` (the same; without rllab's
+    rotation matrix, and on Gymnasium's model), `pearl-no-contacts`.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from gymnasium import spaces
 
 from metarl.distributions import LogUniform
-from metarl.dynamics import Change, Scale, shape_of_target
+from metarl.dynamics import Physics, Scale, shape_of_target
+from metarl.families import MujocoFamily, State
 from metarl.streams import Streams
-from metarl.task import Parameter
+from metarl.task import Horizon, Parameter, Values
 
 if TYPE_CHECKING:
     import mujoco
@@ -46,18 +49,40 @@ def energy(action: np.ndarray) -> np.ndarray:
     return np.square(action, dtype=np.float64).sum(axis=1)
 
 
-RAND_PARAMS: Mapping[str, tuple[Change, ...]] = {
-    field: (Scale(f"{field}[*]"),) for field in ("body_mass", "body_inertia", "dof_damping", "geom_friction")
-}
-"""The fields of the model that rand_param_envs scales, each element by itself."""
-
-
-def rand_params(model: mujoco.MjModel, limit: float) -> Mapping[str, Parameter]:
-    """Return the parameters of rand_param_envs: 1.5^U(-limit, limit) for each element, of dampings 1.3^U(-limit, limit)."""
+def rand_params(model: mujoco.MjModel, limit: float) -> Physics:
+    """Return what rand_param_envs varies: each element by 1.5^U(-limit, limit), dampings by 1.3^U(-limit, limit)."""
     parameters = {}
-    for field, (change,) in RAND_PARAMS.items():
+    changes = {
+        field: (Scale(f"{field}[*]"),) for field in ("body_mass", "body_inertia", "dof_damping", "geom_friction")
+    }
+    for field, (change,) in changes.items():
         base, shape = 1.3 if field == "dof_damping" else 1.5, shape_of_target(model, change.target)
         beyond = LogUniform(base**limit, base ** (limit + 1), shape) if field == "body_mass" else None
         train = LogUniform(base**-limit, base**limit, shape)
         parameters[field] = Parameter(train, beyond, meaning=f"factors of {field}, element by element")
-    return parameters
+    return Physics(parameters, changes)
+
+
+@dataclass(frozen=True)
+class PlanarWalker(MujocoFamily):
+    """Gymnasium's Hopper and Walker2d, paid as there: dx/dt + 1 - 0.001 |a|^2; when they have fallen is left open."""
+
+    horizon: Horizon = 200
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """Numbers without bounds."""
+        return spaces.Box(-np.inf, np.inf, (self.model.nq - 1 + self.model.nv,), dtype=np.float64)
+
+    def initial(self, model: mujoco.MjModel, streams: Streams) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions and velocities off by U(-0.005, 0.005), as Gymnasium does."""
+        return uniform_start(model, streams, 5e-3)
+
+    def observation(self, state: State) -> np.ndarray:
+        """Return positions but x, and velocities clipped to (-10, 10)."""
+        return np.concatenate([state["qpos"][:, 1:], np.clip(state["qvel"], -10.0, 10.0)], axis=1)
+
+    def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
+        """Return dx/dt + 1 - 0.001 |a|^2, with dx/dt the mean over the step."""
+        velocity = (after["qpos"][:, 0] - before["qpos"][:, 0]) / self.dt
+        return velocity + 1.0 - 1e-3 * energy(action)

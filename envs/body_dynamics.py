@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from metarl.distributions import LogUniform
-from metarl.dynamics import Change, Scale
+from metarl.dynamics import Physics, Scale
 from metarl.task import Parameter, register
 
 from .ant import ANT_TABLES, AntRun, Contacts
@@ -23,39 +22,42 @@ def _factor(meaning: str) -> Parameter:
     return Parameter(LogUniform(0.5, 2.0), LogUniform(2.0, 3.0), meaning=f"factor of {meaning}")
 
 
-LAND: Mapping[str, Parameter] = {
-    "mass": _factor("all masses and inertias"),
-    "friction": _factor("all sliding frictions"),
-    "damping": _factor("all joint dampings"),
-    "strength": _factor("all motors' gears"),
-    "gravity": _factor("gravity"),
-}
+_MASS, _STRENGTH = _factor("all masses and inertias"), _factor("all motors' gears")
+_SCALES_MASS, _SCALES_STRENGTH = (Scale("body_mass[*]"), Scale("body_inertia[*]")), (Scale("actuator_gear[*]"),)
+
+LAND = Physics(
+    parameters={
+        "mass": _MASS,
+        "friction": _factor("all sliding frictions"),
+        "damping": _factor("all joint dampings"),
+        "strength": _STRENGTH,
+        "gravity": _factor("gravity"),
+    },
+    changes={
+        "mass": _SCALES_MASS,
+        "friction": (Scale("geom_friction[*][0]"),),
+        "damping": (Scale("dof_damping[*]"),),
+        "strength": _SCALES_STRENGTH,
+        "gravity": (Scale("gravity[z]"),),
+    },
+)
 """What varies for a body that walks."""
 
-LAND_CHANGES: Mapping[str, tuple[Change, ...]] = {
-    "mass": (Scale("body_mass[*]"), Scale("body_inertia[*]")),
-    "friction": (Scale("geom_friction[*][0]"),),
-    "damping": (Scale("dof_damping[*]"),),
-    "strength": (Scale("actuator_gear[*]"),),
-    "gravity": (Scale("gravity[z]"),),
-}
-"""What each of `LAND` acts on."""
-
-WATER: Mapping[str, Parameter] = {
-    "mass": LAND["mass"],
-    "viscosity": _factor("the water's viscosity"),
-    "density": _factor("the water's density"),
-    "strength": LAND["strength"],
-}
+WATER = Physics(
+    parameters={
+        "mass": _MASS,
+        "viscosity": _factor("the water's viscosity"),
+        "density": _factor("the water's density"),
+        "strength": _STRENGTH,
+    },
+    changes={
+        "mass": _SCALES_MASS,
+        "viscosity": (Scale("viscosity"),),
+        "density": (Scale("density"),),
+        "strength": _SCALES_STRENGTH,
+    },
+)
 """What varies for a body that swims."""
-
-WATER_CHANGES: Mapping[str, tuple[Change, ...]] = {
-    "mass": LAND_CHANGES["mass"],
-    "viscosity": (Scale("viscosity"),),
-    "density": (Scale("density"),),
-    "strength": LAND_CHANGES["strength"],
-}
-"""What each of `WATER` acts on."""
 
 
 @register("half-cheetah-dynamics")
@@ -64,19 +66,12 @@ WATER_CHANGES: Mapping[str, tuple[Change, ...]] = {
 class HalfCheetahDynamics(HalfCheetahRun):
     """A half cheetah runs forward with physics that it is not told.
 
-    Reward: dx/dt - 0.1 |a|^2. Never terminates. Task, factors without unit, each log-uniform from 0.5 to 2, extrapolation 2 to 3:
-    `mass` (masses and inertias), `friction` (sliding), `damping` (joints), `strength` (motors), `gravity`. 200 steps.
+    Reward: dx/dt - 0.1 |a|^2. Never terminates. Task, factors without unit, each log-uniform from 0.5 to 2,
+    extrapolation 2 to 3: `mass` (masses and inertias), `friction` (sliding), `damping` (joints), `strength` (motors),
+    `gravity`. 200 steps.
     """
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Five factors."""
-        return LAND
-
-    @property
-    def changes(self) -> Mapping[str, tuple[Change, ...]]:
-        """What each factor scales."""
-        return LAND_CHANGES
+    physics: ClassVar[Physics] = LAND
 
 
 @register("ant-dynamics")
@@ -85,22 +80,14 @@ class HalfCheetahDynamics(HalfCheetahRun):
 class AntDynamics(AntRun):
     """An ant runs forward with physics that it is not told.
 
-    Reward: dx/dt + 1 - 0.5 |a|^2, less the contact cost where contacts are read (they are not by default). Ends when the torso's height leaves 0.2 to
-    1 m. Task, factors without unit, each log-uniform from 0.5 to 2, extrapolation 2 to 3: `mass` (masses and inertias), `friction` (sliding),
-    `damping` (joints), `strength` (motors), `gravity`. 200 steps.
+    Reward: dx/dt + 1 - 0.5 |a|^2, less the contact cost where contacts are read (they are not by default). Ends when
+    the torso's height leaves 0.2 to 1 m. Task, factors without unit, each log-uniform from 0.5 to 2, extrapolation 2 to
+    3: `mass` (masses and inertias), `friction` (sliding), `damping` (joints), `strength` (motors), `gravity`. 200
+    steps.
     """
 
+    physics: ClassVar[Physics] = LAND
     contacts: Contacts = "none"
-
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Five factors."""
-        return LAND
-
-    @property
-    def changes(self) -> Mapping[str, tuple[Change, ...]]:
-        """What each factor scales."""
-        return LAND_CHANGES
 
 
 @register("hopper-dynamics")
@@ -109,20 +96,12 @@ class AntDynamics(AntRun):
 class HopperDynamics(Hopper):
     """A hopper hops forward with physics that it is not told.
 
-    Reward: dx/dt + 1 - 0.001 |a|^2. Ends when the height is 0.7 m or less, the pitch 0.2 rad or more, or any other position or velocity 100 or more.
-    Task, factors without unit, each log-uniform from 0.5 to 2, extrapolation 2 to 3: `mass` (masses and inertias), `friction` (sliding), `damping`
-    (joints), `strength` (motors), `gravity`. 200 steps.
+    Reward: dx/dt + 1 - 0.001 |a|^2. Ends when the height is 0.7 m or less, the pitch 0.2 rad or more, or any other
+    position or velocity 100 or more. Task, factors without unit, each log-uniform from 0.5 to 2, extrapolation 2 to 3:
+    `mass` (masses and inertias), `friction` (sliding), `damping` (joints), `strength` (motors), `gravity`. 200 steps.
     """
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Five factors."""
-        return LAND
-
-    @property
-    def changes(self) -> Mapping[str, tuple[Change, ...]]:
-        """What each factor scales."""
-        return LAND_CHANGES
+    physics: ClassVar[Physics] = LAND
 
 
 @register("walker2d-dynamics")
@@ -131,19 +110,12 @@ class HopperDynamics(Hopper):
 class Walker2dDynamics(Walker2d):
     """A walker walks forward with physics that it is not told.
 
-    Reward: dx/dt + 1 - 0.001 |a|^2. Ends when the height leaves (0.8, 2) m or the pitch (-1, 1) rad. Task, factors without unit, each log-uniform from 0.5
-    to 2, extrapolation 2 to 3: `mass` (masses and inertias), `friction` (sliding), `damping` (joints), `strength` (motors), `gravity`. 200 steps.
+    Reward: dx/dt + 1 - 0.001 |a|^2. Ends when the height leaves (0.8, 2) m or the pitch (-1, 1) rad. Task, factors
+    without unit, each log-uniform from 0.5 to 2, extrapolation 2 to 3: `mass` (masses and inertias), `friction`
+    (sliding), `damping` (joints), `strength` (motors), `gravity`. 200 steps.
     """
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Five factors."""
-        return LAND
-
-    @property
-    def changes(self) -> Mapping[str, tuple[Change, ...]]:
-        """What each factor scales."""
-        return LAND_CHANGES
+    physics: ClassVar[Physics] = LAND
 
 
 @register("humanoid-dynamics")
@@ -152,23 +124,15 @@ class Walker2dDynamics(Walker2d):
 class HumanoidDynamics(HumanoidRun):
     """A humanoid runs forward with physics that it is not told.
 
-    Reward: 1.25 dCOM_x/dt + 5 - 0.1 |a|^2, less the contact cost where contacts are read (they are not by default). Ends when the torso's height leaves
-    1 to 2 m. Observes 45 numbers by default: `all` would show the masses. Task, factors without unit, each log-uniform from 0.5 to 2, extrapolation
-    2 to 3: `mass` (masses and inertias), `friction` (sliding), `damping` (joints), `strength` (motors), `gravity`. 200 steps.
+    Reward: 1.25 dCOM_x/dt + 5 - 0.1 |a|^2, less the contact cost where contacts are read (they are not by default).
+    Ends when the torso's height leaves 1 to 2 m. Observes 45 numbers by default: `all` would show the masses. Task,
+    factors without unit, each log-uniform from 0.5 to 2, extrapolation 2 to 3: `mass` (masses and inertias), `friction`
+    (sliding), `damping` (joints), `strength` (motors), `gravity`. 200 steps.
     """
 
+    physics: ClassVar[Physics] = LAND
     observes: Literal["joints", "all"] = "joints"
     contact_forces: bool = False
-
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Five factors."""
-        return LAND
-
-    @property
-    def changes(self) -> Mapping[str, tuple[Change, ...]]:
-        """What each factor scales."""
-        return LAND_CHANGES
 
 
 @register("swimmer-dynamics")
@@ -177,16 +141,9 @@ class HumanoidDynamics(HumanoidRun):
 class SwimmerDynamics(Swimmer):
     """A swimmer swims forward in water, and with a body, that it is not told.
 
-    Reward: dx/dt - 0.0001 |a|^2. Never terminates. Task, factors without unit, each log-uniform from 0.5 to 2, extrapolation 2 to 3: `mass` (masses and
-    inertias), `viscosity` and `density` (of the water), `strength` (motors). 200 steps.
+    Reward: dx/dt - 0.0001 |a|^2. Never terminates. Task, factors without unit, each log-uniform from 0.5 to 2,
+    extrapolation 2 to 3: `mass` (masses and inertias), `viscosity` and `density` (of the water), `strength` (motors).
+    200 steps.
     """
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Four factors."""
-        return WATER
-
-    @property
-    def changes(self) -> Mapping[str, tuple[Change, ...]]:
-        """What each factor scales."""
-        return WATER_CHANGES
+    physics: ClassVar[Physics] = WATER

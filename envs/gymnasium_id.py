@@ -1,4 +1,4 @@
-"""Any environment of Gymnasium by its id, with arguments of its constructor or fields of its MuJoCo model as the task."""
+"""Any environment of Gymnasium by its id; arguments of its constructor or fields of its MuJoCo model are the task."""
 
 from __future__ import annotations
 
@@ -47,11 +47,13 @@ INVERTED_PENDULUM: Mapping[str, Any] = {
 class AnyGymnasium(ClassFamily):
     """Any environment of Gymnasium whose constructor's arguments or model's fields are the task.
 
-    Observations, actions and reward are the environment's own; observations that are no array are flattened. `env` is its
-    id, `arguments` what its constructor gets in every task, `varies` what differs between tasks (see `metarl.declared.variations`): with `set`,
-    `scale` or `add` a field of the MuJoCo model (see `metarl.dynamics.Change`), without them the constructor's argument of
-    that name. `horizon` replaces the environment's own time limit. Worlds step one after the other, as classes do; a MuJoCo family of metarl's with the
-    option `varies` steps them all in one native call. Presets, as examples: `pendulum-gravity`, `inverted-pendulum-mass`.
+    Observations, actions and reward are the environment's own; observations that are no array are flattened. `env` is
+    its id, `arguments` what its constructor gets in every task, `varies` what differs between tasks (see
+    `metarl.declared.variations`): with `set`, `scale` or `add` a field of the MuJoCo model (see
+    `metarl.dynamics.Change`), without them the constructor's argument of that name. `horizon` replaces the
+    environment's own time limit. Worlds step one after the other, as classes do; a MuJoCo family of metarl's with the
+    option `varies` steps them all in one native call. Presets, as examples: `pendulum-gravity`,
+    `inverted-pendulum-mass`.
     """
 
     source: ClassVar[str] = "gymnasium.farama.org"

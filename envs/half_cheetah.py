@@ -108,12 +108,12 @@ class HalfCheetahRun(HalfCheetah):
 class HalfCheetahVelocity(HalfCheetah):
     """A half cheetah runs at a speed that it is not told.
 
-    Reward: -|dx/dt - v| - 0.05 |a|^2, dx/dt the mean velocity over the step. Never terminates. Task: `velocity`, in m/s,
-    uniform from 0 to `max_velocity`; extrapolation: up to 1 m/s faster. Presets: `varibad` and `pearl` (0 to 3 m/s, 20
-    numbers observed), `maml` (0 to 2 m/s, 20 numbers with the centre of mass), `promp` (0 to 3 m/s, 17 numbers), `amago`
-    (as `promp`, 1,000 steps). Presets set ranges, observations and horizon; model, time step and reset are Gymnasium's.
-    MAML's own code had rllab's model at 0.01 s a step and paid the centre of mass's momentary velocity: its figures are
-    of a shorter run from rest.
+    Reward: -|dx/dt - v| - 0.05 |a|^2, dx/dt the mean velocity over the step. Never terminates. Task: `velocity`, in
+    m/s, uniform from 0 to `max_velocity`; extrapolation: up to 1 m/s faster. Presets: `varibad` and `pearl` (0 to 3
+    m/s, 20 numbers observed), `maml` (0 to 2 m/s, 20 numbers with the centre of mass), `promp` (0 to 3 m/s, 17
+    numbers), `amago` (as `promp`, 1,000 steps). Presets set ranges, observations and horizon; model, time step and
+    reset are Gymnasium's. MAML's own code had rllab's model at 0.01 s a step and paid the centre of mass's momentary
+    velocity: its figures are of a shorter run from rest.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -142,10 +142,10 @@ class HalfCheetahVelocity(HalfCheetah):
 class HalfCheetahDirection(HalfCheetah):
     """A half cheetah runs forward or backward, and is not told which.
 
-    Reward: d dx/dt - 0.05 |a|^2, dx/dt the mean velocity over the step. Never terminates. Task: `direction` d, -1 or +1: two
-    tasks in all, so that the validation and test splits hold the tasks of training. Presets: `varibad` and `pearl` (20
-    numbers observed), `maml` (20 numbers with the centre of mass), `promp` (17 numbers, 100 steps); what they leave out
-    is said in HalfCheetahVelocity.
+    Reward: d dx/dt - 0.05 |a|^2, dx/dt the mean velocity over the step. Never terminates. Task: `direction` d, -1 or
+    +1: two tasks in all, so that the validation and test splits hold the tasks of training. Presets: `varibad` and
+    `pearl` (20 numbers observed), `maml` (20 numbers with the centre of mass), `promp` (17 numbers, 100 steps); what
+    they leave out is said in HalfCheetahVelocity.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -146,10 +146,11 @@ class HumanoidRun(Humanoid):
 class HumanoidDirection(Humanoid):
     """A humanoid runs along a heading of the plane that it is not told.
 
-    Reward: 0.25 h . dCOM_xy / 0.003 s - 0.1 |a|^2 - min(0.5e-6 |f|^2, 10) + 5, dCOM_xy the way of the centre of mass in the
-    step: the sources divide by the physics step, so a step's velocity counts 1.25. Ends when the torso's height leaves 1 to 2 m. Task:
-    `heading` h, a unit vector (cos t, sin t) with t uniform on the whole circle, so that no task lies outside. 200 steps. Presets: `pearl`
-    and `varibad` (376 numbers observed), `pearl-no-contacts` (292, and nothing paid for contacts, which is what mujoco-py made of it), `joints` (45).
+    Reward: 0.25 h . dCOM_xy / 0.003 s - 0.1 |a|^2 - min(0.5e-6 |f|^2, 10) + 5, dCOM_xy the way of the centre of mass in
+    the step: the sources divide by the physics step, so a step's velocity counts 1.25. Ends when the torso's height
+    leaves 1 to 2 m. Task: `heading` h, a unit vector (cos t, sin t) with t uniform on the whole circle, so that no task
+    lies outside. 200 steps. Presets: `pearl` and `varibad` (376 numbers observed), `pearl-no-contacts` (292, and
+    nothing paid for contacts, which is what mujoco-py made of it), `joints` (45).
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

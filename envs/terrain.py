@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from metarl.distributions import Uniform
-from metarl.dynamics import Add, Change, Set
+from metarl.dynamics import Add, Physics, Set
 from metarl.task import Parameter, register
 
 from .ant import ANT_TABLES, AntRun, Contacts
@@ -18,14 +17,17 @@ from .half_cheetah import HALF_CHEETAH_TABLES, HalfCheetahRun
 SOURCE = "Nagabandi et al., Learning to Adapt in Dynamic, Real-World Environments, ICLR 2019"
 
 
-def _slope(steepest: float, beyond: float) -> Mapping[str, Parameter]:
+def _slope(steepest: float, beyond: float) -> Physics:
     train = Uniform(-math.radians(steepest), math.radians(steepest))
     outside = Uniform(math.radians(steepest), math.radians(beyond))
-    return {"slope": Parameter(train, outside, "rad", "rise of the floor along +x")}
+    return Physics(
+        {"slope": Parameter(train, outside, "rad", "rise of the floor along +x")}, {"slope": (Set("slope"),)}
+    )
 
 
-_SLOPE: Mapping[str, tuple[Change, ...]] = {"slope": (Set("slope"),)}
-_PAYLOAD: Mapping[str, tuple[Change, ...]] = {"payload": (Add("body_mass[torso]"),)}
+def _payload(heaviest: float, beyond: float) -> Physics:
+    load = Parameter(Uniform(0.0, heaviest), Uniform(heaviest, beyond), "kg", "load at the torso's centre of mass")
+    return Physics({"payload": load}, {"payload": (Add("body_mass[torso]"),)})
 
 
 @register("half-cheetah-slope")
@@ -34,21 +36,13 @@ _PAYLOAD: Mapping[str, tuple[Change, ...]] = {"payload": (Add("body_mass[torso]"
 class HalfCheetahSlope(HalfCheetahRun):
     """A half cheetah runs on a floor whose slope it is not told.
 
-    Reward: dx/dt - 0.1 |a|^2, x and z along and across the floor. Never terminates. Task: `slope`, in rad, uniform from -15 to 15 degrees, up for positive
-    ones; extrapolation: 15 to 20 degrees. The floor stays level and gravity leans, which for an endless plane is the same. 200 steps.
+    Reward: dx/dt - 0.1 |a|^2, x and z along and across the floor. Never terminates. Task: `slope`, in rad, uniform from
+    -15 to 15 degrees, up for positive ones; extrapolation: 15 to 20 degrees. The floor stays level and gravity leans,
+    which for an endless plane is the same. 200 steps.
     """
 
     source: ClassVar[str] = SOURCE
-
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """The slope."""
-        return _slope(15, 20)
-
-    @property
-    def changes(self) -> Mapping[str, tuple[Change, ...]]:
-        """Gravity leans."""
-        return _SLOPE
+    physics: ClassVar[Physics] = _slope(15, 20)
 
 
 @register("ant-slope")
@@ -57,23 +51,15 @@ class HalfCheetahSlope(HalfCheetahRun):
 class AntSlope(AntRun):
     """An ant runs on a floor whose slope it is not told.
 
-    Reward: dx/dt + 1 - 0.5 |a|^2, less the contact cost where contacts are read (they are not by default), x along the floor. Ends when the torso's height leaves 0.2
-    to 1 m. Task: `slope`, in rad, uniform from -15 to 15 degrees, up for positive ones; extrapolation: 15 to 20 degrees. The floor stays level and gravity leans,
-    which for an endless plane is the same. 200 steps.
+    Reward: dx/dt + 1 - 0.5 |a|^2, less the contact cost where contacts are read (they are not by default), x along the
+    floor. Ends when the torso's height leaves 0.2 to 1 m. Task: `slope`, in rad, uniform from -15 to 15 degrees, up for
+    positive ones; extrapolation: 15 to 20 degrees. The floor stays level and gravity leans, which for an endless plane
+    is the same. 200 steps.
     """
 
     source: ClassVar[str] = SOURCE
+    physics: ClassVar[Physics] = _slope(15, 20)
     contacts: Contacts = "none"
-
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """The slope."""
-        return _slope(15, 20)
-
-    @property
-    def changes(self) -> Mapping[str, tuple[Change, ...]]:
-        """Gravity leans."""
-        return _SLOPE
 
 
 @register("half-cheetah-payload")
@@ -82,22 +68,12 @@ class AntSlope(AntRun):
 class HalfCheetahPayload(HalfCheetahRun):
     """A half cheetah, of 14 kg, runs forward under a load that it is not told.
 
-    Reward: dx/dt - 0.1 |a|^2. Never terminates. Task: `payload`, in kg, at the torso's centre of mass, uniform from 0 to 10; extrapolation: 10 to 15. 200 steps.
+    Reward: dx/dt - 0.1 |a|^2. Never terminates. Task: `payload`, in kg, at the torso's centre of mass, uniform from 0
+    to 10; extrapolation: 10 to 15. 200 steps.
     """
 
     source: ClassVar[str] = SOURCE
-
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """The load."""
-        return {
-            "payload": Parameter(Uniform(0.0, 10.0), Uniform(10.0, 15.0), "kg", "load at the torso's centre of mass")
-        }
-
-    @property
-    def changes(self) -> Mapping[str, tuple[Change, ...]]:
-        """The torso's mass grows."""
-        return _PAYLOAD
+    physics: ClassVar[Physics] = _payload(10.0, 15.0)
 
 
 @register("ant-payload")
@@ -106,19 +82,11 @@ class HalfCheetahPayload(HalfCheetahRun):
 class AntPayload(AntRun):
     """An ant, of 0.91 kg, runs forward under a load that it is not told.
 
-    Reward: dx/dt + 1 - 0.5 |a|^2, less the contact cost where contacts are read (they are not by default). Ends when the torso's height leaves 0.2 to 1 m.
-    Task: `payload`, in kg, at the torso's centre of mass, uniform from 0 to 0.5; extrapolation: 0.5 to 0.8. 200 steps.
+    Reward: dx/dt + 1 - 0.5 |a|^2, less the contact cost where contacts are read (they are not by default). Ends when
+    the torso's height leaves 0.2 to 1 m. Task: `payload`, in kg, at the torso's centre of mass, uniform from 0 to 0.5;
+    extrapolation: 0.5 to 0.8. 200 steps.
     """
 
     source: ClassVar[str] = SOURCE
+    physics: ClassVar[Physics] = _payload(0.5, 0.8)
     contacts: Contacts = "none"
-
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """The load."""
-        return {"payload": Parameter(Uniform(0.0, 0.5), Uniform(0.5, 0.8), "kg", "load at the torso's centre of mass")}
-
-    @property
-    def changes(self) -> Mapping[str, tuple[Change, ...]]:
-        """The torso's mass grows."""
-        return _PAYLOAD

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from gymnasium import spaces
 from pydantic import Field
 
-from metarl.dynamics import Change
-from metarl.families import MujocoFamily, State
-from metarl.streams import Streams
-from metarl.task import Horizon, Parameter, Values, register
+from metarl.dynamics import Physics
+from metarl.families import State
+from metarl.task import Values, register
 
-from .bodies import RAND_PARAMS, described, energy, rand_params, uniform_start
-
-if TYPE_CHECKING:
-    import mujoco
-
-RESET_NOISE = 5e-3
+from .bodies import PlanarWalker, described, rand_params
 
 WALKER2D_TABLES = """
     | observation | meaning | unit |
@@ -38,32 +31,13 @@ WALKER2D_TABLES = """
 
 
 @dataclass(frozen=True)
-class Walker2d(MujocoFamily):
+class Walker2d(PlanarWalker):
     """Gymnasium's Walker2d paid as there: dx/dt + 1 - 0.001 |a|^2, ends when height or pitch leave their range."""
 
     source: ClassVar[str] = "Gymnasium's Walker2d-v5"
     asset: ClassVar[str] = "walker2d_v5.xml"
     gymnasium_id: ClassVar[str] = "Walker2d-v5"
     frame_skip: ClassVar[int] = 4
-    horizon: Horizon = 200
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """17 numbers without bounds."""
-        return spaces.Box(-np.inf, np.inf, (17,), dtype=np.float64)
-
-    def initial(self, model: mujoco.MjModel, streams: Streams) -> tuple[np.ndarray, np.ndarray]:
-        """Return positions and velocities off by U(-0.005, 0.005), as Gymnasium does."""
-        return uniform_start(model, streams, RESET_NOISE)
-
-    def observation(self, state: State) -> np.ndarray:
-        """Return positions but x, and velocities clipped."""
-        return np.concatenate([state["qpos"][:, 1:], np.clip(state["qvel"], -10.0, 10.0)], axis=1)
-
-    def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
-        """Return dx/dt + 1 - 0.001 |a|^2, with dx/dt the mean over the step."""
-        velocity = (after["qpos"][:, 0] - before["qpos"][:, 0]) / self.dt
-        return velocity + 1.0 - 1e-3 * energy(action)
 
     def terminated(self, state: State, task: Values) -> np.ndarray:
         """Return whether the height is out of (0.8, 2) m or the pitch out of (-1, 1) rad."""
@@ -77,10 +51,11 @@ class Walker2d(MujocoFamily):
 class Walker2dRandParams(Walker2d):
     """A walker runs with masses, inertias, frictions and dampings that it is not told.
 
-    Reward: dx/dt + 1 - 0.001 |a|^2. Ends when the height leaves (0.8, 2) m or the pitch (-1, 1) rad. Task, each a factor of its own for each
-    element and no unit: `body_mass` (7 bodies), `body_inertia` (7 bodies, 3 axes) and `geom_friction` (8 geoms; sliding, torsional, rolling), 1.5^U(-L, L);
-    `dof_damping` (9 degrees of freedom), 1.3^U(-L, L), with L the setting `log_scale_limit`; extrapolation: masses 1.5^U(L, L + 1). 200 steps of five physics steps
-    of 0.002 s, on the walker model of Gymnasium's v4, as in the source. Preset: `varibad`.
+    Reward: dx/dt + 1 - 0.001 |a|^2. Ends when the height leaves (0.8, 2) m or the pitch (-1, 1) rad. Task, each a
+    factor of its own for each element and no unit: `body_mass` (7 bodies), `body_inertia` (7 bodies, 3 axes) and
+    `geom_friction` (8 geoms; sliding, torsional, rolling), 1.5^U(-L, L); `dof_damping` (9 degrees of freedom),
+    1.3^U(-L, L), with L the setting `log_scale_limit`; extrapolation: masses 1.5^U(L, L + 1). 200 steps of five physics
+    steps of 0.002 s, on the walker model of Gymnasium's v4, as in the source. Preset: `varibad`.
     """
 
     source: ClassVar[str] = "github.com/dennisl88/rand_param_envs, as used by PEARL, ProMP and VariBAD"
@@ -91,11 +66,6 @@ class Walker2dRandParams(Walker2d):
     log_scale_limit: Annotated[float, Field(gt=0)] = 3.0
 
     @property
-    def parameters(self) -> Mapping[str, Parameter]:
+    def physics(self) -> Physics:
         """A factor for each element."""
         return rand_params(self.model, self.log_scale_limit)
-
-    @property
-    def changes(self) -> Mapping[str, tuple[Change, ...]]:
-        """Each scales the field of its name."""
-        return RAND_PARAMS

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium import spaces
 
 from .distributions import Choice, Circle, Dirichlet, Disc, Distribution, LogUniform, Normal, Uniform
 from .dynamics import CHANGES, Change, shape_of_target
 from .errors import MetarlError, did_you_mean
 from .families import MujocoFamily
+from .options import OptionFamily
 from .streams import Streams
-from .task import Parameter, TaskFamily, Values
+from .task import Parameter, Values
 
 if TYPE_CHECKING:
     from .vector import Batch
@@ -45,9 +45,9 @@ class Variation:
 def variations(varies: Mapping[str, Any]) -> dict[str, Variation]:
     """Return the parameters that a declaration names.
 
-    Each is a mapping of `train` and perhaps `extrapolation` (a distribution: `{uniform: [0.5, 2]}`, with `shape: [3]` where
-    it is no scalar), perhaps `unit` and `meaning`, and perhaps one of `set`, `scale`, `add`: the target or list of targets
-    that it acts on (see `metarl.dynamics.Change`). Raises MetarlError that names the key.
+    Each is a mapping of `train` and perhaps `extrapolation` (a distribution: `{uniform: [0.5, 2]}`, with `shape: [3]`
+    where it is no scalar), perhaps `unit` and `meaning`, and perhaps one of `set`, `scale`, `add`: the target or list
+    of targets that it acts on (see `metarl.dynamics.Change`). Raises MetarlError that names the key.
     """
     if not isinstance(varies, Mapping) or not varies:
         raise MetarlError(f"varies is {varies!r}; it must name at least one parameter and what it is drawn from")
@@ -110,9 +110,9 @@ def _keep_apart(key: str, train: Distribution, outside: Distribution | None) -> 
 
 
 def require_applicable(model: Any, declared: Mapping[str, Variation]) -> None:
-    """Raise MetarlError where a declared parameter cannot act on a MuJoCo model: an unknown target, a shape, a mass below zero.
+    """Raise MetarlError where a declared parameter cannot act on a MuJoCo model.
 
-    Tried at both ends of each range, where they are finite, and on a few draws.
+    That is an unknown target, another shape, or a value that no body can have, such as a mass below zero. Tried at both ends of each range, where they are finite, and on a few draws.
     """
     from .dynamics import apply
     from .physics import edited_model
@@ -128,7 +128,7 @@ def require_applicable(model: Any, declared: Mapping[str, Variation]) -> None:
 
 
 @dataclass(frozen=True)
-class VariedFamily(TaskFamily):
+class VariedFamily(OptionFamily):
     """A MuJoCo family some fields of whose model vary from task to task as well: option `varies` of any such family."""
 
     base: MujocoFamily
@@ -148,23 +148,12 @@ class VariedFamily(TaskFamily):
                     f"varies.{name} acts on nothing; say what with set, scale or add: scale: body_mass[*]"
                 )
         require_applicable(self.base.model, self.declared)
-        for name in ("name", "source", "requires", "pauses", "shows_task"):
-            object.__setattr__(self, name, getattr(self.base, name))
-        object.__setattr__(self, "horizon", self.base.horizon)
+        super().__post_init__()
 
     @functools.cached_property
     def declared(self) -> Mapping[str, Variation]:
         """The parameters that `varies` names."""
         return variations(self.varies)
-
-    def with_horizon(self, horizon: int) -> Self:
-        """Return the same with episodes of `horizon` steps."""
-        return replace(self, base=self.base.with_horizon(horizon))
-
-    @property
-    def origin(self) -> type[TaskFamily]:
-        """The registered class."""
-        return self.base.origin
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -175,16 +164,6 @@ class VariedFamily(TaskFamily):
     def parameters(self) -> Mapping[str, Parameter]:
         """The base's parameters, and those declared."""
         return {**self.base.parameters, **{name: variation.parameter for name, variation in self.declared.items()}}
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """The base's."""
-        return self.base.observation_space
-
-    @property
-    def action_space(self) -> spaces.Box | spaces.Discrete:
-        """The base's."""
-        return self.base.action_space
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return the base's batch, on models that vary."""
@@ -200,8 +179,8 @@ def is_file(name: str) -> bool:
 def read_family(path: str | Path) -> dict[str, Any]:
     """Return the declaration in a YAML file: `name` of a registered family, perhaps `preset`, and settings.
 
-    The file says `family: NAME` for a family of metarl's, or `env: ID` for any environment of Gymnasium's. Raises MetarlError for a
-    file that is not there or no mapping, and where it says neither or both.
+    The file says `family: NAME` for a family of metarl's, or `env: ID` for any environment of Gymnasium's. Raises
+    MetarlError for a file that is not there or no mapping, and where it says neither or both.
     """
     import yaml
 

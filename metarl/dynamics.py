@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import functools
 import re
@@ -15,6 +16,8 @@ from .errors import MetarlError, did_you_mean
 
 if TYPE_CHECKING:
     import mujoco
+
+    from .task import Parameter
 
 _TARGET = re.compile(r"(?P<field>\w+)(?:\[(?P<elements>[^\]]*)\])?(?:\[(?P<column>\d+)\])?")
 
@@ -40,14 +43,14 @@ _NOT_NEGATIVE = ("geom_friction", "dof_damping", "dof_armature", "dof_frictionlo
 
 @dataclass(frozen=True)
 class Change:
-    """How a task parameter acts on a model: `Set`, `Scale` and `Add` say what is done with the field's own values.
+    """How a task parameter acts on a model; `Set`, `Scale`, `Add` and `Zero` say what is done with the field's values.
 
-    `target` names a field of mujoco.MjModel and the elements of it that change: `body_mass[torso]`,
-    `geom_friction[*]`, `dof_damping[*_foot,knee]`, `actuator_gear[0]`. Elements go by name, pattern or number; `*` is
-    all of them but the world body; a field of the degrees of freedom goes by the joint's name. A second bracket takes one
-    column: `geom_friction[*][0]` is the sliding friction alone. Of the whole world there are `gravity`, `wind` (each
-    with `[x]`, `[y]` or `[z]`), `density` and `viscosity`, `slope` (rise of the floor along +x, in rad: gravity
-    leans back by as much, which for an endless plane is the same), and of a body `limb_length`: its geoms along their length and
+    `target` names a field of mujoco.MjModel and the elements of it that change: `body_mass[torso]`, `geom_friction[*]`,
+    `dof_damping[*_foot,knee]`, `actuator_gear[0]`. Elements go by name, pattern or number; `*` is all of them but the
+    world body; a field of the degrees of freedom goes by the joint's name. A second bracket takes one column:
+    `geom_friction[*][0]` is the sliding friction alone. Of the whole world there are `gravity`, `wind` (each with
+    `[x]`, `[y]` or `[z]`), `density` and `viscosity`, `slope` (rise of the floor along +x, in rad: gravity leans back
+    by as much, which for an endless plane is the same), and of a body `limb_length`: its geoms along their length and
     the places of the bodies beyond grow alike, and the model is compiled anew, so that masses follow.
 
     A parameter of n numbers gives each of n elements its own.
@@ -75,12 +78,32 @@ class Add(Change):
     how = "add"
 
 
-CHANGES = {change.how: change for change in (Set, Scale, Add)}
+class Zero(Change):
+    """The row of the target whose number the parameter is becomes zero: a motor that is dead."""
+
+    how = "zero"
+
+
+CHANGES = {change.how: change for change in (Set, Scale, Add, Zero)}
 """Each kind of change by its word in a family file."""
+
+
+@dataclass(frozen=True)
+class Physics:
+    """Physics as task: the parameters, and how they act."""
+
+    parameters: Mapping[str, Parameter]
+    """The parameters, by name."""
+    changes: Mapping[str, tuple[Change, ...]] = dataclasses.field(default_factory=dict)
+    """What parameters do to the model."""
+    delay: str = ""
+    """Name of the parameter by which controls arrive late, in environment steps; '' where they do not."""
+
 
 _OPERATIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "set": lambda old, value: np.broadcast_to(value, old.shape),
     "scale": np.multiply,
+    "zero": np.multiply,
     "add": np.add,
 }
 
@@ -102,12 +125,14 @@ def shape_of_target(model: mujoco.MjModel, target: str) -> tuple[int, ...]:
 def apply(model: mujoco.MjModel, changes: Mapping[str, Sequence[Change]], task: Mapping[str, np.ndarray]) -> None:
     """Change `model` as one task says (values without the batch axis); `limb_length` is left to `rebuilt`.
 
-    Raises MetarlError for a field or an element that the model does not have, for a parameter of another shape than the target's,
-    and for values that no body can have, such as a mass below zero.
+    Raises MetarlError for a field or an element that the model does not have, for a parameter of another shape than the
+    target's, and for values that no body can have, such as a mass below zero.
     """
     for name, kinds in changes.items():
         for change in kinds:
             field = _parts(change.target)[0]
+            if field in _SPECIAL and change.how != _SPECIAL[field]:
+                raise MetarlError(f"task parameter {name!r}: {field} takes {_SPECIAL[field]}, not {change.how}")
             if field == "slope":
                 _lean(model, float(task[name]))
             elif field != "limb_length":
@@ -117,6 +142,11 @@ def apply(model: mujoco.MjModel, changes: Mapping[str, Sequence[Change]], task: 
 def _apply(model: mujoco.MjModel, name: str, change: Change, value: np.ndarray) -> None:
     array, index = _found(model, change.target)
     old = array[index]
+    if isinstance(change, Zero):
+        row = int(value)
+        if row != value or not 0 <= row < len(old):
+            raise MetarlError(f"task parameter {name!r} is {value}; {change.target} has rows 0 to {len(old) - 1}")
+        value = np.where(np.arange(len(old)) == row, 0.0, 1.0)
     if value.shape != old.shape[: value.ndim]:
         raise MetarlError(
             f"task parameter {name!r} has shape {value.shape}, {change.target!r} {old.shape}; give it one number, or one "
@@ -234,8 +264,8 @@ def _names(model: mujoco.MjModel, kind: str) -> list[str]:
     return [mujoco.mj_id2name(model, kind_of_object, int(i)) or "" for i in objects]
 
 
-_SPECIAL = ("slope", "limb_length")
-"""Targets that are no field of the model."""
+_SPECIAL = {"slope": "set", "limb_length": "scale"}
+"""Targets that are no field of the model, and what can be done with them."""
 
 
 def limbs(
@@ -249,10 +279,8 @@ def limbs(
             if field != "limb_length":
                 continue
             factor = float(task[name])
-            if factor <= 0 or change.how != "scale":
-                raise MetarlError(
-                    f"task parameter {name!r}: {change.target!r} takes a scale above 0, not {change.how} {factor:g}"
-                )
+            if factor <= 0:
+                raise MetarlError(f"task parameter {name!r} makes {change.target} {factor:g}; it must be above 0")
             bodies = _names(model, "body")
             for row in _rows(model, change.target, "body", elements or ""):
                 factors[bodies[row]] = factor * factors.get(bodies[row], 1.0)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from gymnasium import Env, spaces
 
-from .dynamics import Change, apply, lengthen, limbs
+from .dynamics import Change, Physics, apply, lengthen, limbs
 from .errors import MetarlError
 from .streams import Streams
-from .task import TaskFamily, Values
+from .task import Parameter, TaskFamily, Values
 
 if TYPE_CHECKING:
     import mujoco
@@ -53,7 +53,7 @@ class FunctionFamily(TaskFamily):
         """Return the reward of the step from `before` to `after`, [world]."""
 
     def terminated(self, state: State, task: Values) -> np.ndarray | bool:
-        """Return whether each episode has come to its end, bool [world]. The time limit is not the family's business."""
+        """Return whether each episode has come to its end, bool [world], but for the time limit."""
         return False
 
     def success(self, state: State, task: Values) -> np.ndarray | None:
@@ -86,7 +86,7 @@ class ArrayFamily(FunctionFamily):
 class MujocoFamily(FunctionFamily):
     """A family of MuJoCo worlds on a model file that comes with Gymnasium.
 
-    Where physics are the task, `changes` says which fields of the model each parameter acts on; every task then has a
+    Where physics are the task, `physics` says which fields of the model each parameter acts on; every task then has a
     model of its own, and all worlds still step in one native call.
     """
 
@@ -94,8 +94,6 @@ class MujocoFamily(FunctionFamily):
     """Name of the model file among Gymnasium's assets."""
     frame_skip: ClassVar[int] = 5
     """Physics steps for each environment step."""
-    delay: ClassVar[str] = ""
-    """Name of the task parameter by which controls arrive late, in environment steps; '' where they do not."""
 
     @property
     def sensors(self) -> Sensors:
@@ -109,13 +107,18 @@ class MujocoFamily(FunctionFamily):
 
     @property
     def reads_contacts(self) -> bool:
-        """Whether the state has `cfrc_ext`, the contact wrench on each body [world, body, 6]: torque in N m, force in N."""
+        """Whether the state has `cfrc_ext`, the contact wrench on each body [world, body, 6]: torque, N m; force, N."""
         return False
 
     @property
-    def changes(self) -> Mapping[str, tuple[Change, ...]]:
-        """What task parameters do to the model, by their names."""
-        return {}
+    def physics(self) -> Physics:
+        """What of the physics is the task: nothing, unless the family says so."""
+        return Physics({})
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """Those of the physics, unless the family has others."""
+        return self.physics.parameters
 
     @abstractmethod
     def initial(self, model: mujoco.MjModel, streams: Streams) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +127,7 @@ class MujocoFamily(FunctionFamily):
     def edit_model(self, model: mujoco.MjModel, task: Values) -> None:
         """Change `model` for one task (values without the batch axis). Derived constants are recomputed afterwards.
 
-        For what `changes` cannot say. A family that overrides this gets a model of its own for each task.
+        For what `physics` cannot say. A family that overrides this gets a model of its own for each task.
         """
 
     @property
@@ -162,8 +165,20 @@ class MujocoFamily(FunctionFamily):
         render_mode: str | None = None,
     ) -> Batch:
         """Return the batch with `more` changes to the models, by parameters that the family itself does not know."""
-        changes = {**self.changes, **more}
+        changes = {**self.physics.changes, **more}
         return _FunctionBatch(self, values, _MujocoDynamics(self, changes, values, threads, render_mode))
+
+
+def usable_spaces(
+    name: str, observation: spaces.Space[Any], action: spaces.Space[Any], wrappers: str
+) -> tuple[spaces.Box, spaces.Box | spaces.Discrete]:
+    """Return both spaces. Raises MetarlError that names the remedy in `wrappers` where agents do not take them."""
+    if not isinstance(observation, spaces.Box) or not isinstance(action, (spaces.Box, spaces.Discrete)):
+        raise MetarlError(
+            f"family {name!r} has spaces {observation} and {action}; observations must be a Box (see "
+            f"{wrappers}.FlattenObservation) and actions a Box or Discrete (see TransformAction)"
+        )
+    return observation, action
 
 
 class ClassFamily(TaskFamily):
@@ -183,14 +198,8 @@ class ClassFamily(TaskFamily):
     @functools.cached_property
     def _spaces(self) -> tuple[spaces.Box, spaces.Box | spaces.Discrete]:
         env = self.make(self.sample("train", 1, seed=0)[0], None)
-        observation, action = env.observation_space, env.action_space
         env.close()
-        if not isinstance(observation, spaces.Box) or not isinstance(action, (spaces.Box, spaces.Discrete)):
-            raise MetarlError(
-                f"family {self.name!r} has spaces {observation} and {action}; observations must be a Box (see "
-                "gymnasium.wrappers.FlattenObservation) and actions a Box or Discrete (see TransformAction)"
-            )
-        return observation, action
+        return usable_spaces(self.name, env.observation_space, env.action_space, "gymnasium.wrappers")
 
     @property
     def observation_space(self) -> spaces.Box:
@@ -309,6 +318,7 @@ class _MujocoDynamics:
         self.family, self.changes, self.values, self.render_mode = family, changes, values, render_mode
         self.num_worlds = len(next(iter(values.values())))
         self.worlds = Worlds(self._models(), self.num_worlds, family.frame_skip, threads, family.derived)
+        self.delay = family.physics.delay
         self._renderers: dict[int, Any] = {}
 
     @property
@@ -317,7 +327,7 @@ class _MujocoDynamics:
         return bool(self.changes) or type(self.family).edit_model is not MujocoFamily.edit_model
 
     def _models(self) -> list[mujoco.MjModel]:
-        """Return one model for all worlds, or one for each where tasks change the physics; replicas of a task share one."""
+        """Return one model for all worlds, or one a world where tasks change it; replicas of a task share one."""
         if not self._varies:
             return [self.family.model]
         made: dict[bytes, mujoco.MjModel] = {}
@@ -350,17 +360,17 @@ class _MujocoDynamics:
 
     def start(self, where: np.ndarray, streams: Streams) -> State:
         state = self._with_contacts(self.worlds.start(*self.family.initial(self.family.model, streams), where))
-        if self.family.delay:
-            longest = int(self.values[self.family.delay].max())
+        if self.delay:
+            longest = int(self.values[self.delay].max())
             state["sent"] = np.zeros((self.num_worlds, longest + 1, self.family.model.nu))
         return state
 
     def step(self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams) -> tuple[State, np.ndarray]:
-        if not self.family.delay:
+        if not self.delay:
             after, unstable = self.worlds.step(state, actions, where)
             return self._with_contacts(after), unstable
         sent = np.concatenate([state["sent"][:, 1:], actions[:, None]], axis=1)
-        arriving = sent.shape[1] - 1 - self.values[self.family.delay].astype(np.int64)
+        arriving = sent.shape[1] - 1 - self.values[self.delay].astype(np.int64)
         after, unstable = self.worlds.step(state, sent[np.arange(self.num_worlds), arriving], where)
         return {**self._with_contacts(after), "sent": np.where(where[:, None, None], sent, state["sent"])}, unstable
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium import spaces
 
 from .errors import MetarlError
-from .task import Parameter, TaskFamily, Values
+from .options import OptionFamily
+from .task import Parameter, Values
 
 if TYPE_CHECKING:
     from .streams import Streams
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SwitchingFamily(TaskFamily):
+class SwitchingFamily(OptionFamily):
     """A family whose worlds meet another task after some steps of the trial, without a word.
 
     Each world counts its own steps, over all episodes of the trial; positions and velocities stay as they are. A task
@@ -26,8 +26,6 @@ class SwitchingFamily(TaskFamily):
     independently. For continual adaptation: a joint fails, the goal moves.
     """
 
-    base: TaskFamily
-    """The family that switches."""
     switch_at: tuple[int, ...]
     """Steps of the trial before each switch, ascending."""
 
@@ -37,18 +35,7 @@ class SwitchingFamily(TaskFamily):
             raise MetarlError(
                 f"switch_at is {list(steps)}; give ascending whole numbers of steps, the first at least 1"
             )
-        for name in ("name", "source", "requires", "pauses", "shows_task"):
-            object.__setattr__(self, name, getattr(self.base, name))
-        object.__setattr__(self, "horizon", self.base.horizon)
-
-    def with_horizon(self, horizon: int) -> Self:
-        """Return the same with episodes of `horizon` steps."""
-        return replace(self, base=self.base.with_horizon(horizon))
-
-    @property
-    def origin(self) -> type[TaskFamily]:
-        """The registered class."""
-        return self.base.origin
+        super().__post_init__()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -61,16 +48,6 @@ class SwitchingFamily(TaskFamily):
         base = self.base.parameters
         again = {_later(name, step): parameter for step in self.switch_at for name, parameter in base.items()}
         return {**base, **again}
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """The base's."""
-        return self.base.observation_space
-
-    @property
-    def action_space(self) -> spaces.Box | spaces.Discrete:
-        """The base's."""
-        return self.base.action_space
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return the base's batch, with switches."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .vector import Batch, BatchedEnv
 
 SPLITS = ("train", "validation", "test", "extrapolation")
-"""The four splits: `validation` and `test` are unseen draws from the training distribution; `extrapolation` is outside."""
+"""The four splits: `validation` and `test` are unseen draws from the training distribution; `extrapolation` is
+    outside."""
 
 Values = Mapping[str, np.ndarray]
 """Parameter values of a batch of tasks or worlds, by name: float64 [n, *shape of the parameter]."""
@@ -91,13 +92,16 @@ class TaskFamily(ABC):
     source: ClassVar[str] = ""
     """Paper and repository the family is from."""
     gymnasium_id: ClassVar[str] = ""
-    """Gymnasium's own environment with the same dynamics, '' where there is none: what tests and benchmarks compare with."""
+    """Gymnasium's own environment with the same dynamics, '' where there is none: what tests and benchmarks compare
+    with."""
     shows_task: ClassVar[bool] = False
-    """Whether the observation is meant to reveal the task, as for an oracle; `check_family` finds it a fault otherwise."""
+    """Whether the observation is meant to reveal the task, as for an oracle; `check_family` finds it a fault
+    otherwise."""
     requires: ClassVar[str] = ""
     """The importable package that the family needs beside metarl's own, '' where it needs none."""
     pauses: ClassVar[bool] = True
-    """Whether a world can stand still in mid-episode while others are stepped; a generic vector environment's cannot."""
+    """Whether a world can stand still in mid-episode while others are stepped; a generic vector environment's
+    cannot."""
     horizon: Horizon
 
     @property
@@ -191,7 +195,8 @@ class TaskFamily(ABC):
     def tasks(self, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Tasks:
         """Return a batch of tasks from one or several dicts of parameter values.
 
-        Their random numbers are named by their values, so that each gives alone what it gives in the batch. Raises MetarlError for an unknown or missing parameter, a wrong shape, and a value that is not a finite number.
+        Their random numbers are named by their values, so that each gives alone what it gives in the batch. Raises
+        MetarlError for an unknown or missing parameter, a wrong shape, and a value that is not a finite number.
         """
         rows = [rows] if isinstance(rows, Mapping) else list(rows)
         if not rows:
@@ -280,10 +285,10 @@ def register(name: str) -> Callable[[F], F]:
 def load(name: str, preset: str | None = None, **settings: Any) -> TaskFamily:
     """Return the family `name` with the settings of `preset` (default: its first), and `settings` over them.
 
-    `name` may be the path of a YAML file that declares one (see `metarl.declared.read_family`). Beside its own settings any family
-    takes `switch_at`, the steps of a trial after which its task changes, and a MuJoCo family `varies`, the fields of its
-    model that differ from task to task. Raises MetarlError for an unknown family, preset or setting (with the nearest
-    name), and for a setting of the wrong type or out of range.
+    `name` may be the path of a YAML file that declares one (see `metarl.declared.read_family`). Beside its own settings
+    any family takes `switch_at`, the steps of a trial after which its task changes, and a MuJoCo family `varies`, the
+    fields of its model that differ from task to task. Raises MetarlError for an unknown family, preset or setting (with
+    the nearest name), and for a setting of the wrong type or out of range.
     """
     from .declared import is_file, read_family
 

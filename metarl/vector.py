@@ -32,7 +32,8 @@ class Step:
     successes: np.ndarray | None
     """Whether the step was a success; None where the family knows no success. bool [world]"""
     unstable: np.ndarray | None = None
-    """Whether the physics could not be computed: the world stays as it was, and its episode ends; None where that cannot be. bool [world]"""
+    """Whether the physics could not be computed: the world stays as it was, and its episode ends; None where that
+    cannot be. bool [world]"""
 
 
 class Batch(Protocol):
@@ -54,7 +55,9 @@ class Batch(Protocol):
         ...
 
     def change(self, where: np.ndarray, values: Values) -> None:
-        """Give the worlds marked in `where` other parameter values in mid-episode; `values` has a row for every world."""
+        """Give the worlds marked in `where` other parameter values in mid-episode; `values` has a row for every
+        world.
+        """
         ...
 
     def render(self, world: int) -> np.ndarray | None:
@@ -132,8 +135,8 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin new episodes in all worlds, or in those of `options["reset_mask"]` (bool [world]).
 
-        With a seed (one number, or one for each world) the random streams start afresh, and so does the trial; without, both
-        go on.
+        With a seed (one number, or one for each world) the random streams start afresh, and so does the trial; without,
+        both go on.
         """
         if seed is not None:
             self._streams = self._seeded(seed)

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from .errors import MetarlError
+from .families import usable_spaces
 from .replay import first_line
 from .streams import Streams
 from .task import TaskFamily, Values
@@ -51,14 +52,10 @@ class VectorFamily(TaskFamily):
     @functools.cached_property
     def _spaces(self) -> tuple[spaces.Box, spaces.Box | spaces.Discrete]:
         envs = self._made(self.sample("train", 1, seed=0).values, None)
-        observation, action = envs.single_observation_space, envs.single_action_space
         envs.close()
-        if not isinstance(observation, spaces.Box) or not isinstance(action, (spaces.Box, spaces.Discrete)):
-            raise MetarlError(
-                f"family {self.name!r} has spaces {observation} and {action}; observations must be a Box (see "
-                "gymnasium.wrappers.vector.FlattenObservation) and actions a Box or Discrete (see TransformAction)"
-            )
-        return observation, action
+        return usable_spaces(
+            self.name, envs.single_observation_space, envs.single_action_space, "gymnasium.wrappers.vector"
+        )
 
     @property
     def observation_space(self) -> spaces.Box:
