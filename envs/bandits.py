@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 class Bandit(ArrayFamily):
     """A bandit of k arms, pulled n times; what an arm pays is left open."""
 
+    num_arms: Annotated[int, Field(ge=2, strict=True)] = 10
+    horizon: Horizon = 100
+
     @property
     def observation_space(self) -> spaces.Box:
         """One zero."""
@@ -32,12 +35,7 @@ class Bandit(ArrayFamily):
     @property
     def action_space(self) -> spaces.Discrete:
         """The arms."""
-        return spaces.Discrete(self.arms)
-
-    @property
-    @abstractmethod
-    def arms(self) -> int:
-        """Number of arms."""
+        return spaces.Discrete(self.num_arms)
 
     @abstractmethod
     def payout(self, arms: np.ndarray, task: Values, streams: Streams) -> np.ndarray:
@@ -95,11 +93,6 @@ class BernoulliBandit(Bandit):
         """The arms' chances."""
         return {"chances": Parameter(Uniform(0.0, 1.0, (self.num_arms,)), meaning="chance that each arm pays 1")}
 
-    @property
-    def arms(self) -> int:
-        """K."""
-        return self.num_arms
-
     def payout(self, arms: np.ndarray, task: Values, streams: Streams) -> np.ndarray:
         """Return 1 with the arm's chance, else 0."""
         chance = task["chances"][np.arange(len(arms)), arms]
@@ -134,18 +127,12 @@ class GaussianBandit(Bandit):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         f"n{n}-k{k}": {"horizon": n, "num_arms": k} for n, k in ((1000, 10), (10, 5), (100, 10), (500, 50))
     }
-    num_arms: Annotated[int, Field(ge=2, strict=True)] = 10
     horizon: Horizon = 1000
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
         """The arms' means."""
         return {"means": Parameter(Normal(0.0, 1.0, (self.num_arms,)), meaning="mean of what each arm pays")}
-
-    @property
-    def arms(self) -> int:
-        """K."""
-        return self.num_arms
 
     def payout(self, arms: np.ndarray, task: Values, streams: Streams) -> np.ndarray:
         """Return the arm's mean and unit noise."""

@@ -211,7 +211,9 @@ def evaluate(
             chunks.append(_scores(trial, pooled=getattr(agent, "pools_replicas", True)))
     if num_unstable:
         total = num_tasks * replicas * rounds
-        warn(f"the physics broke down in {num_unstable} of {total} episodes, which were cut off there; look at the policy")
+        warn(
+            f"the physics broke down in {num_unstable} of {total} episodes, which were cut off there; look at the policy"
+        )
     # One layout in memory, whatever the chunks: the order in which NumPy adds up a mean follows from it.
     returns, successes, env_steps = (np.ascontiguousarray(np.concatenate(parts)) for parts in zip(*chunks, strict=True))
     return Evaluation(

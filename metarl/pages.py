@@ -54,9 +54,7 @@ def family_page(name: str, preset: str | None = None) -> str:
 
 
 def _inside(family: TaskFamily, missing: str) -> str:
-    """Return splits, spaces and tasks; of the spaces only what is `missing` before they can be known, where something
-    is.
-    """
+    """Return splits, spaces and tasks; of the spaces what is `missing` before they can be known, if anything."""
     both = (
         f"observation: {space_in_words(family.observation_space)}\naction: {space_in_words(family.action_space)}"
         if not missing

@@ -43,9 +43,7 @@ class Blueprint:
     """Whether to add what `contact_wrenches` reads."""
 
     def spec(self, *, textures: bool = False) -> mujoco.MjSpec:
-        """Return the editable description, each body named; without textures a copy of the model takes half the
-        time.
-        """
+        """Return the editable description, each body named; a model without textures is copied in half the time."""
         spec = mujoco.MjSpec.from_file(str(ASSETS / self.asset))
         for number, body in enumerate(spec.bodies):
             body.name = body.name or f"body{number}"
@@ -108,8 +106,7 @@ def _add_contact_sensors(spec: mujoco.MjSpec) -> None:
 
 
 def contact_wrenches(state: State) -> np.ndarray:
-    """Return the contact wrench on each body, float64 [world, body, 6]: torque in N m about the centre of mass, force
-    in N.
+    """Return the contact wrench on each body, float64 [world, body, 6]: torque about the centre of mass, N m; force, N.
 
     The same as MuJoCo's `cfrc_ext`, whose first row, the world's, is zero; read at the start of the last substep.
     """

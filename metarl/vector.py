@@ -55,9 +55,7 @@ class Batch(Protocol):
         ...
 
     def change(self, where: np.ndarray, values: Values) -> None:
-        """Give the worlds marked in `where` other parameter values in mid-episode; `values` has a row for every
-        world.
-        """
+        """Give the worlds marked in `where` other parameter values in mid-episode, from a row for every world."""
         ...
 
     def render(self, world: int) -> np.ndarray | None:
