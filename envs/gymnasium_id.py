@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import numpy as np
 
 from metarl.declared import Variation, require_applicable, variations
 from metarl.distributions import Choice
-from metarl.dynamics import apply
+from metarl.dynamics import Change, apply, restore
 from metarl.errors import MetarlError, did_you_mean
 from metarl.families import ClassFamily
 from metarl.task import Horizon, Parameter, register
@@ -92,16 +93,21 @@ class AnyGymnasium(ClassFamily):
         env = self._constructed(given, render_mode)
         changes = {name: variation.changes for name, variation in self.declared.items() if variation.changes}
         if changes:
-            import mujoco
-
-            model: Any = env.unwrapped.model  # type: ignore[attr-defined]
-            apply(model, changes, {name: np.asarray(task[name]) for name in changes})
-            mujoco.mj_setConst(model, mujoco.MjData(model))
+            env = _ModelTask(env, changes)
+            env.set_task(task)
         return (
             env
             if isinstance(env.observation_space, gymnasium.spaces.Box)
             else gymnasium.wrappers.FlattenObservation(env)
         )
+
+    def change(self, env: gymnasium.Env[Any, Any], task: dict[str, Any]) -> None:
+        """Change the model of a running environment. Raises MetarlError where the task is more than its model."""
+        if not all(variation.changes for variation in self.declared.values()):
+            super().change(env, task)
+        while not isinstance(env, _ModelTask):
+            env = env.env  # type: ignore[attr-defined]
+        env.set_task(task)
 
     def _argument(self, name: str, value: Any) -> Any:
         """Return a value as the constructor may want it: whole numbers drawn from a few are whole."""
@@ -125,6 +131,24 @@ class AnyGymnasium(ClassFamily):
             raise MetarlError(
                 f"environment {self.env!r} is not made with {sorted([*self.arguments, *given])}: {why}; name arguments of its constructor"
             ) from None
+
+
+class _ModelTask(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """A MuJoCo environment whose model is what the task makes of the original."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], changes: Mapping[str, tuple[Change, ...]]) -> None:
+        super().__init__(env)
+        self.changes, self.model = changes, env.unwrapped.model  # type: ignore[attr-defined]
+        self.original = copy.copy(self.model)
+
+    def set_task(self, task: Mapping[str, Any]) -> None:
+        """Change the model in place, which the environment's own data and renderer refer to."""
+        import mujoco
+
+        targets = {change.target for changes in self.changes.values() for change in changes}
+        restore(self.model, self.original, targets)
+        apply(self.model, self.changes, {name: np.asarray(task[name]) for name in self.changes})
+        mujoco.mj_setConst(self.model, mujoco.MjData(self.model))
 
 
 def _spec(env: str) -> Any:

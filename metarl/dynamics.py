@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -137,6 +137,17 @@ def apply(model: mujoco.MjModel, changes: Mapping[str, Sequence[Change]], task: 
                 _lean(model, float(task[name]))
             elif field != "limb_length":
                 _apply(model, name, change, np.asarray(task[name], dtype=np.float64))
+
+
+def restore(model: mujoco.MjModel, original: mujoco.MjModel, targets: Iterable[str]) -> None:
+    """Put the fields that `targets` name back to what they are in `original`, in place."""
+    for field in {_parts(target)[0] for target in targets}:
+        holder, source = (m.opt if field in (*_OPTIONS, "slope") else m for m in (model, original))
+        field = "gravity" if field == "slope" else field
+        if isinstance(getattr(holder, field), float):
+            setattr(holder, field, getattr(source, field))
+        else:
+            getattr(holder, field)[:] = getattr(source, field)
 
 
 def _apply(model: mujoco.MjModel, name: str, change: Change, value: np.ndarray) -> None:

@@ -7,12 +7,13 @@ import json
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from .errors import MetarlError
-from .families import ArrayFamily
+from .families import ArrayFamily, MujocoFamily
 from .replay import BRIEF, LONG, SHORT, bounds, difference, first_line, play, played, selected, shortened
 from .streams import Streams
 from .task import FAMILIES, TaskFamily, Tasks, load
@@ -293,6 +294,23 @@ def _extreme(envs: BatchedEnv, habit: int, t: int) -> np.ndarray:
     return np.stack([high if high_now else low] * envs.num_envs).astype(space.dtype)
 
 
+def check_unstable(family: TaskFamily) -> Iterator[str]:
+    """Physics that break down end an episode with a flag, not with numbers that are none."""
+    if not issubclass(family.origin, MujocoFamily):
+        return
+    with contextlib.closing(family.make_vec(family.sample("train", 2, seed=0), 1, threads=0)) as envs:
+        envs.reset(seed=0)
+        batch: Any = envs.batch
+        while hasattr(batch, "inner"):  # behind a switch
+            batch = batch.inner
+        batch.state["qvel"][1] = 1e12  # more than MuJoCo takes
+        step = envs.advance(np.stack([_middle(family.action_space)] * 2), np.ones(2, dtype=bool))
+        if step.unstable is None or step.unstable.tolist() != [False, True] or not step.truncations[1]:
+            yield "a world whose physics break down goes on; leave `batch` as MujocoFamily has it"
+        if not (np.isfinite(step.rewards).all() and np.isfinite(step.observations).all()):
+            yield "a world whose physics break down has a reward or an observation that is no number; keep both finite"
+
+
 def check_horizon(family: TaskFamily) -> Iterator[str]:
     """An episode that does not terminate is truncated at exactly `horizon` steps, and an ended world refuses a step."""
     with contextlib.closing(family.make_vec(family.sample("train", 2, seed=0), 1, threads=0)) as envs:
@@ -325,6 +343,7 @@ FAMILY_CHECKS: tuple[Callable[[TaskFamily], Iterator[str]], ...] = (
     check_parameters,
     check_first_observation,
     check_extremes,
+    check_unstable,
     check_horizon,
 )
 """Every check of a family."""

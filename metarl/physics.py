@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,6 +131,21 @@ def edited_model(model: mujoco.MjModel, edit: Callable[[mujoco.MjModel], None]) 
     return edited
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MuJoCo from printing, and from writing a file into the current folder, when it gives up on a world."""
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(_say_nothing)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(before)
+
+
+def _say_nothing(message: str) -> None:
+    """The caller is told by a flag."""
+
+
 def lowest_point(model: mujoco.MjModel) -> float:
     """Return the height in m of the lowest point of what is not fixed to the world, in the model's default position."""
     data = mujoco.MjData(model)
@@ -248,16 +264,17 @@ class Worlds:
         count = len(models)
         before = np.ascontiguousarray(state["physics"][chosen])
         self._controls[:count] = controls[chosen, None]
-        self._rollout.rollout(
-            models,
-            self._data,
-            before,
-            self._controls[:count],
-            nstep=self.frame_skip,
-            skip_checks=True,
-            state=self._states[:count],
-            sensordata=self._sensordata[:count],
-        )
+        with _quiet():
+            self._rollout.rollout(
+                models,
+                self._data,
+                before,
+                self._controls[:count],
+                nstep=self.frame_skip,
+                skip_checks=True,
+                state=self._states[:count],
+                sensordata=self._sensordata[:count],
+            )
         after, sensordata = self._states[:count, -1].copy(), self._sensordata[:count, -1].copy()
         # A world that MuJoCo has put back has begun to count its time anew; one it has not may hold no number at all.
         unstable = ~np.isfinite(after).all(axis=1) | (after[:, 0] < before[:, 0] + self._least_time)

@@ -141,6 +141,22 @@ def test_no_file_is_written_into_the_current_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("threads", [0, 2])
+def test_physics_that_break_down_print_nothing_and_write_no_file(threads: int, tmp_path: Path) -> None:
+    code = f"""
+import metarl, numpy as np
+family = metarl.load('half-cheetah-direction')
+envs = family.make_vec(family.sample('train', 40, seed=0), threads={threads})
+envs.reset(seed=0)
+envs.batch.state['qvel'][:] = 1e12
+assert envs.step(np.zeros((40, 6), dtype=np.float32))[-1]['unstable'].all()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_step_of_no_world_leaves_every_world_where_it_was() -> None:
     family = load("half-cheetah-velocity")
     envs = family.make_vec(family.sample("train", 3, seed=0), threads=0)

@@ -132,3 +132,26 @@ def test_plain_class_switches_where_its_family_says_how_and_is_refused_where_not
     with pytest.raises(MetarlError, match="does not say how the task of a running environment changes"):
         for _ in range(4):
             envs.step(np.zeros((1, 1), dtype=np.float32))
+
+
+def test_model_of_a_gymnasium_environment_switches_in_mid_episode_as_if_it_were_another() -> None:
+    varies = {
+        "mass": {"scale": ["body_mass[*]", "body_inertia[*]"], "train": {"uniform": [0.5, 2]}},
+        "air": {"set": "density", "train": {"uniform": [0, 5]}},
+        "hill": {"set": "slope", "train": {"uniform": [0, 0.1]}},
+    }
+    family = load("gymnasium", env="HalfCheetah-v5", varies=varies, switch_at=3)
+    before, after = {"mass": 2.0, "air": 5.0, "hill": 0.1}, {"mass": 0.5, "air": 1.0, "hill": 0.0}
+    envs = family.make_vec(family.tasks({**before, **{f"{name}@3": value for name, value in after.items()}}))
+    envs.reset(seed=0)
+    models = []
+    for _ in range(4):
+        envs.step(np.ones((1, 6), dtype=np.float32))
+        model = envs.batch.inner.envs[0].unwrapped.model  # type: ignore[attr-defined]
+        models.append((model.body_mass.copy(), model.opt.density, model.opt.gravity.copy(), model.dof_M0.copy()))
+    for task, model in ((before, models[2]), (after, models[3])):
+        made = family.base.make(task, None).unwrapped.model  # type: ignore[attr-defined]
+        for ours, theirs in zip(model, (made.body_mass, made.opt.density, made.opt.gravity, made.dof_M0), strict=True):
+            np.testing.assert_allclose(ours, theirs)
+    envs.reset(seed=1)
+    np.testing.assert_array_equal(envs.batch.inner.envs[0].unwrapped.model.body_mass, models[2][0])  # type: ignore[attr-defined]
