@@ -63,6 +63,12 @@ def _register_ids() -> None:
     FAMILIES.load()
 
 
+def _half_imported() -> bool:
+    """Return whether a module of metarl's is being imported: built-in families, which want it whole, must wait."""
+    modules = [module for name, module in sys.modules.items() if name.startswith(f"{__name__}.")]
+    return any(getattr(module.__spec__, "_initializing", False) for module in modules)
+
+
 class _WhenGymnasiumIsImported:
     """Registers the families' ids as soon as somebody imports gymnasium, in whichever order the two are imported.
 
@@ -83,7 +89,7 @@ class _WhenGymnasiumIsImported:
             def execute_and_register(module: ModuleType) -> None:
                 sys.meta_path.remove(self)
                 execute(module)
-                if "metarl.task" not in sys.modules:  # else it is being imported now, and loads them when first asked
+                if not _half_imported():  # else the registry loads them when it is first asked
                     _register_ids()
 
             spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]

@@ -50,6 +50,32 @@ def test_exports_are_the_same_however_often_and_in_whatever_order() -> None:
     assert done.stdout.strip() == "True"
 
 
+def test_every_module_can_be_the_first_that_is_imported() -> None:
+    # Each imports gymnasium at another point of its own import, at which the built-in families cannot be loaded yet.
+    modules = [f"metarl.{path.stem}" for path in sorted((ROOT / "metarl").glob("*.py")) if not path.stem.startswith("__")]
+    code = """
+import importlib, os, sys
+for module in sys.argv[1:]:
+    if (child := os.fork()) == 0:
+        importlib.import_module(module)
+        from metarl.task import FAMILIES
+        assert len(list(FAMILIES)) > 30 and not FAMILIES.broken, (module, FAMILIES.broken)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, module
+"""
+    done = subprocess.run([sys.executable, "-c", code, *modules], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["ArrayFamily", "MujocoFamily", "ClassFamily", "VectorFamily", "register", "Parameter"]
+)
+def test_every_export_can_be_the_first_that_is_asked_for(name: str) -> None:
+    code = f"from metarl import {name}; import gymnasium; print(gymnasium.make('metarl/PointSparse-v0').spec.id)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "metarl/PointSparse-v0", done.stderr
+
+
 def test_families_are_listed_without_importing_mujoco() -> None:
     code = "import sys; from metarl.task import FAMILIES; list(FAMILIES); print('mujoco' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
