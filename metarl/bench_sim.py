@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
+
 from .errors import MetarlError
 from .families import ArrayFamily, MujocoFamily
 from .physics import available_threads
@@ -34,7 +36,10 @@ from .vector import SingleEnv
 
 LIMIT_GOALS: Mapping[str, Mapping[int, float]] = {
     "HalfCheetah-v5": {64: 0.75, 256: 0.85},
-    **dict.fromkeys(("Ant-v5", "Humanoid-v5", "Hopper-v5", "Walker2d-v5"), {64: 0.85}),
+    "Ant-v5": {64: 0.85},
+    "Humanoid-v5": {64: 0.85},
+    "Hopper-v5": {64: 0.85},
+    "Walker2d-v5": {64: 0.85},
 }
 """The share of the limit to reach, by Gymnasium's name of the body and the number of worlds."""
 RIVAL_GOALS: Mapping[str, Mapping[str, float]] = {
@@ -217,22 +222,26 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> str:
 
 def has_own_models(family: MujocoFamily) -> bool:
     """Return whether each task has a model of its own."""
-    return bool(family.changes) or type(family).edit_model is not MujocoFamily.edit_model
+    return bool(family.physics.changes) or type(family).edit_model is not MujocoFamily.edit_model
 
 
 def _simulations(families: Sequence[TaskFamily]) -> list[MujocoFamily]:
     """Return one family for each simulation that differs: the others step at the same rate."""
     found: dict[tuple[object, ...], MujocoFamily] = {}
-    for family in families:
-        if isinstance(family, MujocoFamily):
-            kind = (
-                family.asset,
-                family.frame_skip,
-                family.reads_contacts,
-                bool(family.derived),
-                has_own_models(family),
-            )
-            found.setdefault(kind, family)
+    # Those that only delay, and those with few tasks, make poor examples: replicas of a task share a model.
+    order = sorted(
+        (family for family in families if isinstance(family, MujocoFamily)),
+        key=lambda family: (family.physics.delay, family.num_tasks is not None),
+    )
+    for family in order:
+        kind = (
+            family.asset,
+            family.frame_skip,
+            family.reads_contacts,
+            bool(family.derived),
+            has_own_models(family),
+        )
+        found.setdefault(kind, family)
     return sorted(found.values(), key=lambda family: (family.asset, has_own_models(family)))
 
 
@@ -320,7 +329,9 @@ def _arrays(family: ArrayFamily, with_empty: bool, meter: _Meter) -> Iterator[Co
     own = family.gymnasium_id
     tasks = family.sample("train", SYNC_WORLDS, seed=0)
     singles = [functools.partial(SingleEnv, family, task) for task in tasks]
-    rivals: dict[str, Any] = {own or "one by one": [of_gymnasium(own)] * SYNC_WORLDS if own else singles}
+    rivals: dict[str, Sequence[Callable[[], gymnasium.Env[Any, Any]]]] = {
+        own or "one by one": [of_gymnasium(own)] * SYNC_WORLDS if own else singles
+    }
     if with_empty:
         rivals["empty class"] = [functools.partial(Empty, family)] * SYNC_WORLDS
     for number, (name, makers) in enumerate(rivals.items()):

@@ -29,7 +29,7 @@ State = dict[str, np.ndarray]
 class _Dynamics(Protocol):
     """How the states of a batch of worlds begin and go on."""
 
-    def start(self, where: np.ndarray, streams: Streams) -> State: ...
+    def start(self, state: State, where: np.ndarray, streams: Streams) -> State: ...
     def step(
         self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams
     ) -> tuple[State, np.ndarray | None]: ...
@@ -227,10 +227,7 @@ class _FunctionBatch:
         """Nothing of a trial is kept here beyond its episodes."""
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
-        if self.state and not where.all():
-            self.state = _merge(where, self.dynamics.start(where, streams), self.state)
-        else:
-            self.state = self.dynamics.start(np.ones_like(where), streams)
+        self.state = self.dynamics.start(self.state, where if self.state else np.ones_like(where), streams)
         return self.family.observation(self.state)
 
     def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
@@ -273,8 +270,9 @@ class _ArrayDynamics:
         self.family, self.values, self.render_mode = family, values, render_mode
         self._canvas: Any = None
 
-    def start(self, where: np.ndarray, streams: Streams) -> State:
-        return self.family.initial(self.values, streams)
+    def start(self, state: State, where: np.ndarray, streams: Streams) -> State:
+        fresh = self.family.initial(self.values, streams)
+        return fresh if where.all() else _merge(where, fresh, state)
 
     def step(
         self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams
@@ -358,12 +356,14 @@ class _MujocoDynamics:
 
         return edited_model(model, edit)
 
-    def start(self, where: np.ndarray, streams: Streams) -> State:
-        state = self._with_contacts(self.worlds.start(*self.family.initial(self.family.model, streams), where))
+    def start(self, state: State, where: np.ndarray, streams: Streams) -> State:
+        chosen = np.flatnonzero(where)
+        qpos, qvel = streams.at(chosen, functools.partial(self.family.initial, self.family.model))
+        begun = self._with_contacts(self.worlds.start(state, qpos, qvel, chosen))
         if self.delay:
-            longest = int(self.values[self.delay].max())
-            state["sent"] = np.zeros((self.num_worlds, longest + 1, self.family.model.nu))
-        return state
+            rest = np.zeros((self.num_worlds, self._longest_delay() + 1, self.family.model.nu))
+            begun["sent"] = np.where(where[:, None, None], rest, state.get("sent", rest))
+        return begun
 
     def step(self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams) -> tuple[State, np.ndarray]:
         if not self.delay:
@@ -373,6 +373,12 @@ class _MujocoDynamics:
         arriving = sent.shape[1] - 1 - self.values[self.delay].astype(np.int64)
         after, unstable = self.worlds.step(state, sent[np.arange(self.num_worlds), arriving], where)
         return {**self._with_contacts(after), "sent": np.where(where[:, None, None], sent, state["sent"])}, unstable
+
+    def _longest_delay(self) -> int:
+        """Return the longest delay of any task, of which a switch may come to the worlds in mid-episode."""
+        parameter = self.family.parameters[self.delay]
+        distributions = filter(None, (parameter.train, parameter.extrapolation))
+        return int(max(self.values[self.delay].max(), *(distribution.range[1] for distribution in distributions)))
 
     def _with_contacts(self, state: State) -> State:
         if self.family.reads_contacts:

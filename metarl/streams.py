@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _UINT64 = 1 << 64
+
+T = TypeVar("T")
 
 
 def _mix(z: np.ndarray) -> np.ndarray:
@@ -71,6 +74,13 @@ class Streams:
         A world that waits for its neighbours must not: its later numbers would depend on theirs.
         """
         return self if moving.all() else Streams(self.keys, self.counters, moving)
+
+    def at(self, rows: np.ndarray, draw: Callable[[Streams], T]) -> T:
+        """Return what `draw` makes of the streams of `rows` alone, int64 [n]; they use up numbers, the others do not."""
+        chosen = Streams(self.keys[rows], self.counters[rows])
+        drawn = draw(chosen)
+        self.counters[rows] = chosen.counters
+        return drawn
 
     def _draw(self, size: tuple[int, ...]) -> np.ndarray:
         count = int(np.prod(size, dtype=np.int64))

@@ -91,7 +91,7 @@ def test_worlds_equal_one_mjdata_stepped_by_hand() -> None:
     worlds = Worlds([model], 4, frame_skip=5, threads=2)
     rng = np.random.default_rng(0)
     qpos, qvel = 0.1 * rng.normal(size=(4, model.nq)), 0.1 * rng.normal(size=(4, model.nv))
-    state = worlds.start(qpos, qvel, np.ones(4, dtype=bool))
+    state = worlds.start({}, qpos, qvel, np.arange(4))
     data = [mujoco.MjData(model) for _ in range(4)]
     for world in range(4):
         data[world].qpos, data[world].qvel = qpos[world], qvel[world]

@@ -155,3 +155,20 @@ def test_model_of_a_gymnasium_environment_switches_in_mid_episode_as_if_it_were_
             np.testing.assert_allclose(ours, theirs)
     envs.reset(seed=1)
     np.testing.assert_array_equal(envs.batch.inner.envs[0].unwrapped.model.body_mass, models[2][0])  # type: ignore[attr-defined]
+
+
+def test_delay_grows_in_mid_episode_and_what_was_sent_before_still_arrives() -> None:
+    family = load("half-cheetah-delay", switch_at=3)
+    envs = family.make_vec(family.tasks({"delay": 0, "delay@3": 2}), threads=0)
+    envs.reset(seed=[3])
+    sent = np.random.default_rng(0).uniform(-1, 1, (6, 1, 6)).astype(np.float32)
+    positions = []
+    for actions in sent:
+        envs.step(actions)
+        positions.append(envs.batch.inner.state["qpos"][0].copy())  # type: ignore[attr-defined]
+    base = load("half-cheetah-delay")
+    alone = base.make_vec(base.tasks({"delay": 0}), threads=0)
+    alone.reset(seed=[3])
+    for step, arriving in enumerate((0, 1, 2, 1, 2, 3)):
+        alone.step(sent[arriving])
+        np.testing.assert_array_equal(alone.batch.state["qpos"][0], positions[step])  # type: ignore[attr-defined]
