@@ -14,7 +14,7 @@ help:
 	@echo 'make demo    train and evaluate MAML-PPO and RL^2, and plot how they adapt to unseen tasks (minutes)'
 	@echo 'make test    run the tests'
 	@echo 'make check   format, lint and types'
-	@echo 'make bench   speed of simulation against the machine and Gymnasium (3 minutes)'
+	@echo 'make bench   speed of simulation against the machine, Gymnasium, stable-baselines3 and EnvPool (6 minutes)'
 	@echo 'make clean   remove .venv, caches and builds; runs stay'
 	@echo 'PYTHON=python3.12 chooses the interpreter, WORKERS=4 the number of test processes'
 

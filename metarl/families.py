@@ -317,6 +317,7 @@ class _MujocoDynamics:
         self.num_worlds = len(next(iter(values.values())))
         self.worlds = Worlds(self._models(), self.num_worlds, family.frame_skip, threads, family.derived)
         self.delay = family.physics.delay
+        self._longest_delay = _longest(family, values) if self.delay else 0
         self._renderers: dict[int, Any] = {}
 
     @property
@@ -361,7 +362,7 @@ class _MujocoDynamics:
         qpos, qvel = streams.at(chosen, functools.partial(self.family.initial, self.family.model))
         begun = self._with_contacts(self.worlds.start(state, qpos, qvel, chosen))
         if self.delay:
-            rest = np.zeros((self.num_worlds, self._longest_delay() + 1, self.family.model.nu))
+            rest = np.zeros((self.num_worlds, self._longest_delay + 1, self.family.model.nu))
             begun["sent"] = np.where(where[:, None, None], rest, state.get("sent", rest))
         return begun
 
@@ -374,12 +375,6 @@ class _MujocoDynamics:
         after, unstable = self.worlds.step(state, sent[np.arange(self.num_worlds), arriving], where)
         return {**self._with_contacts(after), "sent": np.where(where[:, None, None], sent, state["sent"])}, unstable
 
-    def _longest_delay(self) -> int:
-        """Return the longest delay of any task, of which a switch may come to the worlds in mid-episode."""
-        parameter = self.family.parameters[self.delay]
-        distributions = filter(None, (parameter.train, parameter.extrapolation))
-        return int(max(self.values[self.delay].max(), *(distribution.range[1] for distribution in distributions)))
-
     def _with_contacts(self, state: State) -> State:
         if self.family.reads_contacts:
             from .physics import contact_wrenches
@@ -389,6 +384,10 @@ class _MujocoDynamics:
 
     def change(self, where: np.ndarray, values: Values) -> None:
         self.values = values
+        if self.delay and (late := values[self.delay].max()) > self._longest_delay:
+            raise MetarlError(
+                f"task parameter {self.delay!r} becomes {late:g}; at most {self._longest_delay} are kept here"
+            )
         if self._varies:
             self.worlds.models = self._models()
         for world in np.flatnonzero(where):
@@ -407,6 +406,13 @@ class _MujocoDynamics:
         for renderer in self._renderers.values():
             renderer.close()
         self.worlds.close()
+
+
+def _longest(family: MujocoFamily, values: Values) -> int:
+    """Return the longest delay of any task, of which a switch may come to the worlds in mid-episode."""
+    name = family.physics.delay
+    distributions = filter(None, (family.parameters[name].train, family.parameters[name].extrapolation))
+    return int(max(values[name].max(), *(distribution.range[1] for distribution in distributions)))
 
 
 def _raise_to_floor(model: mujoco.MjModel, original: mujoco.MjModel) -> None:
