@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -93,28 +93,28 @@ class AcrobotPhysics(ArrayFamily):
     def initial(self, task: Values, streams: Streams) -> State:
         """Begin hanging down, almost at rest."""
         draws = np.moveaxis(-0.1 + 0.2 * streams.uniform((4,)), -1, 0).astype(np.float32).astype(np.float64)
-        return dict(zip(("theta1", "theta2", "dtheta1", "dtheta2"), draws, strict=True))
+        return _state(*draws)
 
     def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
         """Make one Runge-Kutta step of fourth order, then wrap the angles and limit the velocities."""
         torque = action - 1.0
-        y = np.stack([state["theta1"], state["theta2"], state["dtheta1"], state["dtheta2"]])
-        k1 = _derivative(y, torque, task)
-        k2 = _derivative(y + DT / 2 * k1, torque, task)
-        k3 = _derivative(y + DT / 2 * k2, torque, task)
-        k4 = _derivative(y + DT * k3, torque, task)
+        y, links = np.stack([state["theta1"], state["theta2"], state["dtheta1"], state["dtheta2"]]), _Links.of(task)
+        k1 = links.derivative(y, torque)
+        k2 = links.derivative(y + DT / 2 * k1, torque)
+        k3 = links.derivative(y + DT / 2 * k2, torque)
+        k4 = links.derivative(y + DT * k3, torque)
         theta1, theta2, dtheta1, dtheta2 = y + DT / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-        return {
-            "theta1": _wrap(theta1),
-            "theta2": _wrap(theta2),
-            "dtheta1": np.clip(dtheta1, -MAX_VELOCITY_1, MAX_VELOCITY_1),
-            "dtheta2": np.clip(dtheta2, -MAX_VELOCITY_2, MAX_VELOCITY_2),
-        }
+        return _state(
+            _wrap(theta1),
+            _wrap(theta2),
+            np.clip(dtheta1, -MAX_VELOCITY_1, MAX_VELOCITY_1),
+            np.clip(dtheta2, -MAX_VELOCITY_2, MAX_VELOCITY_2),
+        )
 
     def observation(self, state: State) -> np.ndarray:
         """Return cosine and sine of both angles, and the velocities."""
-        angles = [f(state[name]) for name in ("theta1", "theta2") for f in (np.cos, np.sin)]
-        return np.stack([*angles, state["dtheta1"], state["dtheta2"]], axis=1)
+        cos1, sin1, cos2, sin2 = (f(state[name]) for name in ("theta1", "theta2") for f in (np.cos, np.sin))
+        return np.stack([cos1, sin1, cos2, sin2, state["dtheta1"], state["dtheta2"]], axis=1)
 
     def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
         """Return -1, and 0 at the end."""
@@ -122,7 +122,7 @@ class AcrobotPhysics(ArrayFamily):
 
     def terminated(self, state: State, task: Values) -> np.ndarray:
         """Return whether the free end is high enough."""
-        return -np.cos(state["theta1"]) - np.cos(state["theta2"] + state["theta1"]) > 1.0
+        return state["height"] > 1.0
 
     def success(self, state: State, task: Values) -> np.ndarray:
         """Return whether the free end is high enough."""
@@ -140,26 +140,50 @@ class AcrobotPhysics(ArrayFamily):
         axes.set(xlim=(-3.1, 3.1), ylim=(-3.1, 3.1), aspect="equal", xlabel="m")
 
 
-def _derivative(y: np.ndarray, torque: np.ndarray, task: Values) -> np.ndarray:
-    """Return d/dt of (theta1, theta2, dtheta1, dtheta2) [4, world]: Sutton and Barto's equations, as in Gymnasium."""
-    m1, m2, l1 = task["link_mass_1"], task["link_mass_2"], task["link_length_1"]
-    lc1, lc2, inertia = task["link_com_1"], task["link_com_2"], task["link_moi"]
-    theta1, theta2, dtheta1, dtheta2 = y
-    cos2, sin2 = np.cos(theta2), np.sin(theta2)
-    d1 = m1 * np.square(lc1) + m2 * (np.square(l1) + np.square(lc2) + 2 * l1 * lc2 * cos2) + inertia + inertia
-    d2 = m2 * (np.square(lc2) + l1 * lc2 * cos2) + inertia
-    phi2 = m2 * lc2 * GRAVITY * np.cos(theta1 + theta2 - math.pi / 2)
-    phi1 = (
-        -m2 * l1 * lc2 * np.square(dtheta2) * sin2
-        - 2 * m2 * l1 * lc2 * dtheta2 * dtheta1 * sin2
-        + (m1 * lc1 + m2 * l1) * GRAVITY * np.cos(theta1 - math.pi / 2)
-        + phi2
-    )
-    ddtheta2 = (torque + d2 / d1 * phi1 - m2 * l1 * lc2 * np.square(dtheta1) * sin2 - phi2) / (
-        m2 * np.square(lc2) + inertia - np.square(d2) / d1
-    )
-    ddtheta1 = -(d2 * ddtheta2 + phi1) / d1
-    return np.stack([dtheta1, dtheta2, ddtheta1, ddtheta2])
+def _state(theta1: np.ndarray, theta2: np.ndarray, dtheta1: np.ndarray, dtheta2: np.ndarray) -> State:
+    """Return the state, with the height of the free end if both links had length 1, which is asked for three times."""
+    height = -np.cos(theta1) - np.cos(theta2 + theta1)
+    return {"theta1": theta1, "theta2": theta2, "dtheta1": dtheta1, "dtheta2": dtheta2, "height": height}
+
+
+class _Links(NamedTuple):
+    """What the equations of motion need of the links, each [world]."""
+
+    middle: np.ndarray
+    """Inertia of both about the first joint, but for what the angle between them changes."""
+    second: np.ndarray
+    """Inertia of the second about its own joint."""
+    coupling: np.ndarray
+    """m2 l1 lc2."""
+    fall1: np.ndarray
+    """Torque of gravity on both at the first joint, when they lie level."""
+    fall2: np.ndarray
+    """Torque of gravity on the second at its joint."""
+
+    @classmethod
+    def of(cls, task: Values) -> _Links:
+        m1, m2, l1 = task["link_mass_1"], task["link_mass_2"], task["link_length_1"]
+        lc1, lc2, inertia = task["link_com_1"], task["link_com_2"], task["link_moi"]
+        return cls(
+            middle=m1 * np.square(lc1) + m2 * (np.square(l1) + np.square(lc2)) + inertia + inertia,
+            second=m2 * np.square(lc2) + inertia,
+            coupling=m2 * l1 * lc2,
+            fall1=(m1 * lc1 + m2 * l1) * GRAVITY,
+            fall2=m2 * lc2 * GRAVITY,
+        )
+
+    def derivative(self, y: np.ndarray, torque: np.ndarray) -> np.ndarray:
+        """Return d/dt of (theta1, theta2, dtheta1, dtheta2) [4, world]: Sutton and Barto's equations, as in Gymnasium."""
+        theta1, theta2, dtheta1, dtheta2 = y
+        bend, swing = self.coupling * np.cos(theta2), self.coupling * np.sin(theta2)
+        d1 = self.middle + 2 * bend
+        d2 = self.second + bend
+        phi2 = self.fall2 * np.sin(theta1 + theta2)
+        phi1 = -swing * dtheta2 * (dtheta2 + 2 * dtheta1) + self.fall1 * np.sin(theta1) + phi2
+        ratio = d2 / d1
+        ddtheta2 = (torque + ratio * phi1 - swing * np.square(dtheta1) - phi2) / (self.second - ratio * d2)
+        ddtheta1 = -(d2 * ddtheta2 + phi1) / d1
+        return np.stack([dtheta1, dtheta2, ddtheta1, ddtheta2])
 
 
 def _wrap(angle: np.ndarray) -> np.ndarray:

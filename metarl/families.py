@@ -260,6 +260,13 @@ class _FunctionBatch:
         self.dynamics.close()
 
 
+def _placed(array: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return a copy of `array` with `values` in `rows`."""
+    placed = array.copy()
+    placed[rows] = values
+    return placed
+
+
 def _merge(where: np.ndarray, chosen: State, others: State) -> State:
     pick = {name: where.reshape(-1, *(1,) * (array.ndim - 1)) for name, array in chosen.items()}
     return {name: np.where(pick[name], array, others[name]) for name, array in chosen.items()}
@@ -271,8 +278,12 @@ class _ArrayDynamics:
         self._canvas: Any = None
 
     def start(self, state: State, where: np.ndarray, streams: Streams) -> State:
-        fresh = self.family.initial(self.values, streams)
-        return fresh if where.all() else _merge(where, fresh, state)
+        if where.all():
+            return self.family.initial(self.values, streams)
+        chosen = np.flatnonzero(where)  # often few of thousands: the others cost only a copy
+        task = {name: value[chosen] for name, value in self.values.items()}
+        fresh = streams.at(chosen, functools.partial(self.family.initial, task))
+        return {name: _placed(array, chosen, fresh[name]) for name, array in state.items()}
 
     def step(
         self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams
