@@ -56,11 +56,14 @@ class HopperRandParams(Hopper):
     position or velocity 100 or more. Task, each a factor of its own for each element and no unit: `body_mass` (4
     bodies), `body_inertia` (4 bodies, 3 axes) and `geom_friction` (5 geoms; sliding, torsional, rolling), 1.5^U(-L, L);
     `dof_damping` (6 degrees of freedom), 1.3^U(-L, L), with L the setting `log_scale_limit`; extrapolation: masses
-    1.5^U(L, L + 1). 200 steps of four physics steps of 0.002 s. Preset: `varibad`.
+    1.5^U(L, L + 1). 200 steps of four physics steps of 0.004 s, as VariBAD's copy of the source has it. Preset:
+    `varibad`.
     """
 
-    source: ClassVar[str] = "github.com/dennisl88/rand_param_envs, as used by PEARL, ProMP and VariBAD"
+    source: ClassVar[str] = "github.com/dennisl88/rand_param_envs, as in github.com/lmzintgraf/varibad"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"varibad": {}}
+    gymnasium_id: ClassVar[str] = ""
+    timestep: ClassVar[float] = 0.004
     log_scale_limit: Annotated[float, Field(gt=0)] = 3.0
 
     @property

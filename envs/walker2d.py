@@ -54,15 +54,15 @@ class Walker2dRandParams(Walker2d):
     Reward: dx/dt + 1 - 0.001 |a|^2. Ends when the height leaves (0.8, 2) m or the pitch (-1, 1) rad. Task, each a
     factor of its own for each element and no unit: `body_mass` (7 bodies), `body_inertia` (7 bodies, 3 axes) and
     `geom_friction` (8 geoms; sliding, torsional, rolling), 1.5^U(-L, L); `dof_damping` (9 degrees of freedom),
-    1.3^U(-L, L), with L the setting `log_scale_limit`; extrapolation: masses 1.5^U(L, L + 1). 200 steps of five physics
-    steps of 0.002 s, on the walker model of Gymnasium's v4, as in the source. Preset: `varibad`.
+    1.3^U(-L, L), with L the setting `log_scale_limit`; extrapolation: masses 1.5^U(L, L + 1). 200 steps of four
+    physics steps of 0.004 s, as VariBAD's copy of the source has it. Preset: `varibad`.
     """
 
-    source: ClassVar[str] = "github.com/dennisl88/rand_param_envs, as used by PEARL, ProMP and VariBAD"
+    source: ClassVar[str] = "github.com/dennisl88/rand_param_envs, as in github.com/lmzintgraf/varibad"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"varibad": {}}
     asset: ClassVar[str] = "walker2d.xml"
     gymnasium_id: ClassVar[str] = ""
-    frame_skip: ClassVar[int] = 5
+    timestep: ClassVar[float] = 0.004
     log_scale_limit: Annotated[float, Field(gt=0)] = 3.0
 
     @property

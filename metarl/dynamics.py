@@ -50,8 +50,8 @@ class Change:
     world body; a field of the degrees of freedom goes by the joint's name. A second bracket takes one column:
     `geom_friction[*][0]` is the sliding friction alone. Of the whole world there are `gravity`, `wind` (each with
     `[x]`, `[y]` or `[z]`), `density` and `viscosity`, `slope` (rise of the floor along +x, in rad: gravity leans back
-    by as much, which for an endless plane is the same), and of a body `limb_length`: its geoms along their length and
-    the places of the bodies beyond grow alike, and the model is compiled anew, so that masses follow.
+    by as much, which for an endless plane is the same), and of a body `limb_length`: its geoms and the
+    joints beyond move away from its own joint, and the model is compiled anew, so that its mass follows.
 
     A parameter of n numbers gives each of n elements its own.
     """
@@ -299,15 +299,38 @@ def limbs(
 
 
 def lengthen(spec: mujoco.MjSpec, factors: Mapping[str, float]) -> None:
-    """Scale the length of the named bodies' geoms and the places of all that is fixed to them, before compiling."""
+    """Scale the named bodies along their length, away from their own joint, before compiling.
+
+    Places of geoms and sites, the length of geoms, and the joints of the bodies beyond move; thickness stays.
+    """
     for body in spec.bodies:
         factor = factors.get(body.name)
         if factor is None:
             continue
+        anchor = _anchor(body)
         for geom in body.geoms:
-            geom.pos = np.asarray(geom.pos) * factor
-            geom.fromto = np.asarray(geom.fromto) * factor  # NaN where the geom has a place and a size instead
-            if np.isnan(geom.fromto).any():
+            if np.isnan(geom.fromto).any():  # the geom has a place and a size instead of two ends
+                geom.pos = anchor + factor * (geom.pos - anchor)
                 geom.size = np.asarray(geom.size) * (1.0, factor, 1.0)
-        for part in (*body.bodies, *body.sites):
-            part.pos = np.asarray(part.pos) * factor
+            else:
+                geom.fromto = np.tile(anchor, 2) + factor * (geom.fromto - np.tile(anchor, 2))
+        for site in body.sites:
+            site.pos = anchor + factor * (site.pos - anchor)
+        for child in body.bodies:
+            child.pos = child.pos + (factor - 1.0) * (child.pos + _turned(child.quat, _anchor(child)) - anchor)
+
+
+def _anchor(body: mujoco.MjsBody) -> np.ndarray:
+    """Return where a body turns, in its own frame: its first hinge, or its origin where it has none."""
+    import mujoco
+
+    hinges = [joint for joint in body.joints if joint.type == mujoco.mjtJoint.mjJNT_HINGE]
+    return np.array(hinges[0].pos) if hinges else np.zeros(3)
+
+
+def _turned(quat: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    import mujoco
+
+    turned = np.empty(3)
+    mujoco.mju_rotVecQuat(turned, vector, np.asarray(quat, dtype=np.float64))
+    return turned

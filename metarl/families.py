@@ -33,7 +33,7 @@ class _Dynamics(Protocol):
     def step(
         self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams
     ) -> tuple[State, np.ndarray | None]: ...
-    def change(self, where: np.ndarray, values: Values) -> None: ...
+    def change(self, state: State, where: np.ndarray, values: Values) -> State: ...
     def render(self, state: State, world: int) -> np.ndarray | None: ...
     def close(self) -> None: ...
 
@@ -94,6 +94,8 @@ class MujocoFamily(FunctionFamily):
     """Name of the model file among Gymnasium's assets."""
     frame_skip: ClassVar[int] = 5
     """Physics steps for each environment step."""
+    timestep: ClassVar[float] = 0.0
+    """Seconds of a physics step; 0 for the model file's own."""
 
     @property
     def sensors(self) -> Sensors:
@@ -139,7 +141,7 @@ class MujocoFamily(FunctionFamily):
     def _blueprint(self) -> Blueprint:
         from .physics import Blueprint
 
-        return Blueprint(self.asset, tuple(self.sensors.items()), self.reads_contacts)
+        return Blueprint(self.asset, tuple(self.sensors.items()), self.reads_contacts, self.timestep)
 
     @functools.cached_property
     def dt(self) -> float:
@@ -251,7 +253,7 @@ class _FunctionBatch:
 
     def change(self, where: np.ndarray, values: Values) -> None:
         self.values = _merge(where, dict(values), dict(self.values))
-        self.dynamics.change(where, self.values)
+        self.state = self.dynamics.change(self.state, where, self.values)
 
     def render(self, world: int) -> np.ndarray | None:
         return self.dynamics.render(self.state, world)
@@ -291,8 +293,9 @@ class _ArrayDynamics:
         after = self.family.transition(state, actions, self.values, streams)
         return (after if where.all() else _merge(where, after, state)), None
 
-    def change(self, where: np.ndarray, values: Values) -> None:
+    def change(self, state: State, where: np.ndarray, values: Values) -> State:
         self.values = values
+        return state
 
     def render(self, state: State, world: int) -> np.ndarray | None:
         from .render import AxesCanvas
@@ -326,6 +329,7 @@ class _MujocoDynamics:
 
         self.family, self.changes, self.values, self.render_mode = family, changes, values, render_mode
         self.num_worlds = len(next(iter(values.values())))
+        self._made: dict[bytes, mujoco.MjModel] = {}
         self.worlds = Worlds(self._models(), self.num_worlds, family.frame_skip, threads, family.derived)
         self.delay = family.physics.delay
         self._longest_delay = _longest(family, values) if self.delay else 0
@@ -340,14 +344,13 @@ class _MujocoDynamics:
         """Return one model for all worlds, or one a world where tasks change it; replicas of a task share one."""
         if not self._varies:
             return [self.family.model]
-        made: dict[bytes, mujoco.MjModel] = {}
         models = []
         for world in range(self.num_worlds):
             task = {name: value[world] for name, value in self.values.items()}
             key = b"".join(np.ascontiguousarray(value).tobytes() for value in task.values())
-            if key not in made:
-                made[key] = self._model(task)
-            models.append(made[key])
+            if key not in self._made:
+                self._made[key] = self._model(task)
+            models.append(self._made[key])
         return models
 
     def _model(self, task: Values, *, textures: bool = False) -> mujoco.MjModel:
@@ -358,7 +361,7 @@ class _MujocoDynamics:
         factors = limbs(family.model, self.changes, task)
         if factors:
             model = blueprint.compile(functools.partial(lengthen, factors=factors), textures=textures)
-            _raise_to_floor(model, family.model)
+            _move_floor(model, family.model)
         else:
             model = blueprint.compile(textures=True) if textures else family.model
 
@@ -393,17 +396,20 @@ class _MujocoDynamics:
             state["cfrc_ext"] = contact_wrenches(state)
         return state
 
-    def change(self, where: np.ndarray, values: Values) -> None:
+    def change(self, state: State, where: np.ndarray, values: Values) -> State:
         self.values = values
-        if self.delay and (late := values[self.delay].max()) > self._longest_delay:
+        if self.delay and (late := _longest(self.family, values)) > self._longest_delay:
             raise MetarlError(
-                f"task parameter {self.delay!r} becomes {late:g}; at most {self._longest_delay} are kept here"
+                f"task parameter {self.delay!r} becomes {late}; at most {self._longest_delay} are kept here"
             )
-        if self._varies:
-            self.worlds.models = self._models()
-        for world in np.flatnonzero(where):
+        chosen = np.flatnonzero(where)
+        for world in chosen:
             if renderer := self._renderers.pop(int(world), None):
                 renderer.close()
+        if not self._varies:
+            return state
+        self.worlds.models = self._models()
+        return self.worlds.rederived(state, chosen) if state else state
 
     def render(self, state: State, world: int) -> np.ndarray | None:
         from .render import MujocoCanvas
@@ -419,24 +425,37 @@ class _MujocoDynamics:
         self.worlds.close()
 
 
+MAX_DELAY = 1000
+"""Longest delay of controls, in environment steps, that is kept."""
+
+
 def _longest(family: MujocoFamily, values: Values) -> int:
-    """Return the longest delay of any task, of which a switch may come to the worlds in mid-episode."""
+    """Return the longest delay of any task, of which a switch may come to the worlds in mid-episode.
+
+    Raises MetarlError for one that is no whole number from 0 to MAX_DELAY.
+    """
     name = family.physics.delay
+    given = values[name]
+    wrong = given[(given != np.floor(given)) | (given < 0) | (given > MAX_DELAY)]
+    if wrong.size:
+        raise MetarlError(
+            f"task parameter {name!r} is {wrong[0]:g}; it must be a whole number of steps, 0 to {MAX_DELAY}"
+        )
     distributions = filter(None, (family.parameters[name].train, family.parameters[name].extrapolation))
-    return int(max(values[name].max(), *(distribution.range[1] for distribution in distributions)))
+    return int(max(given.max(), *(distribution.range[1] for distribution in distributions)))
 
 
-def _raise_to_floor(model: mujoco.MjModel, original: mujoco.MjModel) -> None:
-    """Move a body whose limbs were lengthened up or down until it stands as high over the floor as the original.
+def _move_floor(model: mujoco.MjModel, original: mujoco.MjModel) -> None:
+    """Move the floor until a body whose limbs were lengthened stands on it as the original does.
 
-    A body that floats freely starts where the family says, and is left alone.
+    Not the body: its height is observed, and would tell the task.
     """
     import mujoco
 
     from .physics import lowest_point
 
-    if model.jnt_type[0] != mujoco.mjtJoint.mjJNT_FREE:
-        model.body_pos[1, 2] += lowest_point(original) - lowest_point(model)
+    floors = (model.geom_bodyid == 0) & (model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE)
+    model.geom_pos[floors, 2] += lowest_point(model) - lowest_point(original)
 
 
 class _ClassBatch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,10 +43,13 @@ class Blueprint:
     """Sensors to add, by name."""
     contact_forces: bool = False
     """Whether to add what `contact_wrenches` reads."""
+    timestep: float = 0.0
+    """Seconds of a physics step; 0 for the file's own."""
 
     def spec(self, *, textures: bool = False) -> mujoco.MjSpec:
         """Return the editable description, each body named; a model without textures is copied in half the time."""
         spec = mujoco.MjSpec.from_file(str(ASSETS / self.asset))
+        spec.option.timestep = self.timestep or spec.option.timestep
         for number, body in enumerate(spec.bodies):
             body.name = body.name or f"body{number}"
         for name, (kind, object_type, object_name) in self.sensors:
@@ -57,14 +61,25 @@ class Blueprint:
         return spec
 
     def compile(self, edit: Callable[[mujoco.MjSpec], None] | None = None, *, textures: bool = False) -> mujoco.MjModel:
-        """Return the compiled model, its description changed by `edit` before."""
-        spec = self.spec(textures=textures)
+        """Return the compiled model, its description changed by `edit` before.
+
+        A file may fix the total mass, for which the compiler scales all bodies: after an edit by as much as before, so
+        that what was not edited keeps its mass.
+        """
+        spec, factor = self.spec(textures=textures), 1.0
         if edit is not None:
+            total = spec.compiler.settotalmass
+            if total > 0:
+                spec.compiler.settotalmass = -1
+                factor = total / spec.copy().compile().body_mass.sum()
             edit(spec)
         with warnings.catch_warnings():
             # Gymnasium's asset, not the user, is to blame for it.
             warnings.filterwarnings("ignore", "compiler attribute 'settotalmass' is deprecated")
-            return spec.compile()
+            model = spec.compile()
+        model.body_mass *= factor
+        model.body_inertia *= factor
+        return model
 
 
 def _strip(spec: mujoco.MjSpec) -> None:
@@ -86,8 +101,8 @@ CONTACTS = "contacts"
 def _add_contact_sensors(spec: mujoco.MjSpec) -> None:
     if not hasattr(mujoco.mjtSensor, "mjSENS_CONTACT"):
         raise MetarlError(
-            f"MuJoCo {mujoco.__version__} has no contact sensors; install mujoco>=3.3.5, or load the family with "
-            "contact_forces=False"
+            f"MuJoCo {mujoco.__version__} has no contact sensors; install mujoco>=3.3.5, or take a preset of the "
+            "family that reads no contact forces"
         )
     parts = mujoco.mjtConDataField
     wanted = (parts.mjCONDATA_FORCE, parts.mjCONDATA_TORQUE, parts.mjCONDATA_POS)
@@ -164,6 +179,8 @@ def lowest_point(model: mujoco.MjModel) -> float:
     return float(min(lows))
 
 
+PIECE_SECONDS = 2e-4
+"""Time of the piece of work that a thread takes at a time."""
 DERIVED = ("subtree_com", "cinert", "cvel", "xpos", "xmat")
 """Fields of mujoco.MjData that follow from positions and velocities alone: each [world, body, ...]."""
 
@@ -193,6 +210,7 @@ class Worlds:
         model = self.models[0]
         threads = min(available_threads(), num_worlds) if threads is None else threads
         self._rollout = Rollout(nthread=threads)
+        self._seconds_a_world = PIECE_SECONDS
         self._data = [mujoco.MjData(model) for _ in range(max(threads, 1))]
         size = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS)
         # All substeps but half of one: what a world's clock has gained that MuJoCo has not put back.
@@ -255,6 +273,8 @@ class Worlds:
         physics = state["physics"].copy() if state else np.zeros((count, self._states.shape[-1]))
         sensordata = state["sensordata"].copy() if state else np.zeros((count, self._sensordata.shape[-1]))
         physics[chosen] = 0.0
+        # Not zero, from which a world that MuJoCo has put back could not be told.
+        physics[chosen, 0] = self.frame_skip * self.models[0].opt.timestep
         physics[chosen, self._qpos], physics[chosen, self._qvel] = qpos, qvel
         if sensordata.size:
             data = self._data[0]  # as good as new once reset; a new one for each world takes 30 times as long
@@ -281,6 +301,7 @@ class Worlds:
         count = len(models)
         before = np.ascontiguousarray(state["physics"][chosen])
         self._controls[:count] = controls[chosen, None]
+        began = time.perf_counter()
         with _quiet():
             self._rollout.rollout(
                 models,
@@ -289,11 +310,11 @@ class Worlds:
                 self._controls[:count],
                 nstep=self.frame_skip,
                 skip_checks=True,
-                # Two pieces a thread: the default's many small ones cost a tenth, one alone waits for the slowest.
-                chunk_size=max(1, count // (2 * len(self._data))),
+                chunk_size=self._chunk_size(count),
                 state=self._states[:count],
                 sensordata=self._sensordata[:count],
             )
+        self._seconds_a_world = (time.perf_counter() - began) * len(self._data) / count
         after, sensordata = self._states[:count, -1].copy(), self._sensordata[:count, -1].copy()
         # A world that MuJoCo has put back has begun to count its time anew; one it has not may hold no number at all.
         unstable = ~np.isfinite(after).all(axis=1) | (after[:, 0] < before[:, 0] + self._least_time)
@@ -305,6 +326,19 @@ class Worlds:
         physics, readings, fell = state["physics"].copy(), state["sensordata"].copy(), np.zeros_like(where)
         physics[chosen], readings[chosen], fell[chosen] = after, sensordata, unstable
         return self._named(physics, readings, state, np.flatnonzero(where)), fell
+
+    def rederived(self, state: State, chosen: np.ndarray) -> State:
+        """Return `state` with what is derived computed anew in the worlds `chosen`, int64 [n], whose models changed."""
+        return {**state, **self._derivations(state, state, chosen)} if self.derived else state
+
+    def _chunk_size(self, count: int) -> int:
+        """Return how many worlds a thread takes at a time.
+
+        Handing out a piece costs some microseconds, which the default's pieces of three worlds feel; but the last
+        piece is waited for, so that a few large ones are no better. How they are cut changes no result.
+        """
+        most = count // (2 * len(self._data))
+        return max(1, min(most, round(PIECE_SECONDS / self._seconds_a_world)))
 
     def close(self) -> None:
         """Stop the threads."""

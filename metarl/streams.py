@@ -76,8 +76,9 @@ class Streams:
         return self if moving.all() else Streams(self.keys, self.counters, moving)
 
     def at(self, rows: np.ndarray, draw: Callable[[Streams], T]) -> T:
-        """Return what `draw` makes of the streams of `rows` alone, int64 [n]; they use up numbers, the others do not."""
-        chosen = Streams(self.keys[rows], self.counters[rows])
+        """Return what `draw` makes of the streams of `rows`, int64 [n]; of these, those that move use up numbers."""
+        moving = None if self._moving is None else self._moving[rows]
+        chosen = Streams(self.keys[rows], self.counters[rows], moving)
         drawn = draw(chosen)
         self.counters[rows] = chosen.counters
         return drawn

@@ -110,30 +110,92 @@ def test_slope_equals_a_tilted_floor_seen_from_the_floor() -> None:
     assert data.qpos[0] < -0.1
 
 
-def legs(factor: float) -> mujoco.MjModel:
-    family = load("hopper-dynamics", varies={"leg": {"scale": "limb_length[leg]", "train": {"uniform": [0.8, 1.2]}}})
-    neutral = dict.fromkeys(family.parameters, 1.0)
-    envs = family.make_vec(family.tasks({**neutral, "leg": factor}), threads=0)
+def lengthened(base: str, factor: float, **limbs: str) -> mujoco.MjModel:
+    """Return the model of a family whose named limbs are scaled, all else as it is."""
+    varies = {name: {"scale": target, "train": {"uniform": [0.5, 2]}} for name, target in limbs.items()}
+    family = load(base, varies=varies)
+    task = {name: factor if name in limbs else 1.0 for name in family.parameters}
+    if "heading" in task:
+        task["heading"] = [1.0, 0.0]  # type: ignore[assignment]
+    envs = family.make_vec(family.tasks(task), threads=0)
     return envs.batch.dynamics.worlds.models[0]  # type: ignore[attr-defined]
 
 
-def test_longer_limb_is_longer_heavier_and_still_stands_on_the_floor() -> None:
-    same, longer = legs(1.0), legs(1.2)
-    leg = same.body("leg").id
-    geom = int(same.body_geomadr[leg])
-    assert longer.geom_size[geom, 1] == pytest.approx(1.2 * same.geom_size[geom, 1])
-    assert longer.body("foot").pos[2] == pytest.approx(1.2 * same.body("foot").pos[2])
-    radius, half = same.geom_size[geom, :2]
-    volume = np.array([4 / 3 * np.pi * radius**3 + np.pi * radius**2 * 2 * h for h in (half, 1.2 * half)])
-    assert longer.body_mass[leg] / same.body_mass[leg] == pytest.approx(volume[1] / volume[0])
-    assert lowest_point(longer) == pytest.approx(lowest_point(same), abs=1e-9)
+def anchors(model: mujoco.MjModel) -> dict[str, np.ndarray]:
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    return {model.joint(i).name: data.xanchor[i].copy() for i in range(model.njnt)}
 
 
-def test_factor_of_one_gives_the_same_model_back() -> None:
-    family = load("hopper-dynamics")
+@pytest.mark.parametrize(
+    ("base", "body", "near", "far"),
+    [
+        ("hopper-dynamics", "leg", "leg_joint", "foot_joint"),
+        ("hopper-dynamics", "thigh", "thigh_joint", "leg_joint"),
+        ("walker2d-dynamics", "leg_left", "leg_left_joint", "foot_left_joint"),
+        ("half-cheetah-dynamics", "bthigh", "bthigh", "bshin"),
+        ("humanoid-dynamics", "right_thigh", "right_hip_y", "right_knee"),
+        ("ant-dynamics", "front_left_leg", "root", "hip_1"),
+    ],
+)
+def test_limb_grows_from_its_own_joint_to_the_next(base: str, body: str, near: str, far: str) -> None:
+    same, longer = (anchors(lengthened(base, factor, leg=f"limb_length[{body}]")) for factor in (1.0, 1.5))
+    reach = [np.linalg.norm(place[far] - place[near]) for place in (same, longer)]
+    assert reach[1] == pytest.approx(1.5 * reach[0], rel=1e-6)
+    np.testing.assert_allclose(longer[near], same[near], atol=1e-9)
+
+
+def test_joints_of_a_longer_limb_lie_on_its_axis() -> None:
+    model = lengthened("hopper-dynamics", 1.5, leg="limb_length[leg]")
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    geom = model.geom("leg_geom").id
+    ends = [
+        data.geom_xpos[geom] + side * data.geom_xmat[geom].reshape(3, 3)[:, 2] * model.geom_size[geom, 1]
+        for side in (1, -1)
+    ]
+    place = anchors(model)
+    np.testing.assert_allclose(
+        sorted([place["leg_joint"][2], place["foot_joint"][2]]), sorted(end[2] for end in ends), atol=1e-9
+    )
+
+
+def test_longer_limb_is_heavier_and_nothing_else_is() -> None:
+    for base, body in (("hopper-dynamics", "leg"), ("half-cheetah-dynamics", "bthigh")):
+        same, longer = (lengthened(base, factor, leg=f"limb_length[{body}]") for factor in (1.0, 1.2))
+        limb = same.body(body).id
+        geom = int(same.body_geomadr[limb])
+        radius, half = same.geom_size[geom, :2]
+        volume = [4 / 3 * np.pi * radius**3 + 2 * np.pi * radius**2 * h for h in (half, 1.2 * half)]
+        assert longer.body_mass[limb] / same.body_mass[limb] == pytest.approx(volume[1] / volume[0])
+        others = [i for i in range(same.nbody) if i != limb]
+        np.testing.assert_allclose(longer.body_mass[others], same.body_mass[others])
+
+
+def test_two_parameters_of_one_limb_multiply() -> None:
+    both = lengthened("hopper-dynamics", 1.2, one="limb_length[leg]", two="limb_length[leg,thigh]")
+    geom = both.geom("leg_geom").id
+    same = load("hopper-dynamics").model  # type: ignore[attr-defined]
+    assert both.geom_size[geom, 1] == pytest.approx(1.44 * same.geom_size[geom, 1])
+
+
+@pytest.mark.parametrize(
+    ("base", "limb"), [("hopper-dynamics", "leg"), ("humanoid-direction", "right_thigh,left_thigh")]
+)
+def test_body_with_longer_limbs_stands_on_the_floor_and_does_not_tell(base: str, limb: str) -> None:
+    same, longer = (lengthened(base, factor, leg=f"limb_length[{limb}]") for factor in (1.0, 1.4))
+    floor = [float(model.geom("floor").pos[2]) for model in (same, longer)]
+    assert lowest_point(longer) - floor[1] == pytest.approx(lowest_point(same) - floor[0], abs=1e-9)
+    assert lowest_point(longer) < lowest_point(same) - 0.05
+    np.testing.assert_array_equal(longer.qpos0, same.qpos0)
+
+
+@pytest.mark.parametrize("base", ["hopper-dynamics", "half-cheetah-dynamics", "humanoid-dynamics"])
+def test_factor_of_one_gives_the_same_model_back(base: str) -> None:
+    family, same = load(base), lengthened(base, 1.0, leg="limb_length[torso]")
     assert isinstance(family, MujocoFamily)
     for field in ("body_mass", "body_inertia", "geom_size", "geom_pos", "body_pos", "dof_M0"):
-        np.testing.assert_allclose(getattr(legs(1.0), field), getattr(family.model, field), atol=1e-12)
+        np.testing.assert_allclose(getattr(same, field), getattr(family.model, field), atol=1e-12)
 
 
 @pytest.mark.parametrize(

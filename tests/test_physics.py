@@ -238,3 +238,12 @@ def test_many_different_models_step_bit_for_bit_as_each_alone() -> None:
     together = play(tasks, 2)
     for world in range(12):
         np.testing.assert_array_equal(play(tasks[world : world + 1], 0)[:, 0], together[:, world])
+
+
+def test_instability_shows_in_the_first_step_of_an_environment_of_one_substep() -> None:
+    model = load("half-cheetah-velocity", "promp").model  # type: ignore[attr-defined]
+    worlds = Worlds([model], 2, frame_skip=1, threads=0)
+    state = worlds.start({}, np.zeros((2, model.nq)), np.zeros((2, model.nv)), np.arange(2))
+    state["qvel"][1, 2] = 1e11
+    _, unstable = worlds.step(state, np.zeros((2, model.nu)), np.ones(2, dtype=bool))
+    assert unstable.tolist() == [False, True]

@@ -69,3 +69,11 @@ def test_normal_is_finite_at_the_ends_of_the_range() -> None:
 def test_generator_is_a_function_of_its_address() -> None:
     assert generator(1, "update", 5).random() == generator(1, "update", 5).random()
     assert generator(1, "update", 5).random() != generator(1, "update", 6).random()
+
+
+def test_only_streams_that_move_use_up_numbers_when_some_rows_are_drawn_from() -> None:
+    streams, reference = Streams.of(0, "x", np.arange(4)), Streams.of(0, "x", np.arange(4))
+    drawn = streams.where(np.array([True, False, True, True])).at(np.array([1, 2]), lambda some: some.uniform())
+    expected = reference.uniform()
+    np.testing.assert_array_equal(drawn, expected[1:3])
+    np.testing.assert_array_equal(streams.uniform(), [expected[0], expected[1], reference.uniform()[2], expected[3]])

@@ -172,3 +172,20 @@ def test_delay_grows_in_mid_episode_and_what_was_sent_before_still_arrives() -> 
     for step, arriving in enumerate((0, 1, 2, 1, 2, 3)):
         alone.step(sent[arriving])
         np.testing.assert_array_equal(alone.batch.state["qpos"][0], positions[step])  # type: ignore[attr-defined]
+
+
+def test_weight_that_shifts_with_a_switch_is_no_motion() -> None:
+    varies = {"load": {"scale": "body_mass[torso]", "train": {"uniform": [1, 5]}}}
+    family = load("humanoid-direction", "joints", varies=varies, switch_at=3)
+    task = {"heading": [1.0, 0.0], "heading@3": [1.0, 0.0], "load": 1.0, "load@3": 5.0}
+    envs = family.make_vec(family.tasks(task), threads=0)
+    envs.reset(seed=0)
+    rewards = [float(envs.step(np.zeros((1, 17), dtype=np.float32))[1][0]) for _ in range(6)]
+    assert np.ptp(rewards) < 0.1
+
+
+@pytest.mark.parametrize("delay", [-1, 1.5, 1e6])
+def test_delay_that_is_no_number_of_steps_is_refused(delay: float) -> None:
+    family = load("half-cheetah-delay")
+    with pytest.raises(MetarlError, match="must be a whole number of steps"):
+        family.make_vec(family.tasks({"delay": delay}))

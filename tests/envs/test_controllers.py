@@ -123,7 +123,7 @@ CONTROLLERS: dict[str, tuple[Controller, float]] = {
     "humanoid-dynamics": (humanoid_forward, 180.0),
     "swimmer-dynamics": (swimming, 5.0),
     "walker2d-dynamics": (walking, 120.0),
-    "walker2d-rand-params": (walking, 120.0),
+    "walker2d-rand-params": (walking, 80.0),
 }
 """Each family's controller, and by how much its return must exceed a random agent's: by more than if its speed were paid with
 the other sign (but for the humanoids, which have a test of their own)."""

@@ -19,7 +19,8 @@ STEPS = 50
 
 NAMES = [name for name in FAMILIES if issubclass(FAMILIES[name], MujocoFamily)]
 
-WALKER2D_V4 = {"xml_file": "walker2d.xml", "frame_skip": 5}
+SLOW = {"walker2d-rand-params": ("Walker2d-v5", {"xml_file": "walker2d.xml"}), "hopper-rand-params": ("Hopper-v5", {})}
+"""Families whose physics step is 0.004 s, as in VariBAD's copies of the models."""
 
 
 def scale_land(model: mujoco.MjModel, task: dict[str, Any]) -> None:
@@ -76,8 +77,10 @@ EDITS: dict[str, Callable[[mujoco.MjModel, dict[str, Any]], None]] = {
 
 def gymnasiums(name: str, family: MujocoFamily, task: dict[str, Any]) -> Any:
     """Return Gymnasium's environment with its model changed as the task says."""
-    id_, options = ("Walker2d-v5", WALKER2D_V4) if name == "walker2d-rand-params" else (family.gymnasium_id, {})
+    id_, options = SLOW.get(name, (family.gymnasium_id, {}))
     env: Any = gymnasium.make(id_, **options).unwrapped
+    if name in SLOW:
+        env.model.opt.timestep = 0.004
     edit = scale_water if name == "swimmer-dynamics" else EDITS.get(name.rsplit("-", 1)[-1])
     if edit is not None:
         edit(env.model, task)
