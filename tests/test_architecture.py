@@ -52,7 +52,9 @@ def test_exports_are_the_same_however_often_and_in_whatever_order() -> None:
 
 def test_every_module_can_be_the_first_that_is_imported() -> None:
     # Each imports gymnasium at another point of its own import, at which the built-in families cannot be loaded yet.
-    modules = [f"metarl.{path.stem}" for path in sorted((ROOT / "metarl").glob("*.py")) if not path.stem.startswith("__")]
+    modules = [
+        f"metarl.{path.stem}" for path in sorted((ROOT / "metarl").glob("*.py")) if not path.stem.startswith("__")
+    ]
     code = """
 import importlib, os, sys
 for module in sys.argv[1:]:
