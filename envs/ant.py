@@ -136,7 +136,7 @@ class AntDirection(Ant):
     Reward: d dx/dt - 0.5 |a|^2 - contact cost + 1. Ends when the torso's height leaves 0.2 to 1 m (`promp`: 0 to 1 m).
     Task: `direction` d, -1 or +1: two tasks in all, so that the validation and test splits hold the tasks of training.
     200 steps. Presets: `pearl` and `varibad` (27 numbers observed, contacts paid), `promp` (111 numbers, contacts
-    seen), `pearl-no-contacts`.
+    seen), `pearl-no-contacts`. VariBAD's own code took the number for an angle in rad, and ran to +57 and -57 degrees.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = _PAPERS

@@ -39,9 +39,18 @@ class Distribution(ABC):
         return -math.inf, math.inf
 
 
+LARGEST = 1e100
+"""Bound of every number of a distribution: what is computed from two of them is finite as well."""
+
+
 def _require(condition: bool, distribution: Distribution, rule: str) -> None:
     if not condition:
         raise MetarlError(f"{distribution}: {rule}")
+
+
+def _require_finite(distribution: Distribution, *numbers: float) -> None:
+    finite = all(abs(number) <= LARGEST for number in numbers)  # false of NaN too
+    _require(finite, distribution, f"numbers must be finite, at most {LARGEST:g} in size")
 
 
 def _all_inside(inside: np.ndarray) -> np.ndarray:
@@ -57,6 +66,7 @@ class Uniform(Distribution):
     shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        _require_finite(self, self.low, self.high)
         _require(self.low < self.high, self, "low must be below high")
 
     @property
@@ -82,7 +92,9 @@ class LogUniform(Distribution):
     shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        _require_finite(self, self.low, self.high)
         _require(0 < self.low < self.high, self, "0 < low < high must hold")
+        _require(1 / LARGEST <= self.low, self, f"low must be at least {1 / LARGEST:g}")
 
     @property
     def range(self) -> tuple[float, float]:
@@ -108,6 +120,7 @@ class Normal(Distribution):
     shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        _require_finite(self, self.mean, self.std)
         _require(self.std > 0, self, "std must be positive")
 
     def sample(self, streams: Streams) -> np.ndarray:
@@ -127,6 +140,8 @@ class Choice(Distribution):
 
     def __post_init__(self) -> None:
         _require(len({np.shape(value) for value in self.values}) <= 1, self, "values must have one shape")
+        _require(all(np.size(value) for value in self.values), self, "each value must have at least one number")
+        _require_finite(self, *np.ravel(self.values))
         _require(len(set(self.values)) == len(self.values) > 0, self, "values must be different and at least one")
 
     @property
@@ -162,6 +177,7 @@ class Dirichlet(Distribution):
     shape: tuple[int, ...] = (2,)
 
     def __post_init__(self) -> None:
+        _require_finite(self, self.concentration)
         # Far below a tenth, all gamma numbers of a row may be 0 in float64.
         _require(self.concentration >= 0.1, self, "concentration must be at least 0.1")
         _require(len(self.shape) > 0 and self.shape[-1] > 1, self, "the last axis must have at least 2 elements")
@@ -196,6 +212,7 @@ class Disc(Distribution):
     inner: float = 0.0
 
     def __post_init__(self) -> None:
+        _require_finite(self, self.radius, self.inner)
         _require(0 <= self.inner < self.radius, self, "0 <= inner < radius must hold")
 
     @property
@@ -229,6 +246,7 @@ class Circle(Distribution):
     high: float = 2 * math.pi
 
     def __post_init__(self) -> None:
+        _require_finite(self, self.radius, self.low, self.high)
         _require(self.radius > 0, self, "radius must be positive")
         _require(self.low < self.high <= self.low + 2 * math.pi, self, "low < high <= low + 2 pi must hold")
 

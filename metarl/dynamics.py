@@ -38,7 +38,7 @@ _DERIVED = ("body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0", "
 """What MuJoCo computes from the rest: setting it by hand would not last."""
 
 _POSITIVE = ("body_mass", "body_inertia")
-_NOT_NEGATIVE = ("geom_friction", "dof_damping", "dof_armature", "dof_frictionloss", "density", "viscosity")
+_NOT_NEGATIVE = ("geom_friction", "geom_size", "dof_damping", "dof_armature", "dof_frictionloss", "density", "viscosity")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def shape_of_target(model: mujoco.MjModel, target: str) -> tuple[int, ...]:
             _rows(model, target, "body", elements or "")
         return ()
     array, index = _found(model, target)
-    return array[index].shape
+    return np.shape(array[index])
 
 
 def apply(model: mujoco.MjModel, changes: Mapping[str, Sequence[Change]], task: Mapping[str, np.ndarray]) -> None:
@@ -133,6 +133,12 @@ def apply(model: mujoco.MjModel, changes: Mapping[str, Sequence[Change]], task: 
             field = _parts(change.target)[0]
             if field in _SPECIAL and change.how != _SPECIAL[field]:
                 raise MetarlError(f"task parameter {name!r}: {field} takes {_SPECIAL[field]}, not {change.how}")
+            shape = np.shape(task[name])
+            if shape and (field in _SPECIAL or isinstance(change, Zero)):
+                raise MetarlError(
+                    f"task parameter {name!r} has shape {shape}; {change.how}: {change.target} takes one number, "
+                    "so draw it without a shape"
+                )
             if field == "slope":
                 _lean(model, float(task[name]))
             elif field != "limb_length":
@@ -152,11 +158,19 @@ def restore(model: mujoco.MjModel, original: mujoco.MjModel, targets: Iterable[s
 
 def _apply(model: mujoco.MjModel, name: str, change: Change, value: np.ndarray) -> None:
     array, index = _found(model, change.target)
-    old = array[index]
+    old = np.asarray(array[index])
     if isinstance(change, Zero):
+        if old.ndim == 0:
+            raise MetarlError(
+                f"task parameter {name!r}: zero takes a field with rows, such as actuator_gear[*], not {change.target}; "
+                "take set or scale"
+            )
         row = int(value)
         if row != value or not 0 <= row < len(old):
-            raise MetarlError(f"task parameter {name!r} is {value}; {change.target} has rows 0 to {len(old) - 1}")
+            raise MetarlError(
+                f"task parameter {name!r} is {value}; {change.target} has rows 0 to {len(old) - 1}: draw the number of "
+                "one with choice"
+            )
         value = np.where(np.arange(len(old)) == row, 0.0, 1.0)
     if value.shape != old.shape[: value.ndim]:
         raise MetarlError(
@@ -191,8 +205,14 @@ def _parts(target: str) -> tuple[str, str | None, int | None]:
     match = _TARGET.fullmatch(target.strip())
     if match is None:
         raise MetarlError(f"target {target!r} is not of the form field[elements], such as body_mass[torso]")
-    column = match["column"]
-    return match["field"], match["elements"], None if column is None else int(column)
+    field, elements, column = match["field"], match["elements"], match["column"]
+    if elements is not None and not all(word.strip() for word in elements.split(",")):
+        raise MetarlError(f"target {target!r} has an empty name in its bracket; name elements, or * for all")
+    if field == "slope" and elements is not None:
+        raise MetarlError(f"target {target!r}: slope is one number of the whole world; leave the bracket out")
+    if column is not None and field in (*_OPTIONS, *_SPECIAL):
+        raise MetarlError(f"target {target!r}: {field} has no columns; leave the second bracket out")
+    return field, elements, None if column is None else int(column)
 
 
 def _found(model: mujoco.MjModel, target: str) -> tuple[np.ndarray, tuple[np.ndarray | int, ...] | slice]:
@@ -204,6 +224,11 @@ def _found(model: mujoco.MjModel, target: str) -> tuple[np.ndarray, tuple[np.nda
         raise MetarlError(
             f"target {target!r}: {field!r} is no field that a task can change; "
             f"{did_you_mean(field, [*_fields(), *_OPTIONS, *_SPECIAL])}"
+        )
+    if field.endswith(("quat", "axis")):
+        raise MetarlError(
+            f"target {target!r}: {field} holds directions, whose length must stay 1, and drawn numbers do not keep it; "
+            "change another field, such as body_pos"
         )
     array: np.ndarray = getattr(model, field)
     rows = _rows(model, target, field.split("_", 1)[0], "*" if elements is None else elements)
@@ -217,6 +242,8 @@ def _found(model: mujoco.MjModel, target: str) -> tuple[np.ndarray, tuple[np.nda
 
 def _axis(target: str, elements: str | None, axes: int) -> slice | tuple[int]:
     names = "xyz"[:axes]
+    if not axes and elements is not None:
+        raise MetarlError(f"target {target!r} is one number of the whole world; leave the bracket out")
     if elements is None or elements == "*":
         return slice(None) if axes else (0,)
     if len(elements) != 1 or elements not in names:
