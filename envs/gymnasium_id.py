@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from metarl.distributions import Choice
 from metarl.dynamics import Change, apply, restore
 from metarl.errors import MetarlError, did_you_mean
 from metarl.families import ClassFamily
+from metarl.replay import first_line
 from metarl.task import Horizon, Parameter, register
 
 PENDULUM: Mapping[str, Any] = {
@@ -68,14 +70,17 @@ class AnyGymnasium(ClassFamily):
     horizon: Horizon = 200
 
     def __post_init__(self) -> None:
-        spec = _spec(self.env)
+        entry_point = _spec(self.env).entry_point
         twice = [name for name in self.declared if name in self.arguments]
         if twice:
             raise MetarlError(f"varies.{twice[0]} and arguments.{twice[0]} are both given; leave one out")
-        if any(variation.changes for variation in self.declared.values()):
-            _require_model(self._constructed({}), self.declared)
-        elif spec.entry_point is None:
+        if entry_point is None:
             raise MetarlError(f"environment {self.env!r} cannot be made alone; Gymnasium has it for vectors only")
+        changed = [name for name, variation in self.declared.items() if variation.changes]
+        if changed:
+            given = self._given(self.sample("train", 1, seed=0)[0])
+            _require_model(changed[0], self._constructed(given), self.declared)
+        self._try()
 
     @functools.cached_property
     def declared(self) -> Mapping[str, Variation]:
@@ -89,8 +94,7 @@ class AnyGymnasium(ClassFamily):
 
     def make(self, task: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
         """Return the environment with the task's arguments and model."""
-        given = {name: self._argument(name, value) for name, value in task.items() if not self.declared[name].changes}
-        env = self._constructed(given, render_mode)
+        env = self._constructed(self._given(task), render_mode)
         changes = {name: variation.changes for name, variation in self.declared.items() if variation.changes}
         if changes:
             env = _ModelTask(env, changes)
@@ -103,11 +107,49 @@ class AnyGymnasium(ClassFamily):
 
     def change(self, env: gymnasium.Env[Any, Any], task: dict[str, Any]) -> None:
         """Change the model of a running environment. Raises MetarlError where the task is more than its model."""
-        if not all(variation.changes for variation in self.declared.values()):
-            super().change(env, task)
+        self.require_changeable()
         while not isinstance(env, _ModelTask):
             env = env.env  # type: ignore[attr-defined]
         env.set_task(task)
+
+    def require_changeable(self) -> None:
+        """Raise MetarlError where the task is more than the environment's model."""
+        for name, variation in self.declared.items():
+            if not variation.changes:
+                raise MetarlError(
+                    f"varies.{name} is an argument of the constructor of {self.env!r}, which does not change in a "
+                    "running environment; load it without switch_at, or vary fields of its model"
+                )
+
+    def _try(self) -> None:
+        """Play one step in a few tasks. Raises MetarlError where the environment fails: its code is not metarl's."""
+        for task in self._extremes():
+            try:
+                with contextlib.closing(self.make(task, None)) as env:
+                    env.action_space.seed(0)
+                    env.reset(seed=0)
+                    _, _, _, _, _ = env.step(env.action_space.sample())
+            except MetarlError:
+                raise
+            except Exception as error:
+                raise MetarlError(
+                    f"environment {self.env!r} fails within its first step in task {task}: {first_line(error)}; give "
+                    "arguments and ranges that it takes"
+                ) from None
+
+    def _extremes(self) -> list[dict[str, Any]]:
+        """Return a task, and for each argument that varies the same with the least and greatest of a few draws."""
+        tasks = [self.sample("train", 1, seed=0)[0]]
+        for split in self.splits:
+            drawn = self.sample(split, 64, seed=0).values
+            for name in self._given(tasks[0]):
+                sizes = drawn[name].reshape(64, -1)[:, 0]
+                tasks += [{**tasks[0], name: drawn[name][i].tolist()} for i in (sizes.argmin(), sizes.argmax())]
+        return tasks
+
+    def _given(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the constructor in a task."""
+        return {name: self._argument(name, value) for name, value in task.items() if not self.declared[name].changes}
 
     def _argument(self, name: str, value: Any) -> Any:
         """Return a value as the constructor may want it: whole numbers drawn from a few are whole."""
@@ -117,6 +159,7 @@ class AnyGymnasium(ClassFamily):
         return int(value) if whole else value
 
     def _constructed(self, given: Mapping[str, Any], render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+        arguments = {**self.arguments, **given}
         try:
             # The time limit is `horizon`; -1 keeps Gymnasium from adding the environment's own.
             return gymnasium.make(
@@ -124,12 +167,15 @@ class AnyGymnasium(ClassFamily):
                 max_episode_steps=-1,
                 disable_env_checker=True,
                 render_mode=render_mode,
-                **{**self.arguments, **given},
+                **arguments,
             )
-        except (TypeError, ValueError, gymnasium.error.Error) as error:
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except Exception as error:  # its code, and what it imports, is not metarl's
+            missing = isinstance(error, (ImportError, gymnasium.error.DependencyNotInstalled))
+            remedy = (
+                "take another, or install what it needs" if missing else "give arguments that its constructor takes"
+            )
             raise MetarlError(
-                f"environment {self.env!r} is not made with {sorted([*self.arguments, *given])}: {why}; name arguments of its constructor"
+                f"environment {self.env!r} is not made with {arguments}: {first_line(error)}; {remedy}"
             ) from None
 
 
@@ -154,21 +200,22 @@ class _ModelTask(gymnasium.Wrapper[Any, Any, Any, Any]):
 def _spec(env: str) -> Any:
     try:
         return gymnasium.spec(env)
-    except gymnasium.error.Error as error:
-        known = sorted(gymnasium.registry)
+    except Exception as error:  # an id may name a module to import
         raise MetarlError(
-            f"environment {env!r} is unknown to Gymnasium; {did_you_mean(env, known)} ({error})"
+            f"environment {env!r} is unknown to Gymnasium ({first_line(error)}); {did_you_mean(env, gymnasium.registry)}"
         ) from None
 
 
-def _require_model(env: gymnasium.Env[Any, Any], declared: Mapping[str, Variation]) -> None:
+def _require_model(first: str, env: gymnasium.Env[Any, Any], declared: Mapping[str, Variation]) -> None:
     model = getattr(env.unwrapped, "model", None)
     env.close()
-    first = next(name for name, variation in declared.items() if variation.changes)
     if not hasattr(model, "opt"):
         raise MetarlError(
             f"varies.{first} names a field of a MuJoCo model, and the environment has none; leave set, scale and add out"
         )
+    for name, variation in declared.items():
+        if any(change.target.startswith("limb_length") for change in variation.changes):
+            raise MetarlError(
+                f"varies.{name}: limb_length needs a family of metarl's to build on; write `family: NAME`"
+            )
     require_applicable(model, declared)
-    if any(change.target.startswith("limb_length") for one in declared.values() for change in one.changes):
-        raise MetarlError(f"varies.{first}: limb_length needs a family of metarl's to build on; write `family: NAME`")

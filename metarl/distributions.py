@@ -94,7 +94,7 @@ class LogUniform(Distribution):
     def __post_init__(self) -> None:
         _require_finite(self, self.low, self.high)
         _require(0 < self.low < self.high, self, "0 < low < high must hold")
-        _require(1 / LARGEST <= self.low, self, f"low must be at least {1 / LARGEST:g}")
+        _require(self.low >= 1 / LARGEST, self, f"low must be at least {1 / LARGEST:g}")
 
     @property
     def range(self) -> tuple[float, float]:

@@ -38,7 +38,15 @@ _DERIVED = ("body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0", "
 """What MuJoCo computes from the rest: setting it by hand would not last."""
 
 _POSITIVE = ("body_mass", "body_inertia")
-_NOT_NEGATIVE = ("geom_friction", "geom_size", "dof_damping", "dof_armature", "dof_frictionloss", "density", "viscosity")
+_NOT_NEGATIVE = (
+    "geom_friction",
+    "geom_size",
+    "dof_damping",
+    "dof_armature",
+    "dof_frictionloss",
+    "density",
+    "viscosity",
+)
 
 
 @dataclass(frozen=True)

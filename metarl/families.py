@@ -192,7 +192,16 @@ class ClassFamily(TaskFamily):
 
     def change(self, env: Env[Any, Any], task: dict[str, Any]) -> None:
         """Give a running environment another task in mid-episode. Raises MetarlError unless the family says how."""
-        raise MetarlError(
+        raise self._unchangeable
+
+    def require_changeable(self) -> None:
+        """Raise MetarlError unless the family says how a running environment changes."""
+        if type(self).change is ClassFamily.change:
+            raise self._unchangeable
+
+    @property
+    def _unchangeable(self) -> MetarlError:
+        return MetarlError(
             f"family {self.name!r} does not say how the task of a running environment changes; write its method "
             "`change(env, task)`, or load it without switch_at"
         )

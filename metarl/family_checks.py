@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import pickle
 import warnings
@@ -16,6 +17,7 @@ from .errors import MetarlError
 from .families import ArrayFamily, MujocoFamily
 from .replay import BRIEF, LONG, SHORT, bounds, difference, first_line, play, played, selected, shortened
 from .streams import Streams
+from .switching import SwitchingFamily
 from .task import FAMILIES, TaskFamily, Tasks, load
 from .vector import BatchedEnv, SingleEnv
 
@@ -193,20 +195,35 @@ def _middle(space: spaces.Box | spaces.Discrete) -> np.ndarray:
 
 def check_parameters(family: TaskFamily) -> Iterator[str]:
     """Each parameter of a task, varied alone, changes the dynamics or the reward."""
+    if isinstance(family, SwitchingFamily):
+        # A phase may be too short, or begin too late, for anything to show: the first is tried as if it never ended,
+        # and of the others, which are all alike, the next as if it began at once.
+        later = [name.removesuffix("@1") for name in _idle(dataclasses.replace(family, switch_at=(1,)), "@1")]
+        idle = [*_idle(family.base), *(f"{name}@{family.switch_at[0]}" for name in later)]
+    else:
+        idle = _idle(family)
+    for name in idle:
+        yield (
+            f"parameter {name!r}, varied alone, changes neither observations nor rewards; use it in every step, "
+            "and recompute whatever was derived from it"
+        )
+
+
+def _idle(family: TaskFamily, ending: str = "") -> list[str]:
+    """Return the parameters whose name ends with `ending` and which, varied alone, change nothing."""
+    return [name for name in family.parameters if name.endswith(ending) and not _acts(family, name)]
+
+
+def _acts(family: TaskFamily, name: str) -> bool:
+    if family.parameters[name].train.num_values == 1:
+        return True
     tasks = family.sample("train", 8, seed=0)
-    for name, parameter in family.parameters.items():
-        if parameter.train.num_values == 1:
-            continue
-        values = {other: np.repeat(value[:1], len(tasks), axis=0) for other, value in tasks.values.items()}
-        values[name] = tasks.values[name]
-        # One index for all: the same random numbers in every task.
-        alike = Tasks(values, np.zeros(len(tasks), dtype=np.int64))
-        # Most show at once; only what is rare needs long episodes.
-        if not any(_differ(shortened(family, horizon), alike) for horizon in (BRIEF, LONG)):
-            yield (
-                f"parameter {name!r}, varied alone, changes neither observations nor rewards; use it in every step, "
-                "and recompute whatever was derived from it"
-            )
+    values = {other: np.repeat(value[:1], len(tasks), axis=0) for other, value in tasks.values.items()}
+    values[name] = tasks.values[name]
+    # One index for all: the same random numbers in every task.
+    alike = Tasks(values, np.zeros(len(tasks), dtype=np.int64))
+    # Most show at once; only what is rare needs long episodes.
+    return any(_differ(shortened(family, horizon), alike) for horizon in (BRIEF, LONG))
 
 
 def _differ(family: TaskFamily, tasks: Tasks) -> bool:

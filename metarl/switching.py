@@ -35,6 +35,7 @@ class SwitchingFamily(OptionFamily):
             raise MetarlError(
                 f"switch_at is {list(steps)}; give ascending whole numbers of steps, the first at least 1"
             )
+        self.base.require_changeable()
         super().__post_init__()
 
     @property

@@ -9,6 +9,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar, overload
 
 import gymnasium
@@ -122,6 +123,9 @@ class TaskFamily(ABC):
     @abstractmethod
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return what steps one world for each row of `values`, on `threads` native threads where it uses any."""
+
+    def require_changeable(self) -> None:  # noqa: B027 -- most families can
+        """Raise MetarlError where the task of a running world cannot change, as `switch_at` has it."""
 
     def with_horizon(self, horizon: int) -> Self:
         """Return the same family with episodes of `horizon` steps."""
@@ -282,7 +286,7 @@ def register(name: str) -> Callable[[F], F]:
     return decorate
 
 
-def load(name: str, preset: str | None = None, **settings: Any) -> TaskFamily:
+def load(name: str | Path, preset: str | None = None, **settings: Any) -> TaskFamily:
     """Return the family `name` with the settings of `preset` (default: its first), and `settings` over them.
 
     `name` may be the path of a YAML file that declares one (see `metarl.declared.read_family`). Beside its own settings
@@ -292,6 +296,9 @@ def load(name: str, preset: str | None = None, **settings: Any) -> TaskFamily:
     """
     from .declared import is_file, read_family
 
+    if not isinstance(name, (str, Path)):
+        raise MetarlError(f"family is {name!r}; give the name of a registered one, or the path of a YAML file")
+    name = str(name)
     if is_file(name):
         declaration = read_family(name)
         try:
@@ -300,8 +307,8 @@ def load(name: str, preset: str | None = None, **settings: Any) -> TaskFamily:
             raise MetarlError(f"{name}: {error}") from None
     cls = FAMILIES[name]
     preset = next(iter(cls.presets), None) if preset is None else preset
-    if preset is not None and preset not in cls.presets:
-        raise MetarlError(f"preset {preset!r} is unknown to family {name!r}; {did_you_mean(preset, cls.presets)}")
+    if preset is not None and (not isinstance(preset, str) or preset not in cls.presets):
+        raise MetarlError(f"preset {preset!r} is unknown to family {name!r}; {did_you_mean(str(preset), cls.presets)}")
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     options = {option: settings.pop(option, None) for option in OPTIONS if option not in known}
     for setting in settings:

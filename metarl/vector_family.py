@@ -44,7 +44,16 @@ class VectorFamily(TaskFamily):
 
     def change(self, envs: VecEnv, where: np.ndarray, values: Values) -> None:
         """Give running worlds another task in mid-episode. Raises MetarlError unless the family says how."""
-        raise MetarlError(
+        raise self._unchangeable
+
+    def require_changeable(self) -> None:
+        """Raise MetarlError unless the family says how running worlds change."""
+        if type(self).change is VectorFamily.change:
+            raise self._unchangeable
+
+    @property
+    def _unchangeable(self) -> MetarlError:
+        return MetarlError(
             f"family {self.name!r} does not say how the task of a running environment changes; write its method "
             "`change(envs, where, values)`, or load it without switch_at"
         )

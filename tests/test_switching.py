@@ -15,6 +15,8 @@ from metarl.check import check_family
 from metarl.distributions import Uniform
 from metarl.errors import MetarlError
 from metarl.families import ClassFamily
+from metarl.family_checks import check_parameters
+from metarl.switching import SwitchingFamily
 from metarl.task import Horizon, Parameter, load
 from metarl.trial import run_trial
 
@@ -122,16 +124,43 @@ class Pendulums(ClassFamily):
         env.unwrapped.g = task["gravity"]  # type: ignore[attr-defined]
 
 
-def test_plain_class_switches_where_its_family_says_how_and_is_refused_where_not() -> None:
-    from metarl.switching import SwitchingFamily
+@dataclass(frozen=True)
+class SilentPendulums(Pendulums):
+    """Pendulums that do not say how their gravity changes."""
 
+    change = ClassFamily.change
+
+
+@dataclass(frozen=True)
+class ForgetfulPendulums(Pendulums):
+    """Pendulums that say how their gravity changes, and do nothing."""
+
+    def change(self, env: gymnasium.Env[Any, Any], task: dict[str, Any]) -> None:
+        pass
+
+
+def test_plain_class_switches_where_its_family_says_how_and_is_refused_where_not() -> None:
     assert check_family(SwitchingFamily(Pendulums(), (7,))) == []
-    silent = load("gymnasium", "pendulum-gravity", switch_at=3)
-    envs = silent.make_vec(silent.sample("train", 1, seed=0))
-    envs.reset(seed=0)
     with pytest.raises(MetarlError, match="does not say how the task of a running environment changes"):
-        for _ in range(4):
-            envs.step(np.zeros((1, 1), dtype=np.float32))
+        SwitchingFamily(SilentPendulums(), (7,))
+    with pytest.raises(MetarlError, match=r"varies\.g is an argument of the constructor"):
+        load("gymnasium", "pendulum-gravity", switch_at=3)
+
+
+@pytest.mark.parametrize("switch_at", [[3], [300], [2, 5, 500]])
+def test_phase_too_short_or_too_late_to_show_anything_is_no_fault(switch_at: list[int]) -> None:
+    assert list(check_parameters(load("pendulum-physics", switch_at=switch_at))) == []
+
+
+def test_parameter_that_does_nothing_is_found_before_and_after_the_switch() -> None:
+    nothing = {"m": {"scale": "geom_solmix[*]", "train": {"uniform": [0.5, 1]}}}
+    findings = list(check_parameters(load("half-cheetah-velocity", "promp", varies=nothing, switch_at=[2, 300])))
+    assert [finding.split(",")[0] for finding in findings] == ["parameter 'm'", "parameter 'm@2'"]
+
+
+def test_switch_that_a_family_does_not_carry_out_is_found() -> None:
+    findings = list(check_parameters(SwitchingFamily(ForgetfulPendulums(), (7,))))
+    assert [finding.split(",")[0] for finding in findings] == ["parameter 'gravity@7'"]
 
 
 def test_model_of_a_gymnasium_environment_switches_in_mid_episode_as_if_it_were_another() -> None:

@@ -19,6 +19,7 @@ from metarl.check import check_family
 from metarl.distributions import Uniform
 from metarl.errors import MetarlError
 from metarl.replay import difference, played
+from metarl.switching import SwitchingFamily
 from metarl.task import Horizon, Parameter, Values
 from metarl.trial import run_trial
 from metarl.vector_family import VectorFamily
@@ -232,3 +233,5 @@ def test_task_of_a_running_world_changes_only_where_the_family_says_how() -> Non
     envs = family.make_vec(family.sample("train", 2, seed=0))
     with pytest.raises(MetarlError, match=r"change\(envs, where, values\)"):
         envs.batch.change(np.ones(2, dtype=bool), envs.tasks.values)
+    with pytest.raises(MetarlError, match=r"change\(envs, where, values\)"):
+        SwitchingFamily(family, (5,))
