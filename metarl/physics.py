@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -179,8 +178,6 @@ def lowest_point(model: mujoco.MjModel) -> float:
     return float(min(lows))
 
 
-PIECE_SECONDS = 2e-4
-"""Time of the piece of work that a thread takes at a time."""
 DERIVED = ("subtree_com", "cinert", "cvel", "xpos", "xmat")
 """Fields of mujoco.MjData that follow from positions and velocities alone: each [world, body, ...]."""
 
@@ -210,7 +207,6 @@ class Worlds:
         model = self.models[0]
         threads = min(available_threads(), num_worlds) if threads is None else threads
         self._rollout = Rollout(nthread=threads)
-        self._seconds_a_world = PIECE_SECONDS
         self._data = [mujoco.MjData(model) for _ in range(max(threads, 1))]
         size = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS)
         # All substeps but half of one: what a world's clock has gained that MuJoCo has not put back.
@@ -301,7 +297,6 @@ class Worlds:
         count = len(models)
         before = np.ascontiguousarray(state["physics"][chosen])
         self._controls[:count] = controls[chosen, None]
-        began = time.perf_counter()
         with _quiet():
             self._rollout.rollout(
                 models,
@@ -310,11 +305,11 @@ class Worlds:
                 self._controls[:count],
                 nstep=self.frame_skip,
                 skip_checks=True,
-                chunk_size=self._chunk_size(count),
+                # Two pieces a thread: the default's many small ones cost a tenth, and one alone waits for the slowest.
+                chunk_size=max(1, count // (2 * len(self._data))),
                 state=self._states[:count],
                 sensordata=self._sensordata[:count],
             )
-        self._seconds_a_world = (time.perf_counter() - began) * len(self._data) / count
         after, sensordata = self._states[:count, -1].copy(), self._sensordata[:count, -1].copy()
         # A world that MuJoCo has put back has begun to count its time anew; one it has not may hold no number at all.
         unstable = ~np.isfinite(after).all(axis=1) | (after[:, 0] < before[:, 0] + self._least_time)
@@ -330,15 +325,6 @@ class Worlds:
     def rederived(self, state: State, chosen: np.ndarray) -> State:
         """Return `state` with what is derived computed anew in the worlds `chosen`, int64 [n], whose models changed."""
         return {**state, **self._derivations(state, state, chosen)} if self.derived else state
-
-    def _chunk_size(self, count: int) -> int:
-        """Return how many worlds a thread takes at a time.
-
-        Handing out a piece costs some microseconds, which the default's pieces of three worlds feel; but the last
-        piece is waited for, so that a few large ones are no better. How they are cut changes no result.
-        """
-        most = count // (2 * len(self._data))
-        return max(1, min(most, round(PIECE_SECONDS / self._seconds_a_world)))
 
     def close(self) -> None:
         """Stop the threads."""
