@@ -339,6 +339,7 @@ class _MujocoDynamics:
         self.family, self.changes, self.values, self.render_mode = family, changes, values, render_mode
         self.num_worlds = len(next(iter(values.values())))
         self._made: dict[bytes, mujoco.MjModel] = {}
+        self._scratch: mujoco.MjData | None = None
         self.worlds = Worlds(self._models(), self.num_worlds, family.frame_skip, threads, family.derived)
         self.delay = family.physics.delay
         self._longest_delay = _longest(family, values) if self.delay else 0
@@ -364,6 +365,8 @@ class _MujocoDynamics:
 
     def _model(self, task: Values, *, textures: bool = False) -> mujoco.MjModel:
         """Return the model of one task (values without the batch axis)."""
+        import mujoco
+
         from .physics import edited_model
 
         family, blueprint = self.family, self.family._blueprint
@@ -378,7 +381,9 @@ class _MujocoDynamics:
             apply(model, self.changes, task)
             family.edit_model(model, task)
 
-        return edited_model(model, edit)
+        if self._scratch is None:
+            self._scratch = mujoco.MjData(family.model)
+        return edited_model(model, edit, self._scratch)
 
     def start(self, state: State, where: np.ndarray, streams: Streams) -> State:
         chosen = np.flatnonzero(where)
