@@ -10,7 +10,8 @@ import numpy as np
 from gymnasium import spaces
 
 from metarl.distributions import Choice, Circle, Disc, Uniform
-from metarl.families import MujocoFamily, State
+from metarl.families import State
+from metarl.mujoco_family import MujocoFamily
 from metarl.streams import Streams
 from metarl.task import Horizon, Parameter, Values, register
 
@@ -244,9 +245,8 @@ class AntGoal(Ant):
     @property
     def parameters(self) -> Mapping[str, Parameter]:
         """The goal."""
-        near, far = Disc(3.0), Disc(4.0, inner=3.01)
-        if self.area == "square":
-            return {"goal": Parameter(Uniform(-3.0, 3.0, (2,)), Disc(5.0, inner=4.3), "m", "place to walk to")}
+        square = (Uniform(-3.0, 3.0, (2,)), Disc(5.0, inner=4.3))  # its corners are at 4.24 m
+        near, far = square if self.area == "square" else (Disc(3.0), Disc(4.0, inner=3.0))
         return {"goal": Parameter(near, far, "m", "place to walk to")}
 
     def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:

@@ -12,7 +12,8 @@ from gymnasium import spaces
 
 from metarl.distributions import LogUniform
 from metarl.dynamics import Physics, Scale, shape_of_target
-from metarl.families import MujocoFamily, State
+from metarl.families import State
+from metarl.mujoco_family import MujocoFamily
 from metarl.streams import Streams
 from metarl.task import Horizon, Parameter, Values
 

@@ -11,7 +11,8 @@ from gymnasium import spaces
 from pydantic import Field
 
 from metarl.distributions import Choice, Uniform
-from metarl.families import MujocoFamily, State
+from metarl.families import State
+from metarl.mujoco_family import MujocoFamily
 from metarl.streams import Streams
 from metarl.task import Horizon, Parameter, Values, register
 

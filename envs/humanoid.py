@@ -10,7 +10,8 @@ import numpy as np
 from gymnasium import spaces
 
 from metarl.distributions import Circle
-from metarl.families import MujocoFamily, State
+from metarl.families import State
+from metarl.mujoco_family import MujocoFamily
 from metarl.streams import Streams
 from metarl.task import Horizon, Parameter, Values, register
 

@@ -21,7 +21,7 @@ _EXPORTS = {
     "Evaluation": "evaluation",
     "Learner": "trial",
     "MetarlError": "errors",
-    "MujocoFamily": "families",
+    "MujocoFamily": "mujoco_family",
     "Parameter": "task",
     "Streams": "streams",
     "TaskFamily": "task",

@@ -17,8 +17,8 @@ import numpy as np
 
 from .bench_sim import Comparison, aligned, bench_sim
 from .errors import MetarlError
-from .families import MujocoFamily
 from .files import require_writable, write_atomically
+from .mujoco_family import MujocoFamily
 from .physics import available_threads
 from .progress import say
 from .rivals import raw_limit

@@ -15,7 +15,8 @@ from typing import Any
 import gymnasium
 
 from .errors import MetarlError
-from .families import ArrayFamily, MujocoFamily
+from .families import ArrayFamily
+from .mujoco_family import MujocoFamily
 from .physics import available_threads
 from .progress import say
 from .rivals import (
@@ -171,11 +172,11 @@ def bench_sim(arguments: Namespace) -> list[Comparison]:
         ),
         (
             "Physics as task: a model for each world, beside one model for all of them",
-            (_models(family, worlds, meter) for family in simulations if has_own_models(family)),
+            (_models(family, worlds, meter) for family in simulations if family.has_own_models),
         ),
         (
             f"Physics as task: batches made a second for {NEW_TASKS} new tasks, beside ten steps of all worlds a second",
-            (_making(family, meter.coarse()) for family in simulations if has_own_models(family)),
+            (_making(family, meter.coarse()) for family in simulations if family.has_own_models),
         ),
         (
             f"Array families on one core, beside {SYNC_WORLDS} in Gymnasium's SyncVectorEnv",
@@ -220,11 +221,6 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> str:
 # Physics.
 
 
-def has_own_models(family: MujocoFamily) -> bool:
-    """Return whether each task has a model of its own."""
-    return bool(family.physics.changes) or type(family).edit_model is not MujocoFamily.edit_model
-
-
 def _simulations(families: Sequence[TaskFamily]) -> list[MujocoFamily]:
     """Return one family for each simulation that differs: the others step at the same rate."""
     found: dict[tuple[object, ...], MujocoFamily] = {}
@@ -239,10 +235,10 @@ def _simulations(families: Sequence[TaskFamily]) -> list[MujocoFamily]:
             family.frame_skip,
             family.reads_contacts,
             bool(family.derived),
-            has_own_models(family),
+            family.has_own_models,
         )
         found.setdefault(kind, family)
-    return sorted(found.values(), key=lambda family: (family.asset, has_own_models(family)))
+    return sorted(found.values(), key=lambda family: (family.asset, family.has_own_models))
 
 
 def _bodies(simulations: Sequence[MujocoFamily]) -> list[MujocoFamily]:
@@ -261,7 +257,7 @@ def _label(family: MujocoFamily) -> str:
 def _beside_limit(family: MujocoFamily, worlds: int, meter: _Meter) -> Iterator[Comparison]:
     goals = LIMIT_GOALS.get(family.gymnasium_id, {})
     for count in sorted({worlds, *(goals if worlds in goals else ())}):
-        tasks = count if has_own_models(family) else 1
+        tasks = count if family.has_own_models else 1
         with raw_limit(family, tasks) as limit, native(family, count) as ours:
             yield meter("limit", _label(family), "limit", count, ours, limit, goals.get(count))
 

@@ -15,7 +15,7 @@ import numpy as np
 from .distributions import Choice, Circle, Dirichlet, Disc, Distribution, LogUniform, Normal, Uniform
 from .dynamics import CHANGES, Change, apply, limbs, shape_of_target
 from .errors import MetarlError, did_you_mean
-from .families import MujocoFamily
+from .mujoco_family import MujocoFamily
 from .options import OptionFamily
 from .replay import first_line
 from .streams import Streams

@@ -58,8 +58,8 @@ class Change:
     world body; a field of the degrees of freedom goes by the joint's name. A second bracket takes one column:
     `geom_friction[*][0]` is the sliding friction alone. Of the whole world there are `gravity`, `wind` (each with
     `[x]`, `[y]` or `[z]`), `density` and `viscosity`, `slope` (rise of the floor along +x, in rad: gravity leans back
-    by as much, which for an endless plane is the same), and of a body `limb_length`: its geoms and the
-    joints beyond move away from its own joint, and the model is compiled anew, so that its mass follows.
+    by as much, which for an endless plane is the same), and of a body `limb_length`: its geoms and the joints beyond
+    move away from its own joint, and the model is compiled anew, so that its mass follows.
 
     A parameter of n numbers gives each of n elements its own.
     """
@@ -131,7 +131,7 @@ def shape_of_target(model: mujoco.MjModel, target: str) -> tuple[int, ...]:
 
 
 def apply(model: mujoco.MjModel, changes: Mapping[str, Sequence[Change]], task: Mapping[str, np.ndarray]) -> None:
-    """Change `model` as one task says (values without the batch axis); `limb_length` is left to `rebuilt`.
+    """Change `model` as one task says (values without the batch axis); `limb_length` is left to `lengthen`.
 
     Raises MetarlError for a field or an element that the model does not have, for a parameter of another shape than the
     target's, and for values that no body can have, such as a mass below zero.

@@ -1,41 +1,51 @@
-"""Ways to write a family: as functions of arrays, as a MuJoCo model, or around a plain Gymnasium class."""
+"""Ways to write a family: as functions of arrays, or around a plain Gymnasium class."""
 
 from __future__ import annotations
 
 import functools
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from gymnasium import Env, spaces
 
-from .dynamics import Change, Physics, apply, lengthen, limbs
 from .errors import MetarlError
 from .streams import Streams
-from .task import Parameter, TaskFamily, Values
+from .task import TaskFamily, Values
 
 if TYPE_CHECKING:
-    import mujoco
     from matplotlib.axes import Axes
 
-    from .physics import Blueprint, Sensors
     from .vector import Batch, Step
 
 State = dict[str, np.ndarray]
 """State of a batch of worlds by name, each array's first axis the world."""
 
 
-class _Dynamics(Protocol):
+class Dynamics(Protocol):
     """How the states of a batch of worlds begin and go on."""
 
-    def start(self, state: State, where: np.ndarray, streams: Streams) -> State: ...
+    def start(self, state: State, where: np.ndarray, streams: Streams) -> State:
+        """Return `state` with the worlds marked in `where` at the start of an episode; empty before the first."""
+        ...
+
     def step(
         self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams
-    ) -> tuple[State, np.ndarray | None]: ...
-    def change(self, state: State, where: np.ndarray, values: Values) -> State: ...
-    def render(self, state: State, world: int) -> np.ndarray | None: ...
-    def close(self) -> None: ...
+    ) -> tuple[State, np.ndarray | None]:
+        """Return the state after a step of the marked worlds, and where physics broke down (None: they cannot)."""
+        ...
+
+    def change(self, state: State, where: np.ndarray, values: Values) -> State:
+        """Return the state once the marked worlds have other parameter values."""
+        ...
+
+    def render(self, state: State, world: int) -> np.ndarray | None:
+        """Return a picture of one world, or None where it is shown in a window."""
+        ...
+
+    def close(self) -> None:
+        """Release windows and threads."""
+        ...
 
 
 class FunctionFamily(TaskFamily):
@@ -80,95 +90,7 @@ class ArrayFamily(FunctionFamily):
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return the batch; array families run on the calling thread."""
-        return _FunctionBatch(self, values, _ArrayDynamics(self, values, render_mode))
-
-
-class MujocoFamily(FunctionFamily):
-    """A family of MuJoCo worlds on a model file that comes with Gymnasium.
-
-    Where physics are the task, `physics` says which fields of the model each parameter acts on; every task then has a
-    model of its own, and all worlds still step in one native call.
-    """
-
-    asset: ClassVar[str]
-    """Name of the model file among Gymnasium's assets."""
-    frame_skip: ClassVar[int] = 5
-    """Physics steps for each environment step."""
-    timestep: ClassVar[float] = 0.0
-    """Seconds of a physics step; 0 for the model file's own."""
-
-    @property
-    def sensors(self) -> Sensors:
-        """Sensors to add to the model, by the name they have in the state: (type, object type, object name)."""
-        return {}
-
-    @property
-    def derived(self) -> tuple[str, ...]:
-        """Fields of mujoco.MjData to have in the state as they are after each step: see `metarl.physics.DERIVED`."""
-        return ()
-
-    @property
-    def reads_contacts(self) -> bool:
-        """Whether the state has `cfrc_ext`, the contact wrench on each body [world, body, 6]: torque, N m; force, N."""
-        return False
-
-    @property
-    def physics(self) -> Physics:
-        """What of the physics is the task: nothing, unless the family says so."""
-        return Physics({})
-
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Those of the physics, unless the family has others."""
-        return self.physics.parameters
-
-    @abstractmethod
-    def initial(self, model: mujoco.MjModel, streams: Streams) -> tuple[np.ndarray, np.ndarray]:
-        """Return the positions [world, nq] and velocities [world, nv] at the start of an episode."""
-
-    def edit_model(self, model: mujoco.MjModel, task: Values) -> None:
-        """Change `model` for one task (values without the batch axis). Derived constants are recomputed afterwards.
-
-        For what `physics` cannot say. A family that overrides this gets a model of its own for each task.
-        """
-
-    @property
-    def model(self) -> mujoco.MjModel:
-        """The compiled model, before any task's changes."""
-        return _compiled(self._blueprint)
-
-    @property
-    def _blueprint(self) -> Blueprint:
-        from .physics import Blueprint
-
-        return Blueprint(self.asset, tuple(self.sensors.items()), self.reads_contacts, self.timestep)
-
-    @functools.cached_property
-    def dt(self) -> float:
-        """Seconds of one environment step."""
-        return float(self.model.opt.timestep) * self.frame_skip
-
-    @property
-    def action_space(self) -> spaces.Box:
-        """One number in the control range for each actuator."""
-        low, high = self.model.actuator_ctrlrange.T.astype(np.float32)
-        return spaces.Box(low, high, dtype=np.float32)
-
-    def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
-        """Return the batch; physics run on `threads` native threads."""
-        return self.varied_batch(values, {}, threads=threads, render_mode=render_mode)
-
-    def varied_batch(
-        self,
-        values: Values,
-        more: Mapping[str, tuple[Change, ...]],
-        *,
-        threads: int | None = None,
-        render_mode: str | None = None,
-    ) -> Batch:
-        """Return the batch with `more` changes to the models, by parameters that the family itself does not know."""
-        changes = {**self.physics.changes, **more}
-        return _FunctionBatch(self, values, _MujocoDynamics(self, changes, values, threads, render_mode))
+        return FunctionBatch(self, values, _ArrayDynamics(self, values, render_mode))
 
 
 def usable_spaces(
@@ -183,6 +105,14 @@ def usable_spaces(
     return observation, action
 
 
+def unchangeable(name: str, method: str) -> MetarlError:
+    """Return the error of a family whose worlds cannot change their task in mid-episode for want of `method`."""
+    return MetarlError(
+        f"family {name!r} does not say how the task of a running environment changes; write its method `{method}`, or "
+        "load it without switch_at"
+    )
+
+
 class ClassFamily(TaskFamily):
     """A family around a plain Gymnasium environment with Box observations, one object a world, stepped in turn."""
 
@@ -192,19 +122,12 @@ class ClassFamily(TaskFamily):
 
     def change(self, env: Env[Any, Any], task: dict[str, Any]) -> None:
         """Give a running environment another task in mid-episode. Raises MetarlError unless the family says how."""
-        raise self._unchangeable
+        raise unchangeable(self.name, "change(env, task)")
 
     def require_changeable(self) -> None:
         """Raise MetarlError unless the family says how a running environment changes."""
         if type(self).change is ClassFamily.change:
-            raise self._unchangeable
-
-    @property
-    def _unchangeable(self) -> MetarlError:
-        return MetarlError(
-            f"family {self.name!r} does not say how the task of a running environment changes; write its method "
-            "`change(env, task)`, or load it without switch_at"
-        )
+            raise unchangeable(self.name, "change(env, task)")
 
     @functools.cached_property
     def _spaces(self) -> tuple[spaces.Box, spaces.Box | spaces.Discrete]:
@@ -227,10 +150,10 @@ class ClassFamily(TaskFamily):
         return _ClassBatch(self, values, render_mode)
 
 
-class _FunctionBatch:
-    """Worlds of a FunctionFamily."""
+class FunctionBatch:
+    """Worlds of a FunctionFamily: a `Batch`."""
 
-    def __init__(self, family: FunctionFamily, values: Values, dynamics: _Dynamics) -> None:
+    def __init__(self, family: FunctionFamily, values: Values, dynamics: Dynamics) -> None:
         self.family, self.values, self.dynamics = family, values, dynamics
         self.state: State = {}
 
@@ -238,10 +161,12 @@ class _FunctionBatch:
         """Nothing of a trial is kept here beyond its episodes."""
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
+        """Begin a new episode in the marked worlds, and return all observations."""
         self.state = self.dynamics.start(self.state, where if self.state else np.ones_like(where), streams)
         return self.family.observation(self.state)
 
     def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
+        """Step the marked worlds."""
         from .vector import Step
 
         before, family = self.state, self.family
@@ -261,13 +186,16 @@ class _FunctionBatch:
         )
 
     def change(self, where: np.ndarray, values: Values) -> None:
+        """Give the marked worlds other parameter values."""
         self.values = _merge(where, dict(values), dict(self.values))
         self.state = self.dynamics.change(self.state, where, self.values)
 
     def render(self, world: int) -> np.ndarray | None:
+        """Return a picture of one world."""
         return self.dynamics.render(self.state, world)
 
     def close(self) -> None:
+        """Release windows and threads."""
         self.dynamics.close()
 
 
@@ -316,160 +244,6 @@ class _ArrayDynamics:
     def close(self) -> None:
         if self._canvas is not None:
             self._canvas.close()
-
-
-@functools.lru_cache(maxsize=32)
-def _compiled(blueprint: Blueprint) -> mujoco.MjModel:
-    return blueprint.compile()
-
-
-class _MujocoDynamics:
-    """Worlds of a MuJoCo family. `changes` may hold more than the family's own, for parameters it does not know."""
-
-    def __init__(
-        self,
-        family: MujocoFamily,
-        changes: Mapping[str, tuple[Change, ...]],
-        values: Values,
-        threads: int | None,
-        render_mode: str | None,
-    ) -> None:
-        from .physics import Worlds
-
-        self.family, self.changes, self.values, self.render_mode = family, changes, values, render_mode
-        self.num_worlds = len(next(iter(values.values())))
-        self._made: dict[bytes, mujoco.MjModel] = {}
-        self._scratch: mujoco.MjData | None = None
-        self.worlds = Worlds(self._models(), self.num_worlds, family.frame_skip, threads, family.derived)
-        self.delay = family.physics.delay
-        self._longest_delay = _longest(family, values) if self.delay else 0
-        self._renderers: dict[int, Any] = {}
-
-    @property
-    def _varies(self) -> bool:
-        """Whether tasks have models of their own."""
-        return bool(self.changes) or type(self.family).edit_model is not MujocoFamily.edit_model
-
-    def _models(self) -> list[mujoco.MjModel]:
-        """Return one model for all worlds, or one a world where tasks change it; replicas of a task share one."""
-        if not self._varies:
-            return [self.family.model]
-        models = []
-        for world in range(self.num_worlds):
-            task = {name: value[world] for name, value in self.values.items()}
-            key = b"".join(np.ascontiguousarray(value).tobytes() for value in task.values())
-            if key not in self._made:
-                self._made[key] = self._model(task)
-            models.append(self._made[key])
-        return models
-
-    def _model(self, task: Values, *, textures: bool = False) -> mujoco.MjModel:
-        """Return the model of one task (values without the batch axis)."""
-        import mujoco
-
-        from .physics import edited_model
-
-        family, blueprint = self.family, self.family._blueprint
-        factors = limbs(family.model, self.changes, task)
-        if factors:
-            model = blueprint.compile(functools.partial(lengthen, factors=factors), textures=textures)
-            _move_floor(model, family.model)
-        else:
-            model = blueprint.compile(textures=True) if textures else family.model
-
-        def edit(model: mujoco.MjModel) -> None:
-            apply(model, self.changes, task)
-            family.edit_model(model, task)
-
-        if self._scratch is None:
-            self._scratch = mujoco.MjData(family.model)
-        return edited_model(model, edit, self._scratch)
-
-    def start(self, state: State, where: np.ndarray, streams: Streams) -> State:
-        chosen = np.flatnonzero(where)
-        qpos, qvel = streams.at(chosen, functools.partial(self.family.initial, self.family.model))
-        begun = self._with_contacts(self.worlds.start(state, qpos, qvel, chosen))
-        if self.delay:
-            rest = np.zeros((self.num_worlds, self._longest_delay + 1, self.family.model.nu))
-            begun["sent"] = np.where(where[:, None, None], rest, state.get("sent", rest))
-        return begun
-
-    def step(self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams) -> tuple[State, np.ndarray]:
-        if not self.delay:
-            after, unstable = self.worlds.step(state, actions, where)
-            return self._with_contacts(after), unstable
-        sent = np.concatenate([state["sent"][:, 1:], actions[:, None]], axis=1)
-        arriving = sent.shape[1] - 1 - self.values[self.delay].astype(np.int64)
-        after, unstable = self.worlds.step(state, sent[np.arange(self.num_worlds), arriving], where)
-        return {**self._with_contacts(after), "sent": np.where(where[:, None, None], sent, state["sent"])}, unstable
-
-    def _with_contacts(self, state: State) -> State:
-        if self.family.reads_contacts:
-            from .physics import contact_wrenches
-
-            state["cfrc_ext"] = contact_wrenches(state)
-        return state
-
-    def change(self, state: State, where: np.ndarray, values: Values) -> State:
-        self.values = values
-        if self.delay and (late := _longest(self.family, values)) > self._longest_delay:
-            raise MetarlError(
-                f"task parameter {self.delay!r} becomes {late}; at most {self._longest_delay} are kept here"
-            )
-        chosen = np.flatnonzero(where)
-        for world in chosen:
-            if renderer := self._renderers.pop(int(world), None):
-                renderer.close()
-        if not self._varies:
-            return state
-        self.worlds.models = self._models()
-        return self.worlds.rederived(state, chosen) if state else state
-
-    def render(self, state: State, world: int) -> np.ndarray | None:
-        from .render import MujocoCanvas
-
-        if world not in self._renderers:
-            task = {name: value[world] for name, value in self.values.items()}
-            self._renderers[world] = MujocoCanvas(self._model(task, textures=True), self.render_mode)
-        return self._renderers[world].render(state["qpos"][world])
-
-    def close(self) -> None:
-        for renderer in self._renderers.values():
-            renderer.close()
-        self.worlds.close()
-
-
-MAX_DELAY = 1000
-"""Longest delay of controls, in environment steps, that is kept."""
-
-
-def _longest(family: MujocoFamily, values: Values) -> int:
-    """Return the longest delay of any task, of which a switch may come to the worlds in mid-episode.
-
-    Raises MetarlError for one that is no whole number from 0 to MAX_DELAY.
-    """
-    name = family.physics.delay
-    given = values[name]
-    wrong = given[(given != np.floor(given)) | (given < 0) | (given > MAX_DELAY)]
-    if wrong.size:
-        raise MetarlError(
-            f"task parameter {name!r} is {wrong[0]:g}; it must be a whole number of steps, 0 to {MAX_DELAY}"
-        )
-    distributions = filter(None, (family.parameters[name].train, family.parameters[name].extrapolation))
-    return int(max(given.max(), *(distribution.range[1] for distribution in distributions)))
-
-
-def _move_floor(model: mujoco.MjModel, original: mujoco.MjModel) -> None:
-    """Move the floor until a body whose limbs were lengthened stands on it as the original does.
-
-    Not the body: its height is observed, and would tell the task.
-    """
-    import mujoco
-
-    from .physics import lowest_point
-
-    floors = (model.geom_bodyid == 0) & (model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE)
-    model.geom_pos[floors, 2] += lowest_point(model) - lowest_point(original)
 
 
 class _ClassBatch:

@@ -14,7 +14,8 @@ import numpy as np
 from gymnasium import spaces
 
 from .errors import MetarlError
-from .families import ArrayFamily, MujocoFamily
+from .families import ArrayFamily
+from .mujoco_family import MujocoFamily
 from .replay import BRIEF, LONG, SHORT, bounds, difference, first_line, play, played, selected, shortened
 from .streams import Streams
 from .switching import SwitchingFamily

@@ -181,10 +181,6 @@ def lowest_point(model: mujoco.MjModel) -> float:
     return float(min(lows))
 
 
-DERIVED = ("subtree_com", "cinert", "cvel", "xpos", "xmat")
-"""Fields of mujoco.MjData that follow from positions and velocities alone: each [world, body, ...]."""
-
-
 class Worlds:
     """`num_worlds` MuJoCo worlds that step together on native threads.
 
@@ -202,7 +198,8 @@ class Worlds:
     ) -> None:
         """Take one model for all worlds, or one for each. `threads`: None for one a core, 0 for the calling thread.
 
-        `derived` names fields of `DERIVED`; the state then has them as they are after each step.
+        `derived` names those of mujoco.MjData's fields `subtree_com`, `cinert` and `cvel` that the state has as they are
+        after each step, each [world, body, ...].
         """
         self.models = list(models) * num_worlds if len(models) == 1 else list(models)
         self.frame_skip = frame_skip

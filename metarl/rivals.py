@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from .families import MujocoFamily
+from .mujoco_family import MujocoFamily
 from .physics import available_threads
 from .task import TaskFamily
 

@@ -327,7 +327,7 @@ OPTIONS = ("varies", "switch_at")
 def _with_options(family: TaskFamily, varies: Mapping[str, Any] | None = None, switch_at: Any = None) -> TaskFamily:
     if varies is not None:
         from .declared import VariedFamily
-        from .families import MujocoFamily
+        from .mujoco_family import MujocoFamily
 
         if not isinstance(family, MujocoFamily):
             raise MetarlError(

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from .errors import MetarlError
-from .families import usable_spaces
+from .families import unchangeable, usable_spaces
 from .replay import first_line
 from .streams import Streams
 from .task import TaskFamily, Values
@@ -44,19 +44,12 @@ class VectorFamily(TaskFamily):
 
     def change(self, envs: VecEnv, where: np.ndarray, values: Values) -> None:
         """Give running worlds another task in mid-episode. Raises MetarlError unless the family says how."""
-        raise self._unchangeable
+        raise unchangeable(self.name, "change(envs, where, values)")
 
     def require_changeable(self) -> None:
         """Raise MetarlError unless the family says how running worlds change."""
         if type(self).change is VectorFamily.change:
-            raise self._unchangeable
-
-    @property
-    def _unchangeable(self) -> MetarlError:
-        return MetarlError(
-            f"family {self.name!r} does not say how the task of a running environment changes; write its method "
-            "`change(envs, where, values)`, or load it without switch_at"
-        )
+            raise unchangeable(self.name, "change(envs, where, values)")
 
     @functools.cached_property
     def _spaces(self) -> tuple[spaces.Box, spaces.Box | spaces.Discrete]:

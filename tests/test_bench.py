@@ -14,7 +14,7 @@ import pytest
 
 from metarl import bench, bench_sim, rivals
 from metarl.errors import MetarlError
-from metarl.families import MujocoFamily
+from metarl.mujoco_family import MujocoFamily
 from metarl.task import load
 from tests.runs import write_config
 

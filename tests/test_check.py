@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from metarl.envs.half_cheetah import HalfCheetahRun
 
 from metarl.agent import AGENTS, Settings
 from metarl.check import check, check_agent, check_family, resolve
 from metarl.distributions import Distribution, Uniform
+from metarl.dynamics import Physics, Scale
 from metarl.errors import MetarlError
 from metarl.families import ArrayFamily, ClassFamily, State
 from metarl.streams import Streams
@@ -239,7 +241,20 @@ class Unwritable(Honest):
     kind: type = field(default=int)
 
 
+@dataclass(frozen=True)
+class Stalling(HalfCheetahRun):
+    """Pays the inverse of the speed, which is none where a world stays where it was."""
+
+    name: ClassVar[str] = "stalling"
+    physics: ClassVar[Physics] = Physics({"load": Parameter(Uniform(0.5, 2.0))}, {"load": (Scale("body_mass[*]"),)})
+
+    def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            return 1 / self.velocity(before, after)
+
+
 FAULTY_FAMILIES = [
+    (Stalling(), "a world whose physics break down has a reward or an observation that is no number"),
     (Leaking(), "first observation"),
     (InPlace(), "changes state 'place' in place"),
     (DeadParameter(), "parameter 'goal', varied alone"),

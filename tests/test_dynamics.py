@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from metarl.dynamics import CHANGES, Add, Change, Scale, Set, Zero, apply, shape_of_target
 from metarl.errors import MetarlError
-from metarl.families import MujocoFamily
+from metarl.mujoco_family import MujocoFamily
 from metarl.physics import Blueprint, edited_model, lowest_point
 from metarl.task import load
 

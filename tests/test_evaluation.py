@@ -21,7 +21,8 @@ from metarl import versions as versions_module
 from metarl.distributions import LogUniform, Uniform
 from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation, evaluate
-from metarl.families import MujocoFamily, State
+from metarl.families import State
+from metarl.mujoco_family import MujocoFamily
 from metarl.streams import Streams
 from metarl.task import Horizon, Parameter, TaskFamily, Values
 from metarl.trial import run_trial

@@ -11,7 +11,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from metarl.families import MujocoFamily, State
+from metarl.families import State
+from metarl.mujoco_family import MujocoFamily
 from metarl.physics import Blueprint, Worlds, lowest_point
 from metarl.task import FAMILIES, load
 from metarl.vector import BatchedEnv

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from metarl.families import MujocoFamily
+from metarl.mujoco_family import MujocoFamily
 from metarl.task import FAMILIES, load
 from metarl.vector import BatchedEnv
 
