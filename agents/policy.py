@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -33,6 +33,10 @@ class ActionHead(Protocol):
 
     def entropy(self, outputs: Tensor) -> Tensor:
         """Return the entropy in nats, [...]."""
+        ...
+
+    def kl(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """Return KL(distribution of `outputs` || distribution of `others`) in nats, [...]."""
         ...
 
     def sample(self, outputs: Tensor, streams: Streams) -> np.ndarray:
@@ -84,6 +88,12 @@ class GaussianHead:
         """Return the differential entropy in nats, [...]."""
         return (outputs.chunk(2, dim=-1)[1] + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
+    def kl(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """Return KL(outputs || others) in nats, summed over action dimensions, [...]."""
+        (mean, log_std), (other_mean, other_log_std) = outputs.chunk(2, dim=-1), others.chunk(2, dim=-1)
+        moved = (mean - other_mean).square() + torch.exp(2 * log_std)
+        return (other_log_std - log_std + 0.5 * moved * torch.exp(-2 * other_log_std) - 0.5).sum(-1)
+
     def sample(self, outputs: Tensor, streams: Streams) -> np.ndarray:
         """Return one action for each of the streams."""
         mean, log_std = outputs.chunk(2, dim=-1)
@@ -120,6 +130,11 @@ class CategoricalHead:
         log_p = outputs.log_softmax(-1)
         return -(log_p.exp() * log_p).sum(-1)
 
+    def kl(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """Return KL(outputs || others) in nats, [...]."""
+        log_p = outputs.log_softmax(-1)
+        return (log_p.exp() * (log_p - others.log_softmax(-1))).sum(-1)
+
     def sample(self, outputs: Tensor, streams: Streams) -> np.ndarray:
         """Return one action for each of the streams, by inversion of the distribution function."""
         threshold = torch.as_tensor(streams.uniform()[..., None], dtype=torch.float64, device=outputs.device)
@@ -135,36 +150,70 @@ class CategoricalHead:
         return F.one_hot((actions.long() - self.start).clamp(0, self.num_features - 1), self.num_features)
 
 
-def action_head(space: spaces.Box | spaces.Discrete) -> ActionHead:
-    """Return the distributions for an action space: normal for a box, categorical for a discrete one."""
+Distribution = Literal["auto", "gaussian", "categorical"]
+"""Kind of action distribution; 'auto' follows from the action space."""
+
+
+def action_head(space: spaces.Box | spaces.Discrete, distribution: Distribution = "auto") -> ActionHead:
+    """Return the distributions for an action space: normal for a box, categorical for a discrete one.
+
+    Raises MetarlError where `distribution` asks for the other.
+    """
+    fitting: Distribution = "categorical" if isinstance(space, spaces.Discrete) else "gaussian"
+    if distribution not in ("auto", fitting):
+        raise MetarlError(
+            f"distribution is {distribution!r}, but actions are of {space}; take {fitting!r}, or leave it at 'auto'"
+        )
     return CategoricalHead(space) if isinstance(space, spaces.Discrete) else GaussianHead(space)
+
+
+LOG_STD = "log_std"
+"""Name of the parameter that holds the logarithms of the deviations of normal actions, in half-ranges."""
+CONTEXT, CONTEXT_WEIGHT = "context", "context.weight"
+"""Names of the context vector, and of the weights by which the first layer sees it."""
 
 
 class MLPPolicy:
     """A tanh network from observations to action distributions, as a function of its parameters.
 
-    Of parameters, not of itself: meta-learning runs it with a different set for each task in one vmapped call.
+    Of parameters, not of itself: meta-learning runs it with a different set for each task in one vmapped call. With a
+    `context_size`, a context vector among the parameters stands beside every observation in the network's input.
     """
 
-    def __init__(self, observation_space: spaces.Box, head: ActionHead, hidden_sizes: Sequence[int]) -> None:
+    def __init__(
+        self, observation_space: spaces.Box, head: ActionHead, hidden_sizes: Sequence[int], context_size: int = 0
+    ) -> None:
         self.head = head
         self.gaussian = isinstance(head, GaussianHead)
         outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
         self.sizes = (int(np.prod(observation_space.shape)), *hidden_sizes, outputs)
+        self.context_size = context_size
+
+    @property
+    def last_layer(self) -> tuple[str, str]:
+        """Names of the last layer's parameters."""
+        last = len(self.sizes) - 2
+        return f"layers.{last}.weight", f"layers.{last}.bias"
 
     def initial_parameters(
         self, generator: torch.Generator, *, initial_std: float, dtype: torch.dtype, device: str
     ) -> dict[str, Tensor]:
         """Return fresh parameters: Glorot-uniform weights, zero biases, and a nearly uniform first policy."""
+
+        def uniform(fan_out: int, fan_in: int, bound: float) -> Tensor:
+            return (2 * torch.rand(fan_out, fan_in, generator=generator, dtype=torch.float64) - 1) * bound
+
         parameters = {}
         last = len(self.sizes) - 2
         for i, (fan_in, fan_out) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True)):
-            bound = math.sqrt(6 / (fan_in + fan_out)) * (0.01 if i == last else 1.0)
-            weight = (2 * torch.rand(fan_out, fan_in, generator=generator, dtype=torch.float64) - 1) * bound
-            parameters[f"layers.{i}.weight"] = weight
+            seen = fan_in + (self.context_size if i == 0 else 0)
+            bound = math.sqrt(6 / (seen + fan_out)) * (0.01 if i == last else 1.0)
+            parameters[f"layers.{i}.weight"] = uniform(fan_out, fan_in, bound)
             parameters[f"layers.{i}.bias"] = torch.zeros(fan_out, dtype=torch.float64)
+            if i == 0 and self.context_size:
+                parameters[CONTEXT_WEIGHT] = uniform(fan_out, self.context_size, bound)
         if self.gaussian:
-            parameters["log_std"] = torch.full((self.sizes[-1],), math.log(initial_std), dtype=torch.float64)
+            parameters[LOG_STD] = torch.full((self.sizes[-1],), math.log(initial_std), dtype=torch.float64)
         return {name: value.to(device=device, dtype=dtype) for name, value in parameters.items()}
 
     def __call__(self, parameters: Parameters, observations: Tensor) -> Tensor:
@@ -172,8 +221,11 @@ class MLPPolicy:
         x = observations
         last = len(self.sizes) - 2
         for i in range(last + 1):
-            x = F.linear(x, parameters[f"layers.{i}.weight"], parameters[f"layers.{i}.bias"])
+            bias = parameters[f"layers.{i}.bias"]
+            if i == 0 and self.context_size:
+                bias = bias + parameters[CONTEXT_WEIGHT] @ parameters[CONTEXT]
+            x = F.linear(x, parameters[f"layers.{i}.weight"], bias)
             x = torch.tanh(x) if i < last else x
         if not self.gaussian:
             return x
-        return torch.cat([x, parameters["log_std"].expand_as(x)], dim=-1)
+        return torch.cat([x, parameters[LOG_STD].expand_as(x)], dim=-1)
