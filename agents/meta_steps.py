@@ -119,7 +119,7 @@ class MetaStep(Protocol):
 
 def mean_cosine(gradients: Parameters) -> float:
     """Return the mean cosine between the gradients [task, ...] of different tasks; NaN-free: 1 for a single task."""
-    rows = torch.cat([value.flatten(1) for value in gradients.values()], dim=1)
+    rows = torch.cat([value.reshape(len(value), -1) for value in gradients.values()], dim=1)
     count = len(rows)
     if count == 1:
         return 1.0
@@ -140,7 +140,7 @@ def require_finite(outcome: Outcome, gradients: Parameters, place: str) -> None:
     for name, value, advice in terms:
         wrong = ~torch.isfinite(value)
         if wrong.any():
-            tasks = int(wrong.flatten(1).any(1).sum() if value.dim() > 1 else wrong.sum())
+            tasks = int(wrong.reshape(len(wrong), -1).any(1).sum())
             number = value[wrong].flatten()[0].item()
             raise MetarlError(f"{place}: {name} is {number} in {tasks} of {len(value)} tasks; {advice}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from .evaluation import Evaluation, evaluate
 from .files import sweep
 from .log import CONFIG, METRICS, PICTURE, PROVENANCE, RunLog
 from .progress import Progress, progress_for, say
+from .stopwatch import Stopwatch
 from .streams import generator
 from .task import TaskFamily
 from .trial import TrainableAgent, Trial, run_trial
@@ -143,6 +143,11 @@ def _family_and_agent(config: TrainConfig) -> tuple[TaskFamily, Any]:
     agent = make_agent(name, family, _without_name(config.agent), seed=config.seed, device=config.device)
     if not isinstance(agent, TrainableAgent):
         raise MetarlError(f"agent {name!r} learns nothing in training; take one that does: see `metarl agents`")
+    least = getattr(agent, "min_rounds", 1)
+    if config.rounds < least:
+        raise MetarlError(
+            f"rounds is {config.rounds}: {name!r} needs at least {least}, {least - 1} to adapt on and one to measure"
+        )
     return family, agent
 
 
@@ -198,25 +203,19 @@ def _room(run_dir: Path) -> Iterator[None]:
         ) from None
 
 
-class _Stopwatch:
-    """Seconds spent in each part of an update."""
-
-    def __init__(self) -> None:
-        self.began = time.perf_counter()
-        self.seconds = {"rollout": 0.0, "update": 0.0, "evaluation": 0.0}
-
-    @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self.seconds[name] += time.perf_counter() - began
-
-    def metrics(self, env_steps: int) -> dict[str, float]:
-        total = time.perf_counter() - self.began
-        shares = {f"time/{name}_share": seconds / total for name, seconds in self.seconds.items()}
-        # Steps of training by its time: an evaluation adds to neither.
-        training = self.seconds["rollout"] + self.seconds["update"]
-        return {"time/steps_per_second": env_steps / training, **shares}
+def _times(stopwatch: Stopwatch, env_steps: int) -> dict[str, float]:
+    """Return what share of an update's time each part took, and the environment steps per second of training."""
+    seconds, total = stopwatch.seconds, stopwatch.total
+    adaptation = seconds.get("adaptation", 0.0)
+    parts = {
+        "rollout": seconds["trial"] - adaptation,
+        "adaptation": adaptation,
+        "update": seconds["update"],
+        "evaluation": seconds.get("evaluation", 0.0),
+    }
+    # Steps of training by its time: an evaluation adds to neither.
+    rate = env_steps / (seconds["trial"] + seconds["update"])
+    return {"time/steps_per_second": rate, **{f"time/{name}_share": spent / total for name, spent in parts.items()}}
 
 
 class _Training:
@@ -279,11 +278,11 @@ class _Training:
         return self.update % every == 0 or self.update == self.config.num_updates
 
     def _one_update(self) -> tuple[dict[str, float], Evaluation | None]:
-        number, stopwatch = self.update, _Stopwatch()
-        with stopwatch.part("rollout"):
-            trial = self._trial()
+        number, stopwatch = self.update, Stopwatch()
+        with stopwatch.part("trial"):
+            trial = self._trial(stopwatch)
         with stopwatch.part("update"):
-            learned = self.agent.update(trial, generator(self.config.seed, "update", number))
+            learned = self._learned(trial, number)
         env_steps = int(trial.env_steps[-1].sum())
         metrics = {**_returns(trial), **{f"agent/{name}": value for name, value in learned.items()}}
         _require_finite(metrics, number, self.run_dir)
@@ -297,14 +296,26 @@ class _Training:
             _require_finite(metrics, number, self.run_dir)
             self._keep_best(float(evaluation.iqm[-1]))
         spent = {"update": number, "env_steps": self.env_steps}
-        return {**spent, **metrics, **stopwatch.metrics(env_steps)}, evaluation
+        return {**spent, **metrics, **_times(stopwatch, env_steps)}, evaluation
 
-    def _trial(self) -> Trial:
+    def _learned(self, trial: Trial, number: int) -> dict[str, float]:
+        """Make the agent's update. Where it refuses, what it was before is saved first, and the error says so."""
+        try:
+            return self.agent.update(trial, generator(self.config.seed, "update", number))
+        except MetarlError as error:
+            if number > 0:
+                with _room(self.run_dir):
+                    self.log.sync()
+                    self._save(LAST)
+            kept = f"{self.run_dir / LAST} holds the agent as it was before" if number else "nothing was learned yet"
+            raise MetarlError(f"update {number}: {error}; training stopped, {kept}") from None
+
+    def _trial(self, stopwatch: Stopwatch) -> Trial:
         config, start = self.config, self.update * self.config.meta_batch_size
         tasks = self.family.sample("train", config.meta_batch_size, seed=config.seed, start=start)
         seed = int(generator(config.seed, "trial", self.update).integers(2**63))
         with contextlib.closing(self.family.make_vec(tasks, config.replicas, threads=config.threads)) as envs:
-            return run_trial(self.agent, envs, config.rounds, seed=seed)
+            return run_trial(self.agent, envs, config.rounds, seed=seed, stopwatch=stopwatch)
 
     def _evaluate(self) -> Evaluation:
         config, (num_tasks, replicas) = self.config, _validation_size(self.config)
@@ -344,6 +355,7 @@ def _validation_size(config: TrainConfig) -> tuple[int, int]:
 def _returns(trial: Trial) -> dict[str, float]:
     by_round = trial.returns.mean(axis=(1, 2))
     returns = {"return_before": float(by_round[0]), "return_after": float(by_round[-1])}
+    returns |= {f"return_round/{number}": float(value) for number, value in enumerate(by_round, start=1)}
     # Named only where it can happen: families of arrays have no physics that break down.
     knows = trial.rounds[0].unstable is not None
     return {**returns, "unstable_episodes": float(trial.num_unstable)} if knows else returns

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from .errors import MetarlError
+from .stopwatch import Stopwatch
 from .streams import Streams
 from .task import Tasks
 from .vector import BatchedEnv, shape_of
@@ -160,18 +161,22 @@ def rollout(
     *,
     seed: int | None = None,
     deterministic: bool = False,
+    stopwatch: Stopwatch | None = None,
 ) -> Episodes:
     """Play exactly one episode in every replica of every task, and return them.
 
     `previous` is the round before in the same trial: the learner sees its end at the first step, and the environment's
     random streams go on. Without it this is a first round, seeded by `seed`. Worlds whose episode has ended wait for the
-    others; `TimeStep.active` says so.
+    others; `TimeStep.active` says so. A `stopwatch` is told the parts `simulation` and `inference`.
     """
-    observations, _ = envs.reset(seed=seed)
+    stopwatch = stopwatch or Stopwatch()
+    with stopwatch.part("simulation"):
+        observations, _ = envs.reset(seed=seed)
     timestep = _first_step(envs, observations, previous)
-    recorder = _Recorder(envs)
+    recorder = _Recorder(envs, stopwatch)
     while timestep.active.any():
-        actions = learner.act(timestep, deterministic=deterministic)
+        with stopwatch.part("inference"):
+            actions = learner.act(timestep, deterministic=deterministic)
         timestep = recorder.step(timestep, actions)
     return recorder.episodes(timestep.observations)
 
@@ -194,8 +199,8 @@ def _first_step(envs: BatchedEnv, observations: np.ndarray, previous: Episodes |
 class _Recorder:
     """Steps the environment and writes down what happened."""
 
-    def __init__(self, envs: BatchedEnv) -> None:
-        self.envs = envs
+    def __init__(self, envs: BatchedEnv, stopwatch: Stopwatch) -> None:
+        self.envs, self.stopwatch = envs, stopwatch
         self.time = 0
         shape, horizon = envs.shape, envs.family.horizon
         observation, action = envs.single_observation_space, envs.single_action_space
@@ -214,7 +219,8 @@ class _Recorder:
         if actions.shape != self.actions.shape[1:]:
             raise MetarlError(f"act returned shape {actions.shape}; it must be {self.actions.shape[1:]}")
         clipped = actions if self.bounds is None else np.clip(actions, *self.bounds)
-        step = self.envs.advance(clipped.reshape(-1, *actions.shape[2:]), timestep.active.reshape(-1))
+        with self.stopwatch.part("simulation"):
+            step = self.envs.advance(clipped.reshape(-1, *actions.shape[2:]), timestep.active.reshape(-1))
         following = TimeStep(
             observations=step.observations.reshape(*shape, *step.observations.shape[1:]),
             previous_actions=self.actions[t],
@@ -253,17 +259,22 @@ class _Recorder:
         )
 
 
-def run_trial(agent: Agent, envs: BatchedEnv, rounds: int, *, seed: int) -> Trial:
+def run_trial(
+    agent: Agent, envs: BatchedEnv, rounds: int, *, seed: int, stopwatch: Stopwatch | None = None
+) -> Trial:
     """Play `rounds` rounds of a new learner in the tasks of `envs`, adapting between them.
 
     Training and evaluation both come through here. The learner acts with its exploration noise throughout: a policy
-    gradient taken from noiseless episodes is zero. Raises MetarlError for fewer than one round.
+    gradient taken from noiseless episodes is zero. A `stopwatch` is told the parts `simulation`, `inference` and
+    `adaptation`. Raises MetarlError for fewer than one round.
     """
     if rounds < 1:
         raise MetarlError(f"rounds is {rounds}; it must be at least 1")
+    stopwatch = stopwatch or Stopwatch()
     learner = agent.begin(Streams.of(seed, "learner", envs.tasks.index[:, None], np.arange(envs.replicas)))
-    played: list[Episodes] = [rollout(envs, learner, seed=seed)]
+    played: list[Episodes] = [rollout(envs, learner, seed=seed, stopwatch=stopwatch)]
     while len(played) < rounds:
-        learner.adapt(played[-1])
-        played.append(rollout(envs, learner, played[-1]))
+        with stopwatch.part("adaptation"):
+            learner.adapt(played[-1])
+        played.append(rollout(envs, learner, played[-1], stopwatch=stopwatch))
     return Trial(envs.tasks, tuple(played))
