@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -66,6 +66,9 @@ class MAMLConfig(Settings):
     """Exact; with inner gradients taken for constants (FOMAML); or the direction in which tasks adapt (Reptile)."""
     outer: Literal["ppo", "trpo"] = "ppo"
     """How the starting point moves: Adam on PPO's clipped surrogate, or TRPO's natural gradient. Not for Reptile."""
+    outer_rounds: Literal["last", "all"] = "last"
+    """Which rounds of a trial the starting point is to do well in: the last, as in MAML, or all of them in the mean, by
+    which the first policy learns to find what adaptation needs where rewards are sparse."""
     learning_rate: Positive = 1e-3
     """Step size of Adam on the meta-parameters, for PPO and Reptile."""
     num_epochs: Count = 5
@@ -101,6 +104,14 @@ class MAMLConfig(Settings):
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of the policy."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _counts_no_inner_steps(cls, data: Any) -> Any:
+        for key in data if isinstance(data, dict) else ():
+            if "inner_step" in str(key):
+                raise ValueError(f"{key} is no setting; a trial of `rounds` rounds has rounds - 1 inner steps: set rounds")
+        return data
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.meta_gradient == "reptile":
@@ -113,6 +124,15 @@ class MAMLConfig(Settings):
         if self.adapts == "nothing" and self.inner_lr_kind != "fixed":
             raise ValueError(f"adapts 'nothing' has no rate of kind {self.inner_lr_kind!r} to learn; take 'fixed'")
         return self
+
+
+class Played(NamedTuple):
+    """What is known of a round of one task, at parameters that may have moved since they acted."""
+
+    kl: Tensor
+    """KL(acting || present) in nats, mean over steps."""
+    objective: Tensor
+    """Loss of the round by the outer objective."""
 
 
 class MAML:
@@ -201,33 +221,40 @@ class MAML:
         """Return what the head is given, [..., num_outputs], for observations [..., d]."""
         return self.policy(self.adaptation.policy(meta, fast), observations)
 
-    def inner_loss(self, fast: Parameters, meta: Parameters, played: Round) -> tuple[Tensor, Tensor]:
-        """Return the inner loss, and KL(acting || present) on the round."""
+    def inner_loss(self, fast: Parameters, meta: Parameters, played: Round) -> tuple[Tensor, Played]:
+        """Return the inner loss, and what else is wanted of the round at the same parameters."""
         outputs = self.outputs(meta, fast, played.observations)
         log_prob = self.head.log_prob(outputs, played.actions)
         loss = self.inner_objective(log_prob, played.old_log_prob, played.advantages, played.mask)
-        return loss, masked_mean(self.head.kl(played.old_outputs, outputs), played.mask)
+        kl = masked_mean(self.head.kl(played.old_outputs, outputs), played.mask)
+        return loss, Played(kl, self.meta_step.objective(log_prob, played)[0])
 
-    def inner_step(self, meta: Parameters, fast: Parameters, played: Round) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Return the fast parameters after a step, the KL of `inner_loss`, and the norm of the inner gradient."""
-        gradients, kl = torch.func.grad(self.inner_loss, has_aux=True)(fast, meta, played)
+    def inner_step(self, meta: Parameters, fast: Parameters, played: Round) -> tuple[dict[str, Tensor], Played, Tensor]:
+        """Return the fast parameters after a step, what `inner_loss` says, and the norm of the inner gradient."""
+        gradients, seen = torch.func.grad(self.inner_loss, has_aux=True)(fast, meta, played)
         if self.config.meta_gradient != "second-order":
             gradients = {name: gradient.detach() for name, gradient in gradients.items()}
         norm = norm_of({name: gradient.detach() for name, gradient in gradients.items()})
-        return self.step_size.step(meta, fast, gradients), kl, norm
+        return self.step_size.step(meta, fast, gradients), seen, norm
 
     def outer_loss(self, meta: Parameters, rounds: tuple[Round, ...]) -> tuple[Tensor, Outcome]:
-        """Return the loss of the last round after adapting to the others, penalty included, and what is known of it."""
+        """Return the loss of the last round after adapting to the others, penalty included, and what is known of it.
+
+        With `outer_rounds` all, it is the mean of the losses of all rounds, each after adapting to those before it.
+        """
         fast = self.adaptation.start(meta)
         last = rounds[-1]
-        kls, norms = [], []
+        kls, norms, objectives = [], [], []
         for played in rounds[:-1] if fast else ():
-            fast, kl, norm = self.inner_step(meta, fast, played)
-            kls.append(kl)
+            fast, seen, norm = self.inner_step(meta, fast, played)
+            kls.append(seen.kl)
             norms.append(norm)
+            objectives.append(seen.objective)
         outputs = self.outputs(meta, fast, last.observations)
         log_prob = self.head.log_prob(outputs, last.actions)
         objective, clipped, deviation = self.meta_step.objective(log_prob, last)
+        if self.config.outer_rounds == "all":
+            objective = torch.stack([*objectives, objective]).mean()
         inner_kl = torch.stack(kls).mean() if kls else torch.zeros_like(objective)
         loss = objective + self.config.inner_kl_coef * inner_kl
         return loss, Outcome(

@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
     """What is known of a task's last round after adapting through the others; each field is a number a task."""
 
     loss: Tensor
-    """Minus the objective of the last round."""
+    """Minus the objective: of the last round, or the mean over all."""
     kl: Tensor
     """KL(acting || present) of the adapted policy, on the last round. In nats, mean over steps."""
     inner_kl: Tensor

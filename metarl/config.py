@@ -122,6 +122,8 @@ def _complaint(cls: type[BaseModel], path: tuple[str, ...], kind: str, message: 
     if kind == "missing":
         return f": missing; {_RULES[kind]}"
     rule = _RULES.get(kind, message.replace("Input should be", "it must be").removeprefix("Value error, "))
+    if not path:
+        return f": {rule}"  # of the whole: settings that do not go together
     return f" is {shortened(given)}: {rule}"
 
 

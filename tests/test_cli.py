@@ -107,13 +107,13 @@ def _occupied(folder: Path, run: Path) -> list[str]:
 
 
 MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
-    "unknown key": (_with_override("agent.inner_stepss=1"), "agent.inner_stepss: unknown key; did you mean 'inner_lr'?"),
+    "unknown key": (_with_override("agent.inner_lrr=1"), "agent.inner_lrr: unknown key; did you mean 'inner_lr'?"),
     "wrong type": (_with_override("num_updates=many"), "num_updates is 'many': it must be a valid integer"),
     "out of range": (_with_override("replicas=0"), "replicas is 0: it must be greater than or equal to 1"),
     "unknown family": (_with_override("family.name=navigation"), "did you mean 'navigation-2d'?"),
     "unknown agent": (_with_override("agent=rl-2"), "did you mean 'rl2'?"),
     "agent that does not learn": (_with_override("agent=random"), "'random' learns nothing in training"),
-    "too few rounds": (_with_override("rounds=1"), "MAML-PPO needs at least 2"),
+    "too few rounds": (_with_override("rounds=1"), "'maml-ppo' needs at least 2"),
     "no override": (_with_override("seed"), "is not of the form key=value"),
     "truncated YAML": (_with_config("family: {name: navigation-2d\n"), "bad.yaml:2: "),
     "no mapping": (_with_config("- 1\n"), "a config is a mapping"),

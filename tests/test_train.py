@@ -24,6 +24,7 @@ from metarl.config import TrainConfig, resolved
 from metarl.errors import MetarlError
 from metarl.evaluation import evaluate
 from metarl.log import RunLog
+from metarl.stopwatch import Stopwatch
 from metarl.train import default_run_dir, is_finished, load_run, meta_train
 
 from .runs import AGENTS as SMALL
@@ -403,12 +404,57 @@ def test_what_a_killed_save_left_behind_is_swept_when_the_run_goes_on(copy: Path
 
 
 def test_the_rate_counts_the_time_of_training_alone() -> None:
-    stopwatch = train._Stopwatch()
+    stopwatch = Stopwatch()
     stopwatch.began -= 100.0
-    stopwatch.seconds = {"rollout": 2.0, "update": 3.0, "evaluation": 95.0}
-    metrics = stopwatch.metrics(env_steps=50)
+    stopwatch.seconds = {"trial": 2.0, "simulation": 1.0, "adaptation": 0.5, "update": 3.0, "evaluation": 95.0}
+    metrics = train._times(stopwatch, env_steps=50)
     assert metrics["time/steps_per_second"] == 10.0
     assert metrics["time/evaluation_share"] == pytest.approx(0.95, abs=0.01)
+    assert metrics["time/rollout_share"] == pytest.approx(0.015, abs=0.001)
+    assert metrics["time/adaptation_share"] == pytest.approx(0.005, abs=0.001)
+
+
+def test_every_update_tells_the_return_of_every_round_and_where_the_time_went(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert line["return_round/1"] == line["return_before"]
+        assert line["return_round/2"] == line["return_after"]
+        shares = [line[f"time/{part}_share"] for part in ("rollout", "adaptation", "update", "evaluation")]
+        assert all(share >= 0 for share in shares)
+        assert sum(shares) <= 1
+
+
+def test_a_trial_too_short_for_the_agent_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(MetarlError, match="rounds is 1: 'maml-ppo' needs at least 2, 1 to adapt on and one to measure"):
+        trained(tmp_path / "run", rounds=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_update_that_fails_stops_training_with_the_agent_of_before_in_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cls: Any = AGENTS["maml-ppo"]
+    real, calls = cls.task_gradients, []
+
+    def poisoned(agent: Any, rounds: Any) -> Any:
+        gradients, outcome = real(agent, rounds)
+        calls.append(0)
+        if len(calls) > 2 * 5 + 1:  # 2 epochs an update: in the second epoch of the sixth
+            gradients["log_std"][0] = np.nan
+        return gradients, outcome
+
+    trained(tmp_path / "plain", num_updates=5)
+    monkeypatch.setattr(cls, "task_gradients", poisoned)
+    with pytest.raises(MetarlError) as caught:
+        trained(tmp_path / "run", num_updates=9, checkpoint_every=3)
+    line = str(caught.value)
+    assert line.startswith("update 5: outer epoch 2: the meta-gradient of log_std is nan in 1 of ")
+    assert "take a lower agent.learning_rate" in line
+    assert line.endswith("last.safetensors holds the agent as it was before")
+    state, meta = load(tmp_path / "run" / "last.safetensors")
+    assert meta.update == 5
+    expected, _ = load(tmp_path / "plain" / "last.safetensors")
+    assert all(np.array_equal(np.asarray(value), np.asarray(expected[name])) for name, value in state.items())
 
 
 def test_a_run_says_how_its_agent_was_trained(run: Path) -> None:

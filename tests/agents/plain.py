@@ -96,19 +96,26 @@ def inner_step(
 
 
 def outer_loss(agent: MAML, meta: Mapping[str, Tensor], rounds: tuple[Round, ...], half: float) -> Tensor:
-    """Return one task's clipped surrogate after adaptation, without penalty."""
+    """Return one task's clipped surrogate after adaptation, without penalty: of the last round, or the mean over all."""
     fast = start(agent, meta)
-    for played in rounds[:-1]:
-        fast = inner_step(agent, meta, fast, played, half)
-    parameters, last = policy_parameters(agent, meta, fast), rounds[-1]
-    total, count, clip = torch.zeros((), dtype=last.advantages.dtype), 0, agent.config.clip_range
-    for replica in range(last.mask.shape[1]):
-        for t in range(last.mask.shape[0]):
-            if not last.mask[t, replica]:
+    losses = []
+    for number, played in enumerate(rounds):
+        if agent.config.outer_rounds == "all" or number == len(rounds) - 1:
+            losses.append(surrogate(agent, policy_parameters(agent, meta, fast), played, half))
+        if number < len(rounds) - 1:
+            fast = inner_step(agent, meta, fast, played, half)
+    return torch.stack(losses).mean()
+
+
+def surrogate(agent: MAML, parameters: Mapping[str, Tensor], played: Round, half: float) -> Tensor:
+    total, count, clip = torch.zeros((), dtype=played.advantages.dtype), 0, agent.config.clip_range
+    for replica in range(played.mask.shape[1]):
+        for t in range(played.mask.shape[0]):
+            if not played.mask[t, replica]:
                 continue
-            log_prob = step_log_prob(parameters, last.observations[t, replica], last.actions[t, replica], half)
-            ratio = torch.exp(log_prob - last.old_log_prob[t, replica])
-            advantage = last.advantages[t, replica]
+            log_prob = step_log_prob(parameters, played.observations[t, replica], played.actions[t, replica], half)
+            ratio = torch.exp(log_prob - played.old_log_prob[t, replica])
+            advantage = played.advantages[t, replica]
             kept = ratio if 1 - clip < ratio < 1 + clip else ratio.detach().clamp(1 - clip, 1 + clip)
             total = total + (ratio * advantage if ratio * advantage < kept * advantage else kept * advantage)
             count += 1

@@ -15,7 +15,7 @@ from metarl.trial import run_trial
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")]
 
-AGENTS = ["maml-ppo", "rl2"]
+AGENTS = ["maml-ppo", "maml-trpo", "promp", "meta-sgd", "cavia", "leo", "reptile", "rl2"]
 FAMILIES = ["navigation-2d", "bernoulli-bandit"]
 
 

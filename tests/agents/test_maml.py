@@ -143,6 +143,13 @@ def test_meta_gradient_is_right_for_policies_of_any_depth(hidden: list[int]) -> 
     compare_with_plain_loops(agent, rounds)
 
 
+@pytest.mark.parametrize("inner_steps", [1, 2, 3])
+def test_meta_gradient_is_right_where_all_rounds_count(inner_steps: int) -> None:
+    agent, rounds = prepared(load("navigation-2d", horizon=5), inner_steps + 1, outer_rounds="all")
+    compare_with_finite_differences(agent, rounds)
+    compare_with_plain_loops(agent, rounds)
+
+
 def test_meta_gradient_holds_the_penalty_on_the_inner_kl() -> None:
     agent, rounds = prepared(load("navigation-2d", horizon=5), 3, inner_kl_coef=2.0)
     gradient, noise = mean_gradient(agent, rounds), torch.Generator().manual_seed(1)
@@ -558,6 +565,18 @@ def test_only_what_adapts_is_different_in_each_task() -> None:
         assert all(np.isfinite(list(agent.update(trial, generator(0)).values())))
 
 
+def test_an_update_tells_what_a_researcher_looks_for() -> None:
+    family = load("navigation-2d", horizon=5)
+    every = "kl inner_kl adaptation_kl entropy explained_variance gradient_norm inner_gradient_norm task_gradient_cosine"
+    for name in PRESETS:
+        agent = new_agent(family, name)
+        metrics = agent.update(played_trial(agent, family, rounds=3), generator(0))
+        expected = set(every.split()) - ({"adaptation_kl"} if name == "multi-task-ppo" else set())
+        assert expected <= set(metrics), name
+        if name not in ("maml-trpo", "reptile"):
+            assert {"clip_fraction", "num_epochs"} <= set(metrics), name
+
+
 def test_learned_rates_move_with_training_and_are_told_of() -> None:
     family = load("navigation-2d", horizon=10)
     for name, shape in (("meta-sgd", (4, 2)), ("maml-ppo", ())):
@@ -619,6 +638,7 @@ def test_one_round_is_refused_with_the_remedy() -> None:
         ({"meta_gradient": "reptile", "adapts": "context"}, "'reptile' moves only what adapts, here 'context'"),
         ({"meta_gradient": "reptile", "inner_lr_kind": "learned"}, "'reptile' has no gradient to learn rates by"),
         ({"adapts": "nothing", "inner_lr_kind": "learned"}, "has no rate of kind 'learned' to learn"),
+        ({"num_inner_steps": 0}, "num_inner_steps is no setting; a trial of `rounds` rounds has rounds - 1 inner steps"),
         ({"distribution": "categorical"}, "distribution is 'categorical', but actions are of Box"),
         ({"outer": "adam"}, "outer is 'adam': it must be 'ppo' or 'trpo'"),
     ],

@@ -68,7 +68,7 @@ FAMILIES = [
 ]
 
 
-@pytest.mark.parametrize("agent", ["maml-ppo", "rl2", "random"])
+@pytest.mark.parametrize("agent", sorted(AGENTS))
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 @pytest.mark.parametrize(("tasks", "replicas"), [(1, 1), (3, 2)])
 def test_agent_plays_and_learns_whatever_the_spaces(agent: str, family: AnySpaces, tasks: int, replicas: int) -> None:
