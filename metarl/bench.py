@@ -7,22 +7,27 @@ import dataclasses
 import importlib.util
 import json
 import platform
-import time
 from argparse import BooleanOptionalAction, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .bench_sim import Comparison, aligned, bench_sim
-from .errors import MetarlError
+from .errors import MetarlError, did_you_mean
 from .files import require_writable, write_atomically
 from .mujoco_family import MujocoFamily
 from .physics import available_threads
 from .progress import say
-from .rivals import raw_limit
+from .rivals import native, raw_limit
+from .stopwatch import Stopwatch
 from .versions import git_commit, versions
+
+if TYPE_CHECKING:
+    from .task import Tasks
+    from .trial import Trial
 
 
 def main(argv: Sequence[str] = ()) -> int:
@@ -32,10 +37,14 @@ def main(argv: Sequence[str] = ()) -> int:
     parser = Parser(prog="metarl bench", description="Measure how fast environments step and agents train.")
     parser.add_argument("what", nargs="?", choices=("sim", "train"), default="sim", help="default: sim")
     parser.add_argument(
-        "configs", nargs="*", type=Path, metavar="CONFIG", help="train: configs (default: configs/demo)"
+        "configs", nargs="*", type=Path, metavar="CONFIG", help="train: configs (default: those in configs/bench)"
     )
+    parser.add_argument("--agent", metavar="NAME", help="train: only configs of this agent")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="train: where networks run")
     parser.add_argument("--updates", type=int, default=5, metavar="N", help="train: meta-updates timed (default: 5)")
+    parser.add_argument(
+        "--loop", action=BooleanOptionalAction, default=True, help="train: the same, one task after the other too"
+    )
     parser.add_argument("--families", nargs="+", metavar="NAME", help="sim: which families (default: all)")
     parser.add_argument("--worlds", type=int, default=64, metavar="N", help="sim: worlds side by side (default: 64)")
     parser.add_argument("--seconds", type=float, default=0.5, metavar="S", help="sim: length of a measurement")
@@ -89,60 +98,120 @@ def machine() -> str:
 
 # Training.
 
+PARTS = ("simulation", "inference", "adaptation", "update")
+"""Where the time of an update goes; what is left is bookkeeping of the rollout."""
+
 
 def _bench_train(arguments: Namespace) -> None:
-    paths = arguments.configs or sorted(Path("configs/demo").glob("*.yaml"))
-    if not paths:
-        raise MetarlError("no config given and none in configs/demo; write `metarl bench train CONFIG`")
-    header = ("", "steps/s", "rollout", "update", "seconds an update", "limit", "share")
-    rows = [_train_row(path, arguments.device, arguments.updates) for path in paths]
+    header = ("", "steps/s", *PARTS, "s an update", "limit", "share", "stepping alone", "share")
+    rows = [header]
+    for path in _chosen(arguments.configs, arguments.agent):
+        rows += _train_rows(path, arguments.device, arguments.updates, loop=arguments.loop)
     say(
-        "\nMeta-training: environment steps per second over everything, where the time goes, and what share that is of "
-        f"the limit,\nraw mj_step, {available_threads()} processes, measured between the updates\n{aligned([header, *rows])}"
+        "\nMeta-training: environment steps per second over everything (rollout, adaptation, update), and where the time "
+        f"goes.\nlimit: raw mj_step, {available_threads()} processes; stepping alone: the same worlds as `metarl bench sim` "
+        "steps them, random actions. Both measured\nbetween the updates, with what share of them training reaches. One by "
+        f"one: a plain loop over tasks, in rollout, adaptation and gradients.\n{aligned(rows)}"
     )
 
 
-def _train_row(path: Path, device: str | None, updates: int) -> tuple[str, ...]:
-    """Return the row of one config: as `meta_train` does it, without logging, evaluation and checkpoints."""
+def _chosen(paths: Sequence[Path], agent: str | None) -> list[Path]:
+    """Return the configs to time. Raises MetarlError where there is none of the agent."""
+    from .config import load_config
+
+    found = list(paths) or sorted(Path("configs/bench").glob("*.yaml"))
+    if not found:
+        raise MetarlError("no config given and none in configs/bench; write `metarl bench train CONFIG`")
+    names = {path: load_config(path).agent["name"] for path in found}
+    chosen = [path for path in found if agent in (None, names[path])]
+    if not chosen:
+        raise MetarlError(
+            f"--agent {agent!r}: none of {', '.join(map(str, found))} trains it; {did_you_mean(str(agent), names.values())}"
+        )
+    return chosen
+
+
+def _train_rows(path: Path, device: str | None, updates: int, *, loop: bool) -> list[tuple[str, ...]]:
+    """Return the row of one config, timed as `meta_train` does it, without logging, evaluation and checkpoints.
+
+    With `loop`, a second row is of the same work, one task after the other; it is timed over a single update.
+    """
     from .config import load_config, make_family
 
     config = load_config(path)
-    family, update = make_family(config), _updater(path, device)
-    limits: list[float] = []
-    spent, env_steps = np.zeros(2), 0
+    family, limits, alone = make_family(config), [], []
+    worlds = config.meta_batch_size * config.replicas
+    update, total, env_steps = _Update(path, device), Stopwatch(), 0
     with contextlib.ExitStack() as stack:
+        stepping = stack.enter_context(native(family, worlds, config.threads))
         limit = stack.enter_context(raw_limit(family)) if isinstance(family, MujocoFamily) else None
-        update(0)  # warms up
+        update(0, Stopwatch())  # warms up
         for number in range(1, updates + 1):
-            if limit is not None:
-                limits.append(limit(0.5))
-            seconds, steps = update(number)
-            spent, env_steps = spent + seconds, env_steps + steps
-    rate, total = env_steps / spent.sum(), spent.sum()
-    beside = (f"{np.mean(limits):,.0f}", f"{rate / np.mean(limits):.2f}") if limits else ("", "")
-    return (str(path), f"{rate:,.0f}", *(f"{part / total:.0%}" for part in spent), f"{total / updates:.2f}", *beside)
+            limits += [limit(0.5)] if limit is not None else []
+            alone.append(stepping(0.5))
+            env_steps += update(number, total)
+        rows = [_row(str(path), total, updates, env_steps, limits, alone)]
+        if loop:
+            plain, single = Stopwatch(), _Update(path, device, one_by_one=True)
+            rows.append(_row("  one by one", plain, 1, single(1, plain), limits, alone))
+    return rows
 
 
-def _updater(path: Path, device: str | None) -> Callable[[int], tuple[np.ndarray, int]]:
-    """Return a function that makes an update of a config, and returns seconds in rollout and update, and its steps."""
-    from .agent import make_agent
-    from .config import load_config, make_family
-    from .streams import generator
-    from .trial import TrainableAgent, run_trial
+def _row(
+    name: str, stopwatch: Stopwatch, updates: int, env_steps: int, limits: Sequence[float], alone: Sequence[float]
+) -> tuple[str, ...]:
+    whole = stopwatch.seconds["whole"]
+    rate = env_steps / whole
+    shares = (f"{stopwatch.seconds.get(part, 0.0) / whole:.0%}" for part in PARTS)
+    beside = [
+        cell
+        for rates in (limits, alone)
+        for cell in ((f"{np.mean(rates):,.0f}", f"{rate / np.mean(rates):.2f}") if rates else ("", ""))
+    ]
+    return (name, f"{rate:,.0f}", *shares, f"{whole / updates:.2f}", *beside)
 
-    config = load_config(path)
-    family, settings = make_family(config), {key: value for key, value in config.agent.items() if key != "name"}
-    agent = make_agent(config.agent["name"], family, settings, seed=config.seed, device=device or config.device)
-    if not isinstance(agent, TrainableAgent):
-        raise MetarlError(f"{path}: agent {config.agent['name']!r} learns nothing in training; take one that does")
 
-    def update(number: int) -> tuple[np.ndarray, int]:
-        tasks = family.sample("train", config.meta_batch_size, seed=config.seed, start=number * config.meta_batch_size)
-        began = time.perf_counter()
-        with contextlib.closing(family.make_vec(tasks, config.replicas, threads=config.threads)) as envs:
-            trial = run_trial(agent, envs, config.rounds, seed=number)
-        played = time.perf_counter()
-        agent.update(trial, generator(config.seed, "update", number))
-        return np.array([played - began, time.perf_counter() - played]), int(trial.env_steps[-1].sum())
+class _Update:
+    """Makes updates of a config on a stopwatch, whose part `whole` is all of them, and returns their steps."""
 
-    return update
+    def __init__(self, path: Path, device: str | None, *, one_by_one: bool = False) -> None:
+        from .agent import AGENTS, make_agent
+        from .config import load_config, make_family
+        from .trial import TrainableAgent
+
+        self.config, self.one_by_one = load_config(path), one_by_one
+        self.family = make_family(self.config)
+        settings = {key: value for key, value in self.config.agent.items() if key != "name"}
+        name = self.config.agent["name"]
+        if one_by_one and "task_chunk_size" in AGENTS[name].Config.model_fields:
+            settings["task_chunk_size"] = 1
+        agent = make_agent(name, self.family, settings, seed=self.config.seed, device=device or self.config.device)
+        if not isinstance(agent, TrainableAgent):
+            raise MetarlError(f"{path}: agent {name!r} learns nothing in training; take one that does")
+        self.agent = agent
+
+    def __call__(self, number: int, stopwatch: Stopwatch) -> int:
+        from .streams import generator
+
+        config = self.config
+        start = number * config.meta_batch_size
+        tasks = self.family.sample("train", config.meta_batch_size, seed=config.seed, start=start)
+        if self.one_by_one:
+            with stopwatch.part("whole"):
+                for task in range(len(tasks)):
+                    self._played(tasks[task : task + 1], number, stopwatch)
+            # The update wants them in one piece, which they are when played together: the same numbers.
+            trial = self._played(tasks, number, Stopwatch())
+        else:
+            with stopwatch.part("whole"):
+                trial = self._played(tasks, number, stopwatch)
+        with stopwatch.part("whole"), stopwatch.part("update"):
+            self.agent.update(trial, generator(config.seed, "update", number))
+        return int(trial.env_steps[-1].sum())
+
+    def _played(self, tasks: Tasks, number: int, stopwatch: Stopwatch) -> Trial:
+        from .trial import run_trial
+
+        config = self.config
+        with contextlib.closing(self.family.make_vec(tasks, config.replicas, threads=config.threads)) as envs:
+            return run_trial(self.agent, envs, config.rounds, seed=number, stopwatch=stopwatch)

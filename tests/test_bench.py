@@ -118,11 +118,35 @@ def test_making_a_batch_is_compared_with_ten_steps() -> None:
     assert 0.05 < row.ratio < 50
 
 
-def test_training_is_timed_in_its_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench.main(["train", str(write_config(tmp_path)), "--device", "cpu", "--updates", "1"]) == 0
-    row = capsys.readouterr().out.splitlines()[-1].split()
-    assert row[0].endswith("maml-ppo.yaml")
-    assert sum(int(share.rstrip("%")) for share in row[2:4]) in (99, 100, 101)
+@pytest.mark.parametrize("agent", ["maml-ppo", "rl2"])
+def test_training_is_timed_in_its_parts_at_once_and_one_by_one(
+    agent: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(write_config(tmp_path, agent)), "--device", "cpu", "--updates", "1"]
+    assert bench.main(words) == 0
+    together, alone = (line.split() for line in capsys.readouterr().out.splitlines()[-2:])
+    assert together[0].endswith(f"{agent}.yaml")
+    assert alone[:3] == ["one", "by", "one"]
+    for shares in (together[2:6], alone[4:8]):
+        assert all(share.endswith("%") for share in shares)
+        assert 20 < sum(int(share.rstrip("%")) for share in shares) <= 102  # the rest is the rollout's bookkeeping
+    assert bench.main([*words, "--no-loop"]) == 0
+    assert "one by one" not in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_training_is_timed_for_the_agent_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "configs" / "bench"
+    folder.mkdir(parents=True)
+    for agent in ("maml-ppo", "rl2"):
+        write_config(folder, agent)
+    assert bench.main(["train", "--agent", "rl2", "--device", "cpu", "--updates", "1", "--no-loop"]) == 0
+    told = capsys.readouterr().out
+    assert "rl2.yaml" in told and "maml-ppo.yaml" not in told
+    with pytest.raises(MetarlError, match="none of .* trains it; did you mean 'maml-ppo'"):
+        bench.main(["train", "--agent", "maml-pop"])
 
 
 @pytest.mark.parametrize(
