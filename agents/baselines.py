@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -90,7 +91,7 @@ class NetworkBaseline:
         self.num_epochs, self.dtype, self.device = num_epochs, dtype, device
         sizes = (2 * observation_size + 4, *hidden_sizes)
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in itertools.pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), nn.Tanh()]
         self.value = nn.Linear(sizes[-1], 1)
         self.network = nn.Sequential(*layers, self.value)

@@ -109,14 +109,18 @@ class MAMLConfig(Settings):
     def _counts_no_inner_steps(cls, data: Any) -> Any:
         for key in data if isinstance(data, dict) else ():
             if "inner_step" in str(key):
-                raise ValueError(f"{key} is no setting; a trial of `rounds` rounds has rounds - 1 inner steps: set rounds")
+                raise ValueError(
+                    f"{key} is no setting; a trial of `rounds` rounds has rounds - 1 inner steps: set rounds"
+                )
         return data
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.meta_gradient == "reptile":
             if self.adapts != "all":
-                raise ValueError(f"meta_gradient 'reptile' moves only what adapts, here {self.adapts!r}; take adapts 'all'")
+                raise ValueError(
+                    f"meta_gradient 'reptile' moves only what adapts, here {self.adapts!r}; take adapts 'all'"
+                )
             if self.inner_lr_kind != "fixed":
                 raise ValueError(
                     "meta_gradient 'reptile' has no gradient to learn rates by; take inner_lr_kind 'fixed'"
@@ -352,9 +356,8 @@ class MAML:
         if not np.isfinite(advantages).all():
             raise MetarlError("the advantages are not finite; look at the family's rewards and observations")
         observations = self.observed(_task_first(flat_observations(episodes)[0]))
-        actions = _task_first(episodes.actions)
-        kind = self.dtype if np.issubdtype(actions.dtype, np.floating) else None
-        actions = torch.as_tensor(actions, dtype=kind, device=self.device)
+        kind = self.dtype if np.issubdtype(episodes.actions.dtype, np.floating) else None
+        actions = torch.as_tensor(_task_first(episodes.actions), dtype=kind, device=self.device)
         with torch.no_grad():
             outputs = torch.vmap(self.outputs, in_dims=(None, 0, 0))(self._meta(), fast, observations)
             log_prob = self.head.log_prob(outputs, actions)

@@ -238,8 +238,7 @@ class ReptileStep(_Adam):
         outcome = problem.outcomes(problem.parameters, rounds)
         adapted = problem.adapted_to_all(rounds)
         moved = {
-            name: (parameter.detach() - adapted[name]) / self.inner_lr
-            for name, parameter in problem.parameters.items()
+            name: (parameter.detach() - adapted[name]) / self.inner_lr for name, parameter in problem.parameters.items()
         }
         require_finite(outcome, moved, "Reptile")
         norm = self.descend(averaged(moved))

@@ -104,7 +104,7 @@ PARTS = ("simulation", "inference", "adaptation", "update")
 
 def _bench_train(arguments: Namespace) -> None:
     header = ("", "steps/s", *PARTS, "s an update", "limit", "share", "stepping alone", "share")
-    rows = [header]
+    rows: list[tuple[str, ...]] = [header]
     for path in _chosen(arguments.configs, arguments.agent):
         rows += _train_rows(path, arguments.device, arguments.updates, loop=arguments.loop)
     say(

@@ -259,9 +259,7 @@ class _Recorder:
         )
 
 
-def run_trial(
-    agent: Agent, envs: BatchedEnv, rounds: int, *, seed: int, stopwatch: Stopwatch | None = None
-) -> Trial:
+def run_trial(agent: Agent, envs: BatchedEnv, rounds: int, *, seed: int, stopwatch: Stopwatch | None = None) -> Trial:
     """Play `rounds` rounds of a new learner in the tasks of `envs`, adapting between them.
 
     Training and evaluation both come through here. The learner acts with its exploration noise throughout: a policy

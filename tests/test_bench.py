@@ -145,7 +145,7 @@ def test_training_is_timed_for_the_agent_that_was_asked_for(
     assert bench.main(["train", "--agent", "rl2", "--device", "cpu", "--updates", "1", "--no-loop"]) == 0
     told = capsys.readouterr().out
     assert "rl2.yaml" in told and "maml-ppo.yaml" not in told
-    with pytest.raises(MetarlError, match="none of .* trains it; did you mean 'maml-ppo'"):
+    with pytest.raises(MetarlError, match=r"none of .* trains it; did you mean 'maml-ppo'"):
         bench.main(["train", "--agent", "maml-pop"])
 
 

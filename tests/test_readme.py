@@ -58,7 +58,7 @@ def test_every_config_is_valid_and_in_its_familys_folder() -> None:
     assert len(paths) >= 8
     for path in paths:
         config = load_config(path)
-        assert path.parent.name in (config.family["name"], "demo"), path
+        assert path.parent.name in (config.family["name"], "demo", "bench", "presets"), path
 
 
 def test_every_path_that_readme_names_exists() -> None:

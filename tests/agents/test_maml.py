@@ -117,9 +117,7 @@ def prepared(family: ArrayFamily, rounds: int, **settings: Any) -> tuple[MAML, t
 @pytest.mark.parametrize("inner_steps", [1, 2, 3])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("adapts", ADAPTS)
-def test_meta_gradient_equals_finite_differences_and_plain_loops(
-    adapts: str, objective: str, inner_steps: int
-) -> None:
+def test_meta_gradient_equals_finite_differences_and_plain_loops(adapts: str, objective: str, inner_steps: int) -> None:
     family = load("navigation-2d", horizon=5)
     agent, rounds = prepared(family, inner_steps + 1, inner_objective=objective, **ADAPTS[adapts])
     compare_with_finite_differences(agent, rounds)
@@ -175,7 +173,9 @@ def without_create_graph(agent: MAML, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def without_stop_gradient(agent: MAML, monkeypatch: pytest.MonkeyPatch) -> None:
     objective = agent.inner_objective
-    monkeypatch.setattr(agent, "inner_objective", lambda new, old, advantages, mask: objective(new, new, advantages, mask))
+    monkeypatch.setattr(
+        agent, "inner_objective", lambda new, old, advantages, mask: objective(new, new, advantages, mask)
+    )
 
 
 def with_mean_over_action_dimensions(agent: MAML, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -567,7 +567,9 @@ def test_only_what_adapts_is_different_in_each_task() -> None:
 
 def test_an_update_tells_what_a_researcher_looks_for() -> None:
     family = load("navigation-2d", horizon=5)
-    every = "kl inner_kl adaptation_kl entropy explained_variance gradient_norm inner_gradient_norm task_gradient_cosine"
+    every = (
+        "kl inner_kl adaptation_kl entropy explained_variance gradient_norm inner_gradient_norm task_gradient_cosine"
+    )
     for name in PRESETS:
         agent = new_agent(family, name)
         metrics = agent.update(played_trial(agent, family, rounds=3), generator(0))
@@ -638,7 +640,10 @@ def test_one_round_is_refused_with_the_remedy() -> None:
         ({"meta_gradient": "reptile", "adapts": "context"}, "'reptile' moves only what adapts, here 'context'"),
         ({"meta_gradient": "reptile", "inner_lr_kind": "learned"}, "'reptile' has no gradient to learn rates by"),
         ({"adapts": "nothing", "inner_lr_kind": "learned"}, "has no rate of kind 'learned' to learn"),
-        ({"num_inner_steps": 0}, "num_inner_steps is no setting; a trial of `rounds` rounds has rounds - 1 inner steps"),
+        (
+            {"num_inner_steps": 0},
+            "num_inner_steps is no setting; a trial of `rounds` rounds has rounds - 1 inner steps",
+        ),
         ({"distribution": "categorical"}, "distribution is 'categorical', but actions are of Box"),
         ({"outer": "adam"}, "outer is 'adam': it must be 'ppo' or 'trpo'"),
     ],
