@@ -55,6 +55,7 @@ LEO = preset(
     "leo",
     """Adapts a latent vector that is decoded to parameters (after Rusu et al., ICLR 2019, without its encoder).""",
     adapts="latent",
+    inner_lr=1.0,
 )
 ANIL = preset(
     "anil",

@@ -699,7 +699,7 @@ def test_presets_differ_from_maml_in_what_their_papers_say() -> None:
         "promp": {"inner_kl_coef": 5e-4, "gae_lambda": 1.0},
         "meta-sgd": {"inner_lr_kind": "per-parameter"},
         "cavia": {"adapts": "context", "inner_lr": 1.0},
-        "leo": {"adapts": "latent"},
+        "leo": {"adapts": "latent", "inner_lr": 1.0},
         "anil": {"adapts": "last-layer"},
         "reptile": {"meta_gradient": "reptile"},
         "fomaml": {"meta_gradient": "first-order"},
