@@ -117,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_train(commands)
     _add_evaluate(commands)
+    _add_report(commands)
     _add_listings(commands)
     _add_check(commands)
     _add_whole(commands)
@@ -177,6 +178,18 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--checkpoint", metavar="best|last", help="checkpoint (default: best)")
     parser.add_argument(
         "--agent", metavar="NAME", help="measure this agent untrained instead, such as random: the floor"
+    )
+
+
+def _add_report(commands: Any) -> None:
+    parser = _add(
+        commands, "report", _report, "write a page on evaluated runs: all seeds of a setting, settings side by side"
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, evaluated before")
+    parser.add_argument("-o", "--output", required=True, metavar="PAGE.md", help="the page; two pictures go beside it")
+    parser.add_argument("--title", metavar="TEXT", help="title of the page")
+    parser.add_argument(
+        "--note", action="append", default=[], metavar="TEXT", help="a paragraph under it; may be repeated"
     )
 
 
@@ -293,6 +306,24 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     evaluation.save(result)
     plot([evaluation], picture)
     say(f"{table([evaluation])}\n\nnumbers: {result}\npicture: {picture}")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    import shlex
+
+    from .bench_sim import aligned
+    from .files import require_writable
+    from .progress import say
+    from .results import grouped, page_path, portable, read_run, summary_rows, write_page
+
+    output = page_path(arguments.output)
+    require_writable(output)
+    groups = grouped([read_run(run) for run in arguments.runs])
+    words = [portable(run) for run in arguments.runs]
+    # Title and notes stand on the page itself.
+    again = shlex.join(["metarl", "report", *words, "-o", portable(arguments.output)])
+    write_page(groups, output, title=arguments.title, notes=arguments.note, again=again)
+    say(f"{aligned(summary_rows(groups))}\n\npage: {output}")
 
 
 def _outputs(arguments: argparse.Namespace) -> tuple[Path, Path]:

@@ -40,19 +40,19 @@ def _require_some(evaluations: Sequence[Evaluation]) -> None:
 def _block(evaluation: Evaluation) -> str:
     counts = f"{_count(evaluation.num_tasks, 'task')}, {_count(evaluation.replicas, 'replica')}, seed {evaluation.seed}"
     lines = [f"{evaluation.agent} on {evaluation.family}, {evaluation.split} split: {counts}"]
-    number = functools.partial(_number, decimals=_decimals(evaluation))
+    number = functools.partial(number_text, decimals=_decimals(evaluation))
     rates = evaluation.success_rate
     header = ("round", "env steps by its end", "return (IQM)", "95% interval", "mean")
     rows = [(*header, *(() if rates is None else ("success rate",)))]
     for i in range(evaluation.rounds):
-        interval = _interval(evaluation.interval[i], number)
+        interval = interval_text(evaluation.interval[i], number)
         rate = () if rates is None else (f"{rates[i]:.2f}",)
         steps = f"{evaluation.env_steps[i]:,.0f}"
         rows.append((str(i + 1), steps, number(evaluation.iqm[i]), interval, number(evaluation.mean[i]), *rate))
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     if evaluation.rounds > 1:
-        interval = _interval(evaluation.gain.interval, number)
+        interval = interval_text(evaluation.gain.interval, number)
         change = f"round {evaluation.rounds} minus round 1, paired by task"
         lines.append(f"gain ({change}): {number(evaluation.gain.iqm)}, 95% interval {interval}")
     if not evaluation.unseen:
@@ -61,7 +61,8 @@ def _block(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _interval(ends: Sequence[float] | np.ndarray, number: Callable[[float], str]) -> str:
+def interval_text(ends: Sequence[float] | np.ndarray, number: Callable[[float], str]) -> str:
+    """Return both ends of an interval, each written by `number`; 'none' where there is none."""
     low, high = ends
     return f"[{number(low)}, {number(high)}]" if math.isfinite(low) or math.isfinite(high) else "none"
 
@@ -77,7 +78,8 @@ def _decimals(evaluation: Evaluation) -> int:
     return 3 if largest < 1 else max(0, 3 - int(math.log10(largest)))
 
 
-def _number(value: float, decimals: int) -> str:
+def number_text(value: float, decimals: int) -> str:
+    """Return a number with so many decimals, and never -0; 'not finite' for one that is not."""
     return f"{value:z,.{decimals}f}" if math.isfinite(value) else "not finite"
 
 
@@ -121,7 +123,7 @@ def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
     for i, (evaluation, label) in enumerate(zip(evaluations, _labels(evaluations), strict=True)):
         _curve(panels[evaluation.family], evaluation, label, COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)])
     for family, axes in panels.items():
-        _dress(axes, [evaluation for evaluation in evaluations if evaluation.family == family])
+        dressed(axes, [evaluation for evaluation in evaluations if evaluation.family == family])
     counts = {evaluation.num_tasks for evaluation in evaluations}
     over = _count(counts.pop(), "task") if len(counts) == 1 else "tasks"
     legend = f"IQM over {over}, 95% bootstrap interval; faint: single tasks"
@@ -130,18 +132,18 @@ def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
     return figure
 
 
-def _before(env_steps: np.ndarray) -> np.ndarray:
+def before(env_steps: np.ndarray) -> np.ndarray:
     """Return the steps spent before each round from those spent by its end, [..., round]: the first begins at zero."""
     return np.concatenate([np.zeros_like(env_steps[..., :1]), env_steps[..., :-1]], axis=-1)
 
 
 def _curve(axes: Axes, evaluation: Evaluation, label: str, color: str, marker: str) -> None:
-    steps, (low, high) = _before(evaluation.env_steps), evaluation.interval.T
+    steps, (low, high) = before(evaluation.env_steps), evaluation.interval.T
     # All tasks together weigh as much as a few lines would: many tasks must not hide the curve.
     faint = min(0.35, 8 / evaluation.num_tasks)
     tasks = {"ls": "", "marker": "."} if evaluation.rounds == 1 else {"lw": 0.7}
     axes.plot(
-        _before(evaluation.env_steps_per_task).T, evaluation.returns.T, color=color, alpha=faint, zorder=1, **tasks
+        before(evaluation.env_steps_per_task).T, evaluation.returns.T, color=color, alpha=faint, zorder=1, **tasks
     )
     axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0, zorder=2)
     if evaluation.rounds == 1:  # a band needs two points
@@ -177,7 +179,7 @@ def _settings(evaluation: Evaluation, evaluations: Sequence[Evaluation]) -> str:
     return " ".join(f"{name}={value}" for name, value in differing.items())
 
 
-def _dress(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
+def dressed(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
     """Give the axes their title, labels and ticks."""
     splits = dict.fromkeys(evaluation.split for evaluation in evaluations)
     seen = "" if all(evaluation.unseen for evaluation in evaluations) else " (not unseen)"
