@@ -81,6 +81,8 @@ class MAMLConfig(Settings):
     """Norm that the meta-gradient is cut down to, for PPO and Reptile."""
     inner_kl_coef: NonNegative = 0.0
     """Weight of the KL by which the policies before adaptation have moved since they acted (ProMP), for PPO."""
+    ent_coef: NonNegative = 0.0
+    """Weight of the entropy of the policies, mean over rounds, for PPO: keeps the first ones exploring."""
     max_kl: Positive = 0.01
     """Bound of the outer KL of a step in nats, for TRPO."""
     cg_iterations: Count = 10
@@ -135,6 +137,8 @@ class Played(NamedTuple):
 
     kl: Tensor
     """KL(acting || present) in nats, mean over steps."""
+    entropy: Tensor
+    """Of the policy in nats, mean over steps."""
     objective: Tensor
     """Loss of the round by the outer objective."""
 
@@ -231,7 +235,8 @@ class MAML:
         log_prob = self.head.log_prob(outputs, played.actions)
         loss = self.inner_objective(log_prob, played.old_log_prob, played.advantages, played.mask)
         kl = masked_mean(self.head.kl(played.old_outputs, outputs), played.mask)
-        return loss, Played(kl, self.meta_step.objective(log_prob, played)[0])
+        entropy = masked_mean(self.head.entropy(outputs), played.mask)
+        return loss, Played(kl, entropy, self.meta_step.objective(log_prob, played)[0])
 
     def inner_step(self, meta: Parameters, fast: Parameters, played: Round) -> tuple[dict[str, Tensor], Played, Tensor]:
         """Return the fast parameters after a step, what `inner_loss` says, and the norm of the inner gradient."""
@@ -248,27 +253,30 @@ class MAML:
         """
         fast = self.adaptation.start(meta)
         last = rounds[-1]
-        kls, norms, objectives = [], [], []
+        seen: list[Played] = []
+        norms: list[Tensor] = []
         for played in rounds[:-1] if fast else ():
-            fast, seen, norm = self.inner_step(meta, fast, played)
-            kls.append(seen.kl)
+            fast, known, norm = self.inner_step(meta, fast, played)
+            seen.append(known)
             norms.append(norm)
-            objectives.append(seen.objective)
         outputs = self.outputs(meta, fast, last.observations)
-        log_prob = self.head.log_prob(outputs, last.actions)
-        objective, clipped, deviation = self.meta_step.objective(log_prob, last)
+        objective, clipped, deviation = self.meta_step.objective(self.head.log_prob(outputs, last.actions), last)
+        entropy = masked_mean(self.head.entropy(outputs), last.mask)
+        nothing = torch.zeros_like(objective)
+        inner_kl = torch.stack([known.kl for known in seen]).mean() if seen else nothing
         if self.config.outer_rounds == "all":
-            objective = torch.stack([*objectives, objective]).mean()
-        inner_kl = torch.stack(kls).mean() if kls else torch.zeros_like(objective)
+            objective = torch.stack([*(known.objective for known in seen), objective]).mean()
         loss = objective + self.config.inner_kl_coef * inner_kl
+        if self.config.ent_coef:
+            loss = loss - self.config.ent_coef * torch.stack([*(known.entropy for known in seen), entropy]).mean()
         return loss, Outcome(
             loss=objective,
             kl=masked_mean(self.head.kl(last.old_outputs, outputs), last.mask),
             inner_kl=inner_kl,
             clip_fraction=clipped,
             ratio_deviation=deviation,
-            entropy=masked_mean(self.head.entropy(outputs), last.mask),
-            inner_gradient_norm=torch.stack(norms).mean() if norms else torch.zeros_like(objective),
+            entropy=entropy,
+            inner_gradient_norm=torch.stack(norms).mean() if norms else nothing,
         )
 
     # For all tasks at once.

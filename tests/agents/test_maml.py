@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -148,14 +149,20 @@ def test_meta_gradient_is_right_where_all_rounds_count(inner_steps: int) -> None
     compare_with_plain_loops(agent, rounds)
 
 
-def test_meta_gradient_holds_the_penalty_on_the_inner_kl() -> None:
-    agent, rounds = prepared(load("navigation-2d", horizon=5), 3, inner_kl_coef=2.0)
+def test_meta_gradient_holds_the_penalty_on_the_inner_kl_and_the_bonus_for_entropy() -> None:
+    agent, rounds = prepared(load("navigation-2d", horizon=5), 3, inner_kl_coef=2.0, ent_coef=0.5)
     gradient, noise = mean_gradient(agent, rounds), torch.Generator().manual_seed(1)
     direction = {n: torch.randn(g.shape, generator=noise, dtype=g.dtype) for n, g in gradient.items()}
 
     def loss() -> float:
         outcome = agent.outcomes(agent.parameters, rounds)
-        return float((outcome.loss + 2.0 * outcome.inner_kl).mean())
+        # The entropy of normal actions does not depend on what is observed: each round's follows from its log_std.
+        fast, entropies = agent.stacked(3), []
+        for played in rounds:
+            entropies.append(fast["log_std"].sum(1) + math.log(2 * math.pi * math.e))
+            fast = agent.adapted(fast, played)
+        bonus = torch.stack(entropies).mean(0)
+        return float((outcome.loss + 2.0 * outcome.inner_kl - 0.5 * bonus).mean())
 
     exact = sum(float((gradient[name] * direction[name]).sum()) for name in gradient)
     assert finite_difference(agent, loss, direction, 1e-5) == pytest.approx(exact, rel=1e-5)
