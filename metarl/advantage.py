@@ -5,17 +5,32 @@ from __future__ import annotations
 import numpy as np
 
 
+def suffix_sums(terms: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return y with y_t = terms_t + factors_t y_{t+1}, [time, ...], and nothing behind the last.
+
+    By doubling (Hillis and Steele, 1986): log2(time) passes over whole arrays instead of a step for each time.
+    """
+    sums, reach = terms.astype(np.float64), np.array(factors, dtype=np.float64)
+    shift = 1
+    while shift < len(sums):
+        # Sums now run over `shift` terms, and `reach` is the product of as many factors.
+        sums[:-shift] += reach[:-shift] * sums[shift:]
+        reach[:-shift] *= reach[shift:]
+        shift *= 2
+    return sums
+
+
+def _with_end(steps: np.ndarray, end: np.ndarray) -> np.ndarray:
+    return np.concatenate([steps, np.broadcast_to(np.asarray(end, dtype=np.float64), steps.shape[1:])[None]])
+
+
 def discounted_returns(rewards: np.ndarray, mask: np.ndarray, discount: float, bootstrap: np.ndarray) -> np.ndarray:
     """Return G_t = r_t + discount G_{t+1}, [time, ...], over the steps that `mask` marks.
 
     `bootstrap` [...] is the value of what follows an episode's last step: zero where it terminated.
     """
-    returns = np.zeros_like(rewards, dtype=np.float64)
-    following = np.asarray(bootstrap, dtype=np.float64)
-    for t in reversed(range(len(rewards))):
-        following = np.where(mask[t], rewards[t] + discount * following, following)
-        returns[t] = following
-    return returns * mask
+    factors = np.where(mask, discount, 1.0)
+    return suffix_sums(_with_end(rewards * mask, bootstrap), _with_end(factors, np.zeros(())))[:-1] * mask
 
 
 def generalized_advantages(
@@ -34,15 +49,10 @@ def generalized_advantages(
     `bootstrap` [...] is the value of what follows the last step: the value of the true final observation where the
     sequence was truncated, zero where it terminated. It is not the value of any observation in the sequence.
     """
-    advantages = np.zeros_like(rewards, dtype=np.float64)
-    following = np.zeros_like(bootstrap, dtype=np.float64)
-    next_value = np.asarray(bootstrap, dtype=np.float64)
-    for t in reversed(range(len(rewards))):
-        delta = rewards[t] + discount * next_value - values[t]
-        following = np.where(mask[t], delta + discount * gae_lambda * following, following)
-        next_value = np.where(mask[t], values[t], next_value)
-        advantages[t] = following
-    return advantages * mask
+    # The value of the step itself, or of the next one that was taken.
+    nearest = suffix_sums(_with_end(values * mask, bootstrap), _with_end(np.where(mask, 0.0, 1.0), np.zeros(())))
+    deltas = (rewards + discount * nearest[1:] - values) * mask
+    return suffix_sums(deltas, np.where(mask, discount * gae_lambda, 1.0)) * mask
 
 
 def normalized(values: np.ndarray, mask: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:

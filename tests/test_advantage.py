@@ -13,6 +13,7 @@ from metarl.advantage import (
     generalized_advantages,
     linear_baseline,
     normalized,
+    suffix_sums,
 )
 
 
@@ -114,3 +115,21 @@ def test_explained_variance_is_one_for_exact_values_and_zero_for_a_constant() ->
     assert explained_variance(returns, returns, mask) == 1.0
     assert explained_variance(np.full((2, 3), 2.5), returns, mask) == 0.0
     assert explained_variance(returns, np.ones((2, 3)), mask) == 0.0
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 8, 100])
+def test_suffix_sums_equal_the_recursion(length: int) -> None:
+    rng = np.random.default_rng(length)
+    terms, factors = rng.normal(size=(length, 3)), rng.uniform(-1, 1, size=(length, 3))
+    expected, following = np.zeros_like(terms), np.zeros(3)
+    for t in reversed(range(length)):
+        expected[t] = following = terms[t] + factors[t] * following
+    np.testing.assert_allclose(suffix_sums(terms, factors), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_suffix_sums_do_not_depend_on_how_much_nothing_follows() -> None:
+    """A task alone has fewer rows behind its last step than beside a neighbour that plays longer."""
+    rng = np.random.default_rng(0)
+    terms, factors = rng.normal(size=(37, 2)), rng.uniform(0, 1, size=(37, 2))
+    longer = [np.concatenate([array, np.full((60, 2), end)]) for array, end in ((terms, 0.0), (factors, 1.0))]
+    assert np.array_equal(suffix_sums(*longer)[:37], suffix_sums(terms, factors))

@@ -1,0 +1,199 @@
+"""Pages of results: numbers pooled over seeds and tasks, runs that belong together, and what does not compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metarl.cli import main
+from metarl.config import dump_yaml, load_config, resolved
+from metarl.errors import MetarlError
+from metarl.evaluation import Evaluation
+from metarl.results import grouped, markdown, read_run, summary_rows
+from metarl.statistics import iqm
+from metarl.task import load
+
+from .runs import metarl, write_config
+
+TASKS, ROUNDS = 8, 2
+
+
+def run_folder(
+    folder: Path,
+    returns: np.ndarray,
+    *,
+    seed: int = 0,
+    tasks_seed: int = 0,
+    lines: int = 4,
+    family: dict[str, Any] | None = None,
+    **evaluated: Any,
+) -> Path:
+    """Write a run whose agent scored `returns` [task, round]."""
+    folder.mkdir(parents=True)
+    changes = {} if family is None else {"family": family}
+    config = resolved(load_config(write_config(folder, seed=seed, **changes)))
+    (folder / "config.yaml").write_text(dump_yaml(config))
+    metrics = [
+        {
+            "update": i,
+            "env_steps": 600 * (i + 1),
+            "time/steps_per_second": 10.0,
+            "validation/return_before": -2.0,
+            "validation/return_after": float(i),
+        }
+        for i in range(lines)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics))
+    command = ["/somewhere/bin/metarl", "train", "configs/a.yaml", "--seed", str(seed), "--run-dir", str(folder)]
+    session = {"command": command, "git_commit": "0123456789abcdef"}
+    (folder / "run.json").write_text(json.dumps({"sessions": [session]}))
+    made = load(config["family"]["name"], **{k: v for k, v in config["family"].items() if k != "name"})
+    evaluation = Evaluation(
+        family=made.name,
+        settings=made.settings,
+        agent="maml-ppo",
+        split="test",
+        seed=0,
+        replicas=2,
+        tasks=made.sample("test", len(returns), seed=tasks_seed),
+        returns=returns,
+        successes=None,
+        env_steps_per_task=np.tile([10.0, 20.0], (len(returns), 1)),
+        unseen=True,
+        **evaluated,
+    )
+    evaluation.save(folder / "evaluation.json")
+    return folder
+
+
+def scores(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(10 * np.arange(ROUNDS), 3.0, (TASKS, ROUNDS))
+
+
+def three_seeds(tmp_path: Path) -> list[Path]:
+    return [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2, 3)]
+
+
+def test_numbers_pool_seeds_and_tasks_as_an_independent_computation_does(tmp_path: Path) -> None:
+    (group,) = grouped([read_run(path) for path in three_seeds(tmp_path)])
+    pooled = np.concatenate([scores(seed) for seed in (1, 2, 3)])
+    ordered = np.sort(pooled, axis=0)
+    np.testing.assert_allclose(group.iqm, ordered[6:18].mean(axis=0))
+    change = np.sort(pooled[:, 1] - pooled[:, 0])
+    assert group.gain[0] == pytest.approx(change[6:18].mean())
+    # Stratified: each resample draws eight tasks of every seed.
+    rng = np.random.default_rng(5)
+    estimates = []
+    for _ in range(4000):
+        drawn = [scores(seed)[rng.integers(TASKS, size=TASKS)] for seed in (1, 2, 3)]
+        estimates.append(iqm(np.concatenate(drawn)))
+    expected = np.quantile(estimates, (0.025, 0.975), axis=0).T
+    np.testing.assert_allclose(group.interval, expected, atol=0.15)
+
+
+def test_scripted_numbers_come_out_exactly(tmp_path: Path) -> None:
+    returns = np.tile([1.0, 7.0], (TASKS, 1))
+    runs = [run_folder(tmp_path / f"s{seed}", returns, seed=seed) for seed in (4, 5)]
+    (group,) = grouped([read_run(path) for path in runs])
+    header, row = summary_rows([group])
+    assert header == ("", "seeds", "env steps", "minutes", "round 1", "round 2", "gain")
+    assert row == ("maml-ppo", "4, 5", "0.0 M", "4.0", "1.00 [1.00, 1.00]", "7.00 [7.00, 7.00]", "6.00 [6.00, 6.00]")
+    assert [run.minutes for run in group.runs] == [4.0, 4.0]
+    assert [run.env_steps for run in group.runs] == [2400, 2400]
+
+
+def test_settings_of_one_agent_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+    runs = three_seeds(tmp_path)
+    other = run_folder(tmp_path / "other", scores(9), seed=1)
+    text = (other / "config.yaml").read_text().replace("inner_lr: 0.1", "inner_lr: 0.25")
+    (other / "config.yaml").write_text(text)
+    groups = grouped([read_run(path) for path in [*runs, other]])
+    assert [group.name for group in groups] == ["maml-ppo agent.inner_lr=0.1", "maml-ppo agent.inner_lr=0.25"]
+    assert [len(group.runs) for group in groups] == [3, 1]
+
+
+def page(paths: Sequence[Path]) -> str:
+    groups = grouped([read_run(path) for path in paths])
+    return markdown(groups, "Title", ["A note."], {"what": "picture.png"}, "metarl report")
+
+
+def test_page_says_numbers_pictures_commands_and_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = three_seeds(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    text = page(runs)
+    assert text.startswith("# Title\n\nA note.\n")
+    assert "![what](picture.png)" in text
+    assert "metarl train configs/a.yaml --seed 2 --run-dir s2" in text
+    assert "metarl evaluate s3 --rounds 2 --replicas 2 --tasks 8" in text
+    assert "0123456789 |" in text
+    assert str(tmp_path) not in text
+    assert "none of these is unseen" not in text
+    monkeypatch.chdir(tmp_path / "s1")
+    assert "--run-dir runs/s2" in page(runs)
+    assert str(tmp_path) not in page(runs)
+
+
+def test_unfinished_run_is_said_to_be(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(0), lines=3)
+    assert "unfinished" in page([run])
+    assert "unfinished" not in page([run_folder(tmp_path / "whole", scores(0), lines=4)])
+
+
+def test_a_line_that_was_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(0))
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"update": 4, "env_st')
+    assert len(read_run(run).metrics) == 4
+
+
+def test_what_does_not_compare_is_refused_in_one_line(tmp_path: Path) -> None:
+    first, *_ = three_seeds(tmp_path)
+    others = {
+        "differ in settings": run_folder(
+            tmp_path / "b", scores(0), seed=7, family={"name": "navigation-2d", "horizon": 6}
+        ),
+        "are of different tasks": run_folder(tmp_path / "c", scores(0), seed=7, tasks_seed=1),
+        "have setting and seed in common": run_folder(tmp_path / "d", scores(0), seed=1),
+        "differ in rounds": run_folder(tmp_path / "e", scores(0), seed=7),
+    }
+    shorter = json.loads((others["differ in rounds"] / "evaluation.json").read_text())
+    for name in ("returns", "env_steps_per_task"):
+        shorter[name] = [row[:1] for row in shorter[name]]
+    (others["differ in rounds"] / "evaluation.json").write_text(json.dumps(shorter))
+    for message, other in others.items():
+        with pytest.raises(MetarlError, match=message):
+            grouped([read_run(first), read_run(other)])
+
+
+def test_mistakes_on_the_command_line_cost_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_folder(tmp_path / "run", scores(0))
+    assert main(["report", str(run), "-o", str(tmp_path / "page.txt")]) == 2
+    assert "a page is written as '.md'" in capsys.readouterr().err
+    (run / "evaluation.json").unlink()
+    assert main(["report", str(run), "-o", str(tmp_path / "page.md")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"has no evaluation.json; write it with `metarl evaluate {run}`")
+    assert main(["report", str(tmp_path / "nowhere"), "-o", str(tmp_path / "page.md")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_report_of_real_runs_writes_page_and_pictures(tmp_path: Path) -> None:
+    config = write_config(tmp_path, num_updates=2)
+    runs = [tmp_path / f"run{seed}" for seed in (1, 2)]
+    for seed, run in enumerate(runs, start=1):
+        assert metarl("train", config, "--seed", str(seed), "--run-dir", run).returncode == 0
+        assert metarl("evaluate", run, "--tasks", "4").returncode == 0
+    done = metarl("report", *runs, "-o", tmp_path / "out" / "page.md", "--title", "Two seeds", "--note", "Mind this.")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[1].split()[:3] == ["maml-ppo", "1,", "2"]
+    text = (tmp_path / "out" / "page.md").read_text()
+    assert text.startswith("# Two seeds\n\nMind this.\n")
+    for name in ("page-adaptation.png", "page-training.png"):
+        assert f"]({name})" in text
+        assert 1000 < (tmp_path / "out" / name).stat().st_size < 150_000
