@@ -207,9 +207,8 @@ def make_family(config: TrainConfig) -> TaskFamily:
 
 def _resolved(data: Mapping[str, Any], origin: Origin) -> TrainConfig:
     config = _validated(TrainConfig, data, origin)
-    return config.model_copy(
-        update={"family": _resolved_family(config, origin), "agent": _resolved_agent(config, origin)}
-    )
+    family = _resolved_family(config, origin)
+    return config.model_copy(update={"family": family, "agent": _resolved_agent(config, origin, family)})
 
 
 def _resolved_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
@@ -233,9 +232,13 @@ def _resolved_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
     return {"name": name, **_plain(family.settings)}
 
 
-def _resolved_agent(config: TrainConfig, origin: Origin) -> dict[str, Any]:
+def _resolved_agent(config: TrainConfig, origin: Origin, family: Mapping[str, Any]) -> dict[str, Any]:
     name, settings = _name_and_settings(config.agent, "agent", origin)
     cls = _registered(AGENTS, name, "agent", origin)
+    for key in settings:
+        if key in family and key not in cls.Config.model_fields:
+            place, mine = origin(f"agent.{key}"), f"family.{key}"
+            raise MetarlError(f"{place}: agent.{key}: it is the family's to say; set {mine}, which is {family[key]}")
     return {"name": name, **_validated(cls.Config, settings, origin, "agent").model_dump(mode="json")}
 
 

@@ -97,6 +97,11 @@ def test_a_config_made_in_python_takes_bare_names() -> None:
         ("device=gpu", "device is 'gpu': it must be 'auto', 'cpu' or 'cuda'"),
         ("evaluation=4", "evaluation is 4: it must be a mapping of keys to values"),
         ("family=navigaton-2d", "family 'navigaton-2d' is not registered; did you mean 'navigation-2d'?"),
+        ("agent.horizon=500", "agent.horizon: it is the family's to say; set family.horizon, which is 5"),
+        (
+            "agent.num_inner_steps=0",
+            "agent: num_inner_steps is no setting; a trial of `rounds` rounds has rounds - 1 inner steps",
+        ),
         ("agent=mamlppo", "agent 'mamlppo' is not registered; did you mean 'maml-ppo'?"),
         ("agent.name=3", "agent.name is 3: it must be a word"),
         ("family.horizn=3", "family: setting 'horizn' is unknown"),
