@@ -51,6 +51,19 @@ def test_every_family_is_in_the_table_of_families() -> None:
         assert f"`{name}`" in table or (first in table and f"-{last}`" in table), name
 
 
+def test_agents_page_names_every_gradient_based_agent_and_only_settings_that_there_are() -> None:
+    from metarl.agents.maml import MAML
+
+    from metarl.agent import AGENTS
+
+    text = (ROOT / "docs/agents.md").read_text()
+    for name in (name for name in AGENTS if issubclass(AGENTS[name], MAML)):
+        assert f"| `{name}` |" in text, name
+    tables = text.split("## What is logged")[0]
+    for setting in re.findall(r"`(\w+): \S+`", tables):
+        assert setting in MAML.Config.model_fields, setting
+
+
 def test_every_config_is_valid_and_in_its_familys_folder() -> None:
     from metarl.config import load_config
 
