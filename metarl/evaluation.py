@@ -16,7 +16,7 @@ import numpy as np
 from .errors import MetarlError
 from .files import write_atomically
 from .progress import warn
-from .statistics import iqm, stratified_bootstrap
+from .statistics import iqm, iqm_interval
 from .streams import generator
 from .task import TaskFamily, Tasks
 from .trial import Agent, Trial, run_trial
@@ -119,9 +119,7 @@ class Evaluation:
 
     def _interval(self, values: np.ndarray) -> np.ndarray:
         """Return the interval of the IQM of `values` [task, ...], [..., 2]. One seed is one stratum."""
-        if len(values) == 1:  # one task resampled is itself every time: no interval, rather than one of width zero
-            return np.full((*values.shape[1:], 2), np.nan)
-        return np.stack(stratified_bootstrap(values[None], iqm, rng=generator(self.seed, "bootstrap")), axis=-1)
+        return iqm_interval(values[None], rng=generator(self.seed, "bootstrap"))
 
     def to_json(self) -> str:
         """Return the evaluation as JSON (RFC 8259); a number that is not finite becomes null."""

@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .config import TrainConfig, dump_yaml, resolved
 from .errors import MetarlError
@@ -77,6 +77,41 @@ class RunLog:
         """Close the file and the W&B run, which is marked as crashed unless the training was completed."""
         self._wandb.finish(completed)
         os.close(self._metrics)
+
+
+def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics, one an update; a last line that a killed process left unfinished is dropped.
+
+    Raises MetarlError where the file cannot be read, or is damaged elsewhere.
+    """
+    path = Path(run_dir) / METRICS
+    *lines, last = _read(path).splitlines(keepends=True) or [b""]
+    for number, line in enumerate(lines, start=1):
+        if not _is_whole(line):
+            raise MetarlError(f"{path}:{number} is no whole JSON object; go back to a copy of the file, or train again")
+    return [json.loads(line) for line in [*lines, *([last] if _is_whole(last) else [])]]
+
+
+def read_sessions(run_dir: str | Path) -> list[dict[str, Any]]:
+    """Return what each process that trained the run wrote of itself: versions, commit, command.
+
+    Raises MetarlError where the file cannot be read, or is damaged.
+    """
+    path = Path(run_dir) / PROVENANCE
+    text = _read(path)
+    try:
+        return [dict(session) for session in json.loads(text)["sessions"]]
+    except (ValueError, KeyError, TypeError):
+        raise MetarlError(f"{path} is damaged; go back to a copy of the file, or train again") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MetarlError(
+            f"{path} cannot be read ({error.strerror}); give the folder of a run, as `metarl train` writes it"
+        ) from None
 
 
 def _opened(path: Path) -> int:

@@ -40,7 +40,7 @@ def _require_some(evaluations: Sequence[Evaluation]) -> None:
 def _block(evaluation: Evaluation) -> str:
     counts = f"{_count(evaluation.num_tasks, 'task')}, {_count(evaluation.replicas, 'replica')}, seed {evaluation.seed}"
     lines = [f"{evaluation.agent} on {evaluation.family}, {evaluation.split} split: {counts}"]
-    number = functools.partial(number_text, decimals=_decimals(evaluation))
+    number = functools.partial(number_text, decimals=decimals_for(evaluation.interval))
     rates = evaluation.success_rate
     header = ("round", "env steps by its end", "return (IQM)", "95% interval", "mean")
     rows = [(*header, *(() if rates is None else ("success rate",)))]
@@ -71,9 +71,9 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _decimals(evaluation: Evaluation) -> int:
-    """Return how many decimals the size of the returns asks for: four digits of the largest, at least."""
-    sizes = np.abs(evaluation.interval[np.isfinite(evaluation.interval)])
+def decimals_for(values: np.ndarray) -> int:
+    """Return how many decimals numbers of this size ask for: four digits of the largest that is finite, at least."""
+    sizes = np.abs(values[np.isfinite(values)])
     largest = float(sizes.max(initial=0.0))
     return 3 if largest < 1 else max(0, 3 - int(math.log10(largest)))
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from .config import resolved, shortened
 from .errors import MetarlError
 from .evaluation import Evaluation
 from .files import write_atomically
-from .log import METRICS, PROVENANCE
-from .report import COLORS, MARKERS, before, dressed, interval_text, number_text
-from .statistics import iqm, stratified_bootstrap
+from .log import read_metrics, read_sessions
+from .report import decimals_for, interval_text, number_text
+from .results_pictures import adaptation_figure, training_figure
+from .statistics import iqm, iqm_interval
 from .streams import generator
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 EVALUATION = "evaluation.json"
 _SAME = frozenset({"seed", "wandb", "threads", "device", "checkpoint_every"})
@@ -70,7 +67,7 @@ class RunResult:
     @property
     def commits(self) -> tuple[str, ...]:
         """Commits that it was trained at, the first ten digits of each."""
-        return tuple(dict.fromkeys(str(session.get("git_commit"))[:10] for session in self.sessions))
+        return tuple(dict.fromkeys((session.get("git_commit") or "unknown")[:10] for session in self.sessions))
 
 
 @dataclass(frozen=True)
@@ -112,40 +109,42 @@ class Group:
     def success_rate(self) -> np.ndarray | None:
         """Mean over seeds and tasks of the successes; None where the family knows no success. [round]"""
         rates = [run.evaluation.success_rate for run in self.runs]
-        known = [rate for rate in rates if rate is not None]
-        return np.mean(known, axis=0) if len(known) == len(rates) else None
+        if all(rate is None for rate in rates):
+            return None
+        # A class may speak of success only where there was one: the seed that says nothing of it had none.
+        return np.mean([np.zeros(self.returns.shape[-1]) if rate is None else rate for rate in rates], axis=0)
 
     def _interval(self, values: np.ndarray) -> np.ndarray:
-        ends = stratified_bootstrap(values, iqm, rng=generator(0, "results"))
-        return np.stack(ends, axis=-1)
+        # The evaluation's own draws: of a single seed, its file and the page say the same.
+        return iqm_interval(values, rng=generator(self.runs[0].evaluation.seed, "bootstrap"))
 
 
 def read_run(path: str | Path) -> RunResult:
     """Return what a run's folder holds; a last line of metrics that was cut off is left out.
 
-    Raises MetarlError for a folder that holds no run, and for a run that was not evaluated.
+    Raises MetarlError for a folder that holds no run or a damaged one, and for a run whose agent was not evaluated.
     """
-    from .config import resolved
     from .train import run_config
 
     path = Path(path)
     config = resolved(run_config(path))
     if not (path / EVALUATION).is_file():
         raise MetarlError(f"run {path} has no {EVALUATION}; write it with `metarl evaluate {path}`")
-    sessions: list[Mapping[str, Any]] = []
-    if (path / PROVENANCE).is_file():
-        sessions = json.loads((path / PROVENANCE).read_text(encoding="utf-8"))["sessions"]
-    return RunResult(path, config, Evaluation.load(path / EVALUATION), list(_lines(path / METRICS)), sessions)
+    run = RunResult(path, config, Evaluation.load(path / EVALUATION), read_metrics(path), read_sessions(path))
+    _require_own(run)
+    return run
 
 
-def _lines(path: Path) -> Iterator[Mapping[str, float]]:
-    if not path.is_file():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:  # killed in the middle of it
-            return
+def _require_own(run: RunResult) -> None:
+    """Refuse an evaluation that is of somebody else, such as the random agent in the run's tasks."""
+    trained = run.evaluation.trained or {}
+    mine = (run.config["agent"]["name"], run.seed)
+    measured = (run.evaluation.agent, trained.get("training_seed", run.seed))
+    if measured != mine:
+        raise MetarlError(
+            f"{run.path / EVALUATION} is of agent {measured[0]!r}, training seed {measured[1]}, the run is of "
+            f"{mine[0]!r}, {mine[1]}; write it again with `metarl evaluate {run.path}`"
+        )
 
 
 def grouped(runs: Sequence[RunResult]) -> list[Group]:
@@ -194,15 +193,22 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def _require_comparable(runs: Sequence[RunResult]) -> None:
     first = runs[0]
     for run in runs[1:]:
-        for what in ("family", "settings", "split", "replicas"):
-            mine, theirs = getattr(first.evaluation, what), getattr(run.evaluation, what)
-            if mine != theirs:
-                raise MetarlError(
-                    f"evaluations of {first.path} and {run.path} differ in {what}: {mine!r}, {theirs!r}; "
-                    "report runs of one family together, evaluated alike"
-                )
-        if list(first.evaluation.tasks) != list(run.evaluation.tasks):
-            raise MetarlError(f"evaluations of {first.path} and {run.path} are of different tasks; evaluate them alike")
+        if difference := _difference(first.evaluation, run.evaluation):
+            raise MetarlError(
+                f"{first.path / EVALUATION} and {run.path / EVALUATION} {difference}; report runs of one family "
+                "together, evaluated alike"
+            )
+
+
+def _difference(first: Evaluation, other: Evaluation) -> str:
+    """Return in words the first thing that keeps two evaluations from being compared, '' where nothing does."""
+    pairs = [(what, getattr(first, what), getattr(other, what)) for what in ("family", "split", "replicas")]
+    names = dict.fromkeys([*first.settings, *other.settings])
+    pairs[1:1] = [(f"settings: {name}", first.settings.get(name), other.settings.get(name)) for name in names]
+    for what, mine, theirs in pairs:
+        if mine != theirs:
+            return f"differ in {what}: {shortened(mine)}, {shortened(theirs)}"
+    return "" if list(first.tasks) == list(other.tasks) else "are of different tasks"
 
 
 # The page.
@@ -224,13 +230,18 @@ def summary_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
         rate = group.success_rate
         success = () if not knows_success else ("" if rate is None else " / ".join(f"{share:.2f}" for share in rate),)
         seeds = ", ".join(str(run.seed) for run in group.runs)
-        rows.append((group.name, seeds, f"{steps:.1f} M{unfinished}", f"{minutes:.1f}", *cells, gain, *success))
+        rows.append((group.name, seeds, f"{steps:.3g} M{unfinished}", f"{minutes:.1f}", *cells, gain, *success))
     return rows
 
 
 def _with_interval(value: float, ends: np.ndarray) -> str:
-    decimals = max(0, 2 - int(math.log10(max(abs(value), *np.abs(ends), 1.0)))) if np.isfinite(ends).all() else 1
+    decimals = _decimals(np.array([value, *ends]))
     return f"{number_text(value, decimals)} {interval_text(ends, lambda end: number_text(end, decimals))}"
+
+
+def _decimals(values: np.ndarray) -> int:
+    """Return the decimals of a page, one less than of a table of one run."""
+    return max(0, decimals_for(values) - 1)
 
 
 def markdown(groups: Sequence[Group], title: str, notes: Sequence[str], pictures: Mapping[str, str], again: str) -> str:
@@ -261,32 +272,42 @@ def _seed_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     ]
     for group in groups:
         for run in group.runs:
-            by_round = (" / ".join(number_text(v, 1) for v in values) for values in _of_rounds(run.evaluation))
+            decimals = _decimals(run.evaluation.iqm)
+            of_rounds = (run.evaluation.iqm, run.evaluation.mean)
+            by_round = (" / ".join(number_text(value, decimals) for value in values) for values in of_rounds)
             trained = run.evaluation.trained or {}
             kept = f"{trained.get('updates', '?')} of {run.config['num_updates']}"
             rows.append((group.name, str(run.seed), *by_round, kept, f"{run.minutes:.1f}", ", ".join(run.commits)))
     return rows
 
 
-def _of_rounds(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
-    return evaluation.iqm, evaluation.mean
-
-
 def _commands(groups: Sequence[Group], again: str) -> str:
     lines = []
     for run in (run for group in groups for run in group.runs):
-        for session in run.sessions:
-            words = [str(word) for word in session["command"]]
-            lines.append(shlex.join(["metarl", *(portable(word) for word in words[1:])]))
-        evaluation = run.evaluation
-        options = f"--rounds {evaluation.rounds} --replicas {evaluation.replicas} --tasks {evaluation.num_tasks}"
-        split = "" if evaluation.split == "test" else f" --split {evaluation.split}"
-        lines.append(f"metarl evaluate {portable(str(run.path))} {options}{split}")
+        commands = [session["command"] for session in run.sessions if session.get("command")]
+        lines += [shlex.join(["metarl", *(portable(str(word)) for word in command[1:])]) for command in commands]
+        lines.append(_evaluate_command(run))
     return "\n".join(["```sh", *dict.fromkeys(lines), again, "```"])
 
 
+def _evaluate_command(run: RunResult) -> str:
+    evaluation, path = run.evaluation, portable(str(run.path))
+    words = ["metarl", "evaluate", path, "--rounds", evaluation.rounds, "--replicas", evaluation.replicas]
+    words += ["--tasks", evaluation.num_tasks]
+    if evaluation.seed != 0:
+        words += ["--seed", evaluation.seed]
+    if (evaluation.trained or {}).get("checkpoint") == "last":
+        words += ["--checkpoint", "last"]
+    if evaluation.split != "test":  # whose file would have another name
+        words += ["--split", evaluation.split, "--json", f"{path}/{EVALUATION}"]
+    return shlex.join(map(str, words))
+
+
 def portable(word: str) -> str:
-    """Return a word of a command line without the place where this machine keeps its files."""
+    """Return a word of a command line, or what stands behind its '=', without the place of files on this machine."""
+    key, equals, value = word.partition("=")
+    if equals and Path(value).is_absolute():
+        return f"{key}={portable(value)}"
     path = Path(word)
     if not path.is_absolute():
         return word
@@ -295,57 +316,16 @@ def portable(word: str) -> str:
 
 
 def _versions(groups: Sequence[Group]) -> str:
-    found = groups[0].runs[0].evaluation.versions
-    return ", ".join(f"{name} {version}" for name, version in found.items()) + "."
-
-
-# Pictures.
-
-
-def adaptation_figure(groups: Sequence[Group]) -> Figure:
-    """Return the picture of the return against the environment steps spent in the new task, a line for each group."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for i, group in enumerate(groups):
-        color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
-        steps, (low, high) = before(group.env_steps), group.interval.T
-        axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0)
-        axes.plot(steps, group.iqm, color=color, marker=marker, mec="white", lw=2, label=group.name)
-    dressed(axes, [group.runs[0].evaluation for group in groups])
-    figure.legend(loc="outside lower center", ncols=min(4, len(groups)), frameon=False, fontsize=9)
-    return figure
-
-
-def training_figure(groups: Sequence[Group]) -> Figure:
-    """Return the picture of the validation return before (dashed) and after adaptation against training's env steps."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for i, group in enumerate(groups):
-        for key, style in (("validation/return_before", "--"), ("validation/return_after", "-")):
-            _learning_curve(axes, group, key, style, COLORS[i % len(COLORS)])
-    axes.set_title(f"Meta-training on {groups[0].runs[0].evaluation.family}", loc="left", weight="bold", size=11)
-    axes.set_xlabel("Environment steps of training")
-    axes.set_ylabel("Validation return (IQM), last round; dashed: first")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="0.9", lw=0.8)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    figure.legend(loc="outside lower center", ncols=min(4, len(groups)), frameon=False, fontsize=9)
-    return figure
-
-
-def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str) -> None:
-    curves = [[(line["env_steps"], line[key]) for line in run.metrics if key in line] for run in group.runs]
-    for curve in curves:
-        if curve:
-            axes.plot(*zip(*curve, strict=True), color=color, ls=style, lw=0.7, alpha=0.45)
-    shared = min(map(len, curves))
-    if shared:
-        mean = np.mean([curve[:shared] for curve in curves], axis=0)
-        axes.plot(*mean.T, color=color, ls=style, lw=2, label=group.name if style == "-" else None)
+    """Return every version that trained or measured one of the runs, and the commits that measured them."""
+    found: dict[str, dict[str, None]] = {}
+    commits: dict[str, None] = {}
+    for run in (run for group in groups for run in group.runs):
+        commits[(run.evaluation.commit or "unknown")[:10]] = None
+        for versions in (*(session.get("versions", {}) for session in run.sessions), run.evaluation.versions):
+            for name, version in versions.items():
+                found.setdefault(name, {})[version] = None
+    listed = ", ".join(f"{name} {' and '.join(versions)}" for name, versions in found.items())
+    return f"{listed}. Evaluated at commit {', '.join(commits)}."
 
 
 def write_page(

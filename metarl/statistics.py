@@ -41,3 +41,13 @@ def stratified_bootstrap(
     tail = (1 - confidence) / 2
     low, high = np.quantile(estimates, (tail, 1 - tail), axis=0)
     return low, high
+
+
+def iqm_interval(values: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
+    """Return the ends of the 95 % interval of the IQM of `values` [seed, task, ...] over both, [..., 2].
+
+    Tasks are resampled within each seed. NaN where there is one task only.
+    """
+    if values.shape[1] == 1:  # one task resampled is itself every time: no interval, rather than one of width zero
+        return np.full((*values.shape[2:], 2), np.nan)
+    return np.stack(stratified_bootstrap(values, iqm, rng=rng), axis=-1)

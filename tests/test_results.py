@@ -31,6 +31,8 @@ def run_folder(
     tasks_seed: int = 0,
     lines: int = 4,
     family: dict[str, Any] | None = None,
+    more_words: Sequence[str] = (),
+    torch: str = "2.0",
     **evaluated: Any,
 ) -> Path:
     """Write a run whose agent scored `returns` [task, round]."""
@@ -50,24 +52,29 @@ def run_folder(
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics))
     command = ["/somewhere/bin/metarl", "train", "configs/a.yaml", "--seed", str(seed), "--run-dir", str(folder)]
-    session = {"command": command, "git_commit": "0123456789abcdef"}
+    session = {
+        "command": [*command, *more_words],
+        "git_commit": "0123456789abcdef",
+        "versions": {"mujoco": "3.3", "torch": torch},
+    }
     (folder / "run.json").write_text(json.dumps({"sessions": [session]}))
     made = load(config["family"]["name"], **{k: v for k, v in config["family"].items() if k != "name"})
-    evaluation = Evaluation(
-        family=made.name,
-        settings=made.settings,
-        agent="maml-ppo",
-        split="test",
-        seed=0,
-        replicas=2,
-        tasks=made.sample("test", len(returns), seed=tasks_seed),
-        returns=returns,
-        successes=None,
-        env_steps_per_task=np.tile([10.0, 20.0], (len(returns), 1)),
-        unseen=True,
-        **evaluated,
-    )
-    evaluation.save(folder / "evaluation.json")
+    about: dict[str, Any] = {
+        "family": made.name,
+        "settings": made.settings,
+        "agent": "maml-ppo",
+        "split": "test",
+        "seed": tasks_seed,
+        "replicas": 2,
+        "tasks": made.sample("test", len(returns), seed=tasks_seed),
+        "returns": returns,
+        "successes": None,
+        "env_steps_per_task": np.tile([10.0, 20.0], (len(returns), 1)),
+        "unseen": True,
+        "versions": {"mujoco": "3.3", "torch": torch},
+        "commit": "fedcba9876543210",
+    }
+    Evaluation(**{**about, **evaluated}).save(folder / "evaluation.json")
     return folder
 
 
@@ -102,7 +109,7 @@ def test_scripted_numbers_come_out_exactly(tmp_path: Path) -> None:
     (group,) = grouped([read_run(path) for path in runs])
     header, row = summary_rows([group])
     assert header == ("", "seeds", "env steps", "minutes", "round 1", "round 2", "gain")
-    assert row == ("maml-ppo", "4, 5", "0.0 M", "4.0", "1.00 [1.00, 1.00]", "7.00 [7.00, 7.00]", "6.00 [6.00, 6.00]")
+    assert row == ("maml-ppo", "4, 5", "0.0024 M", "4.0", "1.00 [1.00, 1.00]", "7.00 [7.00, 7.00]", "6.00 [6.00, 6.00]")
     assert [run.minutes for run in group.runs] == [4.0, 4.0]
     assert [run.env_steps for run in group.runs] == [2400, 2400]
 
@@ -144,6 +151,96 @@ def test_unfinished_run_is_said_to_be(tmp_path: Path) -> None:
     assert "unfinished" not in page([run_folder(tmp_path / "whole", scores(0), lines=4)])
 
 
+def test_a_single_seed_has_the_intervals_of_its_evaluation_file(tmp_path: Path) -> None:
+    run = read_run(run_folder(tmp_path / "run", scores(0), seed=3))
+    (group,) = grouped([run])
+    np.testing.assert_array_equal(group.interval, run.evaluation.interval)
+    np.testing.assert_array_equal(group.gain[1], run.evaluation.gain.interval)
+
+
+def test_a_single_task_has_no_interval(tmp_path: Path) -> None:
+    (group,) = grouped([read_run(run_folder(tmp_path / "run", np.array([[1.0, 2.0]])))])
+    assert summary_rows([group])[1][4:] == ("1.00 none", "2.00 none", "1.00 none")
+
+
+def test_success_of_a_seed_that_never_had_any_counts_as_none(tmp_path: Path) -> None:
+    successes = [np.tile([0.0, 1.0], (TASKS, 1)), None]
+    runs = [
+        run_folder(tmp_path / f"s{seed}", scores(0), seed=seed, successes=rates) for seed, rates in enumerate(successes)
+    ]
+    (group,) = grouped([read_run(run) for run in runs])
+    assert summary_rows([group])[0][-1] == "success by round"
+    assert summary_rows([group])[1][-1] == "0.00 / 0.50"
+
+
+@pytest.mark.parametrize(("scale", "printed"), [(0.01, "0.01"), (12.0, "12.0"), (1234.5, "1,234"), (2e6, "2,000,000")])
+def test_decimals_follow_the_size_of_the_returns(tmp_path: Path, scale: float, printed: str) -> None:
+    text = page([run_folder(tmp_path / "run", np.full((TASKS, ROUNDS), scale))])
+    assert f"| {printed} [{printed}, {printed}] |" in text
+    assert f"| {printed} / {printed} | {printed} / {printed} |" in text
+
+
+def test_page_says_that_no_task_is_unseen_where_they_are_finitely_many(tmp_path: Path) -> None:
+    assert "none of these is unseen" in page([run_folder(tmp_path / "run", scores(0), unseen=False)])
+
+
+def test_page_names_every_version_and_every_commit(tmp_path: Path) -> None:
+    runs = [
+        run_folder(tmp_path / f"s{n}", scores(n), seed=n, torch=version) for n, version in enumerate(("2.0", "2.1"))
+    ]
+    assert page(runs).endswith("mujoco 3.3, torch 2.0 and 2.1. Evaluated at commit fedcba9876.\n")
+
+
+def test_page_holds_no_path_of_this_machine_wherever_it_stands_in_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (f"--run-dir={tmp_path}/run", f"family={tmp_path}/heavy cheetah.yaml", "agent.inner_lr=0.2")
+    run = run_folder(tmp_path / "run", scores(0), more_words=words)
+    monkeypatch.chdir(tmp_path)
+    text = page([run])
+    assert str(tmp_path) not in text
+    assert "--run-dir=run 'family=heavy cheetah.yaml' agent.inner_lr=0.2\n" in text
+
+
+def test_evaluate_command_repeats_the_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how: dict[str, Any] = {"tasks_seed": 5, "split": "extrapolation", "trained": {"checkpoint": "last", "updates": 4}}
+    run = run_folder(tmp_path / "my run", scores(0), **how)
+    monkeypatch.chdir(tmp_path)
+    expected = (
+        "metarl evaluate 'my run' --rounds 2 --replicas 2 --tasks 8 --seed 5 --checkpoint last --split extrapolation "
+        "--json 'my run/evaluation.json'\n"
+    )
+    assert expected in page([run])
+
+
+@pytest.mark.parametrize(
+    "how", [{"agent": "random"}, {"agent": "maml-ppo (untrained)"}, {"trained": {"training_seed": 8}}]
+)
+def test_evaluation_of_another_agent_is_refused(tmp_path: Path, how: dict[str, Any]) -> None:
+    run = run_folder(tmp_path / "run", scores(0), seed=1, **how)
+    with pytest.raises(MetarlError, match=r"evaluation\.json is of agent .*the run is of 'maml-ppo', 1"):
+        read_run(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("run.json", '{"sessions": [{', "run.json is damaged"),
+        ("run.json", "[]", "run.json is damaged"),
+        ("metrics.jsonl", '{"update": 0, "env\n{"update": 1}\n', "metrics.jsonl:1 is no whole JSON object"),
+        ("run.json", None, "run.json cannot be read"),
+    ],
+)
+def test_damaged_run_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str | None, message: str
+) -> None:
+    run = run_folder(tmp_path / "run", scores(0))
+    (run / name).unlink() if text is None else (run / name).write_text(text)
+    assert main(["report", str(run), "-o", str(tmp_path / "page.md")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
 def test_a_line_that_was_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(0))
     with (run / "metrics.jsonl").open("a") as file:
@@ -152,12 +249,12 @@ def test_a_line_that_was_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
 
 
 def test_what_does_not_compare_is_refused_in_one_line(tmp_path: Path) -> None:
-    first, *_ = three_seeds(tmp_path)
+    first = run_folder(tmp_path / "a", scores(1), seed=1)
     others = {
-        "differ in settings": run_folder(
+        r"a/evaluation.json and .*b/evaluation.json differ in settings: horizon: 5, 6; ": run_folder(
             tmp_path / "b", scores(0), seed=7, family={"name": "navigation-2d", "horizon": 6}
         ),
-        "are of different tasks": run_folder(tmp_path / "c", scores(0), seed=7, tasks_seed=1),
+        "are of different tasks; ": run_folder(tmp_path / "c", scores(0), seed=7, tasks_seed=1),
         "have setting and seed in common": run_folder(tmp_path / "d", scores(0), seed=1),
         "differ in rounds": run_folder(tmp_path / "e", scores(0), seed=7),
     }
@@ -177,6 +274,7 @@ def test_mistakes_on_the_command_line_cost_one_line(tmp_path: Path, capsys: pyte
     (run / "evaluation.json").unlink()
     assert main(["report", str(run), "-o", str(tmp_path / "page.md")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
+    assert not (tmp_path / "page.md").exists()
     assert line.endswith(f"has no evaluation.json; write it with `metarl evaluate {run}`")
     assert main(["report", str(tmp_path / "nowhere"), "-o", str(tmp_path / "page.md")]) == 2
     assert "does not exist" in capsys.readouterr().err

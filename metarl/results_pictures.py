@@ -1,0 +1,64 @@
+"""Pictures of runs over several seeds and settings: how their agents adapt, and how they came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .report import COLORS, MARKERS, before, dressed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .results import Group
+
+
+def adaptation_figure(groups: Sequence[Group]) -> Figure:
+    """Return the picture of the return against the environment steps spent in the new task, a line for each group."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for i, group in enumerate(groups):
+        color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
+        steps, (low, high) = before(group.env_steps), group.interval.T
+        axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0)
+        if len(steps) == 1:  # a band needs two points
+            axes.vlines(steps, low, high, color=color, lw=2)
+        axes.plot(steps, group.iqm, color=color, marker=marker, mec="white", lw=2, label=group.name)
+    dressed(axes, [group.runs[0].evaluation for group in groups])
+    figure.legend(loc="outside lower center", ncols=min(4, len(groups)), frameon=False, fontsize=9)
+    return figure
+
+
+def training_figure(groups: Sequence[Group]) -> Figure:
+    """Return the picture of the validation return before (dashed) and after adaptation against training's env steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for i, group in enumerate(groups):
+        for key, style in (("validation/return_before", "--"), ("validation/return_after", "-")):
+            _learning_curve(axes, group, key, style, COLORS[i % len(COLORS)])
+    axes.set_title(f"Meta-training on {groups[0].runs[0].evaluation.family}", loc="left", weight="bold", size=11)
+    axes.set_xlabel("Environment steps of training")
+    axes.set_ylabel("Validation return (IQM), last round; dashed: first")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.9", lw=0.8)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    figure.legend(loc="outside lower center", ncols=min(4, len(groups)), frameon=False, fontsize=9)
+    return figure
+
+
+def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str) -> None:
+    curves = [[(line["env_steps"], line[key]) for line in run.metrics if key in line] for run in group.runs]
+    for curve in curves:
+        if curve:
+            axes.plot(*zip(*curve, strict=True), color=color, ls=style, lw=0.7, alpha=0.45)
+    shared = min(map(len, curves))
+    if shared:
+        mean = np.mean([curve[:shared] for curve in curves], axis=0)
+        axes.plot(*mean.T, color=color, ls=style, lw=2, label=group.name if style == "-" else None)
