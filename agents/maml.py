@@ -127,6 +127,14 @@ class MAMLConfig(Settings):
                 raise ValueError(
                     "meta_gradient 'reptile' has no gradient to learn rates by; take inner_lr_kind 'fixed'"
                 )
+            if self.outer != "ppo":
+                raise ValueError(
+                    f"meta_gradient 'reptile' is a step of its own, beside which outer {self.outer!r} does nothing"
+                )
+        if self.outer == "trpo" and (self.inner_kl_coef or self.ent_coef):
+            raise ValueError(
+                "inner_kl_coef and ent_coef are PPO's; outer 'trpo' bounds its steps by max_kl: leave them at 0"
+            )
         if self.adapts == "nothing" and self.inner_lr_kind != "fixed":
             raise ValueError(f"adapts 'nothing' has no rate of kind {self.inner_lr_kind!r} to learn; take 'fixed'")
         return self

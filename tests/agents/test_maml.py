@@ -646,6 +646,8 @@ def test_one_round_is_refused_with_the_remedy() -> None:
         ({"learning_rate": 0}, "learning_rate is 0: it must be greater than 0"),
         ({"meta_gradient": "reptile", "adapts": "context"}, "'reptile' moves only what adapts, here 'context'"),
         ({"meta_gradient": "reptile", "inner_lr_kind": "learned"}, "'reptile' has no gradient to learn rates by"),
+        ({"meta_gradient": "reptile", "outer": "trpo"}, "beside which outer 'trpo' does nothing"),
+        ({"outer": "trpo", "ent_coef": 0.1}, "inner_kl_coef and ent_coef are PPO's"),
         ({"adapts": "nothing", "inner_lr_kind": "learned"}, "has no rate of kind 'learned' to learn"),
         (
             {"num_inner_steps": 0},
