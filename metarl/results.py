@@ -250,7 +250,7 @@ def markdown(groups: Sequence[Group], title: str, notes: Sequence[str], pictures
     what = (
         f"{evaluation.num_tasks} {evaluation.split} tasks, {evaluation.replicas} episodes a round in each. Returns are "
         "undiscounted, of episodes with exploration noise; IQM over training seeds and tasks, with the 95 % bootstrap "
-        "interval over tasks, stratified by seed. Gain is the last round less the first, paired by task. Minutes are of "
+        "interval over tasks, stratified by seed: the seeds share the tasks, and it says little of other training seeds. Gain is the last round less the first, paired by task. Minutes are of "
         "rollouts and updates, mean over seeds."
     )
     if not evaluation.unseen:
