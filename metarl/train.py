@@ -362,11 +362,12 @@ def _returns(trial: Trial) -> dict[str, float]:
 
 
 def _validation(evaluation: Evaluation) -> dict[str, float]:
-    return {
+    returns = {
         "validation/return_before": float(evaluation.iqm[0]),
         "validation/return_after": float(evaluation.iqm[-1]),
-        "validation/gain": evaluation.gain.iqm,
     }
+    # Of a single round there is no gain.
+    return {**returns, "validation/gain": evaluation.gain.iqm} if evaluation.rounds > 1 else returns
 
 
 def _require_finite(metrics: Mapping[str, float], update: int, run_dir: Path) -> None:

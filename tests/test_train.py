@@ -430,6 +430,15 @@ def test_a_trial_too_short_for_the_agent_is_refused_before_anything_is_made(tmp_
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["rl2", "multi-task-ppo"])
+def test_trials_of_one_round_are_trained_and_validated(name: str, tmp_path: Path) -> None:
+    small = {"name": name, "hidden_sizes": [8]} if name == "multi-task-ppo" else SMALL["rl2"]
+    meta_train(TrainConfig(**config() | {"agent": small, "rounds": 1}), tmp_path / "run", progress=False)
+    last = read_metrics(tmp_path / "run")[-1]
+    assert last["validation/return_before"] == last["validation/return_after"]
+    assert "validation/gain" not in last
+
+
 def test_an_update_that_fails_stops_training_with_the_agent_of_before_in_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
