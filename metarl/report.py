@@ -38,7 +38,9 @@ def _require_some(evaluations: Sequence[Evaluation]) -> None:
 
 
 def _block(evaluation: Evaluation) -> str:
-    counts = f"{_count(evaluation.num_tasks, 'task')}, {_count(evaluation.replicas, 'replica')}, seed {evaluation.seed}"
+    counts = (
+        f"{counted(evaluation.num_tasks, 'task')}, {counted(evaluation.replicas, 'replica')}, seed {evaluation.seed}"
+    )
     lines = [f"{evaluation.agent} on {evaluation.family}, {evaluation.split} split: {counts}"]
     number = functools.partial(number_text, decimals=decimals_for(evaluation.interval))
     rates = evaluation.success_rate
@@ -56,7 +58,7 @@ def _block(evaluation: Evaluation) -> str:
         change = f"round {evaluation.rounds} minus round 1, paired by task"
         lines.append(f"gain ({change}): {number(evaluation.gain.iqm)}, 95% interval {interval}")
     if not evaluation.unseen:
-        different = _count(evaluation.num_different_tasks, "different task")
+        different = counted(evaluation.num_different_tasks, "different task")
         lines.append(f"not unseen: {different}, of those trained on; intervals are of their episodes' chance alone")
     return "\n".join(lines)
 
@@ -67,7 +69,8 @@ def interval_text(ends: Sequence[float] | np.ndarray, number: Callable[[float], 
     return f"[{number(low)}, {number(high)}]" if math.isfinite(low) or math.isfinite(high) else "none"
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where there is not one of it."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -125,7 +128,7 @@ def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
     for family, axes in panels.items():
         dressed(axes, [evaluation for evaluation in evaluations if evaluation.family == family])
     counts = {evaluation.num_tasks for evaluation in evaluations}
-    over = _count(counts.pop(), "task") if len(counts) == 1 else "tasks"
+    over = counted(counts.pop(), "task") if len(counts) == 1 else "tasks"
     legend = f"IQM over {over}, 95% bootstrap interval; faint: single tasks"
     # Below the axes, where it hides no curve.
     figure.legend(loc="outside lower center", ncols=min(3, len(evaluations)), frameon=False, title=legend, fontsize=9)
@@ -164,7 +167,7 @@ def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
                 [_settings(evaluation, evaluations) for evaluation in evaluations],
                 [f"{evaluation.split} tasks" for evaluation in evaluations],
                 [f"seed {evaluation.seed}" for evaluation in evaluations],
-                [_count(evaluation.num_tasks, "task") for evaluation in evaluations],
+                [counted(evaluation.num_tasks, "task") for evaluation in evaluations],
             )
             if len(set(words)) > 1
         ),

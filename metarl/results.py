@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from .errors import MetarlError
 from .evaluation import Evaluation
 from .files import write_atomically
 from .log import read_metrics, read_sessions
-from .report import decimals_for, interval_text, number_text
+from .report import counted, decimals_for, interval_text, number_text
 from .results_pictures import adaptation_figure, training_figure
 from .statistics import iqm, iqm_interval
 from .streams import generator
@@ -157,14 +158,24 @@ def grouped(runs: Sequence[RunResult]) -> list[Group]:
         settings.setdefault(json.dumps(_setting(run), sort_keys=True), []).append(run)
     groups = [sorted(members, key=lambda run: run.seed) for members in settings.values()]
     for members in groups:
-        seeds = [run.seed for run in members]
-        if len(set(seeds)) < len(seeds):
-            raise MetarlError(
-                f"{members[0].path} and another have setting and seed in common; give each seed of a setting once"
-            )
-        if len({run.evaluation.rounds for run in members}) > 1:
-            raise MetarlError(f"evaluations of {members[0].path} and its other seeds differ in rounds; repeat them")
+        _require_one_of_each_seed(members)
     return [Group(name, members) for name, members in zip(_names(groups), groups, strict=True)]
+
+
+def _require_one_of_each_seed(members: Sequence[RunResult]) -> None:
+    """Refuse runs of one setting, by seed, that cannot be pooled."""
+    first = members[0]
+    for run, following in itertools.pairwise(members):
+        if run.seed == following.seed:
+            raise MetarlError(
+                f"{run.path} and {following.path} have setting and seed in common; give each seed of a setting once"
+            )
+        rounds = first.evaluation.rounds, following.evaluation.rounds
+        if rounds[0] != rounds[1]:
+            raise MetarlError(
+                f"{first.path / EVALUATION} and {following.path / EVALUATION} differ in rounds: {rounds[0]}, "
+                f"{rounds[1]}; evaluate all seeds of a setting alike"
+            )
 
 
 def _setting(run: RunResult) -> dict[str, Any]:
@@ -178,7 +189,7 @@ def _names(groups: Sequence[Sequence[RunResult]]) -> list[str]:
     names = []
     for agent, setting in zip(agents, flat, strict=True):
         others = [other for other, name in zip(flat, agents, strict=True) if name == agent]
-        differing = [key for key in setting if any(other.get(key) != setting[key] for other in others)]
+        differing = [key for key in setting if any(key not in other or other[key] != setting[key] for other in others)]
         names.append(" ".join([agent, *(f"{key}={setting[key]}" for key in differing)]))
     return names
 
@@ -202,13 +213,18 @@ def _require_comparable(runs: Sequence[RunResult]) -> None:
 
 def _difference(first: Evaluation, other: Evaluation) -> str:
     """Return in words the first thing that keeps two evaluations from being compared, '' where nothing does."""
-    pairs = [(what, getattr(first, what), getattr(other, what)) for what in ("family", "split", "replicas")]
+    pairs = [
+        (what, getattr(first, what), getattr(other, what)) for what in ("family", "split", "replicas", "num_tasks")
+    ]
     names = dict.fromkeys([*first.settings, *other.settings])
     pairs[1:1] = [(f"settings: {name}", first.settings.get(name), other.settings.get(name)) for name in names]
     for what, mine, theirs in pairs:
         if mine != theirs:
             return f"differ in {what}: {shortened(mine)}, {shortened(theirs)}"
-    return "" if list(first.tasks) == list(other.tasks) else "are of different tasks"
+    for number, (mine, theirs) in enumerate(zip(first.tasks, other.tasks, strict=True), start=1):
+        if mine != theirs:
+            return f"are of different tasks: number {number} is {shortened(mine)}, {shortened(theirs)}"
+    return ""
 
 
 # The page.
@@ -247,22 +263,35 @@ def _decimals(values: np.ndarray) -> int:
 def markdown(groups: Sequence[Group], title: str, notes: Sequence[str], pictures: Mapping[str, str], again: str) -> str:
     """Return the page; `pictures` are file names by what they show, `again` is the command that writes it."""
     evaluation = groups[0].runs[0].evaluation
-    what = (
-        f"{evaluation.num_tasks} {evaluation.split} tasks, {evaluation.replicas} episodes a round in each. Returns are "
-        "undiscounted, of episodes with exploration noise; IQM over training seeds and tasks, with the 95 % bootstrap "
-        "interval over tasks, stratified by seed: the seeds share the tasks, and it says little of other training seeds. Gain is the last round less the first, paired by task. Minutes are of "
-        "rollouts and updates, mean over seeds."
-    )
-    if not evaluation.unseen:
-        what += " The family has finitely many tasks: **none of these is unseen**."
-    parts = [f"# {title}", *notes, what, _table(summary_rows(groups))]
+    parts = [f"# {title}", *notes, _what(evaluation), _table(summary_rows(groups))]
     parts += [f"![{text}]({name})" for text, name in pictures.items()]
     parts += ["## Single seeds", _table(_seed_rows(groups)), "## Again", _commands(groups, again), _versions(groups)]
     return "\n\n".join(parts) + "\n"
 
 
+def _what(evaluation: Evaluation) -> str:
+    """Return in words what the numbers of a page are."""
+    tasks = counted(evaluation.num_tasks, f"{evaluation.split} task")
+    what = (
+        f"{tasks}, {counted(evaluation.replicas, 'episode')} a round in each. Returns are undiscounted, of episodes "
+        "with exploration noise; IQM over training seeds and tasks, with the 95 % bootstrap interval over tasks, "
+        "stratified by seed: the seeds share the tasks, and it says little of other training seeds. Gain is the last "
+        "round less the first, paired by task. Minutes are wall-clock time of rollouts and updates, without "
+        "evaluations; env steps and minutes are means over seeds."
+    )
+    if evaluation.unseen:
+        return what
+    if evaluation.split == "train":
+        return f"{what} The agents were trained on this split: **none of these tasks is unseen**."
+    different = counted(evaluation.num_different_tasks, "different task")
+    return (
+        f"{what} The family has finitely many tasks, these are {different}: **none of these is unseen**, and intervals "
+        "are of their episodes' chance alone."
+    )
+
+
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 

@@ -54,11 +54,16 @@ def training_figure(groups: Sequence[Group]) -> Figure:
 
 
 def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str) -> None:
-    curves = [[(line["env_steps"], line[key]) for line in run.metrics if key in line] for run in group.runs]
+    curves = [
+        {line["update"]: (line["env_steps"], line[key]) for line in run.metrics if key in line} for run in group.runs
+    ]
     for curve in curves:
         if curve:
-            axes.plot(*zip(*curve, strict=True), color=color, ls=style, lw=0.7, alpha=0.45)
-    shared = min(map(len, curves))
+            axes.plot(*zip(*curve.values(), strict=True), color=color, ls=style, lw=0.7, alpha=0.45)
+    # A run that was extended was also validated at its first end, an unfinished one has no later updates.
+    shared = [update for update in curves[0] if all(update in curve for curve in curves)]
     if shared:
-        mean = np.mean([curve[:shared] for curve in curves], axis=0)
-        axes.plot(*mean.T, color=color, ls=style, lw=2, label=group.name if style == "-" else None)
+        mean = np.mean([[curve[update] for update in shared] for curve in curves], axis=0)
+        marker = "o" if len(shared) == 1 else None  # a line needs two points
+        label = group.name if style == "-" else None
+        axes.plot(*mean.T, color=color, ls=style, lw=2, marker=marker, label=label)

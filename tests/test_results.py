@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from metarl.config import dump_yaml, load_config, resolved
 from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation
 from metarl.results import grouped, markdown, read_run, summary_rows
+from metarl.results_pictures import training_figure
 from metarl.statistics import iqm
 from metarl.task import load
 
@@ -181,7 +183,42 @@ def test_decimals_follow_the_size_of_the_returns(tmp_path: Path, scale: float, p
 
 
 def test_page_says_that_no_task_is_unseen_where_they_are_finitely_many(tmp_path: Path) -> None:
-    assert "none of these is unseen" in page([run_folder(tmp_path / "run", scores(0), unseen=False)])
+    text = page([run_folder(tmp_path / "run", scores(0), unseen=False)])
+    assert "finitely many tasks, these are 8 different tasks: **none of these is unseen**" in text
+
+
+def test_page_on_the_train_split_says_that_no_task_is_unseen_and_nothing_of_their_number(tmp_path: Path) -> None:
+    text = page([run_folder(tmp_path / "run", scores(0), split="train", unseen=False)])
+    assert "trained on this split: **none of these tasks is unseen**" in text
+    assert "finitely many" not in text
+
+
+def test_training_curve_is_the_mean_of_updates_that_all_seeds_have(tmp_path: Path) -> None:
+    runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2)]
+    lines = [json.loads(line) for line in (runs[1] / "metrics.jsonl").read_text().splitlines()]
+    del lines[1]["validation/return_after"], lines[1]["validation/return_before"]
+    for line in lines:
+        if "validation/return_after" in line:
+            line["validation/return_after"] += 10
+    (runs[1] / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    figure = training_figure(grouped([read_run(run) for run in runs]))
+    (curve,) = [line for line in figure.axes[0].lines if line.get_label() == "maml-ppo"]
+    np.testing.assert_array_equal(curve.get_xdata(), [600, 1800, 2400])
+    np.testing.assert_array_equal(curve.get_ydata(), [5, 7, 8])
+
+
+def test_a_single_validation_is_seen_in_the_picture(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(0), lines=1)
+    figure = training_figure(grouped([read_run(run)]))
+    (curve,) = [line for line in figure.axes[0].lines if line.get_label() == "maml-ppo"]
+    assert curve.get_marker() == "o"
+
+
+def test_bar_in_a_setting_stays_inside_its_cell(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(0))
+    (group,) = grouped([read_run(run)])
+    text = markdown([replace(group, name="maml-ppo agent.x=a|b")], "Title", [], {}, "metarl report")
+    assert "| maml-ppo agent.x=a\\|b | 0 |" in text
 
 
 def test_page_names_every_version_and_every_commit(tmp_path: Path) -> None:
@@ -254,14 +291,22 @@ def test_what_does_not_compare_is_refused_in_one_line(tmp_path: Path) -> None:
         r"a/evaluation.json and .*b/evaluation.json differ in settings: horizon: 5, 6; ": run_folder(
             tmp_path / "b", scores(0), seed=7, family={"name": "navigation-2d", "horizon": 6}
         ),
-        "are of different tasks; ": run_folder(tmp_path / "c", scores(0), seed=7, tasks_seed=1),
-        "have setting and seed in common": run_folder(tmp_path / "d", scores(0), seed=1),
-        "differ in rounds": run_folder(tmp_path / "e", scores(0), seed=7),
+        "c/evaluation.json are of different tasks: number 1 is .*; ": run_folder(
+            tmp_path / "c", scores(0), seed=7, tasks_seed=1
+        ),
+        "a and .*d have setting and seed in common": run_folder(tmp_path / "d", scores(0), seed=1),
+        "a/evaluation.json and .*e/evaluation.json differ in rounds: 2, 1; ": run_folder(
+            tmp_path / "e", scores(0)[:, :1], seed=7, env_steps_per_task=np.full((TASKS, 1), 10.0)
+        ),
+        "differ in family: 'navigation-2d', 'point-sparse'; ": run_folder(
+            tmp_path / "f", scores(0), seed=7, family={"name": "point-sparse"}
+        ),
+        "differ in num_tasks: 8, 4; ": run_folder(tmp_path / "g", scores(0)[:4], seed=7),
+        "differ in split: 'test', 'extrapolation'; ": run_folder(
+            tmp_path / "h", scores(0), seed=7, split="extrapolation"
+        ),
+        "differ in replicas: 2, 1; ": run_folder(tmp_path / "i", scores(0), seed=7, replicas=1),
     }
-    shorter = json.loads((others["differ in rounds"] / "evaluation.json").read_text())
-    for name in ("returns", "env_steps_per_task"):
-        shorter[name] = [row[:1] for row in shorter[name]]
-    (others["differ in rounds"] / "evaluation.json").write_text(json.dumps(shorter))
     for message, other in others.items():
         with pytest.raises(MetarlError, match=message):
             grouped([read_run(first), read_run(other)])
@@ -295,3 +340,8 @@ def test_report_of_real_runs_writes_page_and_pictures(tmp_path: Path) -> None:
     for name in ("page-adaptation.png", "page-training.png"):
         assert f"]({name})" in text
         assert 1000 < (tmp_path / "out" / name).stat().st_size < 150_000
+    (runs[1] / "evaluation.json").unlink()
+    refused = metarl("report", *runs, "-o", tmp_path / "out" / "page.md")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    (line,) = refused.stderr.splitlines()
+    assert line.endswith(f"run {runs[1]} has no evaluation.json; write it with `metarl evaluate {runs[1]}`")
