@@ -37,6 +37,7 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
 def training_figure(groups: Sequence[Group]) -> Figure:
     """Return the picture of the validation return before (dashed) and after adaptation against training's env steps."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(7.2, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -48,7 +49,7 @@ def training_figure(groups: Sequence[Group]) -> Figure:
     axes.set_ylabel("Validation return (IQM), last round; dashed: first")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9", lw=0.8)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_major_formatter(EngFormatter())
     figure.legend(loc="outside lower center", ncols=min(4, len(groups)), frameon=False, fontsize=9)
     return figure
 
