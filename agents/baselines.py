@@ -14,7 +14,7 @@ from metarl.advantage import baseline_features, linear_baseline
 from metarl.trial import Episodes
 
 from .moments import RunningMoments, ValueScale
-from .state import StateDict, load_optimizer, load_tensors, optimizer_state
+from .state import StateDict, load_training_state, training_state
 
 
 class Values(NamedTuple):
@@ -157,10 +157,8 @@ class NetworkBaseline:
 
     def state_dict(self) -> StateDict:
         """Return the network, its scales and its optimiser's state."""
-        tensors = {name: value.detach().clone() for name, value in self._tensors().items()}
-        return {**tensors, **optimizer_state(self.optimizer, dict(self.network.named_parameters()))}
+        return training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()))
 
     def load_state_dict(self, state: StateDict) -> None:
         """Restore what `state_dict` gave."""
-        load_tensors(self._tensors(), state)
-        load_optimizer(self.optimizer, dict(self.network.named_parameters()), state)
+        load_training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()), state)

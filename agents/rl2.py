@@ -23,7 +23,7 @@ from metarl.trial import Episodes, TimeStep, Trial
 from .moments import RunningMoments, ValueScale
 from .policy import ActionHead, GaussianHead, action_head
 from .ppo import clipped_surrogate, masked_mean
-from .state import StateDict, load_optimizer, load_tensors, optimizer_state, require_same_shapes
+from .state import StateDict, load_training_state, require_same_shapes, training_state
 from .threads import acting, one_thread
 
 
@@ -300,14 +300,12 @@ class RL2:
 
     def state_dict(self) -> StateDict:
         """Return parameters, running statistics and optimiser state."""
-        tensors = {name: value.detach().clone() for name, value in self._tensors().items()}
-        return {**tensors, **optimizer_state(self.optimizer, dict(self.network.named_parameters()))}
+        return training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()))
 
     def load_state_dict(self, state: StateDict) -> None:
         """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
         require_same_shapes(self.state_dict(), state)
-        load_tensors(self._tensors(), state)
-        load_optimizer(self.optimizer, dict(self.network.named_parameters()), state)
+        load_training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()), state)
 
 
 def _flat(array: np.ndarray) -> np.ndarray:

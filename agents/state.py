@@ -43,6 +43,27 @@ def load_tensors(targets: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> 
             target.copy_(state[name])
 
 
+def training_state(
+    tensors: Mapping[str, Tensor], optimizer: torch.optim.Adam, parameters: Mapping[str, Tensor]
+) -> StateDict:
+    """Return copies of `tensors`, and the optimiser's state of `parameters`."""
+    return {
+        **{name: value.detach().clone() for name, value in tensors.items()},
+        **optimizer_state(optimizer, parameters),
+    }
+
+
+def load_training_state(
+    tensors: Mapping[str, Tensor],
+    optimizer: torch.optim.Adam,
+    parameters: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+) -> None:
+    """Restore what `training_state` gave, in place."""
+    load_tensors(tensors, state)
+    load_optimizer(optimizer, parameters, state)
+
+
 def require_same_shapes(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
     """Raise MetarlError unless `state` has the names and shapes of `expected`."""
     missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
