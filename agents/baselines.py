@@ -71,6 +71,12 @@ class LinearBaseline:
         """Do nothing."""
 
 
+def _linear(fan_in: int, fan_out: int) -> nn.Linear:
+    """Return a layer with its weights not yet set: drawing them would use torch's global generator, which is anybody's."""
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
+    return layer
+
+
 class NetworkBaseline:
     """A tanh network of the linear baseline's features, shared by all tasks and learned over all updates.
 
@@ -92,12 +98,11 @@ class NetworkBaseline:
         sizes = (2 * observation_size + 4, *hidden_sizes)
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise(sizes):
-            layers += [nn.Linear(fan_in, fan_out), nn.Tanh()]
-        self.value = nn.Linear(sizes[-1], 1)
+            layers += [_linear(fan_in, fan_out), nn.Tanh()]
+        self.value = _linear(sizes[-1], 1)
         self.network = nn.Sequential(*layers, self.value)
         with torch.no_grad():
             for parameter in self.network.parameters():
-                # From the agent's own generator: torch's global one is anybody's.
                 scale = parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.0
                 parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * scale)
         self.network.to(device=device, dtype=dtype)

@@ -25,7 +25,7 @@ from metarl.trial import Episodes, TimeStep, Trial
 from .adaptation import LEARNED_RATE, adaptation, norm_of, step_size
 from .baselines import Baseline, LinearBaseline, NetworkBaseline, flat_observations
 from .inner_objectives import INNER_OBJECTIVES
-from .meta_steps import MetaStep, Outcome, PPOStep, ReptileStep, Round, TRPOStep
+from .meta_steps import MetaStep, Outcome, PPOStep, ReptileStep, Round, TRPOStep, require_finite
 from .moments import RunningMoments
 from .policy import LOG_STD, Distribution, MLPPolicy, Parameters, action_head
 from .ppo import masked_mean
@@ -46,7 +46,7 @@ class MAMLConfig(Settings):
     initial_std: Positive = 1.0
     """Standard deviation of the first policy's actions, in half-ranges of the action space."""
     min_std: Positive = 1e-3
-    """Floor of that standard deviation, kept by the meta-update."""
+    """Floor of that standard deviation before adaptation, kept by the meta-update; a task's own steps may go below."""
     normalize_observations: bool = False
     """Whether observations are shifted and scaled by their running mean and deviation over training."""
     adapts: Literal["all", "last-layer", "context", "latent", "nothing"] = "all"
@@ -90,7 +90,7 @@ class MAMLConfig(Settings):
     cg_damping: NonNegative = 1e-2
     """Multiple of the identity that is added to the KL's Hessian, for TRPO."""
     line_search_steps: Count = 15
-    """How often a step is cut by a fifth before it is given up, for TRPO."""
+    """Lengths of the step that are tried, each four fifths of the one before, for TRPO."""
     baseline: Literal["linear", "network"] = "linear"
     """What returns are compared with: a linear fit to each task's round, or a value network learned over all tasks."""
     baseline_lr: Positive = 1e-3
@@ -102,7 +102,7 @@ class MAMLConfig(Settings):
     gae_lambda: Fraction = 0.97
     """Lambda of generalized advantage estimation."""
     task_chunk_size: Count | None = None
-    """Tasks whose gradients are computed at once; fewer take less memory and more time, and change no result."""
+    """Tasks whose gradients are computed at once; fewer hold less in memory and take more time, and change no result."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of the policy."""
 
@@ -127,6 +127,11 @@ class MAMLConfig(Settings):
                 raise ValueError(
                     "meta_gradient 'reptile' has no gradient to learn rates by; take inner_lr_kind 'fixed'"
                 )
+            if self.inner_kl_coef or self.ent_coef or self.outer_rounds != "last" or self.target_kl is not None:
+                raise ValueError(
+                    "meta_gradient 'reptile' has no outer loss, in which inner_kl_coef, ent_coef, outer_rounds or target_kl "
+                    "could count; leave them out"
+                )
             if self.outer != "ppo":
                 raise ValueError(
                     f"meta_gradient 'reptile' is a step of its own, beside which outer {self.outer!r} does nothing"
@@ -134,6 +139,12 @@ class MAMLConfig(Settings):
         if self.outer == "trpo" and (self.inner_kl_coef or self.ent_coef):
             raise ValueError(
                 "inner_kl_coef and ent_coef are PPO's; outer 'trpo' bounds its steps by max_kl: leave them at 0"
+            )
+        if self.outer == "trpo" and self.target_kl is not None:
+            raise ValueError("target_kl is PPO's; outer 'trpo' bounds its steps by max_kl: leave it out")
+        if self.initial_std < self.min_std:
+            raise ValueError(
+                f"initial_std is {self.initial_std}, below min_std {self.min_std}; raise it, or lower min_std"
             )
         if self.adapts == "nothing" and self.inner_lr_kind != "fixed":
             raise ValueError(f"adapts 'nothing' has no rate of kind {self.inner_lr_kind!r} to learn; take 'fixed'")
@@ -181,6 +192,7 @@ class MAML:
         parameters |= self.step_size.meta_parameters(self.adaptation.start(parameters))
         self.parameters = {name: value.clone().requires_grad_(True) for name, value in parameters.items()}
         self.meta_step = self._meta_step()
+        self._looks_back = config.outer_rounds == "all" or config.inner_kl_coef > 0 or config.ent_coef > 0
         self.moments = RunningMoments(self.policy.sizes[0]) if config.normalize_observations else None
         self.baseline = self._baseline(generator)
 
@@ -242,6 +254,8 @@ class MAML:
         outputs = self.outputs(meta, fast, played.observations)
         log_prob = self.head.log_prob(outputs, played.actions)
         loss = self.inner_objective(log_prob, played.old_log_prob, played.advantages, played.mask)
+        if not self._looks_back:  # only to be told of: nothing to differentiate
+            outputs, log_prob = outputs.detach(), log_prob.detach()
         kl = masked_mean(self.head.kl(played.old_outputs, outputs), played.mask)
         entropy = masked_mean(self.head.entropy(outputs), played.mask)
         return loss, Played(kl, entropy, self.meta_step.objective(log_prob, played)[0])
@@ -263,10 +277,13 @@ class MAML:
         last = rounds[-1]
         seen: list[Played] = []
         norms: list[Tensor] = []
-        for played in rounds[:-1] if fast else ():
-            fast, known, norm = self.inner_step(meta, fast, played)
+        for played in rounds[:-1]:
+            if fast:
+                fast, known, norm = self.inner_step(meta, fast, played)
+                norms.append(norm)
+            else:
+                known = self.inner_loss(fast, meta, played)[1]
             seen.append(known)
-            norms.append(norm)
         outputs = self.outputs(meta, fast, last.observations)
         objective, clipped, deviation = self.meta_step.objective(self.head.log_prob(outputs, last.actions), last)
         entropy = masked_mean(self.head.entropy(outputs), last.mask)
@@ -341,6 +358,13 @@ class MAML:
             return {}
         with torch.no_grad():
             moved, _, _ = self._over_tasks(self.inner_step, True, False, False)(self._meta(), fast, played)
+        for name, value in moved.items():
+            wrong = ~torch.isfinite(value).flatten(1).all(1)
+            if wrong.any():
+                raise MetarlError(
+                    f"an inner step made {name} not finite in {int(wrong.sum())} of {len(wrong)} tasks; take a lower "
+                    "agent.inner_lr"
+                )
         return dict(moved)
 
     def adapted_to_all(self, rounds: tuple[Round, ...]) -> dict[str, Tensor]:
@@ -370,7 +394,9 @@ class MAML:
         """
         advantages, explained = self.advantages(episodes)
         if not np.isfinite(advantages).all():
-            raise MetarlError("the advantages are not finite; look at the family's rewards and observations")
+            raise MetarlError(
+                "the advantages are not finite; look at the family's rewards and observations, or take a lower agent.inner_lr"
+            )
         observations = self.observed(_task_first(flat_observations(episodes)[0]))
         kind = self.dtype if np.issubdtype(episodes.actions.dtype, np.floating) else None
         actions = torch.as_tensor(_task_first(episodes.actions), dtype=kind, device=self.device)
@@ -425,10 +451,9 @@ class MAML:
     def _updated(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         rounds, metrics = self.replayed(trial)
         metrics |= self.meta_step(self, rounds)
-        if LOG_STD in self.parameters:
-            with torch.no_grad():
-                self.parameters[LOG_STD].clamp_(min=math.log(self.config.min_std))
+        self._keep_exploring()
         after = self.outcomes(self.parameters, rounds)
+        require_finite(after, {}, "after the update")
         metrics |= {name: float(getattr(after, name).mean()) for name in ("kl", "inner_kl", "entropy")}
         metrics["inner_gradient_norm"] = float(after.inner_gradient_norm.mean())
         metrics |= self._rates()
@@ -437,6 +462,14 @@ class MAML:
             for episodes in trial.rounds:
                 self.moments.add(flat_observations(episodes)[0][episodes.mask])
         return metrics
+
+    def _keep_exploring(self) -> None:
+        """Raise the deviations that tasks begin with to their floor."""
+        meta = self._meta()
+        begun = self.adaptation.policy(meta, self.adaptation.start(meta))
+        if LOG_STD in begun:
+            with torch.no_grad():
+                self.parameters[LOG_STD] += (math.log(self.config.min_std) - begun[LOG_STD]).clamp(min=0)
 
     def _rates(self) -> dict[str, float]:
         """Return the least, the mean and the greatest of the learned step sizes; nothing where they are fixed."""
@@ -524,3 +557,5 @@ class MAMLLearner:
         if self.fast:
             played, _ = self.agent.prepared(episodes, self.fast)
             self.fast = self.agent.adapted(self.fast, played)
+            if self.agent.device == "cuda":
+                torch.cuda.synchronize()  # whoever times adaptation shall not find it in the next action

@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
     inner_kl: Tensor
     """The same of the policies before and between inner steps, on the rounds that they played; mean over rounds."""
     clip_fraction: Tensor
-    """Share of steps whose ratio lies outside the clip range."""
+    """Share of steps whose ratio lies outside the clip range; those on the side that pays no longer pull."""
     ratio_deviation: Tensor
     """Mean of |ratio - 1|."""
     entropy: Tensor
@@ -203,7 +203,7 @@ class PPOStep(_Adam):
         for epoch in range(self.num_epochs):
             gradients, outcome = problem.task_gradients(rounds)
             require_finite(outcome, gradients, f"outer epoch {epoch + 1}")
-            if self.target_kl is not None and _mean(outcome.kl) > 1.5 * self.target_kl:
+            if history and self.target_kl is not None and _mean(outcome.kl) > 1.5 * self.target_kl:
                 break
             if epoch == 0:
                 cosine = mean_cosine(gradients)
@@ -268,6 +268,10 @@ class TRPOStep:
         product = problem.kl_products(rounds, self.damping)
         direction = conjugate_gradient(product, gradient, self.cg_iterations)
         curvature = _dot(direction, product(direction))
+        if not math.isfinite(curvature + _dot(gradient, product(gradient))):
+            raise MetarlError(
+                f"TRPO: the curvature of the KL is {curvature}; take a lower agent.inner_lr or a higher agent.cg_damping"
+            )
         length = math.sqrt(2 * self.max_kl / curvature) if curvature > 0 else 0.0
         fraction = self._searched(problem, rounds, direction, length, _mean(before.loss)) if length > 0 else 0.0
         return {

@@ -32,7 +32,7 @@ def load_optimizer(optimizer: torch.optim.Adam, parameters: Mapping[str, Tensor]
     for name, parameter in parameters.items():
         slots = {slot: state[f"optimizer.{name}.{slot}"].clone() for slot in _ADAM_SLOTS}
         optimizer.state[parameter] = {
-            slot: value if slot == "step" else value.to(parameter.device) for slot, value in slots.items()
+            slot: value if slot == "step" else value.to(parameter) for slot, value in slots.items()
         }
 
 

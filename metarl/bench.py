@@ -58,6 +58,10 @@ def main(argv: Sequence[str] = ()) -> int:
         raise MetarlError(
             "--updates, --worlds, --repeats and --seconds must be above 0; leave them out for the defaults"
         )
+    if arguments.what == "train" and arguments.json is not None:
+        raise MetarlError("--json is of `metarl bench sim`; leave it out, the table has every figure of `train`")
+    if arguments.what == "sim" and (arguments.configs or arguments.agent):
+        raise MetarlError("configs and --agent are of `metarl bench train`; leave them out, or write `train`")
     if arguments.json is not None:
         require_writable(arguments.json)
     say(machine())
@@ -153,6 +157,7 @@ def _train_rows(path: Path, device: str | None, updates: int, *, loop: bool) -> 
         rows = [_row(str(path), total, updates, env_steps, limits, alone)]
         if loop:
             plain, single = Stopwatch(), _Update(path, device, one_by_one=True)
+            single(0, Stopwatch())
             rows.append(_row("  one by one", plain, 1, single(1, plain), limits, alone))
     return rows
 

@@ -279,10 +279,11 @@ class _Training:
 
     def _one_update(self) -> tuple[dict[str, float], Evaluation | None]:
         number, stopwatch = self.update, Stopwatch()
-        with stopwatch.part("trial"):
-            trial = self._trial(stopwatch)
-        with stopwatch.part("update"):
-            learned = self._learned(trial, number)
+        with self._stopped_well():
+            with stopwatch.part("trial"):
+                trial = self._trial(stopwatch)
+            with stopwatch.part("update"):
+                learned = self.agent.update(trial, generator(self.config.seed, "update", number))
         env_steps = int(trial.env_steps[-1].sum())
         metrics = {**_returns(trial), **{f"agent/{name}": value for name, value in learned.items()}}
         _require_finite(metrics, number, self.run_dir)
@@ -291,24 +292,33 @@ class _Training:
         evaluation = None
         if self._due(self.config.evaluation.every):
             with stopwatch.part("evaluation"):
-                evaluation = self._evaluate()
+                try:
+                    evaluation = self._evaluate()
+                except MetarlError as error:
+                    raise MetarlError(
+                        f"update {number}: evaluation: {error}; training stopped, {self.run_dir} keeps its last checkpoint"
+                    ) from None
             metrics |= _validation(evaluation)
             _require_finite(metrics, number, self.run_dir)
-            self._keep_best(float(evaluation.iqm[-1]))
+            with _room(self.run_dir):
+                self._keep_best(float(evaluation.iqm[-1]))
         spent = {"update": number, "env_steps": self.env_steps}
         return {**spent, **metrics, **_times(stopwatch, env_steps)}, evaluation
 
-    def _learned(self, trial: Trial, number: int) -> dict[str, float]:
-        """Make the agent's update. Where it refuses, what it was before is saved first, and the error says so."""
+    @contextlib.contextmanager
+    def _stopped_well(self) -> Iterator[None]:
+        """Where the agent gives up, save it as it was before the update, and say so and in which update it was."""
         try:
-            return self.agent.update(trial, generator(self.config.seed, "update", number))
+            yield
         except MetarlError as error:
-            if number > 0:
+            if self.update > 0:
                 with _room(self.run_dir):
                     self.log.sync()
                     self._save(LAST)
-            kept = f"{self.run_dir / LAST} holds the agent as it was before" if number else "nothing was learned yet"
-            raise MetarlError(f"update {number}: {error}; training stopped, {kept}") from None
+            kept = (
+                f"{self.run_dir / LAST} holds the agent as it was before" if self.update else "nothing was learned yet"
+            )
+            raise MetarlError(f"update {self.update}: {error}; training stopped, {kept}") from None
 
     def _trial(self, stopwatch: Stopwatch) -> Trial:
         config, start = self.config, self.update * self.config.meta_batch_size

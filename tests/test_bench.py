@@ -158,6 +158,8 @@ def test_training_is_timed_for_the_agent_that_was_asked_for(
         (["--device", "gpu"], "gpu"),
         (["--families", "point-sparce"], "point-sparse"),
         (["--json", "."], "is a folder"),
+        (["train", "--json", "a.json"], "--json is of `metarl bench sim`"),
+        (["sim", "--agent", "rl2"], "are of `metarl bench train`"),
     ],
 )
 def test_bad_option_is_told_in_one_line(words: list[str], message: str) -> None:

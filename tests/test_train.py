@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import resource
 import shutil
@@ -26,6 +27,7 @@ from metarl.evaluation import evaluate
 from metarl.log import RunLog
 from metarl.stopwatch import Stopwatch
 from metarl.train import default_run_dir, is_finished, load_run, meta_train
+from metarl.trial import run_trial
 
 from .runs import AGENTS as SMALL
 from .runs import command, config, read_metrics, write_config
@@ -496,3 +498,51 @@ def test_runs_of_different_seeds_are_validated_on_the_same_tasks(
     first, second = seen
     assert list(first.tasks) == list(second.tasks)
     assert first.seed == second.seed == 0
+
+
+def test_every_update_has_random_numbers_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds, drawn = [], []
+    cls: Any = AGENTS["maml-ppo"]
+    update = cls.update
+
+    def played(*arguments: Any, seed: int, **keywords: Any) -> Any:
+        seeds.append(seed)
+        return run_trial(*arguments, seed=seed, **keywords)
+
+    def updated(self: Any, trial: Any, rng: np.random.Generator) -> Any:
+        drawn.append(float(rng.random()))
+        return update(self, trial, rng)
+
+    monkeypatch.setattr(train, "run_trial", played)
+    monkeypatch.setattr(cls, "update", updated)
+    trained(tmp_path / "run")
+    trained(tmp_path / "other", seed=1)
+    assert len(set(seeds)) == len(seeds) == 8
+    assert len(set(drawn)) == len(drawn) == 8
+
+
+def test_a_trial_that_leaves_the_numbers_stops_training_as_an_update_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cls: Any = AGENTS["maml-ppo"]
+    real, calls = cls.stacked, []
+
+    def poisoned(agent: Any, num_tasks: int) -> Any:
+        calls.append(0)
+        return {n: value * (math.nan if len(calls) > limit else 1.0) for n, value in real(agent, num_tasks).items()}
+
+    monkeypatch.setattr(cls, "stacked", poisoned)
+    # Two learners an update, and one in the evaluation of every second.
+    limit = 10
+    with pytest.raises(
+        MetarlError, match=r"^update 4: .*take a lower agent.inner_lr; training stopped, .* holds the agent"
+    ):
+        trained(tmp_path / "run", num_updates=9, rounds=3)
+    assert load(tmp_path / "run" / "last.safetensors")[1].update == 4
+    limit = 9
+    calls.clear()
+    with pytest.raises(
+        MetarlError, match=r"^update 3: evaluation: .*take a lower agent.inner_lr; training stopped, .* keeps"
+    ):
+        trained(tmp_path / "other", num_updates=9, rounds=3)
+    assert load(tmp_path / "other" / "last.safetensors")[1].update == 2

@@ -647,6 +647,9 @@ def test_one_round_is_refused_with_the_remedy() -> None:
         ({"meta_gradient": "reptile", "adapts": "context"}, "'reptile' moves only what adapts, here 'context'"),
         ({"meta_gradient": "reptile", "inner_lr_kind": "learned"}, "'reptile' has no gradient to learn rates by"),
         ({"meta_gradient": "reptile", "outer": "trpo"}, "beside which outer 'trpo' does nothing"),
+        ({"meta_gradient": "reptile", "target_kl": 0.1}, "'reptile' has no outer loss"),
+        ({"outer": "trpo", "target_kl": 0.1}, "target_kl is PPO's"),
+        ({"initial_std": 0.1, "min_std": 0.5}, "initial_std is 0.1, below min_std 0.5; raise it"),
         ({"outer": "trpo", "ent_coef": 0.1}, "inner_kl_coef and ent_coef are PPO's"),
         ({"adapts": "nothing", "inner_lr_kind": "learned"}, "has no rate of kind 'learned' to learn"),
         (
