@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from .results import Group
 
 
+def _look(number: int) -> tuple[str, str, str]:
+    """Return colour, marker and line style of a group: with more groups than colours, the others are dotted."""
+    again, first = divmod(number, len(COLORS))
+    return COLORS[first], MARKERS[(first + 3 * again) % len(MARKERS)], ":" if again else "-"
+
+
 def adaptation_figure(groups: Sequence[Group]) -> Figure:
     """Return the picture of the return against the environment steps spent in the new task, a line for each group."""
     from matplotlib.figure import Figure
@@ -23,12 +29,12 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
     figure = Figure(figsize=(7.2, 4.5), layout="constrained")
     axes = figure.subplots()
     for i, group in enumerate(groups):
-        color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
+        color, marker, style = _look(i)
         steps, (low, high) = before(group.env_steps), group.interval.T
         axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0)
         if len(steps) == 1:  # a band needs two points
             axes.vlines(steps, low, high, color=color, lw=2)
-        axes.plot(steps, group.iqm, color=color, marker=marker, mec="white", lw=2, label=group.name)
+        axes.plot(steps, group.iqm, color=color, marker=marker, ls=style, mec="white", lw=2, label=group.name)
     dressed(axes, [group.runs[0].evaluation for group in groups])
     figure.legend(loc="outside lower center", ncols=min(4, len(groups)), frameon=False, fontsize=9)
     return figure
@@ -42,8 +48,9 @@ def training_figure(groups: Sequence[Group]) -> Figure:
     figure = Figure(figsize=(7.2, 4.5), layout="constrained")
     axes = figure.subplots()
     for i, group in enumerate(groups):
-        for key, style in (("validation/return_before", "--"), ("validation/return_after", "-")):
-            _learning_curve(axes, group, key, style, COLORS[i % len(COLORS)])
+        color, _, last = _look(i)
+        for key, style in (("validation/return_before", "--"), ("validation/return_after", last)):
+            _learning_curve(axes, group, key, style, color)
     axes.set_title(f"Meta-training on {groups[0].runs[0].evaluation.family}", loc="left", weight="bold", size=11)
     axes.set_xlabel("Environment steps of training")
     axes.set_ylabel("Validation return (IQM), last round; dashed: first")

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from metarl import results_pictures
 from metarl.cli import main
 from metarl.config import dump_yaml, load_config, resolved
 from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation
+from metarl.report import COLORS
 from metarl.results import grouped, markdown, read_run, summary_rows
 from metarl.results_pictures import training_figure
 from metarl.statistics import iqm
@@ -345,3 +347,8 @@ def test_report_of_real_runs_writes_page_and_pictures(tmp_path: Path) -> None:
     assert (refused.returncode, refused.stdout) == (2, "")
     (line,) = refused.stderr.splitlines()
     assert line.endswith(f"run {runs[1]} has no evaluation.json; write it with `metarl evaluate {runs[1]}`")
+
+
+def test_more_groups_than_colours_still_look_different() -> None:
+    looks = [results_pictures._look(number) for number in range(2 * len(COLORS))]
+    assert len(set(looks)) == len(looks)
