@@ -73,5 +73,5 @@ def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str) 
     if shared:
         mean = np.mean([[curve[update] for update in shared] for curve in curves], axis=0)
         marker = "o" if len(shared) == 1 else None  # a line needs two points
-        label = group.name if style == "-" else None
+        label = group.name if style != "--" else None
         axes.plot(*mean.T, color=color, ls=style, lw=2, marker=marker, label=label)
