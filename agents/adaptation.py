@@ -6,7 +6,6 @@ inner step moves, one set for each task; from both follow the parameters that th
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 import torch
@@ -184,8 +183,3 @@ def norm_of(tensors: Parameters) -> Tensor:
     if not tensors:
         return torch.zeros(())
     return torch.stack([value.square().sum() for value in tensors.values()]).sum().sqrt()
-
-
-def num_elements(tensors: Parameters) -> int:
-    """Return the number of elements of all tensors together."""
-    return sum(math.prod(value.shape) for value in tensors.values())
