@@ -12,7 +12,6 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from metarl.advantage import discounted_returns, explained_variance, generalized
 from metarl.agent import Count, Fraction, Positive, Settings
 from metarl.errors import MetarlError
 from metarl.streams import Streams
+from metarl.task import TaskFamily
 from metarl.trial import Episodes, TimeStep, Trial
 
 from .adaptation import LEARNED_RATE, adaptation, norm_of, step_size
@@ -167,20 +167,12 @@ class MAML:
 
     Config: ClassVar[type[MAMLConfig]] = MAMLConfig
 
-    def __init__(
-        self,
-        config: MAMLConfig,
-        observation_space: spaces.Box,
-        action_space: spaces.Box | spaces.Discrete,
-        *,
-        seed: int,
-        device: str,
-    ) -> None:
+    def __init__(self, config: MAMLConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device = config, device
         self.dtype = getattr(torch, config.dtype)
-        self.head = action_head(action_space, config.distribution)
+        self.head = action_head(family.action_space, config.distribution)
         context = config.context_size if config.adapts == "context" else 0
-        self.policy = MLPPolicy(observation_space, self.head, config.hidden_sizes, context)
+        self.policy = MLPPolicy(family.observation_space, self.head, config.hidden_sizes, context)
         generator = torch.Generator().manual_seed(seed)
         initial = self.policy.initial_parameters(
             generator, initial_std=config.initial_std, dtype=self.dtype, device=device

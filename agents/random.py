@@ -10,6 +10,7 @@ from gymnasium import spaces
 from metarl.agent import Settings, register_agent
 from metarl.errors import MetarlError
 from metarl.streams import Streams
+from metarl.task import TaskFamily
 from metarl.trial import Episodes, TimeStep
 
 
@@ -23,15 +24,8 @@ class RandomAgent:
 
     Config: ClassVar[type[Settings]] = RandomConfig
 
-    def __init__(
-        self,
-        config: RandomConfig,
-        observation_space: spaces.Box,
-        action_space: spaces.Box | spaces.Discrete,
-        *,
-        seed: int,
-        device: str,
-    ) -> None:
+    def __init__(self, config: RandomConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+        action_space = family.action_space
         if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
             raise MetarlError(f"the random agent needs a bounded action space; {action_space} has no bounds")
         self.action_space = action_space

@@ -11,13 +11,13 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from pydantic import Field
 from torch import Tensor, nn
 
 from metarl.advantage import explained_variance, generalized_advantages
 from metarl.agent import Count, Fraction, Positive, Settings, register_agent
 from metarl.streams import Streams
+from metarl.task import TaskFamily
 from metarl.trial import Episodes, TimeStep, Trial
 
 from .moments import RunningMoments, ValueScale
@@ -133,19 +133,11 @@ class RL2:
     Config: ClassVar[type[Settings]] = RL2Config
     pools_replicas: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        config: RL2Config,
-        observation_space: spaces.Box,
-        action_space: spaces.Box | spaces.Discrete,
-        *,
-        seed: int,
-        device: str,
-    ) -> None:
+    def __init__(self, config: RL2Config, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device = config, device
         self.dtype = getattr(torch, config.dtype)
-        self.head = action_head(action_space)
-        self.num_observed = int(np.prod(observation_space.shape))
+        self.head = action_head(family.action_space)
+        self.num_observed = int(np.prod(family.observation_space.shape))
         # Observation, previous action, previous reward, and the two ways in which an episode may just have ended.
         self.network = RecurrentNetwork(self.num_observed + self.head.num_features + 3, self.head, config)
         self.network.initialize(torch.Generator().manual_seed(seed))

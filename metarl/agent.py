@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
 
-from gymnasium import spaces
 from pydantic import BaseModel, ConfigDict, Field
 
 from .errors import MetarlError
@@ -37,16 +36,10 @@ class RegisteredAgent(Protocol):
 
     Config: ClassVar[type[Settings]]
     """The agent's settings, beside the code that reads them."""
+    # An agent that plays only some families names them in `plays: ClassVar[tuple[str, ...]]`, and refuses others with a
+    # MetarlError when it is made: `metarl check` tries it on those.
 
-    def __init__(
-        self,
-        config: Any,
-        observation_space: spaces.Box,
-        action_space: spaces.Box | spaces.Discrete,
-        *,
-        seed: int,
-        device: str,
-    ) -> None: ...
+    def __init__(self, config: Any, family: TaskFamily, *, seed: int, device: str) -> None: ...
 
     def begin(self, streams: Streams) -> Learner:
         """See `metarl.trial.Agent`."""
@@ -72,7 +65,7 @@ def register_agent(name: str) -> Callable[[type[A]], type[A]]:
 def make_agent(
     name: str, family: TaskFamily, settings: Mapping[str, Any] | None = None, *, seed: int = 0, device: str = "auto"
 ) -> RegisteredAgent:
-    """Return a new agent for a family's spaces, its initial parameters drawn from `seed`.
+    """Return a new agent for a family, its initial parameters drawn from `seed`.
 
     `device` is 'cpu', 'cuda', or 'auto' (cuda where there is one). Raises MetarlError for an unknown agent, a setting
     that is unknown or out of range, and for 'cuda' on a machine without.
@@ -81,7 +74,7 @@ def make_agent(
 
     cls = AGENTS[name]
     config = validated(cls.Config, dict(settings or {}), where=f"agent {name!r}")
-    return cls(config, family.observation_space, family.action_space, seed=seed, device=resolve_device(device))
+    return cls(config, family, seed=seed, device=resolve_device(device))
 
 
 def resolve_device(device: str) -> str:

@@ -99,8 +99,7 @@ class Subject:
         """Return a new agent, in float64 where its settings have a dtype."""
         fields = self.cls.Config.model_fields
         config = self.cls.Config(**({"dtype": "float64"} if "dtype" in fields else {}))
-        space = self.family.observation_space
-        return self.cls(config, space, self.family.action_space, seed=seed, device="cpu")
+        return self.cls(config, self.family, seed=seed, device="cpu")
 
     @property
     def exact(self) -> bool:

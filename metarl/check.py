@@ -119,15 +119,17 @@ def check_agent(agent: type[Any] | str, families: Sequence[TaskFamily] | None = 
     """Return a line for each rule that an agent's class breaks: the fault, the rule, the remedy.
 
     `families` are what it is tried on, by default one with continuous and one with discrete actions, whose episodes
-    end early at different times; those whose spaces it refuses with a MetarlError are left out. Raises MetarlError for
-    an unknown name.
+    end early at different times, or the families that it names in `plays`; those that it refuses with a MetarlError are
+    left out. Raises MetarlError for an unknown name.
     """
     from .agent_checks import AGENT_CHECKS, Subject, probes
 
     cls = resolve(agent) if isinstance(agent, str) else agent
     title = f"agent {cls.__name__}"
     findings, refused = [], []
-    for family in probes() if families is None else families:
+    if families is None:
+        families = [load(name) for name in getattr(cls, "plays", ())] or probes()
+    for family in families:
         subject = Subject(cls, family)
         try:
             subject.make()
@@ -138,7 +140,7 @@ def check_agent(agent: type[Any] | str, families: Sequence[TaskFamily] | None = 
         else:
             findings += run_checks(f"{title} on {family.name}", AGENT_CHECKS, subject)
             continue
-    if refused and len(refused) == len(probes() if families is None else families):
+    if refused and len(refused) == len(families):
         findings.append(f"{title}: it refuses every family it was tried on: {refused[0]}; it must take one")
     return findings
 

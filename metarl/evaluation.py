@@ -19,7 +19,7 @@ from .progress import warn
 from .statistics import iqm, iqm_interval
 from .streams import generator
 from .task import TaskFamily, Tasks
-from .trial import Agent, Trial, run_trial
+from .trial import Agent, Oracle, Trial, run_trial
 from .versions import git_commit, versions
 
 FORMAT = "metarl evaluation 1"
@@ -175,7 +175,7 @@ class Evaluation:
 
 
 def evaluate(
-    agent: Agent,
+    agent: Agent | Oracle,
     family: TaskFamily,
     *,
     agent_name: str | None = None,

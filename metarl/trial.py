@@ -138,6 +138,15 @@ class Agent(Protocol):
 
 
 @runtime_checkable
+class Oracle(Protocol):
+    """An agent that is shown the tasks it faces: a reference for what adaptation could reach, not a competitor."""
+
+    def begin_knowing(self, tasks: Tasks, streams: Streams) -> Learner:
+        """Return a learner for `tasks`, as `Agent.begin` does for tasks unknown."""
+        ...
+
+
+@runtime_checkable
 class TrainableAgent(Agent, Protocol):
     """An agent that meta-training improves and a checkpoint holds."""
 
@@ -259,7 +268,9 @@ class _Recorder:
         )
 
 
-def run_trial(agent: Agent, envs: BatchedEnv, rounds: int, *, seed: int, stopwatch: Stopwatch | None = None) -> Trial:
+def run_trial(
+    agent: Agent | Oracle, envs: BatchedEnv, rounds: int, *, seed: int, stopwatch: Stopwatch | None = None
+) -> Trial:
     """Play `rounds` rounds of a new learner in the tasks of `envs`, adapting between them.
 
     Training and evaluation both come through here. The learner acts with its exploration noise throughout: a policy
@@ -269,7 +280,8 @@ def run_trial(agent: Agent, envs: BatchedEnv, rounds: int, *, seed: int, stopwat
     if rounds < 1:
         raise MetarlError(f"rounds is {rounds}; it must be at least 1")
     stopwatch = stopwatch or Stopwatch()
-    learner = agent.begin(Streams.of(seed, "learner", envs.tasks.index[:, None], np.arange(envs.replicas)))
+    streams = Streams.of(seed, "learner", envs.tasks.index[:, None], np.arange(envs.replicas))
+    learner = agent.begin_knowing(envs.tasks, streams) if isinstance(agent, Oracle) else agent.begin(streams)
     played: list[Episodes] = [rollout(envs, learner, seed=seed, stopwatch=stopwatch)]
     while len(played) < rounds:
         with stopwatch.part("adaptation"):

@@ -20,7 +20,7 @@ from metarl.dynamics import Physics, Scale
 from metarl.errors import MetarlError
 from metarl.families import ArrayFamily, ClassFamily, State
 from metarl.streams import Streams
-from metarl.task import FAMILIES, Horizon, Parameter, Values, load, missing_requirement
+from metarl.task import FAMILIES, Horizon, Parameter, TaskFamily, Values, load, missing_requirement
 from metarl.trial import Episodes, TimeStep, Trial
 
 PRESETS = [(name, preset) for name in FAMILIES for preset in FAMILIES[name].presets or [None]]
@@ -296,10 +296,10 @@ class HonestAgent:
     Config: ClassVar[type[Settings]] = HonestConfig
     fault: ClassVar[str] = ""
 
-    def __init__(self, config: HonestConfig, observation: spaces.Box, action: Any, *, seed: int, device: str) -> None:
-        if not isinstance(action, spaces.Box):
-            raise MetarlError(f"{action} is not a Box; take another family")
-        self.space = action
+    def __init__(self, config: HonestConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+        if not isinstance(family.action_space, spaces.Box):
+            raise MetarlError(f"{family.action_space} is not a Box; take another family")
+        self.space = family.action_space
         self.bias = torch.full((1,), 0.1 * seed, dtype=torch.float64)
         self.momentum = torch.zeros(1, dtype=torch.float64)
 

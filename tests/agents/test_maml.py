@@ -540,7 +540,7 @@ class _Optioned(Subject):
     def make(self, seed: int = 0) -> Any:
         config = self.cls.Config(dtype="float64", **self.settings)  # type: ignore[attr-defined]
         family = self.family
-        return self.cls(config, family.observation_space, family.action_space, seed=seed, device="cpu")
+        return self.cls(config, family, seed=seed, device="cpu")
 
 
 def test_adaptation_under_evaluation_moves_every_task_and_never_the_agent() -> None:
