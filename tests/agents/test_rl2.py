@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from metarl.agents.moments import RunningMoments, ValueScale
+from metarl.agents.memory import MemoryName, State
 from metarl.agents.rl2 import RL2, RL2Learner
+from metarl.agents.sequences import sequences
 
 from metarl.agent import make_agent
 from metarl.families import ArrayFamily
@@ -14,6 +18,8 @@ from metarl.streams import Streams, generator
 from metarl.task import Tasks, load
 from metarl.trial import Learner, TimeStep, Trial, run_trial
 from tests.probes import RightArm, UnequalEpisodes
+
+MEMORIES = get_args(MemoryName)
 
 
 def new_agent(family: ArrayFamily, **settings: object) -> RL2:
@@ -29,18 +35,18 @@ class Witness:
     """An agent that lets another act, and writes down what its network put out and what was seen."""
 
     def __init__(self, agent: RL2) -> None:
-        self.agent, self.outputs, self.timesteps = agent, [], []
+        self.agent, self.features, self.timesteps = agent, [], []
 
     def begin(self, streams: Streams) -> Learner:
         learner = self.agent.begin(streams)
-        step = self.agent.network.step
+        step = self.agent.network.memory.step
 
-        def witnessed(memory: torch.Tensor, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            following, outputs = step(memory, inputs)
-            self.outputs.append(outputs)
-            return following, outputs
+        def witnessed(inputs: torch.Tensor, state: State, moving: torch.Tensor) -> tuple[torch.Tensor, State]:
+            features, following = step(inputs, state, moving)
+            self.features.append(features)
+            return features, following
 
-        self.agent.network.step = witnessed  # type: ignore[method-assign]
+        self.agent.network.memory.step = witnessed  # type: ignore[method-assign]
         act = learner.act
 
         def act_and_write(timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
@@ -57,17 +63,20 @@ def unequal_trial(agent: RL2 | Witness, rounds: int = 3, lengths: tuple[int, ...
     return run_trial(agent, family.make_vec(tasks, 2), rounds, seed=11)
 
 
-def test_whole_sequence_equals_step_by_step_with_episodes_of_different_length() -> None:
-    agent = new_agent(UnequalEpisodes())
+@pytest.mark.parametrize("bptt_steps", [None, 1, 4, 100])
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_learning_reads_what_acting_saw_with_episodes_of_different_length(
+    memory: MemoryName, bptt_steps: int | None
+) -> None:
+    agent = new_agent(UnequalEpisodes(), memory=memory, bptt_steps=bptt_steps)
     witness = Witness(agent)
-    trial = unequal_trial(witness)
-    trials = agent.gathered(trial)
-    outputs, _ = agent.network.sequence(trials.inputs)
-    seen = torch.stack(witness.outputs)
+    trials = sequences(unequal_trial(witness))
+    read, _, _ = agent.read(trials)
+    seen = torch.stack(witness.features)
     active = np.stack([timestep.active.reshape(-1) for timestep in witness.timesteps])
     for column in range(8):
         acted = seen[active[:, column], column]
-        torch.testing.assert_close(outputs[: len(acted), column], acted, rtol=0, atol=1e-12)
+        torch.testing.assert_close(read[: len(acted), column], acted, rtol=0, atol=1e-12)
         assert trials.mask[:, column].sum() == len(acted)
 
 
@@ -84,8 +93,8 @@ def test_memory_stands_still_where_the_episode_is_over() -> None:
         active=np.array([[True], [False]]),
     )
     learner.act(timestep, deterministic=False)
-    assert learner.memory[0].abs().max() > 0
-    assert learner.memory[1].abs().max() == 0
+    assert learner.state["hidden"][0].abs().max() > 0
+    assert learner.state["hidden"][1].abs().max() == 0
 
 
 def test_task_alone_equals_the_same_task_beside_longer_and_shorter_ones() -> None:
@@ -106,21 +115,22 @@ def test_task_alone_equals_the_same_task_beside_longer_and_shorter_ones() -> Non
 def test_bootstrap_reads_the_true_final_observation_and_leaves_the_memory_alone() -> None:
     agent = new_agent(UnequalEpisodes())
     trial = unequal_trial(agent)
-    trials = agent.gathered(trial)
-    with_last, values = agent.network.sequence(trials.inputs)
+    trials = sequences(trial)
+    with_last, inputs, _ = agent.read(trials)
     lengths = trials.mask.sum(axis=0)
     for column, length in enumerate(lengths):
-        without, _ = agent.network.sequence(trials.inputs[:length, column : column + 1])
+        memory = agent.network.memory
+        without, _ = memory.sequence(inputs[:length, column : column + 1], memory.initial_state(1))
         torch.testing.assert_close(with_last[:length, column : column + 1], without, rtol=0, atol=1e-12)
         final = trial.rounds[-1].final_observations.reshape(8, 2)[column]
-        np.testing.assert_allclose(trials.inputs[length, column, :2].numpy(), final)
+        np.testing.assert_allclose(inputs[length, column, :2].numpy(), final)
 
 
 def test_advantages_equal_a_plain_loop_over_each_trial() -> None:
     agent = new_agent(UnequalEpisodes(), discount=0.9, gae_lambda=0.7)
     trial = unequal_trial(agent)
-    trials = agent.gathered(trial)
-    values = np.random.default_rng(0).normal(size=(trials.inputs.shape[0], 8))
+    trials = sequences(trial)
+    values = np.random.default_rng(0).normal(size=(len(trials.mask) + 1, 8))
     computed = agent.advantages(trials, values)
     for column in range(8):
         task, replica = divmod(column, 2)
@@ -230,6 +240,6 @@ def test_rl2_runs_on_the_bandit_whose_arms_it_must_tell_apart() -> None:
     family = load("bernoulli-bandit", "n10-k5")
     agent = new_agent(family)  # type: ignore[arg-type]
     trial = run_trial(agent, family.make_vec(family.sample("train", 4, seed=0), 2), 2, seed=0)
-    trials = agent.gathered(trial)
+    trials = sequences(trial)
     assert trials.terminated.all()
     assert trials.mask.shape == (20, 8)

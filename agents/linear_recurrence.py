@@ -1,0 +1,144 @@
+"""A memory that is linear in its state, so that a whole sequence is one parallel scan and loops over no time axis."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .memory import Memory, State
+
+_SHARPNESS = 8.0
+"""c of Griffin's equation 4: how far a gate can shorten a unit's memory."""
+_MEMORY = (0.9, 0.999)
+"""What share of itself a unit keeps from step to step at first, uniform over units (there: 0.9 to 0.999)."""
+
+
+def linear_scan(decays: Tensor, terms: Tensor) -> Tensor:
+    """Return y with y_t = decays_t y_{t-1} + terms_t and y_{-1} = 0, all [time, ...].
+
+    The gradient is the same recurrence backwards in time. Work grows as time, depth as its logarithm.
+    """
+    return _Scan.apply(decays, terms)  # type: ignore[no-untyped-call]
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, decays: Tensor, terms: Tensor) -> Tensor:
+        sums = _scanned(decays, terms)
+        ctx.save_for_backward(decays, sums)
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        decays, sums = ctx.saved_tensors
+        # dL/dy_t = gradient_t + decays_{t+1} dL/dy_{t+1}
+        later = torch.cat([decays[1:], torch.zeros_like(decays[:1])])
+        of_terms = _scanned(later.flip(0), gradient.flip(0)).flip(0)
+        before = torch.cat([torch.zeros_like(sums[:1]), sums[:-1]])
+        return of_terms * before, of_terms
+
+
+def _scanned(decays: Tensor, terms: Tensor) -> Tensor:
+    """Return the recurrence by odd-even reduction (Blelloch, 1990): pairs of steps are the same problem, half as long."""
+    if len(terms) == 1:
+        return terms
+    num_pairs = len(terms) // 2
+    first, second = slice(0, 2 * num_pairs, 2), slice(1, 2 * num_pairs, 2)
+    sums = torch.empty_like(terms)
+    sums[second] = _scanned(decays[second] * decays[first], torch.addcmul(terms[second], decays[second], terms[first]))
+    sums[0] = terms[0]
+    if len(terms) > 2:
+        torch.addcmul(terms[2::2], decays[2::2], sums[1:-1:2], out=sums[2::2])
+    return sums
+
+
+class _Layer(nn.Module):
+    """Griffin's recurrent block and its gated MLP, each added to what comes in."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.norm = nn.LayerNorm(size)
+        # For each unit: what comes in, its gate, how much is forgotten, and the gate of what goes out.
+        self.into = nn.Linear(size, 4 * size)
+        self.rate = nn.Parameter(torch.empty(size))
+        self.out = nn.Linear(size, size)
+        self.mlp_norm = nn.LayerNorm(size)
+        self.mlp_into = nn.Linear(size, 2 * size)
+        self.mlp_out = nn.Linear(2 * size, size)
+
+    def initialize(self, generator: torch.Generator) -> None:
+        for linear, gain in ((self.into, 1.0), (self.out, 1.0), (self.mlp_into, math.sqrt(2)), (self.mlp_out, 1.0)):
+            nn.init.orthogonal_(linear.weight, gain, generator=generator)
+            nn.init.zeros_(linear.bias)
+        low, high = _MEMORY
+        kept = low + (high - low) * torch.rand(self.size, generator=generator, dtype=torch.float64)
+        # The gate is half open at first: log kept = -c softplus(rate) / 2.
+        self.rate.data.copy_(torch.log(torch.expm1(-2 * kept.log() / _SHARPNESS)))
+
+    def recurrence(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return decays and terms of the state's recurrence and the gate of what it puts out, each [..., size]."""
+        value, gate, forget, out_gate = self.into(self.norm(x)).chunk(4, dim=-1)
+        log_decay = -_SHARPNESS * F.softplus(self.rate) * forget.sigmoid()
+        # So scaled, a state of independent inputs has their variance, however long it remembers.
+        scale = (-torch.expm1(2 * log_decay)).sqrt()
+        return log_decay.exp(), scale * gate.sigmoid() * value, F.gelu(out_gate)
+
+    def combine(self, x: Tensor, memory: Tensor, out_gate: Tensor) -> Tensor:
+        """Return what the layer makes of its input and its memory."""
+        x = x + self.out(memory * out_gate)
+        return x + self.mlp_out(F.gelu(self.mlp_into(self.mlp_norm(x))))
+
+
+class LinearRecurrence(Memory):
+    """The real-gated linear recurrent unit, RG-LRU: h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t x_t), gates of x_t alone.
+
+    De et al., Griffin: Mixing Gated Linear Recurrences with Local Attention, 2024, equations 1-4, in its residual blocks,
+    without the convolution before it.
+    """
+
+    def __init__(self, num_inputs: int, size: int, num_layers: int) -> None:
+        super().__init__()
+        self.size = size
+        self.embed = nn.Linear(num_inputs, size)
+        self.blocks = [_Layer(size) for _ in range(num_layers)]
+        self.layers = nn.ModuleList(self.blocks)
+        self.norm = nn.LayerNorm(size)
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw orthogonal weights, and decays from 0.9 to 0.999; biases are zero."""
+        nn.init.orthogonal_(self.embed.weight, generator=generator)
+        nn.init.zeros_(self.embed.bias)
+        for layer in self.blocks:
+            layer.initialize(generator)
+
+    def initial_state(self, num_trials: int) -> State:
+        """Return zeros, [trial, layer, size]."""
+        return {"memory": self.embed.weight.new_zeros(num_trials, len(self.layers), self.size)}
+
+    def step(self, inputs: Tensor, state: State, moving: Tensor) -> tuple[Tensor, State]:
+        """Return features after one step, and the memory, as before where not `moving`."""
+        x, memories = self.embed(inputs), []
+        for number, layer in enumerate(self.blocks):
+            decays, terms, out_gate = layer.recurrence(x)
+            memories.append(decays * state["memory"][:, number] + terms)
+            x = layer.combine(x, memories[-1], out_gate)
+        following = torch.where(moving[:, None, None], torch.stack(memories, dim=1), state["memory"])
+        return self.norm(x), {"memory": following}
+
+    def sequence(self, inputs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
+        """Return features of a sequence, and the memory after it."""
+        x, memories = self.embed(inputs), []
+        for number, layer in enumerate(self.blocks):
+            decays, terms, out_gate = layer.recurrence(x)
+            if resets is not None:
+                decays = decays * ~resets[..., None]
+            first = terms[:1] + decays[:1] * state["memory"][None, :, number]
+            memory = linear_scan(decays, torch.cat([first, terms[1:]]))
+            memories.append(memory[-1])
+            x = layer.combine(x, memory, out_gate)
+        return self.norm(x), {"memory": torch.stack(memories, dim=1)}
