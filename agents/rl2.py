@@ -5,8 +5,10 @@ Duan et al., RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, 
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import ClassVar, Literal, NamedTuple, Self, cast
 
 import numpy as np
@@ -50,6 +52,9 @@ class RL2Config(Settings):
     """Passes over each batch of trials."""
     num_minibatches: Count = 4
     """Minibatches of whole trials in a pass."""
+    num_shards: Count = 2
+    """Parts of a minibatch whose gradients are computed side by side, each on a core of its own where there are as many.
+    They add up to the same gradient; in which order is a part of the config, not of the machine."""
     bptt_steps: Count | None = None
     """Steps after which back-propagation through time is cut, and goes on from the memory as it was stored; None never
     cuts: a trial is learned from as a whole."""
@@ -135,6 +140,15 @@ class Pieces(NamedTuple):
         return Pieces(Steps(*(values.index_select(2, trials).flatten(1, 2) for values in self.steps)), state)
 
 
+class Shard(NamedTuple):
+    """The gradient of some trials of a minibatch."""
+
+    gradients: tuple[Tensor, ...]
+    steps: float
+    """Steps that it is the mean over."""
+    metrics: dict[str, float]
+
+
 @register_agent("rl2")
 class RL2:
     """Adapts by remembering: a memory that sees actions, rewards and episode ends, trained by PPO over whole trials."""
@@ -210,7 +224,8 @@ class RL2:
         )
         pieces = Pieces(Steps(*map(self._cut, steps)), state)
         self._schedule()
-        history = [self._step(minibatch) for minibatch in self._minibatches(pieces, rng)]
+        with ThreadPoolExecutor(self.config.num_shards) as pool:
+            history = [self._step(pool, chosen, pieces) for chosen in self._minibatches(trials.mask.shape[1], rng)]
         self._observe(trial)
         self.num_updates += 1
         metrics = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
@@ -268,14 +283,26 @@ class RL2:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate.at(int(self.num_updates))
 
-    def _minibatches(self, pieces: Pieces, rng: np.random.Generator) -> Iterator[Pieces]:
-        num_trials = pieces.steps.mask.shape[2]
+    def _minibatches(self, num_trials: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         for _ in range(self.config.num_epochs):
-            for chosen in np.array_split(rng.permutation(num_trials), min(self.config.num_minibatches, num_trials)):
-                yield pieces.of(torch.as_tensor(chosen, device=self.device))
+            yield from np.array_split(rng.permutation(num_trials), min(self.config.num_minibatches, num_trials))
 
-    def _step(self, batch: Pieces) -> dict[str, float]:
-        config, steps = self.config, batch.steps
+    def _step(self, pool: Executor, trials: np.ndarray, pieces: Pieces) -> dict[str, float]:
+        """Take a step on a minibatch of trials, the gradient computed in shards side by side."""
+        parameters = list(self.network.parameters())
+        shards = np.array_split(trials, min(self.config.num_shards, len(trials)))
+        parts = list(pool.map(functools.partial(self._gradient, pieces, parameters), shards))
+        weights = np.array([part.steps for part in parts]) / max(1.0, sum(part.steps for part in parts))
+        for parameter, *gradients in zip(parameters, *(part.gradients for part in parts), strict=True):
+            parameter.grad = torch.stack([g * w for g, w in zip(gradients, weights, strict=True)]).sum(dim=0)
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
+        self.optimizer.step()
+        means = weights @ np.array([list(part.metrics.values()) for part in parts])
+        return {**dict(zip(parts[0].metrics, means.tolist(), strict=True)), "gradient_norm": float(norm)}
+
+    def _gradient(self, pieces: Pieces, parameters: Sequence[Tensor], trials: np.ndarray) -> Shard:
+        config, batch = self.config, pieces.of(torch.as_tensor(trials, device=self.device))
+        steps = batch.steps
         features, _ = self.network.memory.sequence(steps.inputs, batch.state)
         outputs, values = self.network.actions(features), self.network.values(features)
         log_prob = self.head.log_prob(outputs, steps.actions)
@@ -284,19 +311,15 @@ class RL2:
         entropy = masked_mean(self.head.entropy(outputs), steps.mask)
         ent_coef = config.ent_coef.at(int(self.num_updates))
         loss = surrogate.loss + config.vf_coef * value_loss - ent_coef * entropy
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
-        self.optimizer.step()
-        return {
+        metrics = {
             "loss": loss.item(),
             "value_loss": value_loss.item(),
             "entropy": entropy.item(),
             "kl": surrogate.kl.item(),
             "clip_fraction": surrogate.clip_fraction.item(),
             "ratio_deviation": surrogate.ratio_deviation.item(),
-            "gradient_norm": float(norm),
         }
+        return Shard(torch.autograd.grad(loss, parameters), float(steps.mask.sum()), metrics)
 
     def _observe(self, trial: Trial) -> None:
         """Count this trial's observations and rewards in, after it was learned from: the next one is scaled by them."""
