@@ -110,6 +110,11 @@ class Evaluation:
         """Mean over tasks of the successes; None where the family knows no success. [round]"""
         return None if self.successes is None else self.successes.mean(axis=0)
 
+    @property
+    def totals(self) -> np.ndarray:
+        """Return of the whole trial, the sum over rounds. [task]"""
+        return self.returns.sum(axis=1)
+
     @cached_property
     def gain(self) -> Gain:
         """Last round minus first, paired by task; NaN where there is one round only."""

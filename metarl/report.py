@@ -14,6 +14,7 @@ import numpy as np
 from .errors import MetarlError
 from .evaluation import Evaluation
 from .files import write_atomically
+from .statistics import iqm
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,6 +58,8 @@ def _block(evaluation: Evaluation) -> str:
         interval = interval_text(evaluation.gain.interval, number)
         change = f"round {evaluation.rounds} minus round 1, paired by task"
         lines.append(f"gain ({change}): {number(evaluation.gain.iqm)}, 95% interval {interval}")
+        total = evaluation.totals
+        lines.append(f"trial (sum of all rounds): {number(float(iqm(total)))}, mean {number(float(total.mean()))}")
     if not evaluation.unseen:
         different = counted(evaluation.num_different_tasks, "different task")
         lines.append(f"not unseen: {different}, of those trained on; intervals are of their episodes' chance alone")

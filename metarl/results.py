@@ -21,10 +21,11 @@ from .files import write_atomically
 from .log import read_metrics, read_sessions
 from .report import counted, decimals_for, interval_text, number_text
 from .results_pictures import adaptation_figure, training_figure
-from .statistics import iqm, iqm_interval
+from .statistics import iqm, iqm_interval, stratified_bootstrap
 from .streams import generator
 
-EVALUATION = "evaluation.json"
+EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
+"""Files in a run's folder: how its agent did in unseen tasks, and how others did in the same."""
 _SAME = frozenset({"seed", "wandb", "threads", "device", "checkpoint_every"})
 """Parts of a config in which runs of one setting may differ."""
 
@@ -76,19 +77,30 @@ class Group:
     """Runs of one setting, each with a training seed of its own."""
 
     name: str
-    """What tells it from the others."""
+    """What tells it from the others on the same problem."""
+    problem: str
+    """Family, with what tells its settings from those of others."""
     runs: Sequence[RunResult]
-    """By seed."""
+    """By seed; none of a reference, which was not trained."""
+    evaluations: Sequence[Evaluation]
+    """One for each run, or that of the reference."""
+    beside: Path | None = None
+    """File of the reference's evaluation; None of a trained agent."""
 
     @cached_property
     def returns(self) -> np.ndarray:
         """Undiscounted return, mean over replicas. [seed, task, round]"""
-        return np.stack([run.evaluation.returns for run in self.runs])
+        return np.stack([evaluation.returns for evaluation in self.evaluations])
+
+    @property
+    def totals(self) -> np.ndarray:
+        """Return of the whole trial, the sum over rounds. [seed, task]"""
+        return np.stack([evaluation.totals for evaluation in self.evaluations])
 
     @property
     def env_steps(self) -> np.ndarray:
         """Environment steps spent in the new task by the end of each round, mean over seeds and tasks. [round]"""
-        return np.mean([run.evaluation.env_steps for run in self.runs], axis=0)
+        return np.mean([evaluation.env_steps for evaluation in self.evaluations], axis=0)
 
     @cached_property
     def iqm(self) -> np.ndarray:
@@ -98,26 +110,36 @@ class Group:
     @cached_property
     def interval(self) -> np.ndarray:
         """Its 95 % interval by bootstrap over tasks, stratified by seed. [round, 2]"""
-        return self._interval(self.returns)
+        return self.interval_of(self.returns)
 
     @cached_property
     def gain(self) -> tuple[float, np.ndarray]:
         """Last round less first, paired by task: IQM, and the ends of its 95 % interval."""
         change = self.returns[..., -1] - self.returns[..., 0]
-        return float(iqm(change.reshape(-1))), self._interval(change)
+        return float(iqm(change.reshape(-1))), self.interval_of(change)
 
     @property
     def success_rate(self) -> np.ndarray | None:
         """Mean over seeds and tasks of the successes; None where the family knows no success. [round]"""
-        rates = [run.evaluation.success_rate for run in self.runs]
+        rates = [evaluation.success_rate for evaluation in self.evaluations]
         if all(rate is None for rate in rates):
             return None
         # A class may speak of success only where there was one: the seed that says nothing of it had none.
         return np.mean([np.zeros(self.returns.shape[-1]) if rate is None else rate for rate in rates], axis=0)
 
-    def _interval(self, values: np.ndarray) -> np.ndarray:
-        # The evaluation's own draws: of a single seed, its file and the page say the same.
-        return iqm_interval(values, rng=generator(self.runs[0].evaluation.seed, "bootstrap"))
+    def interval_of(self, values: np.ndarray) -> np.ndarray:
+        """Return the 95 % interval of the IQM of `values` [seed, task, ...], [..., 2]."""
+        return iqm_interval(values, rng=self._draws())
+
+    def mean_interval_of(self, values: np.ndarray) -> np.ndarray:
+        """Return the 95 % interval of the mean of `values` [seed, task], [2]; NaN where there is one task only."""
+        if values.shape[1] == 1:
+            return np.full(2, np.nan)
+        return np.stack(stratified_bootstrap(values, lambda pooled, axis: pooled.mean(axis=axis), rng=self._draws()))
+
+    def _draws(self) -> np.random.Generator:
+        # The evaluation's own: of a single seed, its file and the page say the same.
+        return generator(self.evaluations[0].seed, "bootstrap")
 
 
 def read_run(path: str | Path) -> RunResult:
@@ -152,14 +174,56 @@ def grouped(runs: Sequence[RunResult]) -> list[Group]:
     """Return the runs by setting, in the order given. Raises MetarlError where their evaluations do not compare."""
     if not runs:
         raise MetarlError("no run given; write `metarl report RUN...`")
-    _require_comparable(runs)
+    problems: dict[str, list[RunResult]] = {}
+    for run in runs:
+        key = json.dumps([run.evaluation.family, dict(run.evaluation.settings)], sort_keys=True)
+        problems.setdefault(key, []).append(run)
+    names = _problem_names([members[0].evaluation for members in problems.values()])
+    return [
+        group
+        for name, members in zip(names, problems.values(), strict=True)
+        for group in (*_trained(name, members), *_references(name, members))
+    ]
+
+
+def _trained(problem: str, runs: Sequence[RunResult]) -> list[Group]:
+    """Return the runs on one problem by setting."""
+    _require_comparable([(run.path / EVALUATION, run.evaluation) for run in runs])
     settings: dict[str, list[RunResult]] = {}
     for run in runs:
         settings.setdefault(json.dumps(_setting(run), sort_keys=True), []).append(run)
     groups = [sorted(members, key=lambda run: run.seed) for members in settings.values()]
     for members in groups:
         _require_one_of_each_seed(members)
-    return [Group(name, members) for name, members in zip(_names(groups), groups, strict=True)]
+    return [
+        Group(name, problem, members, [run.evaluation for run in members])
+        for name, members in zip(_names(groups), groups, strict=True)
+    ]
+
+
+def _references(problem: str, runs: Sequence[RunResult]) -> list[Group]:
+    """Return what `metarl evaluate RUN --agent NAME` measured in the runs' tasks, each agent once."""
+    found: dict[str, tuple[Path, Evaluation]] = {}
+    for path in sorted(path for run in runs for path in run.path.glob(REFERENCES)):
+        evaluation = Evaluation.load(path)
+        if evaluation.split == runs[0].evaluation.split:
+            found.setdefault(evaluation.agent, (path, evaluation))
+    _require_comparable([(runs[0].path / EVALUATION, runs[0].evaluation), *found.values()])
+    return [Group(agent, problem, (), [evaluation], path) for agent, (path, evaluation) in found.items()]
+
+
+def _problem_names(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return each problem's family, with the settings that differ between problems of the same family."""
+    names = []
+    for evaluation in evaluations:
+        others = [other.settings for other in evaluations if other.family == evaluation.family]
+        differing = (
+            f"{key}={value}"
+            for key, value in evaluation.settings.items()
+            if any(other.get(key) != value for other in others)
+        )
+        names.append(" ".join([evaluation.family, *differing]))
+    return names
 
 
 def _require_one_of_each_seed(members: Sequence[RunResult]) -> None:
@@ -201,14 +265,12 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {key: inner for part in parts for key, inner in part.items()}
 
 
-def _require_comparable(runs: Sequence[RunResult]) -> None:
-    first = runs[0]
-    for run in runs[1:]:
-        if difference := _difference(first.evaluation, run.evaluation):
-            raise MetarlError(
-                f"{first.path / EVALUATION} and {run.path / EVALUATION} {difference}; report runs of one family "
-                "together, evaluated alike"
-            )
+def _require_comparable(evaluations: Sequence[tuple[Path, Evaluation]]) -> None:
+    """Refuse evaluations, each with its file, of one problem that were not measured alike."""
+    (path, first), *others = evaluations
+    for other_path, other in others:
+        if difference := _difference(first, other):
+            raise MetarlError(f"{path} and {other_path} {difference}; evaluate all on one problem alike")
 
 
 def _difference(first: Evaluation, other: Evaluation) -> str:
@@ -231,22 +293,62 @@ def _difference(first: Evaluation, other: Evaluation) -> str:
 
 
 def summary_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
-    """Return the table of all groups, header first."""
+    """Return the table of all groups, header first; of trials of many rounds the first, the last and their sum."""
     rounds = max(group.returns.shape[-1] for group in groups)
+    shown = list(range(rounds)) if rounds <= _ROUNDS else [0, -1]
+    names = [f"round {n + 1}" for n in shown] if rounds <= _ROUNDS else ["first round", "last round"]
+    sums = any(group.returns.shape[-1] == 1 or group.returns.shape[-1] > _ROUNDS for group in groups)
+    header = ["problem", "", "seeds", "env steps", "minutes", *names]
+    header += [*(["gain"] if rounds > 1 else []), *(["trial", "trial, mean"] if sums else [])]
     knows_success = any(group.success_rate is not None for group in groups)
-    header = ("", "seeds", "env steps", "minutes", *(f"round {n + 1}" for n in range(rounds)), "gain")
-    rows: list[tuple[str, ...]] = [(*header, *(("success by round",) if knows_success else ()))]
+    rows = [(*header, *(["success by round"] if knows_success else []))]
     for group in groups:
-        steps = np.mean([run.env_steps for run in group.runs]) / 1e6
-        minutes = np.mean([run.minutes for run in group.runs])
-        unfinished = " (unfinished)" if any(run.unfinished for run in group.runs) else ""
-        cells = [_with_interval(group.iqm[n], group.interval[n]) for n in range(group.returns.shape[-1])]
-        cells += [""] * (rounds - len(cells))
-        gain = _with_interval(*group.gain) if group.returns.shape[-1] > 1 else ""
-        rate = group.success_rate
-        success = () if not knows_success else ("" if rate is None else " / ".join(f"{share:.2f}" for share in rate),)
-        seeds = ", ".join(str(run.seed) for run in group.runs)
-        rows.append((group.name, seeds, f"{steps:.3g} M{unfinished}", f"{minutes:.1f}", *cells, gain, *success))
+        cells = [*_training_cells(group), *(_round_cell(group, n) for n in shown)]
+        if rounds > 1:
+            cells.append(_with_interval(*group.gain) if group.returns.shape[-1] > 1 else "")
+        if sums:
+            totals = group.totals
+            cells.append(_with_interval(float(iqm(totals.reshape(-1))), group.interval_of(totals)))
+            cells.append(_with_interval(float(totals.mean()), group.mean_interval_of(totals)))
+        if knows_success:
+            rate = group.success_rate
+            cells.append("" if rate is None else " / ".join(f"{rate[n]:.2f}" for n in shown if n < len(rate)))
+        rows.append((group.problem, group.name, *cells))
+    several = len({group.problem for group in groups}) > 1
+    return rows if several else [row[1:] for row in rows]
+
+
+_ROUNDS = 4
+"""Rounds that have a column each; of longer trials there are the first and the last, and their sum."""
+
+
+def _training_cells(group: Group) -> tuple[str, str, str]:
+    """Return seeds, environment steps and minutes of training; nothing for a reference."""
+    if not group.runs:
+        return ("", "", "")
+    unfinished = " (unfinished)" if any(run.unfinished for run in group.runs) else ""
+    seeds = ", ".join(str(run.seed) for run in group.runs)
+    steps = np.mean([run.env_steps for run in group.runs]) / 1e6
+    return seeds, f"{steps:.3g} M{unfinished}", f"{np.mean([run.minutes for run in group.runs]):.1f}"
+
+
+def _round_cell(group: Group, number: int) -> str:
+    known = number < group.returns.shape[-1]
+    return _with_interval(group.iqm[number], group.interval[number]) if known else ""
+
+
+def difference_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    """Return how each trained group's trials differ from each reference's in the same tasks, header first."""
+    rows: list[tuple[str, ...]] = [
+        ("problem", "", "less", "mean difference of the trial's return", "of the reference's")
+    ]
+    trained, references = ([group for group in groups if bool(group.runs) is kind] for kind in (True, False))
+    for group, reference in itertools.product(trained, references):
+        if group.problem == reference.problem and group.returns.shape[-1] == reference.returns.shape[-1]:
+            change = group.totals - reference.totals
+            share = change.mean() / abs(reference.totals.mean())
+            cell = _with_interval(float(change.mean()), group.mean_interval_of(change))
+            rows.append((group.problem, group.name, reference.name, cell, f"{share:+.1%}"))
     return rows
 
 
@@ -262,30 +364,41 @@ def _decimals(values: np.ndarray) -> int:
 
 def markdown(groups: Sequence[Group], title: str, notes: Sequence[str], pictures: Mapping[str, str], again: str) -> str:
     """Return the page; `pictures` are file names by what they show, `again` is the command that writes it."""
-    evaluation = groups[0].runs[0].evaluation
-    parts = [f"# {title}", *notes, _what(evaluation), _table(summary_rows(groups))]
+    parts = [f"# {title}", *notes, *_what(groups), _table(summary_rows(groups))]
     parts += [f"![{text}]({name})" for text, name in pictures.items()]
+    if len(differences := difference_rows(groups)) > 1:
+        parts += ["## Beside the references, paired by task", _table(differences)]
     parts += ["## Single seeds", _table(_seed_rows(groups)), "## Again", _commands(groups, again), _versions(groups)]
     return "\n\n".join(parts) + "\n"
 
 
-def _what(evaluation: Evaluation) -> str:
+def _what(groups: Sequence[Group]) -> list[str]:
     """Return in words what the numbers of a page are."""
-    tasks = counted(evaluation.num_tasks, f"{evaluation.split} task")
+    evaluations = list({group.problem: group.evaluations[0] for group in groups}.values())
+    counts = dict.fromkeys(
+        f"{counted(evaluation.num_tasks, f'{evaluation.split} task')}, "
+        f"{counted(evaluation.replicas, 'episode')} a round in each"
+        for evaluation in evaluations
+    )
     what = (
-        f"{tasks}, {counted(evaluation.replicas, 'episode')} a round in each. Returns are undiscounted, of episodes "
+        f"{'; '.join(counts)}. Returns are undiscounted, of episodes "
         "with exploration noise; IQM over training seeds and tasks, with the 95 % bootstrap interval over tasks, "
         "stratified by seed: the seeds share the tasks, and it says little of other training seeds. Gain is the last "
-        "round less the first, paired by task. Minutes are wall-clock time of rollouts and updates, without "
-        "evaluations; env steps and minutes are means over seeds."
+        "round less the first, paired by task; trial is the sum over rounds. Minutes are wall-clock time of rollouts and "
+        "updates, without evaluations; env steps and minutes are means over seeds."
     )
+    return [what, *dict.fromkeys(filter(None, map(_not_unseen, evaluations)))]
+
+
+def _not_unseen(evaluation: Evaluation) -> str:
+    """Return which tasks were trained on, '' where none was."""
     if evaluation.unseen:
-        return what
+        return ""
     if evaluation.split == "train":
-        return f"{what} The agents were trained on this split: **none of these tasks is unseen**."
+        return "The agents were trained on this split: **none of these tasks is unseen**."
     different = counted(evaluation.num_different_tasks, "different task")
     return (
-        f"{what} The family has finitely many tasks, these are {different}: **none of these is unseen**, and intervals "
+        f"{evaluation.family} has finitely many tasks, these are {different}: **none of these is unseen**, and intervals "
         "are of their episodes' chance alone."
     )
 
@@ -296,39 +409,56 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _seed_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [
-        ("", "seed", "IQM by round", "mean by round", "checkpoint of update", "minutes", "commit")
-    ]
+    header = ("problem", "", "seed", "IQM by round", "mean by round", "trial, mean", "checkpoint of update", "minutes")
+    rows: list[tuple[str, ...]] = [(*header, "commit")]
     for group in groups:
         for run in group.runs:
-            decimals = _decimals(run.evaluation.iqm)
-            of_rounds = (run.evaluation.iqm, run.evaluation.mean)
-            by_round = (" / ".join(number_text(value, decimals) for value in values) for values in of_rounds)
-            trained = run.evaluation.trained or {}
-            kept = f"{trained.get('updates', '?')} of {run.config['num_updates']}"
-            rows.append((group.name, str(run.seed), *by_round, kept, f"{run.minutes:.1f}", ", ".join(run.commits)))
-    return rows
+            evaluation = run.evaluation
+            decimals = _decimals(evaluation.iqm)
+            shown = slice(None) if evaluation.rounds <= _ROUNDS else slice(None, None, evaluation.rounds - 1)
+            by_round = [
+                " / ".join(number_text(value, decimals) for value in values[shown])
+                for values in (evaluation.iqm, evaluation.mean)
+            ]
+            total = float(evaluation.totals.mean())
+            kept = f"{(evaluation.trained or {}).get('updates', '?')} of {run.config['num_updates']}"
+            trial = number_text(total, _decimals(np.array([total])))
+            rows.append(
+                (group.problem, group.name, str(run.seed), *by_round, trial, kept, f"{run.minutes:.1f}")
+                + (", ".join(run.commits),)
+            )
+    return rows if len({row[0] for row in rows[1:]}) > 1 else [row[1:] for row in rows]
 
 
 def _commands(groups: Sequence[Group], again: str) -> str:
     lines = []
-    for run in (run for group in groups for run in group.runs):
-        commands = [session["command"] for session in run.sessions if session.get("command")]
-        lines += [shlex.join(["metarl", *(portable(str(word)) for word in command[1:])]) for command in commands]
-        lines.append(_evaluate_command(run))
+    for group in groups:
+        for run in group.runs:
+            commands = [session["command"] for session in run.sessions if session.get("command")]
+            lines += [shlex.join(["metarl", *(portable(str(word)) for word in command[1:])]) for command in commands]
+            lines.append(_evaluate_command(run.path, run.evaluation, EVALUATION))
+        if group.beside is not None:
+            (evaluation,) = group.evaluations
+            lines.append(_evaluate_command(group.beside.parent, evaluation, group.beside.name, group.name))
     return "\n".join(["```sh", *dict.fromkeys(lines), again, "```"])
 
 
-def _evaluate_command(run: RunResult) -> str:
-    evaluation, path = run.evaluation, portable(str(run.path))
-    words = ["metarl", "evaluate", path, "--rounds", evaluation.rounds, "--replicas", evaluation.replicas]
-    words += ["--tasks", evaluation.num_tasks]
+def _evaluate_command(run: Path, evaluation: Evaluation, file: str, agent: str | None = None) -> str:
+    """Return the command that measured the run's agent, or the reference `agent` in its tasks."""
+    path = portable(str(run))
+    words: list[object] = [
+        "metarl",
+        "evaluate",
+        path,
+        *(["--agent", agent.removesuffix(" (untrained)")] if agent else []),
+    ]
+    words += ["--rounds", evaluation.rounds, "--replicas", evaluation.replicas, "--tasks", evaluation.num_tasks]
     if evaluation.seed != 0:
         words += ["--seed", evaluation.seed]
     if (evaluation.trained or {}).get("checkpoint") == "last":
         words += ["--checkpoint", "last"]
     if evaluation.split != "test":  # whose file would have another name
-        words += ["--split", evaluation.split, "--json", f"{path}/{EVALUATION}"]
+        words += ["--split", evaluation.split, "--json", f"{path}/{file}"]
     return shlex.join(map(str, words))
 
 
@@ -347,12 +477,13 @@ def portable(word: str) -> str:
 def _versions(groups: Sequence[Group]) -> str:
     """Return every version that trained or measured one of the runs, and the commits that measured them."""
     found: dict[str, dict[str, None]] = {}
-    commits: dict[str, None] = {}
-    for run in (run for group in groups for run in group.runs):
-        commits[(run.evaluation.commit or "unknown")[:10]] = None
-        for versions in (*(session.get("versions", {}) for session in run.sessions), run.evaluation.versions):
-            for name, version in versions.items():
-                found.setdefault(name, {})[version] = None
+    runs = [run for group in groups for run in group.runs]
+    evaluations = [evaluation for group in groups for evaluation in group.evaluations]
+    commits = dict.fromkeys((evaluation.commit or "unknown")[:10] for evaluation in evaluations)
+    told = [session.get("versions", {}) for run in runs for session in run.sessions]
+    for versions in (*told, *(evaluation.versions for evaluation in evaluations)):
+        for name, version in versions.items():
+            found.setdefault(name, {})[version] = None
     listed = ", ".join(f"{name} {' and '.join(versions)}" for name, versions in found.items())
     return f"{listed}. Evaluated at commit {', '.join(commits)}."
 
@@ -362,18 +493,20 @@ def write_page(
 ) -> None:
     """Write the page and its two pictures beside it. Raises MetarlError where they cannot be written."""
     path = Path(path)
-    pictures = {
-        "Return against environment steps spent in the new task": adaptation_figure(groups),
-        "Validation return against environment steps of training": training_figure(groups),
-    }
+    pictures = {}
+    if len({group.problem for group in groups}) == 1:  # returns on different problems do not share an axis
+        pictures = {
+            "Return against environment steps spent in the new task": adaptation_figure(groups),
+            "Validation return against environment steps of training": training_figure(groups),
+        }
     names = {}
-    for (text, figure), word in zip(pictures.items(), ("adaptation", "training"), strict=True):
+    for (text, figure), word in zip(pictures.items(), ("adaptation", "training"), strict=False):
         names[text] = f"{path.stem}-{word}.png"
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=100)
         write_atomically(path.with_name(names[text]), picture.getvalue())
-    family = groups[0].runs[0].evaluation.family
-    page = markdown(groups, title or f"Results on {family}", notes, names, again)
+    families = dict.fromkeys(evaluation.family for group in groups for evaluation in group.evaluations)
+    page = markdown(groups, title or f"Results on {' and '.join(families)}", notes, names, again)
     write_atomically(path, page.encode())
 
 

@@ -35,7 +35,7 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
         if len(steps) == 1:  # a band needs two points
             axes.vlines(steps, low, high, color=color, lw=2)
         axes.plot(steps, group.iqm, color=color, marker=marker, ls=style, mec="white", lw=2, label=group.name)
-    dressed(axes, [group.runs[0].evaluation for group in groups])
+    dressed(axes, [group.evaluations[0] for group in groups])
     figure.legend(loc="outside lower center", ncols=min(4, len(groups)), frameon=False, fontsize=9)
     return figure
 
@@ -49,9 +49,11 @@ def training_figure(groups: Sequence[Group]) -> Figure:
     axes = figure.subplots()
     for i, group in enumerate(groups):
         color, _, last = _look(i)
+        if not group.runs:
+            continue  # a reference, which learned nothing
         for key, style in (("validation/return_before", "--"), ("validation/return_after", last)):
             _learning_curve(axes, group, key, style, color)
-    axes.set_title(f"Meta-training on {groups[0].runs[0].evaluation.family}", loc="left", weight="bold", size=11)
+    axes.set_title(f"Meta-training on {groups[0].evaluations[0].family}", loc="left", weight="bold", size=11)
     axes.set_xlabel("Environment steps of training")
     axes.set_ylabel("Validation return (IQM), last round; dashed: first")
     axes.spines[["top", "right"]].set_visible(False)

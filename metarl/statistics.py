@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+_BLOCK = 2**24
+"""Numbers that are resampled at once."""
+
 
 def iqm(values: np.ndarray, axis: int = 0) -> np.ndarray:
     """Return the interquartile mean along `axis`: the mean of what is left without the lowest and highest quarter.
@@ -36,8 +39,12 @@ def stratified_bootstrap(
     """
     strata, units, *rest = values.shape
     chosen = rng.integers(units, size=(resamples, strata, units))
-    resampled = values[np.arange(strata)[:, None], chosen]
-    estimates = statistic(resampled.reshape(resamples, strata * units, *rest), 1)
+    # In blocks: of a thousand tasks and a hundred rounds, all resamples at once would not fit into memory.
+    blocks = np.array_split(chosen, max(1, min(resamples, resamples * values.size // _BLOCK)))
+    strata_of = np.arange(strata)[:, None]
+    estimates = np.concatenate(
+        [statistic(values[strata_of, block].reshape(len(block), strata * units, *rest), 1) for block in blocks]
+    )
     tail = (1 - confidence) / 2
     low, high = np.quantile(estimates, (tail, 1 - tail), axis=0)
     return low, high

@@ -112,3 +112,39 @@ class Target(ArrayFamily):
 
     def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
         return -np.square(after["named"] - task["target"])
+
+
+@dataclass(frozen=True)
+class Cue(ArrayFamily):
+    """The first observation shows a cue, which nothing shows again: the last of 50 actions must name it, to earn 1."""
+
+    name: ClassVar[str] = "cue"
+    horizon: Horizon = 50
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        return {"cue": Parameter(Choice((0.0, 1.0)))}
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        return spaces.Box(-1.0, 1.0, (2,), dtype=np.float32)
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        return spaces.Discrete(2)
+
+    def initial(self, task: Values, streams: Streams) -> State:
+        return {"time": np.zeros(streams.shape), "cue": task["cue"], "right": np.zeros(streams.shape)}
+
+    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
+        return {"time": state["time"] + 1, "cue": task["cue"], "right": (action == task["cue"]).astype(np.float64)}
+
+    def observation(self, state: State) -> np.ndarray:
+        shown = np.where(state["time"] == 0, 2 * state["cue"] - 1, 0.0)
+        return np.stack([shown, state["time"] == self.horizon - 1], axis=1)
+
+    def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
+        return after["right"] * (after["time"] == self.horizon)
+
+    def terminated(self, state: State, task: Values) -> np.ndarray:
+        return state["time"] >= self.horizon

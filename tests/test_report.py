@@ -40,7 +40,7 @@ def _curves(axes: Axes) -> dict[str, Line2D]:
 
 def test_table_says_for_each_round_what_it_cost_and_what_it_gave() -> None:
     evaluation = _improving()
-    title, header, *rows, gain, _, note = table([evaluation]).splitlines()
+    title, header, *rows, gain, _, _, note = table([evaluation]).splitlines()
     assert title == "scripted on numbered, test split: 12 tasks, 1 replica, seed 0"
     assert "success" not in header
     for i, row in enumerate(rows):
@@ -60,13 +60,13 @@ def test_table_says_for_each_round_what_it_cost_and_what_it_gave() -> None:
 
 def test_table_of_scripted_agent_that_solves_4_of_20_says_0_20() -> None:
     agent = solves(solved_numbers(Numbered().sample("test", 20, seed=3), 4))
-    _, header, *rows, _, _, _ = table([evaluate(agent, Numbered(), num_tasks=20, seed=3)]).splitlines()
+    _, header, *rows, _, _, _, _ = table([evaluate(agent, Numbered(), num_tasks=20, seed=3)]).splitlines()
     assert header.endswith("success rate")
     assert [row.split()[-1] for row in rows] == ["0.20", "0.20"]
 
 
 def test_columns_of_the_table_line_up() -> None:
-    _, *lines, _, _, _ = table([_improving(rounds=12)]).splitlines()
+    _, *lines, _, _, _, _ = table([_improving(rounds=12)]).splitlines()
     assert len({len(line) for line in lines}) == 1
 
 
@@ -103,7 +103,7 @@ def test_decimals_follow_the_size_of_the_returns(scale: float, printed: str) -> 
 def test_value_that_is_not_finite_is_called_so_and_minus_zero_is_zero() -> None:
     returns = np.full((4, 2), -1e-9)
     returns[0, 1] = np.nan
-    *_, first, second, gain, _, _ = table([evaluation_of(returns)]).splitlines()
+    *_, first, second, gain, _, _, _ = table([evaluation_of(returns)]).splitlines()
     assert "-0" not in first and "0.000" in first
     assert "not finite" in second and "not finite" in gain
 

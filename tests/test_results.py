@@ -17,7 +17,7 @@ from metarl.config import dump_yaml, load_config, resolved
 from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation
 from metarl.report import COLORS
-from metarl.results import grouped, markdown, read_run, summary_rows
+from metarl.results import difference_rows, grouped, markdown, read_run, summary_rows
 from metarl.results_pictures import training_figure
 from metarl.statistics import iqm
 from metarl.task import load
@@ -290,18 +290,12 @@ def test_a_line_that_was_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
 def test_what_does_not_compare_is_refused_in_one_line(tmp_path: Path) -> None:
     first = run_folder(tmp_path / "a", scores(1), seed=1)
     others = {
-        r"a/evaluation.json and .*b/evaluation.json differ in settings: horizon: 5, 6; ": run_folder(
-            tmp_path / "b", scores(0), seed=7, family={"name": "navigation-2d", "horizon": 6}
-        ),
         "c/evaluation.json are of different tasks: number 1 is .*; ": run_folder(
             tmp_path / "c", scores(0), seed=7, tasks_seed=1
         ),
         "a and .*d have setting and seed in common": run_folder(tmp_path / "d", scores(0), seed=1),
         "a/evaluation.json and .*e/evaluation.json differ in rounds: 2, 1; ": run_folder(
             tmp_path / "e", scores(0)[:, :1], seed=7, env_steps_per_task=np.full((TASKS, 1), 10.0)
-        ),
-        "differ in family: 'navigation-2d', 'point-sparse'; ": run_folder(
-            tmp_path / "f", scores(0), seed=7, family={"name": "point-sparse"}
         ),
         "differ in num_tasks: 8, 4; ": run_folder(tmp_path / "g", scores(0)[:4], seed=7),
         "differ in split: 'test', 'extrapolation'; ": run_folder(
@@ -312,6 +306,54 @@ def test_what_does_not_compare_is_refused_in_one_line(tmp_path: Path) -> None:
     for message, other in others.items():
         with pytest.raises(MetarlError, match=message):
             grouped([read_run(first), read_run(other)])
+
+
+def test_problems_stand_below_each_other_with_what_tells_them_apart(tmp_path: Path) -> None:
+    families = (
+        {"name": "navigation-2d", "horizon": 5},
+        {"name": "navigation-2d", "horizon": 6},
+        {"name": "point-sparse"},
+    )
+    runs = [run_folder(tmp_path / f"r{n}", scores(n), seed=n, family=family) for n, family in enumerate(families)]
+    groups = grouped([read_run(run) for run in runs])
+    assert [group.problem for group in groups] == ["navigation-2d horizon=5", "navigation-2d horizon=6", "point-sparse"]
+    page = tmp_path / "page.md"
+    assert main(["report", *map(str, runs), "-o", str(page)]) == 0
+    assert "| navigation-2d horizon=6 | maml-ppo | 1 |" in page.read_text()
+    assert not list(tmp_path.glob("*.png"))  # returns of different problems have no axis in common
+
+
+def test_references_stand_beside_the_agents_in_the_same_tasks(tmp_path: Path) -> None:
+    ours, theirs = scores(1), scores(9)
+    runs = [run_folder(tmp_path / f"s{seed}", ours + seed, seed=seed) for seed in (0, 2)]
+    reference = replace(Evaluation.load(runs[0] / "evaluation.json"), agent="random", returns=theirs, trained=None)
+    reference.save(runs[1] / "evaluation-random.json")
+    trained, beside = grouped([read_run(run) for run in runs])
+    assert (beside.name, beside.runs, trained.beside) == ("random", (), None)
+    _, difference = difference_rows([trained, beside])
+    change = (ours.sum(axis=1) + ROUNDS * 1.0 - theirs.sum(axis=1)).mean()
+    assert difference[:3] == ("navigation-2d", "maml-ppo", "random")
+    assert difference[3].startswith(f"{change:.2f} [")
+    assert difference[4] == f"{change / abs(theirs.sum(axis=1).mean()):+.1%}"
+    page = markdown([trained, beside], "Title", [], {}, "metarl report")
+    assert "| random |  |  |  |" in page
+    assert "metarl evaluate runs/s2 --agent random --rounds 2 --replicas 2 --tasks 8" in page
+
+
+def test_reference_in_other_tasks_is_refused(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1))
+    other = run_folder(tmp_path / "other", scores(1), tasks_seed=5)
+    replace(Evaluation.load(other / "evaluation.json"), agent="random").save(run / "evaluation-random.json")
+    with pytest.raises(MetarlError, match=r"evaluation-random.json are of different tasks: .*; evaluate all"):
+        grouped([read_run(run)])
+
+
+def test_long_trials_show_their_first_and_last_round_and_their_sum(tmp_path: Path) -> None:
+    returns = np.tile(np.arange(6.0), (TASKS, 1))
+    run = run_folder(tmp_path / "run", returns, env_steps_per_task=np.tile(np.arange(1.0, 7.0), (TASKS, 1)))
+    header, row = summary_rows(grouped([read_run(run)]))
+    assert header[4:] == ("first round", "last round", "gain", "trial", "trial, mean")
+    assert [cell.split()[0] for cell in row[4:]] == ["0.00", "5.00", "5.00", "15.0", "15.0"]
 
 
 def test_mistakes_on_the_command_line_cost_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
+from metarl import statistics
 from metarl.statistics import iqm, stratified_bootstrap
 
 NUMBERS = st.floats(min_value=-1e6, max_value=1e6, allow_subnormal=False)
@@ -105,3 +106,12 @@ def test_same_generator_gives_the_same_interval_and_another_gives_another() -> N
     first, same, other = (stratified_bootstrap(values, iqm, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert first == same
     assert first != other
+
+
+def test_interval_does_not_depend_on_how_many_resamples_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(10).normal(size=(2, 20, 3))
+    together = stratified_bootstrap(values, iqm, resamples=100, rng=np.random.default_rng(1))
+    monkeypatch.setattr(statistics, "_BLOCK", 130)
+    np.testing.assert_array_equal(
+        stratified_bootstrap(values, iqm, resamples=100, rng=np.random.default_rng(1)), together
+    )
