@@ -227,10 +227,12 @@ class RL2:
         with ThreadPoolExecutor(self.config.num_shards) as pool:
             history = [self._step(pool, chosen, pieces) for chosen in self._minibatches(trials.mask.shape[1], rng)]
         self._observe(trial)
-        self.num_updates += 1
         metrics = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
+        metrics["learning_rate"] = self.config.learning_rate.at(int(self.num_updates))
+        metrics["ent_coef"] = self.config.ent_coef.at(int(self.num_updates))
         metrics["first_ratio_deviation"] = history[0]["ratio_deviation"]
         metrics["explained_variance"] = explained_variance(values[:-1], targets, trials.mask)
+        self.num_updates += 1
         return metrics
 
     def _actions(self, trials: Sequences) -> Tensor:

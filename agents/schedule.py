@@ -25,6 +25,9 @@ class Schedule(Settings):
             raise ValueError("end and updates go together; give both, or neither")
         return self
 
+    def __str__(self) -> str:
+        return f"{self.start:g}" if self.end is None else f"{self.start:g} to {self.end:g} in {self.updates} updates"
+
     def at(self, update: int) -> float:
         """Return the value for an update, counted from 0."""
         if self.end is None or self.updates is None:

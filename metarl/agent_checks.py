@@ -18,7 +18,7 @@ from .families import ArrayFamily, State
 from .replay import selected
 from .streams import Streams, generator
 from .task import Parameter, TaskFamily, Tasks, Values
-from .trial import Agent, Episodes, Learner, TimeStep, TrainableAgent, Trial, rollout, run_trial
+from .trial import Agent, Episodes, Learner, Oracle, TimeStep, TrainableAgent, Trial, begin, rollout, run_trial
 
 NUM_TASKS, REPLICAS, ROUNDS = 4, 3, 2
 
@@ -110,7 +110,7 @@ class Subject:
         """Return the tasks it is tried in."""
         return self.family.sample("train", NUM_TASKS, seed=0)
 
-    def trial(self, agent: Agent, tasks: Tasks | None = None, seed: int = 0) -> Trial:
+    def trial(self, agent: Agent | Oracle, tasks: Tasks | None = None, seed: int = 0) -> Trial:
         """Return a trial in `tasks`."""
         with contextlib.closing(self.family.make_vec(tasks or self.tasks(), REPLICAS, threads=0)) as envs:
             return run_trial(agent, envs, ROUNDS, seed=seed)
@@ -145,7 +145,8 @@ def check_actions(subject: Subject) -> Iterator[str]:
     with contextlib.closing(subject.family.make_vec(subject.tasks(), REPLICAS, threads=0)) as envs:
         for deterministic in (False, True):
             agent = subject.make()
-            learner = _Watch(agent.begin(Streams.of(0, "check", np.arange(NUM_TASKS)[:, None], np.arange(REPLICAS))))
+            streams = Streams.of(0, "check", np.arange(NUM_TASKS)[:, None], np.arange(REPLICAS))
+            learner = _Watch(begin(agent, subject.tasks(), streams))
             rollout(envs, learner, seed=0, deterministic=deterministic)
             for actions in learner.actions:
                 fault = _fault(actions, space)
@@ -259,11 +260,11 @@ def _disturbed(episodes: Episodes) -> Episodes:
 class _Disturbed:
     """An agent whose learners see other numbers in worlds that wait."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent | Oracle) -> None:
         self.agent = agent
 
-    def begin(self, streams: Streams) -> _DisturbedLearner:
-        return _DisturbedLearner(self.agent.begin(streams))
+    def begin_knowing(self, tasks: Tasks, streams: Streams) -> _DisturbedLearner:
+        return _DisturbedLearner(begin(self.agent, tasks, streams))
 
 
 class _DisturbedLearner:

@@ -268,6 +268,11 @@ class _Recorder:
         )
 
 
+def begin(agent: Agent | Oracle, tasks: Tasks, streams: Streams) -> Learner:
+    """Return a new learner of an agent; `tasks` are shown to an oracle only."""
+    return agent.begin_knowing(tasks, streams) if isinstance(agent, Oracle) else agent.begin(streams)
+
+
 def run_trial(
     agent: Agent | Oracle, envs: BatchedEnv, rounds: int, *, seed: int, stopwatch: Stopwatch | None = None
 ) -> Trial:
@@ -281,7 +286,7 @@ def run_trial(
         raise MetarlError(f"rounds is {rounds}; it must be at least 1")
     stopwatch = stopwatch or Stopwatch()
     streams = Streams.of(seed, "learner", envs.tasks.index[:, None], np.arange(envs.replicas))
-    learner = agent.begin_knowing(envs.tasks, streams) if isinstance(agent, Oracle) else agent.begin(streams)
+    learner = begin(agent, envs.tasks, streams)
     played: list[Episodes] = [rollout(envs, learner, seed=seed, stopwatch=stopwatch)]
     while len(played) < rounds:
         with stopwatch.part("adaptation"):

@@ -10,7 +10,7 @@ from metarl.task import load
 from metarl.trial import run_trial
 
 
-@pytest.mark.parametrize("name", sorted(set(AGENTS) - {"random"}))
+@pytest.mark.parametrize("name", sorted(name for name in AGENTS if hasattr(AGENTS[name], "update")))
 def test_forty_tasks_at_once_equal_one_at_a_time_over_the_first_twenty_steps(name: str) -> None:
     family = load("half-cheetah-velocity", horizon=10)
     agent = make_agent(name, family, {"dtype": "float64"}, seed=1, device="cpu")

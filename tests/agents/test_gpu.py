@@ -15,13 +15,19 @@ from metarl.trial import run_trial
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")]
 
-AGENTS = ["maml-ppo", "maml-trpo", "promp", "meta-sgd", "cavia", "leo", "reptile", "rl2"]
+AGENTS = {
+    **{name: (name, {}) for name in ("maml-ppo", "maml-trpo", "promp", "meta-sgd", "cavia", "leo", "reptile", "rl2")},
+    **{f"rl2-{memory}": ("rl2", {"memory": memory, "bptt_steps": 5}) for memory in ("lstm", "transformer", "linear")},
+}
 FAMILIES = ["navigation-2d", "bernoulli-bandit"]
 
 
 def both(name: str, family: str) -> tuple[Any, Any]:
-    made = load(family, horizon=8)
-    return tuple(make_agent(name, made, {"dtype": "float64"}, seed=2, device=device) for device in ("cpu", "cuda"))  # type: ignore[return-value]
+    made, (agent, settings) = load(family, horizon=8), AGENTS[name]
+    on_cpu, on_gpu = (
+        make_agent(agent, made, {"dtype": "float64", **settings}, seed=2, device=device) for device in ("cpu", "cuda")
+    )
+    return on_cpu, on_gpu
 
 
 @pytest.mark.parametrize("name", AGENTS)

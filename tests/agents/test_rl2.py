@@ -7,17 +7,19 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from metarl.agents.moments import RunningMoments, ValueScale
 from metarl.agents.memory import MemoryName, State
+from metarl.agents.moments import RunningMoments, ValueScale
 from metarl.agents.rl2 import RL2, RL2Learner
 from metarl.agents.sequences import sequences
 
 from metarl.agent import make_agent
+from metarl.check import check_agent
+from metarl.errors import MetarlError
 from metarl.families import ArrayFamily
 from metarl.streams import Streams, generator
 from metarl.task import Tasks, load
 from metarl.trial import Learner, TimeStep, Trial, run_trial
-from tests.probes import RightArm, UnequalEpisodes
+from tests.probes import Cue, RightArm, UnequalEpisodes
 
 MEMORIES = get_args(MemoryName)
 
@@ -224,16 +226,133 @@ def test_evaluation_leaves_statistics_and_parameters_bitwise_unchanged() -> None
         assert torch.equal(value, before[name])
 
 
-def test_rl2_solves_the_two_armed_probe() -> None:
-    family = RightArm()
-    agent = make_agent("rl2", family, {"hidden_size": 32, "learning_rate": 3e-3}, seed=0)
+def learned(family: ArrayFamily, updates: int, num_trials: int, **settings: object) -> float:
+    """Return the mean return in unseen tasks after some updates."""
+    agent = make_agent("rl2", family, settings, seed=0, device="cpu")
     assert isinstance(agent, RL2)
-    for update in range(40):
-        tasks = family.sample("train", 64, seed=0, start=64 * update)
+    for update in range(updates):
+        tasks = family.sample("train", num_trials, seed=0, start=num_trials * update)
         agent.update(run_trial(agent, family.make_vec(tasks), 1, seed=update), generator(0, update))
-    trial = run_trial(agent, family.make_vec(family.sample("test", 200, seed=0)), 1, seed=0)
+    return float(run_trial(agent, family.make_vec(family.sample("test", 200, seed=0)), 1, seed=0).returns.mean())
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_two_armed_bandit_whose_first_pull_tells_all_is_solved(memory: MemoryName) -> None:
     # Best is 5.5: the first pull is a coin toss, the rest are known. Random is 3.
-    assert trial.returns.mean() > 5.2
+    assert learned(RightArm(), 30, 128, memory=memory, hidden_size=32, learning_rate=5e-3) > 5.3
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_cue_is_remembered_over_fifty_steps(memory: MemoryName) -> None:
+    # Best is 1. Without memory, or with one of fewer steps, it is a coin toss.
+    settings = {"hidden_size": 16, "learning_rate": 1e-2, "gae_lambda": 1.0, "discount": 1.0}
+    assert learned(Cue(), 35, 128, memory=memory, **settings) > 0.9
+
+
+def plain_gradient(agent: RL2, trial: Trial) -> dict[str, torch.Tensor]:
+    """Return the gradient of PPO's loss at ratio one, by a loop over trials and steps."""
+    config, trials = agent.config, sequences(trial)
+    read, inputs, _ = agent.read(trials)
+    with torch.no_grad():
+        values = agent.value_scale.to_returns(agent.network.values(read)).numpy()
+    advantages = agent.advantages(trials, values)
+    targets = agent.value_scale.from_returns(advantages + values[:-1])
+    taken = advantages[trials.mask]
+    advantages = (advantages - taken.mean()) / (taken.std() + 1e-8)
+    loss, memory = torch.zeros((), dtype=torch.float64), agent.network.memory
+    for column in range(trials.mask.shape[1]):
+        state = memory.initial_state(1)
+        for t in range(trials.mask[:, column].sum()):
+            if config.bptt_steps is not None and t % config.bptt_steps == 0:
+                state = {name: value.detach() for name, value in state.items()}
+            features, state = memory.sequence(inputs[t : t + 1, column : column + 1], state)
+            outputs, action = agent.network.actions(features[0, 0]), torch.as_tensor(trials.actions[t, column])
+            log_prob = agent.head.log_prob(outputs, action)
+            error = agent.network.values(features[0, 0]) - float(targets[t, column])
+            loss = loss - torch.exp(log_prob - log_prob.detach()) * float(advantages[t, column])
+            loss = loss + 0.5 * config.vf_coef * error**2 - config.ent_coef.start * agent.head.entropy(outputs)
+    names, parameters = zip(*agent.network.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss / trials.mask.sum(), parameters), strict=True))
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize(("bptt_steps", "num_shards"), [(None, 1), (4, 2), (5, 3), (100, 8)])
+def test_gradient_equals_a_plain_loop_cut_where_it_says_and_however_it_is_sharded(
+    memory: MemoryName, bptt_steps: int | None, num_shards: int
+) -> None:
+    settings = {"num_epochs": 1, "num_minibatches": 1, "max_grad_norm": 1e9, "learning_rate": 1e-15, "ent_coef": 0.3}
+    agent = new_agent(
+        UnequalEpisodes(), memory=memory, bptt_steps=bptt_steps, num_shards=num_shards, num_layers=2, **settings
+    )
+    trial = unequal_trial(agent)
+    # Reading goes by the moments that were known before the update: those that it learns are for the next.
+    agent.config.__dict__["normalize_inputs"] = False
+    agent.update(trial, generator(0))
+    for name, gradient in plain_gradient(agent, trial).items():
+        found = dict(agent.network.named_parameters())[name].grad
+        torch.testing.assert_close(found, gradient, rtol=1e-7, atol=1e-9, msg=name)
+
+
+def test_cut_back_propagation_has_another_gradient_than_an_uncut_one() -> None:
+    trial = unequal_trial(new_agent(UnequalEpisodes()))
+    whole, cut = (plain_gradient(new_agent(UnequalEpisodes(), bptt_steps=steps), trial) for steps in (None, 4))
+    assert not torch.allclose(whole["memory.cells.weight_hh_l0"], cut["memory.cells.weight_hh_l0"], rtol=1e-3)
+
+
+def test_minibatches_are_whole_trials_each_once_an_epoch() -> None:
+    agent = new_agent(UnequalEpisodes(), num_epochs=2, num_minibatches=3)
+    batches = list(agent._minibatches(10, generator(0)))
+    assert len(batches) == 6
+    for epoch in (batches[:3], batches[3:]):
+        np.testing.assert_array_equal(np.sort(np.concatenate(epoch)), np.arange(10))
+
+
+def test_rates_follow_their_schedules_and_a_restored_agent_goes_on_where_it_was() -> None:
+    settings = {
+        "learning_rate": {"start": 0.01, "end": 0.002, "updates": 4},
+        "ent_coef": {"start": 0.4, "end": 0.0, "updates": 2},
+    }
+    agent, other = (new_agent(UnequalEpisodes(), **settings) for _ in range(2))
+    trial = unequal_trial(agent)
+    logged = [agent.update(trial, generator(n)) for n in range(3)]
+    other.load_state_dict(agent.state_dict())
+    logged += [other.update(trial, generator(n)) for n in range(3, 6)]
+    assert [m["learning_rate"] for m in logged] == pytest.approx([0.01, 0.008, 0.006, 0.004, 0.002, 0.002])
+    assert [m["ent_coef"] for m in logged] == pytest.approx([0.4, 0.2, 0.0, 0.0, 0.0, 0.0])
+    assert other.optimizer.param_groups[0]["lr"] == pytest.approx(0.002)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"learning_rate": 0}, "learning_rate is 0: it must start above 0"),
+        ({"learning_rate": {"start": 1e-3, "end": 1e-4}}, "end and updates go together; give both, or neither"),
+        ({"ent_coef": {"start": 0.1, "stop": 0.0}}, "ent_coef.stop: unknown key; known: end, start, updates"),
+        ({"ent_coef": -1}, "ent_coef.start is -1: it must be greater than or equal to 0"),
+        ({"ent_coef": "much"}, "ent_coef.start is 'much': it must be a valid number"),
+        ({"ent_coef": True}, "ent_coef"),
+        ({"memory": "lsmt"}, "memory is 'lsmt'"),
+        ({"memory": "transformer", "hidden_size": 12}, "take a multiple of 8"),
+        ({"bptt_steps": 0}, "bptt_steps is 0"),
+    ],
+)
+def test_bad_setting_is_told_in_one_line(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(MetarlError) as caught:
+        make_agent("rl2", UnequalEpisodes(), settings)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_agent_with_every_memory_keeps_the_rules(memory: MemoryName) -> None:
+    class Config(RL2.Config):  # type: ignore[name-defined, misc]
+        memory: str = "gru"
+        hidden_size: int = 8
+        bptt_steps: int = 4
+
+    Config.model_fields["memory"].default = memory
+    Config.model_rebuild(force=True)
+    assert check_agent(type(f"RL2With{memory}", (RL2,), {"Config": Config})) == []
 
 
 def test_rl2_runs_on_the_bandit_whose_arms_it_must_tell_apart() -> None:
