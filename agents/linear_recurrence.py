@@ -137,8 +137,8 @@ class LinearRecurrence(Memory):
             decays, terms, out_gate = layer.recurrence(x)
             if resets is not None:
                 decays = decays * ~resets[..., None]
-            first = terms[:1] + decays[:1] * state["memory"][None, :, number]
-            memory = linear_scan(decays, torch.cat([first, terms[1:]]))
+            terms[0] += decays[0] * state["memory"][:, number]
+            memory = linear_scan(decays, terms)
             memories.append(memory[-1])
             x = layer.combine(x, memory, out_gate)
         return self.norm(x), {"memory": torch.stack(memories, dim=1)}
