@@ -269,3 +269,31 @@ def approximate_gittins_indices(successes: np.ndarray, failures: np.ndarray, dis
     fitted = np.exp(-0.02645 * log_scale**2 + 0.89106 * log_scale - 0.4873)
     boundary = np.where(scale <= 1 / 7, scale / math.sqrt(2), fitted)
     return mean + np.sqrt(mean * (1 - mean) * rate) * boundary
+
+
+def bayes_optimal_return(pulls: int, num_arms: int) -> float:
+    """Return the highest expected total reward that any agent can have from `pulls` pulls of arms of prior Beta(1, 1).
+
+    Exactly, by dynamic programming over what is known of the arms, which are interchangeable: a state is the sorted list
+    of the successes and failures of those that were pulled. There are 4,435 for 10 pulls, and too many from 20 on.
+    """
+
+    @functools.cache
+    def value(known: tuple[tuple[int, int], ...], left: int) -> float:
+        if left == 0:
+            return 0.0
+        fresh = [(0, 0)] if len(known) < num_arms else []
+        return max(pulled(known, arm, left) for arm in (*dict.fromkeys(known), *fresh))
+
+    def pulled(known: tuple[tuple[int, int], ...], arm: tuple[int, int], left: int) -> float:
+        (successes, failures), others = arm, list(known)
+        if arm in others:
+            others.remove(arm)
+        chance = (1 + successes) / (2 + successes + failures)
+        won, lost = (
+            value(tuple(sorted([*others, after])), left - 1)
+            for after in ((successes + 1, failures), (successes, failures + 1))
+        )
+        return chance * (1 + won) + (1 - chance) * lost
+
+    return value((), pulls)

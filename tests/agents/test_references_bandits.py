@@ -10,6 +10,7 @@ import pytest
 from metarl.agents.bandit_references import (
     BanditLearner,
     approximate_gittins_indices,
+    bayes_optimal_return,
     gittins_indices,
     posterior_samples,
     upper_confidence_bounds,
@@ -228,3 +229,25 @@ def test_families_that_a_reference_cannot_play_are_refused_with_the_remedy() -> 
         make_agent("gittins", load("gridnavi"))
     with pytest.raises(MetarlError, match="only without options"):
         make_agent("gittins", load("bernoulli-bandit", switch_at=[5]))
+
+
+@pytest.mark.parametrize(
+    ("pulls", "num_arms", "expected"),
+    [
+        (1, 5, 1 / 2),
+        # A success is followed (2/3), a failure left (1/2); with one arm there is nothing to choose.
+        (2, 5, 1 / 2 + 1 / 2 * 2 / 3 + 1 / 2 * 1 / 2),
+        (7, 1, 7 / 2),
+    ],
+)
+def test_bayes_optimal_return_of_few_pulls_is_what_is_found_by_hand(pulls: int, num_arms: int, expected: float) -> None:
+    assert bayes_optimal_return(pulls, num_arms) == pytest.approx(expected)
+
+
+def test_gittins_agent_earns_no_more_than_bayes_allows_and_all_but_one_percent_of_it() -> None:
+    family = load("bernoulli-bandit", "n10-k5")
+    best = bayes_optimal_return(10, 5)
+    returns = metarl.evaluate(make_agent("gittins", family), family, num_tasks=4000, rounds=1, replicas=5).returns
+    error = returns.std() / math.sqrt(len(returns))
+    assert best == pytest.approx(6.65999, abs=1e-5)
+    assert 0.99 * best - 3 * error < returns.mean() < best + 3 * error
