@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -62,6 +63,18 @@ def test_agents_page_names_every_gradient_based_agent_and_only_settings_that_the
     tables = text.split("## What is logged")[0]
     for setting in re.findall(r"`(\w+): \S+`", tables):
         assert setting in MAML.Config.model_fields, setting
+
+
+def test_agents_page_names_every_memory_and_every_reference() -> None:
+    from metarl.agents.memory import MemoryName
+
+    from metarl.agent import AGENTS
+
+    text = (ROOT / "docs/agents.md").read_text()
+    for name in get_args(MemoryName):
+        assert f"| `{name}` |" in text, name
+    for name in (name for name in AGENTS if hasattr(AGENTS[name], "plays")):
+        assert f"`{name}`" in text.split("## References")[1], name
 
 
 def test_every_config_is_valid_and_in_its_familys_folder() -> None:
