@@ -85,7 +85,8 @@ class _Layer(nn.Module):
         value, gate, forget, out_gate = self.into(self.norm(x)).chunk(4, dim=-1)
         log_decay = -_SHARPNESS * F.softplus(self.rate) * forget.sigmoid()
         # So scaled, a state of independent inputs has their variance, however long it remembers.
-        scale = (-torch.expm1(2 * log_decay)).sqrt()
+        # A unit that forgets nothing at all would have an infinite slope.
+        scale = (-torch.expm1(2 * log_decay)).clamp(min=1e-12).sqrt()
         return log_decay.exp(), scale * gate.sigmoid() * value, F.gelu(out_gate)
 
     def combine(self, x: Tensor, memory: Tensor, out_gate: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def clipped_surrogate(
     log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, mask: Tensor, clip_range: float
 ) -> Surrogate:
     """Return the clipped surrogate loss of Schulman et al. (2017), equation 7, over steps [...]."""
-    log_ratio = log_prob - old_log_prob
+    # Before exp: a step that was not taken may be infinitely likely, and zero times infinity is no number.
+    log_ratio = torch.where(mask > 0, log_prob - old_log_prob, 0.0)
     ratio = torch.exp(log_ratio)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     objective = torch.minimum(ratio * advantages, clipped * advantages)

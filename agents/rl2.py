@@ -163,7 +163,8 @@ class RL2:
         self.num_observed = int(np.prod(family.observation_space.shape))
         # Observation, previous action, previous reward, and the two ways in which an episode may just have ended.
         self.network = RecurrentNetwork(self.num_observed + self.head.num_features + 3, self.head, config)
-        self.network.initialize(torch.Generator().manual_seed(seed))
+        with one_thread():  # or the last bits of orthogonal weights follow from the number of threads
+            self.network.initialize(torch.Generator().manual_seed(seed))
         self.network.to(device=device, dtype=self.dtype)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate.start)
         self.input_moments = RunningMoments(self.num_observed + 1)
@@ -222,7 +223,8 @@ class RL2:
             targets=self._tensor(self.value_scale.from_returns(targets)),
             old_log_prob=old_log_prob,
         )
-        pieces = Pieces(Steps(*map(self._cut, steps)), state)
+        cut = Steps(*(self._cut(values, values[-1]) for values in steps))
+        pieces = Pieces(cut._replace(mask=self._cut(steps.mask, torch.zeros_like(steps.mask[-1]))), state)
         self._schedule()
         with ThreadPoolExecutor(self.config.num_shards) as pool:
             history = [self._step(pool, chosen, pieces) for chosen in self._minibatches(trials.mask.shape[1], rng)]
@@ -256,12 +258,12 @@ class RL2:
                 parts.append(features)
         return torch.cat(parts), inputs, stacked(states[:-1])
 
-    def _cut(self, values: Tensor) -> Tensor:
-        """Return [time, trial, ...] as [time of a piece, piece, trial, ...], the last piece filled up by zeros."""
+    def _cut(self, values: Tensor, filling: Tensor) -> Tensor:
+        """Return [time, trial, ...] as [time of a piece, piece, trial, ...], the last piece filled up by `filling`."""
         length = min(self.config.bptt_steps or len(values), len(values))
         num_pieces = -(-len(values) // length)
         missing = num_pieces * length - len(values)
-        filled = torch.cat([values, values.new_zeros(missing, *values.shape[1:])]) if missing else values
+        filled = torch.cat([values, filling.expand(missing, *filling.shape)]) if missing else values
         return filled.unflatten(0, (num_pieces, length)).transpose(0, 1)
 
     def advantages(self, trials: Sequences, values: np.ndarray) -> np.ndarray:

@@ -203,13 +203,14 @@ def _trained(problem: str, runs: Sequence[RunResult]) -> list[Group]:
 
 def _references(problem: str, runs: Sequence[RunResult]) -> list[Group]:
     """Return what `metarl evaluate RUN --agent NAME` measured in the runs' tasks, each agent once."""
-    found: dict[str, tuple[Path, Evaluation]] = {}
-    for path in sorted(path for run in runs for path in run.path.glob(REFERENCES)):
-        evaluation = Evaluation.load(path)
-        if evaluation.split == runs[0].evaluation.split:
-            found.setdefault(evaluation.agent, (path, evaluation))
-    _require_comparable([(runs[0].path / EVALUATION, runs[0].evaluation), *found.values()])
-    return [Group(agent, problem, (), [evaluation], path) for agent, (path, evaluation) in found.items()]
+    first, files = runs[0], sorted(path for run in runs for path in run.path.glob(REFERENCES))
+    measured = [(path, Evaluation.load(path)) for path in files]
+    measured = [(path, evaluation) for path, evaluation in measured if evaluation.split == first.evaluation.split]
+    _require_comparable([(first.path / EVALUATION, first.evaluation), *measured])
+    found: dict[str, Group] = {}
+    for path, evaluation in measured:
+        found.setdefault(evaluation.agent, Group(evaluation.agent, problem, (), [evaluation], path))
+    return list(found.values())
 
 
 def _problem_names(evaluations: Sequence[Evaluation]) -> list[str]:
@@ -346,9 +347,10 @@ def difference_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     for group, reference in itertools.product(trained, references):
         if group.problem == reference.problem and group.returns.shape[-1] == reference.returns.shape[-1]:
             change = group.totals - reference.totals
-            share = change.mean() / abs(reference.totals.mean())
+            whole = abs(float(reference.totals.mean()))
+            share = f"{change.mean() / whole:+.1%}" if whole else ""
             cell = _with_interval(float(change.mean()), group.mean_interval_of(change))
-            rows.append((group.problem, group.name, reference.name, cell, f"{share:+.1%}"))
+            rows.append((group.problem, group.name, reference.name, cell, share))
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -354,6 +355,124 @@ def test_long_trials_show_their_first_and_last_round_and_their_sum(tmp_path: Pat
     header, row = summary_rows(grouped([read_run(run)]))
     assert header[4:] == ("first round", "last round", "gain", "trial", "trial, mean")
     assert [cell.split()[0] for cell in row[4:]] == ["0.00", "5.00", "5.00", "15.0", "15.0"]
+
+
+def beside(run: Path, agent: str = "random", file: str | None = None, **changes: Any) -> Path:
+    """Write a reference's evaluation into the folder of a run, in the run's tasks, and return its file."""
+    path = run / (file or f"evaluation-{agent}.json")
+    replace(Evaluation.load(run / "evaluation.json"), agent=agent, trained=None, **changes).save(path)
+    return path
+
+
+def skewed(seed: int, level: float = 0.0) -> np.ndarray:
+    """Return scores whose mean and interquartile mean lie far apart. [task, round]"""
+    return level + np.random.default_rng(seed).exponential(4.0, (TASKS, ROUNDS)) ** 2
+
+
+def test_difference_is_the_mean_of_the_paired_differences_with_their_own_interval(tmp_path: Path) -> None:
+    ours = skewed(1)
+    run = run_folder(tmp_path / "run", ours)
+    beside(run, returns=ours - 3.0 + 1e-3 * scores(4))
+    _, difference = difference_rows(grouped([read_run(run)]))
+    # The tasks differ by hundreds, the two agents in each of them by six.
+    value, low, high = (float(word) for word in re.findall(r"-?\d+\.\d+", difference[3]))
+    assert value == low == high == pytest.approx(6.0, abs=0.05)
+
+
+def test_share_of_a_reference_below_zero_has_the_sign_of_the_difference(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", np.full((TASKS, ROUNDS), -6.0))
+    beside(run, returns=np.full((TASKS, ROUNDS), -8.0))
+    _, difference = difference_rows(grouped([read_run(run)]))
+    assert difference[3:] == ("4.00 [4.00, 4.00]", "+25.0%")
+
+
+def test_references_are_compared_on_their_own_problem_and_over_as_many_rounds_only(tmp_path: Path) -> None:
+    other = {"name": "point-sparse"}
+    one = run_folder(tmp_path / "one", scores(1))
+    two = run_folder(tmp_path / "two", scores(2), family=other)
+    beside(one, "random")
+    beside(two, "other-reference")
+    beside(two, "short", returns=scores(3)[:, :1], env_steps_per_task=np.full((TASKS, 1), 10.0))
+    groups = grouped([read_run(one), read_run(two)])
+    assert [(group.problem, group.name) for group in groups] == [
+        ("navigation-2d", "maml-ppo"),
+        ("navigation-2d", "random"),
+        ("point-sparse", "maml-ppo"),
+        ("point-sparse", "other-reference"),
+        ("point-sparse", "short"),
+    ]
+    assert [row[:3] for row in difference_rows(groups)[1:]] == [
+        ("navigation-2d", "maml-ppo", "random"),
+        ("point-sparse", "maml-ppo", "other-reference"),
+    ]
+
+
+def test_reference_on_another_split_is_no_reference_of_this_one(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1))
+    family = load("navigation-2d")
+    beside(run, "random", split="extrapolation", tasks=family.sample("extrapolation", TASKS, seed=0))
+    assert [group.name for group in grouped([read_run(run)])] == ["maml-ppo"]
+
+
+def test_trial_has_the_iqm_and_the_mean_of_its_sum_each_with_its_own_interval(tmp_path: Path) -> None:
+    returns = np.concatenate([skewed(1), skewed(2), skewed(3)], axis=1)[:, :5]
+    steps = np.tile(np.arange(1.0, 6.0), (TASKS, 1))
+    run = read_run(run_folder(tmp_path / "run", returns, env_steps_per_task=steps))
+    (group,) = grouped([run])
+    header, row = summary_rows([group])
+    cells = dict(zip(header, row, strict=True))
+    totals = np.sort(returns.sum(axis=1))
+    told = {
+        name: [float(word.replace(",", "")) for word in re.findall(r"[\d,.]*\d", cells[name])] for name in header[-2:]
+    }
+    assert told["trial"][0] == pytest.approx(totals[2:6].mean(), rel=0.01)
+    assert told["trial, mean"][0] == pytest.approx(totals.mean(), rel=0.01)
+    drawn = np.random.default_rng(0).choice(returns.sum(axis=1), (4000, TASKS)).mean(axis=1)
+    assert told["trial, mean"][1:] == pytest.approx(np.quantile(drawn, (0.025, 0.975)), rel=0.05)
+    assert told["trial"][1:] != told["trial, mean"][1:]
+
+
+def test_trials_of_one_round_have_their_sum_and_those_of_two_do_not(tmp_path: Path) -> None:
+    once = run_folder(tmp_path / "once", scores(1)[:, :1], env_steps_per_task=np.full((TASKS, 1), 10.0))
+    twice = run_folder(tmp_path / "twice", scores(1))
+    assert summary_rows(grouped([read_run(once)]))[0][4:] == ("round 1", "trial", "trial, mean")
+    assert "trial" not in summary_rows(grouped([read_run(twice)]))[0]
+
+
+def test_single_seeds_show_the_first_and_the_last_round_of_long_trials_and_the_mean_of_their_sum(
+    tmp_path: Path,
+) -> None:
+    returns = np.tile([1.0, 2.0, 4.0, 8.0, 16.0], (TASKS, 1))
+    steps = np.tile(np.arange(1.0, 6.0), (TASKS, 1))
+    successes = np.tile([0.0, 0.1, 0.2, 0.3, 0.4], (TASKS, 1))
+    run = run_folder(tmp_path / "run", returns, env_steps_per_task=steps, successes=successes)
+    assert "| maml-ppo | 0 | 1.0 / 16.0 | 1.0 / 16.0 | 31.0 |" in page([run])
+    assert summary_rows(grouped([read_run(run)]))[1][-1] == "0.00 / 0.40"
+
+
+def test_command_of_an_untrained_reference_names_its_agent_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_folder(tmp_path / "run", scores(1))
+    beside(run, "maml-ppo (untrained)", "evaluation-maml-ppo.json")
+    monkeypatch.chdir(tmp_path)
+    assert "metarl evaluate run --agent maml-ppo --rounds 2 --replicas 2 --tasks 8\n" in page([run])
+
+
+def test_share_of_a_reference_that_earned_nothing_is_left_out(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1))
+    beside(run, returns=np.zeros((TASKS, ROUNDS)))
+    _, difference = difference_rows(grouped([read_run(run)]))
+    assert "inf" not in difference[4]
+
+
+def test_second_measurement_of_a_reference_that_does_not_compare_is_refused(tmp_path: Path) -> None:
+    runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2)]
+    other = run_folder(tmp_path / "other", scores(1), tasks_seed=5)
+    beside(runs[0])
+    replace(Evaluation.load(other / "evaluation.json"), agent="random").save(runs[1] / "evaluation-random.json")
+    with pytest.raises(MetarlError, match="different tasks"):
+        grouped([read_run(run) for run in runs])
 
 
 def test_mistakes_on_the_command_line_cost_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
