@@ -14,7 +14,7 @@ from .memory import Memory, State
 _SHARPNESS = 8.0
 """c of Griffin's equation 4: how far a gate can shorten a unit's memory."""
 _MEMORY = (0.9, 0.999)
-"""What share of itself a unit keeps from step to step at first, uniform over units (there: 0.9 to 0.999)."""
+"""What share of itself a unit keeps from step to step at first, its gate half open; uniform over units."""
 
 
 def linear_scan(decays: Tensor, terms: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from metarl.advantage import explained_variance, generalized_advantages
 from metarl.agent import Count, Fraction, Positive, Settings, register_agent
+from metarl.errors import MetarlError
 from metarl.streams import Streams
 from metarl.task import TaskFamily
 from metarl.trial import Episodes, TimeStep, Trial
@@ -200,9 +201,17 @@ class RL2:
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
-        """Make one meta-update: PPO over a batch of whole trials."""
-        with one_thread():
-            return self._updated(trial, rng)
+        """Make one meta-update: PPO over a batch of whole trials.
+
+        Raises MetarlError where a gradient is not finite, and leaves the agent as it was.
+        """
+        before = self.state_dict()
+        try:
+            with one_thread():
+                return self._updated(trial, rng)
+        except MetarlError:
+            self.load_state_dict(before)
+            raise
 
     def _updated(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         trials = sequences(trial)
@@ -299,10 +308,12 @@ class RL2:
         weights = np.array([part.steps for part in parts]) / max(1.0, sum(part.steps for part in parts))
         for parameter, *gradients in zip(parameters, *(part.gradients for part in parts), strict=True):
             parameter.grad = torch.stack([g * w for g, w in zip(gradients, weights, strict=True)]).sum(dim=0)
-        norm = nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))
+        if not math.isfinite(norm):
+            raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.learning_rate")
         self.optimizer.step()
         means = weights @ np.array([list(part.metrics.values()) for part in parts])
-        return {**dict(zip(parts[0].metrics, means.tolist(), strict=True)), "gradient_norm": float(norm)}
+        return {**dict(zip(parts[0].metrics, means.tolist(), strict=True)), "gradient_norm": norm}
 
     def _gradient(self, pieces: Pieces, parameters: Sequence[Tensor], trials: np.ndarray) -> Shard:
         config, batch = self.config, pieces.of(torch.as_tensor(trials, device=self.device))

@@ -1,4 +1,4 @@
-"""Trials as unbroken sequences, and their pieces: what a memory learns from."""
+"""Trials as unbroken sequences: what a memory learns from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class Sequences(NamedTuple):
     """Whole trials, one after another in time without a gap: steps that were not taken stand at the end, masked."""
 
     timesteps: TimeStep
-    """What the learner saw before each step, and last what follows a trial's last step. [time + 1, trial, ...]"""
+    """What the learner saw before each step, and last what follows a trial's last step: its true final observation, told as
+    if the episode went on, which is what its value is to be of. [time + 1, trial, ...]"""
     actions: np.ndarray
     """[time, trial, *action]"""
     rewards: np.ndarray
@@ -58,7 +59,9 @@ def _timesteps(rounds: tuple[Episodes, ...]) -> TimeStep:
     for name, arrays in fields.items():
         before = [np.zeros_like(arrays[0][0]), *(getattr(end, name) for end in ends)]
         parts = [part for start, array in zip(before, arrays, strict=False) for part in (start[None], array[:-1])]
-        shifted[name] = np.concatenate([*parts, before[-1][None]])
+        # At a step that is taken, the flag of an end comes with the first observation of the next episode.
+        after = np.zeros_like(before[-1]) if before[-1].dtype == np.bool_ else before[-1]
+        shifted[name] = np.concatenate([*parts, after[None]])
     observations = np.concatenate([*(e.observations for e in rounds), ends[-1].observations[None]])
     return TimeStep(observations=observations, active=np.ones(observations.shape[:3], dtype=bool), **shifted)
 

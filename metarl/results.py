@@ -205,8 +205,18 @@ def _references(problem: str, runs: Sequence[RunResult]) -> list[Group]:
     """Return what `metarl evaluate RUN --agent NAME` measured in the runs' tasks, each agent once."""
     first, files = runs[0], sorted(path for run in runs for path in run.path.glob(REFERENCES))
     measured = [(path, Evaluation.load(path)) for path in files]
-    measured = [(path, evaluation) for path, evaluation in measured if evaluation.split == first.evaluation.split]
+    measured = [
+        (path, evaluation)
+        for path, evaluation in measured
+        if evaluation.split == first.evaluation.split and evaluation.trained is None
+    ]
     _require_comparable([(first.path / EVALUATION, first.evaluation), *measured])
+    for path, evaluation in measured:
+        if evaluation.rounds != first.evaluation.rounds:
+            raise MetarlError(
+                f"{path} has {counted(evaluation.rounds, 'round')}, {first.path / EVALUATION} has "
+                f"{first.evaluation.rounds}; evaluate all on one problem alike"
+            )
     found: dict[str, Group] = {}
     for path, evaluation in measured:
         found.setdefault(evaluation.agent, Group(evaluation.agent, problem, (), [evaluation], path))
@@ -345,7 +355,7 @@ def difference_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     ]
     trained, references = ([group for group in groups if bool(group.runs) is kind] for kind in (True, False))
     for group, reference in itertools.product(trained, references):
-        if group.problem == reference.problem and group.returns.shape[-1] == reference.returns.shape[-1]:
+        if group.problem == reference.problem:
             change = group.totals - reference.totals
             whole = abs(float(reference.totals.mean()))
             share = f"{change.mean() / whole:+.1%}" if whole else ""

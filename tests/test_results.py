@@ -386,20 +386,18 @@ def test_share_of_a_reference_below_zero_has_the_sign_of_the_difference(tmp_path
     assert difference[3:] == ("4.00 [4.00, 4.00]", "+25.0%")
 
 
-def test_references_are_compared_on_their_own_problem_and_over_as_many_rounds_only(tmp_path: Path) -> None:
+def test_references_are_compared_on_their_own_problem_only(tmp_path: Path) -> None:
     other = {"name": "point-sparse"}
     one = run_folder(tmp_path / "one", scores(1))
     two = run_folder(tmp_path / "two", scores(2), family=other)
     beside(one, "random")
     beside(two, "other-reference")
-    beside(two, "short", returns=scores(3)[:, :1], env_steps_per_task=np.full((TASKS, 1), 10.0))
     groups = grouped([read_run(one), read_run(two)])
     assert [(group.problem, group.name) for group in groups] == [
         ("navigation-2d", "maml-ppo"),
         ("navigation-2d", "random"),
         ("point-sparse", "maml-ppo"),
         ("point-sparse", "other-reference"),
-        ("point-sparse", "short"),
     ]
     assert [row[:3] for row in difference_rows(groups)[1:]] == [
         ("navigation-2d", "maml-ppo", "random"),
@@ -473,6 +471,16 @@ def test_second_measurement_of_a_reference_that_does_not_compare_is_refused(tmp_
     replace(Evaluation.load(other / "evaluation.json"), agent="random").save(runs[1] / "evaluation-random.json")
     with pytest.raises(MetarlError, match="different tasks"):
         grouped([read_run(run) for run in runs])
+
+
+def test_reference_of_other_rounds_is_refused_and_another_checkpoint_of_the_run_is_none(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1))
+    own = replace(Evaluation.load(run / "evaluation.json"), trained={"checkpoint": "last"})
+    own.save(run / "evaluation-last.json")
+    assert len(grouped([read_run(run)])) == 1
+    beside(run, returns=scores(2)[:, :1], env_steps_per_task=np.full((TASKS, 1), 10.0))
+    with pytest.raises(MetarlError, match=r"has 1 round, .*evaluation.json has 2; evaluate all on one problem alike"):
+        grouped([read_run(run)])
 
 
 def test_mistakes_on_the_command_line_cost_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

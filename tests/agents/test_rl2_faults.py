@@ -19,6 +19,7 @@ from torch import Tensor
 
 from metarl.advantage import explained_variance
 from metarl.agent import make_agent
+from metarl.errors import MetarlError
 from metarl.evaluation import evaluate
 from metarl.families import ArrayFamily
 from metarl.streams import Streams, generator
@@ -496,3 +497,22 @@ def test_unit_of_a_linear_recurrence_that_forgets_nothing_has_a_finite_gradient(
     features, _ = memory.sequence(inputs, memory.initial_state(3))
     for gradient in torch.autograd.grad(features.square().sum(), list(memory.parameters())):
         assert torch.isfinite(gradient).all()
+
+
+def test_gradient_that_is_not_finite_stops_the_update_and_leaves_the_agent_bitwise_as_it_was() -> None:
+    agent = new_agent(UnequalEpisodes(), learning_rate=1e200)
+    trial = unequal_trial(agent)
+    before = agent.state_dict()
+    with pytest.raises(MetarlError, match=r"the gradient's norm is (nan|inf); take a lower agent.learning_rate"):
+        agent.update(trial, generator(0))
+    for name, value in agent.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_bootstrap_is_of_the_episode_going_on_and_not_of_an_end_that_no_step_was_taken_at() -> None:
+    trial = unequal_trial(new_agent(UnequalEpisodes()), lengths=(8, 8))
+    after = sequences(trial).timesteps
+    assert not sequences(trial).terminated.any()
+    assert not after.previous_truncations[-1].any()
+    assert after.previous_truncations[6].all()  # between the episodes it is told
+    np.testing.assert_array_equal(after.previous_rewards[-1], trial.rounds[-1].rewards[-1].reshape(-1))
