@@ -355,7 +355,7 @@ def difference_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     ]
     trained, references = ([group for group in groups if bool(group.runs) is kind] for kind in (True, False))
     for group, reference in itertools.product(trained, references):
-        if group.problem == reference.problem:
+        if group.problem == reference.problem and group.returns.shape[-1] == reference.returns.shape[-1]:
             change = group.totals - reference.totals
             whole = abs(float(reference.totals.mean()))
             share = f"{change.mean() / whole:+.1%}" if whole else ""
