@@ -276,7 +276,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         return key, yaml.load(value, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise MetarlError(
-            f"command line {shortened(text)}: {key} is {shortened(value)}: it must be YAML; quote it, or take another value"
+            f"command line {shortened(text)}: {key if key.isprintable() else repr(key)} is {shortened(value)}: it must be YAML; quote it, or take another value"
         ) from None
 
 

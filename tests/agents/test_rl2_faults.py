@@ -75,8 +75,8 @@ class PlainRL2:
             for t, observation in enumerate(np.concatenate([episodes.observations[:length], end])[:, task, replica]):
                 if t == length and episodes is not trial.rounds[-1]:
                     continue  # the next round's first observation stands in its place
-                if t > 0:
-                    ended = [bool(kind[t - 1, task, replica]) for kind in (episodes.terminations, episodes.truncations)]
+                if t > 0:  # an end is told with the first observation of the next round alone
+                    ended = [False, False]
                 inputs.append(self.input_of(observation, actions, rewards, ended if actions else [False, False]))
                 if t < length:
                     actions.append(episodes.actions[t, task, replica])

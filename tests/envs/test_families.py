@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
+import metarl
 from metarl.errors import MetarlError
 from metarl.streams import Streams
 from metarl.task import FAMILIES, TaskFamily, load, missing_requirement
@@ -102,10 +106,8 @@ def test_good_controller_scores_above_a_random_one(name: str) -> None:
 def test_random_agent_needs_bounds_and_gaussian_policy_too() -> None:
     from gymnasium import spaces
 
-    from metarl.agent import AGENTS
-
     unbounded = spaces.Box(-np.inf, np.inf, (2,))
+    family: Any = SimpleNamespace(observation_space=unbounded, action_space=unbounded)
     for name in ("random", "maml-ppo", "rl2"):
-        cls = AGENTS[name]
         with pytest.raises(MetarlError, match="no bounds"):
-            cls(cls.Config(), unbounded, unbounded, seed=0, device="cpu")
+            metarl.make_agent(name, family, device="cpu")
