@@ -8,7 +8,7 @@ anew where it is told to.
 from __future__ import annotations
 
 import itertools
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -19,7 +19,7 @@ State = Mapping[str, Tensor]
 """What is remembered, by name; every tensor's first axis is the trial."""
 
 
-class Memory(nn.Module):
+class Memory(nn.Module, ABC):
     """A network from what is seen, step by step, to features of all that was seen so far."""
 
     size: int
@@ -96,8 +96,6 @@ class Recurrent(Memory):
     def step(self, inputs: Tensor, state: State, moving: Tensor) -> tuple[Tensor, State]:
         """Return features after one step, and the memory, as before where not `moving`."""
         features, following = self._run(inputs[None], state)
-        if bool(moving.all()):
-            return features[0], following
         return features[0], {name: torch.where(moving[:, None, None], following[name], state[name]) for name in state}
 
     def sequence(self, inputs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
