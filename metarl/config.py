@@ -36,6 +36,8 @@ class EvaluationConfig(Settings):
     """Validation tasks, the same at every evaluation and in every run."""
     replicas: Count | None = None
     """Episodes side by side in each task and round; None takes the training's."""
+    best_by: Literal["last_round", "trial"] = "last_round"
+    """What the best checkpoint is best in: the return of the last round, or of all rounds together."""
 
 
 class WandbConfig(Settings):

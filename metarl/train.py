@@ -20,6 +20,7 @@ from .evaluation import Evaluation, evaluate
 from .files import sweep
 from .log import CONFIG, METRICS, PICTURE, PROVENANCE, RunLog
 from .progress import Progress, progress_for, say
+from .statistics import iqm
 from .stopwatch import Stopwatch
 from .streams import generator
 from .task import TaskFamily
@@ -27,7 +28,7 @@ from .trial import TrainableAgent, Trial, run_trial
 from .versions import versions
 
 BEST, LAST = "best.safetensors", "last.safetensors"
-"""A run's checkpoints: the best by validation IQM of the last round, and the newest."""
+"""A run's checkpoints: the best by validation IQM, see `evaluation.best_by`, and the newest."""
 
 VALIDATION_SEED = 0
 """Names the validation tasks and their episodes in every run: the best checkpoints of two seeds pass the same test."""
@@ -229,7 +230,7 @@ class _Training:
         self.env_steps = 0
         """Environment steps spent, over all tasks and replicas."""
         self.best: float | None = None
-        """Best validation IQM of the last round."""
+        """Best validation IQM so far, of what `evaluation.best_by` says."""
         self.log: RunLog
 
     def restore(self) -> None:
@@ -238,7 +239,7 @@ class _Training:
         meta = _restored(self.agent, path, self.config, _DEFINING, remedy)
         self.update, self.env_steps = meta.update, meta.env_steps
         # Scores compare on the same tasks only.
-        same = _validation_size(TrainConfig.model_validate(meta.config)) == _validation_size(self.config)
+        same = _test_of_best(TrainConfig.model_validate(meta.config)) == _test_of_best(self.config)
         self.best = meta.best if same else None
 
     @contextlib.contextmanager
@@ -301,7 +302,7 @@ class _Training:
             metrics |= _validation(evaluation)
             _require_finite(metrics, number, self.run_dir)
             with _room(self.run_dir):
-                self._keep_best(float(evaluation.iqm[-1]))
+                self._keep_best(_score(evaluation, self.config.evaluation.best_by))
         spent = {"update": number, "env_steps": self.env_steps}
         return {**spent, **metrics, **_times(stopwatch, env_steps)}, evaluation
 
@@ -362,6 +363,16 @@ def _validation_size(config: TrainConfig) -> tuple[int, int]:
     return config.evaluation.num_tasks, config.evaluation.replicas or config.replicas
 
 
+def _test_of_best(config: TrainConfig) -> tuple[int, int, str]:
+    """Return what two scores must have in common to compare."""
+    return *_validation_size(config), config.evaluation.best_by
+
+
+def _score(evaluation: Evaluation, by: str) -> float:
+    """Return what the best checkpoint has most of: the IQM of the last round's return, or of the trial's."""
+    return float(iqm(evaluation.totals) if by == "trial" else evaluation.iqm[-1])
+
+
 def _returns(trial: Trial) -> dict[str, float]:
     by_round = trial.returns.mean(axis=(1, 2))
     returns = {"return_before": float(by_round[0]), "return_after": float(by_round[-1])}
@@ -376,8 +387,13 @@ def _validation(evaluation: Evaluation) -> dict[str, float]:
         "validation/return_before": float(evaluation.iqm[0]),
         "validation/return_after": float(evaluation.iqm[-1]),
     }
-    # Of a single round there is no gain.
-    return {**returns, "validation/gain": evaluation.gain.iqm} if evaluation.rounds > 1 else returns
+    if evaluation.rounds == 1:
+        return returns
+    return {
+        **returns,
+        "validation/gain": evaluation.gain.iqm,
+        "validation/return_trial": float(iqm(evaluation.totals)),
+    }
 
 
 def _require_finite(metrics: Mapping[str, float], update: int, run_dir: Path) -> None:

@@ -80,13 +80,21 @@ def test_metrics_have_one_x_axis_and_both_returns(run: Path) -> None:
     assert ["validation/return_after" in line for line in metrics] == [False, True, False, True]
 
 
-def test_the_best_checkpoint_is_the_one_with_the_best_validation_score(run: Path) -> None:
-    scores = {m["update"] + 1: m["validation/return_after"] for m in read_metrics(run) if "validation/gain" in m}
+@pytest.mark.parametrize(("best_by", "measure"), [("last_round", "return_after"), ("trial", "return_trial")])
+def test_the_best_checkpoint_is_the_one_with_the_best_validation_score(
+    tmp_path: Path, best_by: str, measure: str
+) -> None:
+    evaluation = {"every": 1, "num_tasks": 3, "best_by": best_by}
+    run = trained(tmp_path / "run", num_updates=8, seed=6, evaluation=evaluation)
+    metrics = read_metrics(run)
+    scores = {line["update"] + 1: line[f"validation/{measure}"] for line in metrics}
     _, best = load(run / "best.safetensors")
     _, last = load(run / "last.safetensors")
+    other = "return_after" if best_by == "trial" else "return_trial"
+    assert max(metrics, key=lambda line: line[f"validation/{other}"])["update"] + 1 != best.update, "tells nothing"
     assert best.update == max(scores, key=lambda update: scores[update])
     assert last.best == best.best == max(scores.values())
-    assert last.update == 4
+    assert last.update == 8
 
 
 def test_training_changes_the_agent_and_load_run_gives_it_back(run: Path) -> None:
@@ -366,13 +374,14 @@ def test_a_folder_with_metrics_alone_holds_a_run(tmp_path: Path) -> None:
         trained(tmp_path)
 
 
-@pytest.mark.parametrize("changed", [{"num_tasks": 4}, {"replicas": 3}])
+@pytest.mark.parametrize("changed", [{"num_tasks": 4}, {"replicas": 3}, {"best_by": "trial"}])
 def test_the_best_score_is_forgotten_where_validation_changes(copy: Path, changed: dict[str, int]) -> None:
     state, meta = load(copy / "last.safetensors")
     save(copy / "last.safetensors", state, meta.model_copy(update={"best": 1e9}))
     trained(copy, agent_of(copy), resume=True, num_updates=6, evaluation={"every": 2, "num_tasks": 3, **changed})
     assert load(copy / "best.safetensors")[1].update == 6
-    assert load(copy / "last.safetensors")[1].best == read_metrics(copy)[-1]["validation/return_after"]
+    measure = "return_trial" if "best_by" in changed else "return_after"
+    assert load(copy / "last.safetensors")[1].best == read_metrics(copy)[-1][f"validation/{measure}"]
 
 
 def test_the_best_score_is_kept_where_validation_stays_the_same(copy: Path) -> None:
