@@ -309,18 +309,22 @@ def summary_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     shown = list(range(rounds)) if rounds <= _ROUNDS else [0, -1]
     names = [f"round {n + 1}" for n in shown] if rounds <= _ROUNDS else ["first round", "last round"]
     sums = any(group.returns.shape[-1] == 1 or group.returns.shape[-1] > _ROUNDS for group in groups)
+    totals = ["trial", "trial, mean"]
+    if rounds == 1:  # which is the trial
+        names, totals = [], ["return", "return, mean"]
     header = ["problem", "", "seeds", "env steps", "minutes", *names]
-    header += [*(["gain"] if rounds > 1 else []), *(["trial", "trial, mean"] if sums else [])]
+    header += [*(["gain"] if rounds > 1 else []), *(totals if sums else [])]
     knows_success = any(group.success_rate is not None for group in groups)
     rows = [(*header, *(["success by round"] if knows_success else []))]
     for group in groups:
-        cells = [*_training_cells(group), *(_round_cell(group, n) for n in shown)]
+        cells = [*_training_cells(group)]
         if rounds > 1:
+            cells += [_round_cell(group, n) for n in shown]
             cells.append(_with_interval(*group.gain) if group.returns.shape[-1] > 1 else "")
         if sums:
-            totals = group.totals
-            cells.append(_with_interval(float(iqm(totals.reshape(-1))), group.interval_of(totals)))
-            cells.append(_with_interval(float(totals.mean()), group.mean_interval_of(totals)))
+            trials = group.totals
+            cells.append(_with_interval(float(iqm(trials.reshape(-1))), group.interval_of(trials)))
+            cells.append(_with_interval(float(trials.mean()), group.mean_interval_of(trials)))
         if knows_success:
             rate = group.success_rate
             cells.append("" if rate is None else " / ".join(f"{rate[n]:.2f}" for n in shown if n < len(rate)))

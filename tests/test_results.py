@@ -430,10 +430,10 @@ def test_trial_has_the_iqm_and_the_mean_of_its_sum_each_with_its_own_interval(tm
     assert told["trial"][1:] != told["trial, mean"][1:]
 
 
-def test_trials_of_one_round_have_their_sum_and_those_of_two_do_not(tmp_path: Path) -> None:
+def test_trials_of_one_round_show_it_once_and_those_of_two_have_no_sum(tmp_path: Path) -> None:
     once = run_folder(tmp_path / "once", scores(1)[:, :1], env_steps_per_task=np.full((TASKS, 1), 10.0))
     twice = run_folder(tmp_path / "twice", scores(1))
-    assert summary_rows(grouped([read_run(once)]))[0][4:] == ("round 1", "trial", "trial, mean")
+    assert summary_rows(grouped([read_run(once)]))[0][4:] == ("return", "return, mean")
     assert "trial" not in summary_rows(grouped([read_run(twice)]))[0]
 
 
