@@ -17,7 +17,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from metarl.advantage import explained_variance, generalized_advantages
-from metarl.agent import Count, Fraction, Positive, Settings, register_agent
+from metarl.agent import Count, Positive, Settings, register_agent
 from metarl.errors import MetarlError
 from metarl.streams import Streams
 from metarl.task import TaskFamily
@@ -27,7 +27,7 @@ from .memory import MemoryName, State, make_memory, stacked
 from .moments import RunningMoments, ValueScale
 from .policy import ActionHead, GaussianHead, action_head
 from .ppo import clipped_surrogate, masked_mean
-from .schedule import Schedule, Scheduled, ScheduledRate
+from .schedule import Schedule, Scheduled, ScheduledFraction, ScheduledRate
 from .sequences import Sequences, sequences
 from .state import StateDict, load_training_state, require_same_shapes, training_state
 from .threads import acting, one_thread
@@ -67,10 +67,11 @@ class RL2Config(Settings):
     """Weight of the value loss, whose targets are in normalized units."""
     max_grad_norm: Positive = 1.0
     """Norm that the gradient is cut down to."""
-    discount: Fraction = 0.99
-    """Discount of rewards over the trial, gamma."""
-    gae_lambda: Fraction = 0.95
-    """Lambda of generalized advantage estimation over the trial."""
+    discount: ScheduledFraction = Schedule(start=0.99)
+    """Discount of rewards over the trial, gamma; may go from `start` to `end` in so many `updates`. A low one is learned
+    from sooner, 1 is what evaluation measures (Francois-Lavet et al., 2015)."""
+    gae_lambda: ScheduledFraction = Schedule(start=0.95)
+    """Lambda of generalized advantage estimation over the trial; may go from `start` to `end` in so many `updates`."""
     normalize_inputs: bool = True
     """Whether observations and rewards are shifted and scaled by the moments of those trained on, for the network's eyes."""
     dtype: Literal["float32", "float64"] = "float32"
@@ -239,8 +240,8 @@ class RL2:
             history = [self._step(pool, chosen, pieces) for chosen in self._minibatches(trials.mask.shape[1], rng)]
         self._observe(trial)
         metrics = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
-        metrics["learning_rate"] = self.config.learning_rate.at(int(self.num_updates))
-        metrics["ent_coef"] = self.config.ent_coef.at(int(self.num_updates))
+        for name in ("learning_rate", "ent_coef", "discount", "gae_lambda"):
+            metrics[name] = getattr(self.config, name).at(int(self.num_updates))
         metrics["first_ratio_deviation"] = history[0]["ratio_deviation"]
         metrics["explained_variance"] = explained_variance(values[:-1], targets, trials.mask)
         self.num_updates += 1
@@ -288,8 +289,8 @@ class RL2:
             values[:-1],
             trials.mask,
             bootstrap,
-            discount=self.config.discount,
-            gae_lambda=self.config.gae_lambda,
+            discount=self.config.discount.at(int(self.num_updates)),
+            gae_lambda=self.config.gae_lambda.at(int(self.num_updates)),
         )
 
     def _schedule(self) -> None:

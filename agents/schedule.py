@@ -46,7 +46,16 @@ def _above_zero(schedule: Schedule) -> Schedule:
     return schedule
 
 
+def _at_most_one(schedule: Schedule) -> Schedule:
+    for key, value in (("start", schedule.start), ("end", schedule.end)):
+        if value is not None and value > 1:
+            raise ValueError(f"its {key} is {value:g}; it must be at most 1")
+    return schedule
+
+
 Scheduled = Annotated[Schedule, BeforeValidator(_constant)]
 """A setting that may change: a number, or a mapping with `start`, `end` and `updates`."""
 ScheduledRate = Annotated[Schedule, BeforeValidator(_constant), AfterValidator(_above_zero)]
 """The same, above zero at first."""
+ScheduledFraction = Annotated[Schedule, BeforeValidator(_constant), AfterValidator(_at_most_one)]
+"""The same, from 0 to 1."""

@@ -311,6 +311,8 @@ def test_rates_follow_their_schedules_and_a_restored_agent_goes_on_where_it_was(
     settings = {
         "learning_rate": {"start": 0.01, "end": 0.002, "updates": 4},
         "ent_coef": {"start": 0.4, "end": 0.0, "updates": 2},
+        "discount": {"start": 0.9, "end": 1.0, "updates": 2},
+        "gae_lambda": {"start": 0.8, "end": 0.5, "updates": 3},
     }
     agent, other = (new_agent(UnequalEpisodes(), **settings) for _ in range(2))
     trial = unequal_trial(agent)
@@ -319,6 +321,8 @@ def test_rates_follow_their_schedules_and_a_restored_agent_goes_on_where_it_was(
     logged += [other.update(trial, generator(n)) for n in range(3, 6)]
     assert [m["learning_rate"] for m in logged] == pytest.approx([0.01, 0.008, 0.006, 0.004, 0.002, 0.002])
     assert [m["ent_coef"] for m in logged] == pytest.approx([0.4, 0.2, 0.0, 0.0, 0.0, 0.0])
+    assert [m["discount"] for m in logged] == pytest.approx([0.9, 0.95, 1.0, 1.0, 1.0, 1.0])
+    assert [m["gae_lambda"] for m in logged] == pytest.approx([0.8, 0.7, 0.6, 0.5, 0.5, 0.5])
     assert other.optimizer.param_groups[0]["lr"] == pytest.approx(0.002)
 
 
@@ -331,6 +335,8 @@ def test_rates_follow_their_schedules_and_a_restored_agent_goes_on_where_it_was(
         ({"ent_coef": -1}, "ent_coef.start is -1: it must be greater than or equal to 0"),
         ({"ent_coef": "much"}, "ent_coef.start is 'much': it must be a valid number"),
         ({"ent_coef": True}, "ent_coef"),
+        ({"discount": 1.5}, "discount is 1.5: its start is 1.5; it must be at most 1"),
+        ({"gae_lambda": {"start": 0.9, "end": 2, "updates": 3}}, "its end is 2; it must be at most 1"),
         ({"memory": "lsmt"}, "memory is 'lsmt'"),
         ({"memory": "transformer", "hidden_size": 12}, "take a multiple of 8"),
         ({"bptt_steps": 0}, "bptt_steps is 0"),

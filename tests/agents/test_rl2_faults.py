@@ -109,6 +109,7 @@ class PlainRL2:
         shape = trial.rounds[0].lengths.shape
         columns = [self.column(trial, *place) for place in np.ndindex(shape)]
         states, old, values, advantages = [], [], [], []
+        discount, gae_lambda = config.discount.at(self.updates), config.gae_lambda.at(self.updates)
         with torch.no_grad():
             for column in columns:
                 read = list(self.pieces(column, None))
@@ -119,7 +120,7 @@ class PlainRL2:
                 following = [*value[1:-1], 0.0 if column.terminated else value[-1]]
                 carry, estimates = 0.0, []
                 for reward, now, later in reversed(list(zip(column.rewards, value, following, strict=False))):
-                    carry = reward + config.discount * later - now + config.discount * config.gae_lambda * carry
+                    carry = reward + discount * later - now + discount * gae_lambda * carry
                     estimates.append(carry)
                 advantages.append(np.array(estimates[::-1]))
                 values.append(value[:-1])
@@ -176,6 +177,8 @@ class PlainRL2:
             **metrics,
             "learning_rate": rates[0],
             "ent_coef": rates[1],
+            "discount": discount,
+            "gae_lambda": gae_lambda,
             "first_ratio_deviation": history[0]["ratio_deviation"],
             "explained_variance": explained,
         }
@@ -202,8 +205,8 @@ SETTINGS = {
     "clip_range": 0.07,
     "vf_coef": 0.8,
     "max_grad_norm": 0.4,
-    "discount": 0.9,
-    "gae_lambda": 0.6,
+    "discount": {"start": 0.9, "end": 1.0, "updates": 2},
+    "gae_lambda": {"start": 0.6, "end": 0.3, "updates": 4},
     "learning_rate": {"start": 0.02, "end": 0.005, "updates": 2},
     "ent_coef": {"start": 0.3, "end": 0.1, "updates": 2},
 }
