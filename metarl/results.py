@@ -21,7 +21,7 @@ from .files import write_atomically
 from .log import read_metrics, read_sessions
 from .report import counted, decimals_for, interval_text, number_text
 from .results_pictures import adaptation_figure, training_figure
-from .statistics import iqm, iqm_interval, stratified_bootstrap
+from .statistics import crossed_bootstrap, iqm, iqm_interval
 from .streams import generator
 
 EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
@@ -109,7 +109,7 @@ class Group:
 
     @cached_property
     def interval(self) -> np.ndarray:
-        """Its 95 % interval by bootstrap over tasks, stratified by seed. [round, 2]"""
+        """Its 95 % interval by bootstrap over seeds and tasks. [round, 2]"""
         return self.interval_of(self.returns)
 
     @cached_property
@@ -135,7 +135,7 @@ class Group:
         """Return the 95 % interval of the mean of `values` [seed, task], [2]; NaN where there is one task only."""
         if values.shape[1] == 1:
             return np.full(2, np.nan)
-        return np.stack(stratified_bootstrap(values, lambda pooled, axis: pooled.mean(axis=axis), rng=self._draws()))
+        return np.stack(crossed_bootstrap(values, lambda pooled, axis: pooled.mean(axis=axis), rng=self._draws()))
 
     def _draws(self) -> np.random.Generator:
         # The evaluation's own: of a single seed, its file and the page say the same.
@@ -398,8 +398,8 @@ def _what(groups: Sequence[Group]) -> list[str]:
     )
     what = (
         f"{'; '.join(counts)}. Returns are undiscounted, of episodes "
-        "with exploration noise; IQM over training seeds and tasks, with the 95 % bootstrap interval over tasks, "
-        "stratified by seed: the seeds share the tasks, and it says little of other training seeds. Gain is the last "
+        "with exploration noise; IQM over training seeds and tasks, with the 95 % interval by bootstrap over both; of a single "
+        "seed it is over tasks, and says nothing of other training seeds. Gain is the last "
         "round less the first, paired by task; trial is the sum over rounds. Minutes are wall-clock time of rollouts and "
         "updates, without evaluations; env steps and minutes are means over seeds."
     )

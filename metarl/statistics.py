@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -24,7 +25,7 @@ def iqm(values: np.ndarray, axis: int = 0) -> np.ndarray:
     return np.where(np.isnan(ordered[..., -1]), np.nan, middle)
 
 
-def stratified_bootstrap(
+def crossed_bootstrap(
     values: np.ndarray,
     statistic: Callable[[np.ndarray, int], np.ndarray],
     *,
@@ -34,27 +35,54 @@ def stratified_bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the low and high ends of the percentile bootstrap interval of a statistic, each of shape [...].
 
-    `values` is [stratum, unit, ...]. Each resample draws units (tasks) with replacement within every stratum (seed),
-    pools the strata and takes `statistic(pooled, axis)`. Whole units are drawn: rounds of one task stay together.
+    `values` is [seed, task, ...]: every training seed met the same tasks. Each resample draws tasks with replacement, and
+    seeds, and takes `statistic(pooled, axis)` over all seeds in all tasks drawn: the "pigeonhole bootstrap" of Owen (2007).
+    Drawing tasks for each seed by itself would count a lucky task as luck of one seed alone, and give intervals too narrow by
+    up to the root of the number of seeds. Rounds of a task stay together. The statistic must shift with its values.
+
+    Seeds are few. Resampling n of them shows (n - 1) / n of their variance, and its tails are not Student's: distances of
+    the seeds' own statistics are stretched by what is missing, as for an interval of Student's t of n - 1 degrees. Of one seed the
+    interval is over tasks alone, and says nothing of other seeds.
     """
-    strata, units, *rest = values.shape
-    chosen = rng.integers(units, size=(resamples, strata, units))
+    seeds, tasks, *rest = values.shape
+    drawn_tasks, drawn_seeds = (
+        rng.integers(tasks, size=(resamples, tasks)),
+        rng.integers(seeds, size=(resamples, seeds)),
+    )
+    stretched = _stretched(values, statistic, confidence)
     # In blocks: of a thousand tasks and a hundred rounds, all resamples at once would not fit into memory.
-    blocks = np.array_split(chosen, max(1, min(resamples, resamples * values.size // _BLOCK)))
-    strata_of = np.arange(strata)[:, None]
+    blocks = max(1, min(resamples, resamples * values.size // _BLOCK))
     estimates = np.concatenate(
-        [statistic(values[strata_of, block].reshape(len(block), strata * units, *rest), 1) for block in blocks]
+        [
+            statistic(stretched[of_seeds[:, :, None], of_tasks[:, None, :]].reshape(len(of_seeds), -1, *rest), 1)
+            for of_seeds, of_tasks in zip(
+                np.array_split(drawn_seeds, blocks), np.array_split(drawn_tasks, blocks), strict=True
+            )
+        ]
     )
     tail = (1 - confidence) / 2
     low, high = np.quantile(estimates, (tail, 1 - tail), axis=0)
     return low, high
 
 
+def _stretched(values: np.ndarray, statistic: Callable[[np.ndarray, int], np.ndarray], confidence: float) -> np.ndarray:
+    """Return values [seed, task, ...], each seed moved away from the mean of seeds as few seeds ask for."""
+    seeds = len(values)
+    if seeds == 1:
+        return values
+    from scipy import stats
+
+    tail = (1 + confidence) / 2
+    factor = math.sqrt(seeds / (seeds - 1)) * stats.t.ppf(tail, seeds - 1) / stats.norm.ppf(tail)
+    levels = statistic(values, 1)
+    return values + ((factor - 1) * (levels - levels.mean(axis=0)))[:, None]
+
+
 def iqm_interval(values: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
     """Return the ends of the 95 % interval of the IQM of `values` [seed, task, ...] over both, [..., 2].
 
-    Tasks are resampled within each seed. NaN where there is one task only.
+    NaN where there is one task only.
     """
     if values.shape[1] == 1:  # one task resampled is itself every time: no interval, rather than one of width zero
         return np.full((*values.shape[2:], 2), np.nan)
-    return np.stack(stratified_bootstrap(values, iqm, rng=rng), axis=-1)
+    return np.stack(crossed_bootstrap(values, iqm, rng=rng), axis=-1)
