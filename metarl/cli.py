@@ -314,7 +314,8 @@ def _report(arguments: argparse.Namespace) -> None:
     from .bench_sim import aligned
     from .files import require_writable
     from .progress import say
-    from .results import grouped, page_path, portable, read_run, summary_rows, write_page
+    from .results import grouped, read_run
+    from .results_page import page_path, portable, summary_rows, write_page
 
     output = page_path(arguments.output)
     require_writable(output)

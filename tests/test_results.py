@@ -18,7 +18,8 @@ from metarl.config import dump_yaml, load_config, resolved
 from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation
 from metarl.report import COLORS
-from metarl.results import difference_rows, grouped, markdown, read_run, summary_rows
+from metarl.results import grouped, read_run
+from metarl.results_page import difference_rows, markdown, summary_rows
 from metarl.results_pictures import training_figure
 from metarl.statistics import crossed_bootstrap, iqm
 from metarl.task import load

@@ -1,0 +1,249 @@
+"""The page of results: tables, pictures, and the commands that repeat them."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .errors import MetarlError
+from .evaluation import Evaluation
+from .files import write_atomically
+from .report import counted, decimals_for, interval_text, number_text
+from .results import EVALUATION, Group
+from .results_pictures import adaptation_figure, training_figure
+from .statistics import iqm
+
+
+def summary_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    """Return the table of all groups, header first; of trials of many rounds the first, the last and their sum."""
+    rounds = max(group.returns.shape[-1] for group in groups)
+    shown = list(range(rounds)) if rounds <= _ROUNDS else [0, -1]
+    names = [f"round {n + 1}" for n in shown] if rounds <= _ROUNDS else ["first round", "last round"]
+    sums = any(group.returns.shape[-1] == 1 or group.returns.shape[-1] > _ROUNDS for group in groups)
+    totals = ["trial", "trial, mean"]
+    if rounds == 1:  # which is the trial
+        names, totals = [], ["return", "return, mean"]
+    header = ["problem", "", "seeds", "env steps", "minutes", *names]
+    header += [*(["gain"] if rounds > 1 else []), *(totals if sums else [])]
+    knows_success = any(group.success_rate is not None for group in groups)
+    rows = [(*header, *(["success by round"] if knows_success else []))]
+    for group in groups:
+        cells = [*_training_cells(group)]
+        if rounds > 1:
+            cells += [_round_cell(group, n) for n in shown]
+            cells.append(_with_interval(*group.gain) if group.returns.shape[-1] > 1 else "")
+        if sums:
+            trials = group.totals
+            cells.append(_with_interval(float(iqm(trials.reshape(-1))), group.interval_of(trials)))
+            cells.append(_with_interval(float(trials.mean()), group.mean_interval_of(trials)))
+        if knows_success:
+            rate = group.success_rate
+            cells.append("" if rate is None else " / ".join(f"{rate[n]:.2f}" for n in shown if n < len(rate)))
+        rows.append((group.problem, group.name, *cells))
+    several = len({group.problem for group in groups}) > 1
+    return rows if several else [row[1:] for row in rows]
+
+
+_ROUNDS = 4
+"""Rounds that have a column each; of longer trials there are the first and the last, and their sum."""
+
+
+def _training_cells(group: Group) -> tuple[str, str, str]:
+    """Return seeds, environment steps and minutes of training; nothing for a reference."""
+    if not group.runs:
+        return ("", "", "")
+    unfinished = " (unfinished)" if any(run.unfinished for run in group.runs) else ""
+    seeds = ", ".join(str(run.seed) for run in group.runs)
+    steps = np.mean([run.env_steps for run in group.runs]) / 1e6
+    return seeds, f"{steps:.3g} M{unfinished}", f"{np.mean([run.minutes for run in group.runs]):.1f}"
+
+
+def _round_cell(group: Group, number: int) -> str:
+    known = number < group.returns.shape[-1]
+    return _with_interval(group.iqm[number], group.interval[number]) if known else ""
+
+
+def difference_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    """Return how each trained group's trials differ from each reference's in the same tasks, header first."""
+    rows: list[tuple[str, ...]] = [
+        ("problem", "", "less", "mean difference of the trial's return", "of the reference's")
+    ]
+    trained, references = ([group for group in groups if bool(group.runs) is kind] for kind in (True, False))
+    for group, reference in itertools.product(trained, references):
+        if group.problem == reference.problem and group.returns.shape[-1] == reference.returns.shape[-1]:
+            change = group.totals - reference.totals
+            whole = abs(float(reference.totals.mean()))
+            share = f"{change.mean() / whole:+.1%}" if whole else ""
+            cell = _with_interval(float(change.mean()), group.mean_interval_of(change))
+            rows.append((group.problem, group.name, reference.name, cell, share))
+    return rows
+
+
+def _with_interval(value: float, ends: np.ndarray) -> str:
+    decimals = _decimals(np.array([value, *ends]))
+    return f"{number_text(value, decimals)} {interval_text(ends, lambda end: number_text(end, decimals))}"
+
+
+def _decimals(values: np.ndarray) -> int:
+    """Return the decimals of a page, one less than of a table of one run."""
+    return max(0, decimals_for(values) - 1)
+
+
+def markdown(groups: Sequence[Group], title: str, notes: Sequence[str], pictures: Mapping[str, str], again: str) -> str:
+    """Return the page; `pictures` are file names by what they show, `again` is the command that writes it."""
+    parts = [f"# {title}", *notes, *_what(groups), _table(summary_rows(groups))]
+    parts += [f"![{text}]({name})" for text, name in pictures.items()]
+    if len(differences := difference_rows(groups)) > 1:
+        parts += ["## Beside the references, paired by task", _table(differences)]
+    parts += ["## Single seeds", _table(_seed_rows(groups)), "## Again", _commands(groups, again), _versions(groups)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(groups: Sequence[Group]) -> list[str]:
+    """Return in words what the numbers of a page are."""
+    evaluations = list({group.problem: group.evaluations[0] for group in groups}.values())
+    counts = dict.fromkeys(
+        f"{counted(evaluation.num_tasks, f'{evaluation.split} task')}, "
+        f"{counted(evaluation.replicas, 'episode')} a round in each"
+        for evaluation in evaluations
+    )
+    what = (
+        f"{'; '.join(counts)}. Returns are undiscounted, of episodes "
+        "with exploration noise; IQM over training seeds and tasks, with the 95 % interval by bootstrap over both; of a single "
+        "seed it is over tasks, and says nothing of other training seeds. Gain is the last "
+        "round less the first, paired by task; trial is the sum over rounds. Minutes are wall-clock time of rollouts and "
+        "updates, without evaluations; env steps and minutes are means over seeds."
+    )
+    return [what, *dict.fromkeys(filter(None, map(_not_unseen, evaluations)))]
+
+
+def _not_unseen(evaluation: Evaluation) -> str:
+    """Return which tasks were trained on, '' where none was."""
+    if evaluation.unseen:
+        return ""
+    if evaluation.split == "train":
+        return "The agents were trained on this split: **none of these tasks is unseen**."
+    different = counted(evaluation.num_different_tasks, "different task")
+    return (
+        f"{evaluation.family} has finitely many tasks, these are {different}: **none of these is unseen**, and intervals "
+        "are of their episodes' chance alone."
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def _seed_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    header = ("problem", "", "seed", "IQM by round", "mean by round", "trial, mean", "checkpoint of update", "minutes")
+    rows: list[tuple[str, ...]] = [(*header, "commit")]
+    for group in groups:
+        for run in group.runs:
+            evaluation = run.evaluation
+            decimals = _decimals(evaluation.iqm)
+            shown = slice(None) if evaluation.rounds <= _ROUNDS else slice(None, None, evaluation.rounds - 1)
+            by_round = [
+                " / ".join(number_text(value, decimals) for value in values[shown])
+                for values in (evaluation.iqm, evaluation.mean)
+            ]
+            total = float(evaluation.totals.mean())
+            kept = f"{(evaluation.trained or {}).get('updates', '?')} of {run.config['num_updates']}"
+            trial = number_text(total, _decimals(np.array([total])))
+            rows.append(
+                (group.problem, group.name, str(run.seed), *by_round, trial, kept, f"{run.minutes:.1f}")
+                + (", ".join(run.commits),)
+            )
+    return rows if len({row[0] for row in rows[1:]}) > 1 else [row[1:] for row in rows]
+
+
+def _commands(groups: Sequence[Group], again: str) -> str:
+    lines = []
+    for group in groups:
+        for run in group.runs:
+            commands = [session["command"] for session in run.sessions if session.get("command")]
+            lines += [shlex.join(["metarl", *(portable(str(word)) for word in command[1:])]) for command in commands]
+            lines.append(_evaluate_command(run.path, run.evaluation, EVALUATION))
+        if group.beside is not None:
+            (evaluation,) = group.evaluations
+            lines.append(_evaluate_command(group.beside.parent, evaluation, group.beside.name, group.name))
+    return "\n".join(["```sh", *dict.fromkeys(lines), again, "```"])
+
+
+def _evaluate_command(run: Path, evaluation: Evaluation, file: str, agent: str | None = None) -> str:
+    """Return the command that measured the run's agent, or the reference `agent` in its tasks."""
+    path = portable(str(run))
+    words: list[object] = [
+        "metarl",
+        "evaluate",
+        path,
+        *(["--agent", agent.removesuffix(" (untrained)")] if agent else []),
+    ]
+    words += ["--rounds", evaluation.rounds, "--replicas", evaluation.replicas, "--tasks", evaluation.num_tasks]
+    if evaluation.seed != 0:
+        words += ["--seed", evaluation.seed]
+    if (evaluation.trained or {}).get("checkpoint") == "last":
+        words += ["--checkpoint", "last"]
+    if evaluation.split != "test":  # whose file would have another name
+        words += ["--split", evaluation.split, "--json", f"{path}/{file}"]
+    return shlex.join(map(str, words))
+
+
+def portable(word: str) -> str:
+    """Return a word of a command line, or what stands behind its '=', without the place of files on this machine."""
+    key, equals, value = word.partition("=")
+    if equals and Path(value).is_absolute():
+        return f"{key}={portable(value)}"
+    path = Path(word)
+    if not path.is_absolute():
+        return word
+    inside = path.is_relative_to(Path.cwd())
+    return str(path.relative_to(Path.cwd())) if inside else str(Path("runs") / path.name)
+
+
+def _versions(groups: Sequence[Group]) -> str:
+    """Return every version that trained or measured one of the runs, and the commits that measured them."""
+    found: dict[str, dict[str, None]] = {}
+    runs = [run for group in groups for run in group.runs]
+    evaluations = [evaluation for group in groups for evaluation in group.evaluations]
+    commits = dict.fromkeys((evaluation.commit or "unknown")[:10] for evaluation in evaluations)
+    told = [session.get("versions", {}) for run in runs for session in run.sessions]
+    for versions in (*told, *(evaluation.versions for evaluation in evaluations)):
+        for name, version in versions.items():
+            found.setdefault(name, {})[version] = None
+    listed = ", ".join(f"{name} {' and '.join(versions)}" for name, versions in found.items())
+    return f"{listed}. Evaluated at commit {', '.join(commits)}."
+
+
+def write_page(
+    groups: Sequence[Group], path: str | Path, *, title: str | None, notes: Sequence[str], again: str
+) -> None:
+    """Write the page and its two pictures beside it. Raises MetarlError where they cannot be written."""
+    path = Path(path)
+    pictures = {}
+    if len({group.problem for group in groups}) == 1:  # returns on different problems do not share an axis
+        pictures = {
+            "Return against environment steps spent in the new task": adaptation_figure(groups),
+            "Validation return against environment steps of training": training_figure(groups),
+        }
+    names = {}
+    for (text, figure), word in zip(pictures.items(), ("adaptation", "training"), strict=False):
+        names[text] = f"{path.stem}-{word}.png"
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=100)
+        write_atomically(path.with_name(names[text]), picture.getvalue())
+    families = dict.fromkeys(evaluation.family for group in groups for evaluation in group.evaluations)
+    page = markdown(groups, title or f"Results on {' and '.join(families)}", notes, names, again)
+    write_atomically(path, page.encode())
+
+
+def page_path(path: str | Path) -> Path:
+    """Return the path of a page. Raises MetarlError for one that does not end in .md."""
+    if Path(path).suffix != ".md":
+        raise MetarlError(f"{path} has suffix {Path(path).suffix!r}; a page is written as '.md'")
+    return Path(path)
