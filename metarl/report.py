@@ -14,6 +14,7 @@ import numpy as np
 from .errors import MetarlError
 from .evaluation import Evaluation
 from .files import write_atomically
+from .measures import steps_before
 from .statistics import iqm
 
 if TYPE_CHECKING:
@@ -138,18 +139,13 @@ def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
     return figure
 
 
-def before(env_steps: np.ndarray) -> np.ndarray:
-    """Return the steps spent before each round from those spent by its end, [..., round]: the first begins at zero."""
-    return np.concatenate([np.zeros_like(env_steps[..., :1]), env_steps[..., :-1]], axis=-1)
-
-
 def _curve(axes: Axes, evaluation: Evaluation, label: str, color: str, marker: str) -> None:
-    steps, (low, high) = before(evaluation.env_steps), evaluation.interval.T
+    steps, (low, high) = steps_before(evaluation.env_steps), evaluation.interval.T
     # All tasks together weigh as much as a few lines would: many tasks must not hide the curve.
     faint = min(0.35, 8 / evaluation.num_tasks)
     tasks = {"ls": "", "marker": "."} if evaluation.rounds == 1 else {"lw": 0.7}
     axes.plot(
-        before(evaluation.env_steps_per_task).T, evaluation.returns.T, color=color, alpha=faint, zorder=1, **tasks
+        steps_before(evaluation.env_steps_per_task).T, evaluation.returns.T, color=color, alpha=faint, zorder=1, **tasks
     )
     axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0, zorder=2)
     if evaluation.rounds == 1:  # a band needs two points

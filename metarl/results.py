@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,9 @@ from .config import resolved, shortened
 from .errors import MetarlError
 from .evaluation import Evaluation
 from .log import read_metrics, read_sessions
+from .measures import cvar
 from .report import counted
-from .statistics import crossed_bootstrap, iqm, iqm_interval
+from .statistics import crossed_bootstrap, iqm, iqm_interval, paired_bootstrap
 from .streams import generator
 
 EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
@@ -133,9 +134,26 @@ class Group:
             return np.full(2, np.nan)
         return np.stack(crossed_bootstrap(values, lambda pooled, axis: pooled.mean(axis=axis), rng=self._draws()))
 
+    @cached_property
+    def worst_interval(self) -> np.ndarray:
+        """Its 95 % interval of the worst tenth's mean return, by bootstrap over seeds and tasks. [round, 2]"""
+        if self.returns.shape[1] == 1:
+            return np.full((self.returns.shape[-1], 2), np.nan)
+        return np.stack(crossed_bootstrap(self.returns, _worst, rng=self._draws()), axis=-1)
+
+    def interval_beside(self, other: Group, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return the 95 % interval of a comparison of trials with another group's in the same tasks, [2]; NaN for one task."""
+        if self.returns.shape[1] == 1:
+            return np.full(2, np.nan)
+        return np.array(paired_bootstrap(self.totals, other.totals, statistic, rng=self._draws()))
+
     def _draws(self) -> np.random.Generator:
         # The evaluation's own: of a single seed, its file and the page say the same.
         return generator(self.evaluations[0].seed, "bootstrap")
+
+
+def _worst(values: np.ndarray, axis: int) -> np.ndarray:
+    return cvar(values, axis=axis)
 
 
 def read_run(path: str | Path) -> RunResult:

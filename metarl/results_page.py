@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import itertools
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from .errors import MetarlError
 from .evaluation import Evaluation
 from .files import write_atomically
+from .measures import adaptation_speed, cvar, probability_of_improvement
 from .report import counted, decimals_for, interval_text, number_text
 from .results import EVALUATION, Group
 from .results_pictures import adaptation_figure, training_figure
@@ -68,20 +69,59 @@ def _round_cell(group: Group, number: int) -> str:
     return _with_interval(group.iqm[number], group.interval[number]) if known else ""
 
 
-def difference_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
-    """Return how each trained group's trials differ from each reference's in the same tasks, header first."""
-    rows: list[tuple[str, ...]] = [
-        ("problem", "", "less", "mean difference of the trial's return", "of the reference's")
-    ]
-    trained, references = ([group for group in groups if bool(group.runs) is kind] for kind in (True, False))
-    for group, reference in itertools.product(trained, references):
-        if group.problem == reference.problem and group.returns.shape[-1] == reference.returns.shape[-1]:
-            change = group.totals - reference.totals
-            whole = abs(float(reference.totals.mean()))
-            share = f"{change.mean() / whole:+.1%}" if whole else ""
-            cell = _with_interval(float(change.mean()), group.mean_interval_of(change))
-            rows.append((group.problem, group.name, reference.name, cell, share))
+def measure_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    """Return the measures of adaptation of groups of several rounds, header first."""
+    header = ("problem", "", "worst tenth, first round", "worst tenth, last round")
+    rows: list[tuple[str, ...]] = [(*header, "rounds to 90 % of the gain", "env steps to 90 % of the gain")]
+    for group in groups:
+        if group.returns.shape[-1] > 1:
+            worst = [
+                _with_interval(float(cvar(group.returns[..., n].reshape(-1))), group.worst_interval[n]) for n in (0, -1)
+            ]
+            speed = adaptation_speed(group.iqm, group.env_steps)
+            cells = (
+                ("never", "never") if speed.rounds == math.inf else (f"{speed.rounds:.0f}", f"{speed.env_steps:,.0f}")
+            )
+            rows.append((group.problem, group.name, *worst, *cells))
     return rows
+
+
+def comparison_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    """Return how each trained group's trials compare to each reference's and each group's before it, header first."""
+    header = (
+        "problem",
+        "",
+        "less",
+        "mean difference of the trial's return",
+        "of the other's",
+        "probability of improvement",
+    )
+    rows: list[tuple[str, ...]] = [header]
+    for n, group in enumerate(groups):
+        for other in (*(each for each in groups if not each.runs), *(each for each in groups[:n] if each.runs)):
+            alike = group.problem == other.problem and group.returns.shape[-1] == other.returns.shape[-1]
+            if not group.runs or not alike:
+                continue
+            change, whole = float(group.totals.mean() - other.totals.mean()), abs(float(other.totals.mean()))
+            rows.append(
+                (
+                    group.problem,
+                    group.name,
+                    other.name,
+                    _with_interval(change, group.interval_beside(other, _mean_difference)),
+                    f"{change / whole:+.1%}" if whole else "",
+                    _with_interval(
+                        float(probability_of_improvement(group.totals, other.totals)),
+                        np.clip(group.interval_beside(other, probability_of_improvement), 0, 1),
+                    ),
+                )
+            )
+    return rows
+
+
+def _mean_difference(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Return the mean over seeds and tasks of `ours` less that of `theirs`, both [..., seed, task]."""
+    return ours.mean(axis=(-2, -1)) - theirs.mean(axis=(-2, -1))
 
 
 def _with_interval(value: float, ends: np.ndarray) -> str:
@@ -98,8 +138,10 @@ def markdown(groups: Sequence[Group], title: str, notes: Sequence[str], pictures
     """Return the page; `pictures` are file names by what they show, `again` is the command that writes it."""
     parts = [f"# {title}", *notes, *_what(groups), _table(summary_rows(groups))]
     parts += [f"![{text}]({name})" for text, name in pictures.items()]
-    if len(differences := difference_rows(groups)) > 1:
-        parts += ["## Beside the references, paired by task", _table(differences)]
+    if len(measures := measure_rows(groups)) > 1:
+        parts += ["## Measures of adaptation", _table(measures)]
+    if len(comparisons := comparison_rows(groups)) > 1:
+        parts += ["## Side by side, paired by task", _table(comparisons)]
     parts += ["## Single seeds", _table(_seed_rows(groups)), "## Again", _commands(groups, again), _versions(groups)]
     return "\n\n".join(parts) + "\n"
 
@@ -117,7 +159,7 @@ def _what(groups: Sequence[Group]) -> list[str]:
         "with exploration noise; IQM over training seeds and tasks, with the 95 % interval by bootstrap over both; of a single "
         "seed it is over tasks, and says nothing of other training seeds. Gain is the last "
         "round less the first, paired by task; trial is the sum over rounds. Minutes are wall-clock time of rollouts and "
-        "updates, without evaluations; env steps and minutes are means over seeds."
+        "updates, without evaluations; env steps and minutes are means over seeds. docs/evaluation.md defines each measure."
     )
     return [what, *dict.fromkeys(filter(None, map(_not_unseen, evaluations)))]
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .report import COLORS, MARKERS, before, dressed
+from .measures import steps_before
+from .report import COLORS, MARKERS, dressed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,7 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
     axes = figure.subplots()
     for i, group in enumerate(groups):
         color, marker, style = _look(i)
-        steps, (low, high) = before(group.env_steps), group.interval.T
+        steps, (low, high) = steps_before(group.env_steps), group.interval.T
         axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0)
         if len(steps) == 1:  # a band needs two points
             axes.vlines(steps, low, high, color=color, lw=2)

@@ -78,6 +78,42 @@ def _stretched(values: np.ndarray, statistic: Callable[[np.ndarray, int], np.nda
     return values + ((factor - 1) * (levels - levels.mean(axis=0)))[:, None]
 
 
+def paired_bootstrap(
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    *,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """Return the ends of the percentile bootstrap interval of a comparison of two agents in the same tasks.
+
+    `ours` is [seed, task], `theirs` [other seed, task]. Each resample draws tasks for both together, and the seeds of each, as
+    `crossed_bootstrap` does; `statistic` takes both, [resample, seed, task], and returns [resample].
+    """
+    tasks = ours.shape[1]
+    drawn_tasks = rng.integers(tasks, size=(resamples, tasks))
+    sides = [
+        (_stretched(each, _mean, confidence), rng.integers(len(each), size=(resamples, len(each))))
+        for each in (ours, theirs)
+    ]
+    blocks = max(1, min(resamples, resamples * len(ours) * len(theirs) * tasks // _BLOCK))
+    estimates = np.concatenate(
+        [
+            statistic(*(values[seeds[block][:, :, None], drawn_tasks[block][:, None, :]] for values, seeds in sides))
+            for block in np.array_split(np.arange(resamples), blocks)
+        ]
+    )
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(estimates, (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    return values.mean(axis=axis)
+
+
 def iqm_interval(values: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
     """Return the ends of the 95 % interval of the IQM of `values` [seed, task, ...] over both, [..., 2].
 

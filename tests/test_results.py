@@ -19,7 +19,7 @@ from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation
 from metarl.report import COLORS
 from metarl.results import grouped, read_run
-from metarl.results_page import difference_rows, markdown, summary_rows
+from metarl.results_page import comparison_rows, markdown, measure_rows, summary_rows
 from metarl.results_pictures import training_figure
 from metarl.statistics import crossed_bootstrap, iqm
 from metarl.task import load
@@ -326,7 +326,7 @@ def test_references_stand_beside_the_agents_in_the_same_tasks(tmp_path: Path) ->
     reference.save(runs[1] / "evaluation-random.json")
     trained, beside = grouped([read_run(run) for run in runs])
     assert (beside.name, beside.runs, trained.beside) == ("random", (), None)
-    _, difference = difference_rows([trained, beside])
+    _, difference = comparison_rows([trained, beside])
     change = (ours.sum(axis=1) + ROUNDS * 1.0 - theirs.sum(axis=1)).mean()
     assert difference[:3] == ("navigation-2d", "maml-ppo", "random")
     assert difference[3].startswith(f"{change:.1f} [")  # one decimal: of two seeds the interval is wide
@@ -368,7 +368,7 @@ def test_difference_is_the_mean_of_the_paired_differences_with_their_own_interva
     ours = skewed(1)
     run = run_folder(tmp_path / "run", ours)
     beside(run, returns=ours - 3.0 + 1e-3 * scores(4))
-    _, difference = difference_rows(grouped([read_run(run)]))
+    _, difference = comparison_rows(grouped([read_run(run)]))
     # The tasks differ by hundreds, the two agents in each of them by six.
     value, low, high = (float(word) for word in re.findall(r"-?\d+\.\d+", difference[3]))
     assert value == low == high == pytest.approx(6.0, abs=0.05)
@@ -377,8 +377,38 @@ def test_difference_is_the_mean_of_the_paired_differences_with_their_own_interva
 def test_share_of_a_reference_below_zero_has_the_sign_of_the_difference(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", np.full((TASKS, ROUNDS), -6.0))
     beside(run, returns=np.full((TASKS, ROUNDS), -8.0))
-    _, difference = difference_rows(grouped([read_run(run)]))
-    assert difference[3:] == ("4.00 [4.00, 4.00]", "+25.0%")
+    _, difference = comparison_rows(grouped([read_run(run)]))
+    assert difference[3:] == ("4.00 [4.00, 4.00]", "+25.0%", "1.00 [1.00, 1.00]")
+
+
+def test_settings_are_compared_with_those_before_them_and_all_with_the_references(tmp_path: Path) -> None:
+    runs = [run_folder(tmp_path / f"r{n}", scores(n)) for n in (1, 2)]
+    config = runs[1] / "config.yaml"
+    config.write_text(config.read_text().replace("inner_lr: 0.1", "inner_lr: 0.25"))
+    beside(runs[0], "random")
+    rows = [row[1:3] for row in comparison_rows(grouped([read_run(run) for run in runs]))[1:]]
+    first, second = "maml-ppo agent.inner_lr=0.1", "maml-ppo agent.inner_lr=0.25"
+    assert rows == [(first, "random"), (second, "random"), (second, first)]
+
+
+def test_measures_of_scripted_rounds_are_exact(tmp_path: Path) -> None:
+    returns = np.array([[0.0, 0.0, 8.0]] * 7 + [[-8.0, 0.0, 0.0]])
+    steps = np.tile([10.0, 30.0, 40.0], (TASKS, 1))
+    run = run_folder(tmp_path / "run", returns, env_steps_per_task=steps)
+    header, row = measure_rows(grouped([read_run(run)]))
+    assert [cell.split()[0] for cell in row[2:4]] == ["-8.00", "0.00"]  # the worst of eight
+    assert row[4:] == ("2", "30")
+    assert header[4:] == ("rounds to 90 % of the gain", "env steps to 90 % of the gain")
+    worse = run_folder(tmp_path / "worse", returns[:, ::-1], env_steps_per_task=steps)
+    assert measure_rows(grouped([read_run(worse)]))[1][4:] == ("never", "never")
+
+
+def test_trials_of_one_round_have_no_measures_of_adaptation(tmp_path: Path) -> None:
+    once = run_folder(tmp_path / "once", scores(1)[:, :1], env_steps_per_task=np.full((TASKS, 1), 10.0))
+    assert len(measure_rows(grouped([read_run(once)]))) == 1
+    page = tmp_path / "page.md"
+    assert main(["report", str(once), "-o", str(page)]) == 0
+    assert "Measures" not in page.read_text()
 
 
 def test_references_are_compared_on_their_own_problem_only(tmp_path: Path) -> None:
@@ -394,7 +424,7 @@ def test_references_are_compared_on_their_own_problem_only(tmp_path: Path) -> No
         ("point-sparse", "maml-ppo"),
         ("point-sparse", "other-reference"),
     ]
-    assert [row[:3] for row in difference_rows(groups)[1:]] == [
+    assert [row[:3] for row in comparison_rows(groups)[1:]] == [
         ("navigation-2d", "maml-ppo", "random"),
         ("point-sparse", "maml-ppo", "other-reference"),
     ]
@@ -455,7 +485,7 @@ def test_command_of_an_untrained_reference_names_its_agent_alone(
 def test_share_of_a_reference_that_earned_nothing_is_left_out(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1))
     beside(run, returns=np.zeros((TASKS, ROUNDS)))
-    _, difference = difference_rows(grouped([read_run(run)]))
+    _, difference = comparison_rows(grouped([read_run(run)]))
     assert "inf" not in difference[4]
 
 

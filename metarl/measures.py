@@ -1,0 +1,65 @@
+"""Measures of adaptation: what is told of an agent beside its return, each with its definition and source.
+
+docs/evaluation.md has every formula and the reason for it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .errors import MetarlError
+
+
+class Speed(NamedTuple):
+    """When a curve got to a level for the first time."""
+
+    rounds: float
+    """Rounds of adaptation before the first one at the level: 0 where it began there; infinite where it never came to it."""
+    env_steps: float
+    """Environment steps spent in the new task by then; infinite likewise."""
+
+
+def steps_before(env_steps: np.ndarray) -> np.ndarray:
+    """Return the steps spent before each round from those spent by its end, [..., round]: the first begins at zero."""
+    return np.concatenate([np.zeros_like(env_steps[..., :1]), env_steps[..., :-1]], axis=-1)
+
+
+def first_at(curve: np.ndarray, env_steps: np.ndarray, level: float) -> Speed:
+    """Return when `curve` [round] is at `level` or above for the first time; `env_steps` [round] is spent by a round's end."""
+    at = np.flatnonzero(curve >= level)
+    return Speed(float(at[0]), float(steps_before(env_steps)[at[0]])) if len(at) else Speed(math.inf, math.inf)
+
+
+def adaptation_speed(curve: np.ndarray, env_steps: np.ndarray, share: float = 0.9) -> Speed:
+    """Return when the curve [round] first had `share` of what it gained from its first round to its last.
+
+    Infinite where it gained nothing: there is no speed of an adaptation that there is not.
+    """
+    gain = curve[-1] - curve[0]
+    # Not first + share * gain, which may round to above the last.
+    return first_at(curve, env_steps, curve[-1] - (1 - share) * gain) if gain > 0 else Speed(math.inf, math.inf)
+
+
+def cvar(values: np.ndarray, share: float = 0.1, axis: int = -1) -> np.ndarray:
+    """Return the mean of the worst `share` of values along `axis`, at least one: conditional value at risk.
+
+    Rockafellar and Uryasev, Optimization of Conditional Value-at-Risk, 2000, with the number of values rounded up.
+    """
+    if not 0 < share <= 1:
+        raise MetarlError(f"share is {share}; it must be above 0 and at most 1")
+    ordered = np.sort(np.moveaxis(values, axis, -1), axis=-1)
+    # 0.1 * 30 is above 3 by rounding alone.
+    worst = ordered[..., : max(1, math.ceil(round(share * ordered.shape[-1], 9)))].mean(axis=-1)
+    return np.where(np.isnan(ordered[..., -1]), np.nan, worst)
+
+
+def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Return how probably a seed of `ours` [..., seed, task] beats one of `theirs` [..., other seed, task] in a task of both.
+
+    Agarwal et al., 2021: the Mann-Whitney statistic of each task, mean over tasks; a draw is half a win. [...]
+    """
+    difference = ours[..., :, None, :] - theirs[..., None, :, :]
+    return 0.5 * (1.0 + np.sign(difference)).mean(axis=(-3, -2, -1))

@@ -1,0 +1,107 @@
+"""Measures of adaptation: agents of known score have exactly that, and formulas equal independent ones."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from metarl.errors import MetarlError
+from metarl.measures import Speed, adaptation_speed, cvar, first_at, probability_of_improvement, steps_before
+
+NUMBERS = st.floats(min_value=-1e6, max_value=1e6, allow_subnormal=False)
+STEPS = np.array([100.0, 250.0, 300.0, 700.0])
+"""Steps spent by the end of four rounds of episodes of different length."""
+
+
+def test_a_first_round_is_played_before_any_step_is_spent() -> None:
+    np.testing.assert_array_equal(steps_before(STEPS), [0, 100, 250, 300])
+    np.testing.assert_array_equal(steps_before(np.stack([STEPS, 2 * STEPS])), [[0, 100, 250, 300], [0, 200, 500, 600]])
+
+
+@pytest.mark.parametrize(
+    ("curve", "speed"),
+    [
+        ([0.0, 10.0, 10.0, 10.0], Speed(1, 100)),  # all at once
+        ([0.0, 0.0, 10.0, 10.0], Speed(2, 250)),  # only after round 2
+        ([0.0, 8.9, 9.0, 10.0], Speed(2, 250)),
+        ([-40.0, -13.0, -12.0, -10.0], Speed(1, 100)),  # returns below zero
+        ([0.0, 1.0, 2.0, 3.0], Speed(3, 300)),  # still rising at the end
+        ([0.0, 20.0, 5.0, 10.0], Speed(1, 100)),  # better in between than at last
+        ([0.0, 0.0, 0.0, 0.0], Speed(math.inf, math.inf)),  # gains nothing
+        ([5.0, 4.0, 3.0, 2.0], Speed(math.inf, math.inf)),  # gets worse
+    ],
+)
+def test_speed_of_scripted_curves_is_exact(curve: list[float], speed: Speed) -> None:
+    assert adaptation_speed(np.array(curve), STEPS) == speed
+
+
+@settings(max_examples=100, deadline=None)
+@given(curve=hnp.arrays(np.float64, 4, elements=NUMBERS), share=st.floats(0.01, 1.0))
+def test_what_gained_gets_to_each_share_of_it_within_the_trial(curve: np.ndarray, share: float) -> None:
+    assert math.isfinite(adaptation_speed(curve, STEPS, share).rounds) == (curve[-1] > curve[0])
+
+
+def test_a_level_that_is_never_reached_takes_for_ever() -> None:
+    assert first_at(np.array([1.0, 2.0, 3.0, 2.0]), STEPS, 3.0) == Speed(2, 250)
+    assert first_at(np.array([1.0, 2.0, 3.0, 2.0]), STEPS, 3.1) == Speed(math.inf, math.inf)
+
+
+def test_worst_tenth_of_twenty_tasks_is_the_mean_of_the_two_worst() -> None:
+    values = np.random.default_rng(0).permutation(20).astype(float)
+    assert cvar(values) == 0.5
+
+
+@pytest.mark.parametrize(("count", "worst"), [(1, 1), (9, 1), (10, 1), (11, 2), (30, 3), (31, 4), (1000, 100)])
+def test_worst_tenth_is_rounded_up(count: int, worst: int) -> None:
+    assert cvar(np.arange(float(count))) == pytest.approx((worst - 1) / 2)
+
+
+def test_solving_four_tasks_of_twenty_leaves_the_worst_tenth_at_nothing() -> None:
+    solved = np.zeros((20, 2))
+    solved[:4, 1] = 1.0
+    np.testing.assert_array_equal(cvar(solved, axis=0), [0.0, 0.0])
+    np.testing.assert_array_equal(cvar(solved, 0.9, axis=0), [0.0, pytest.approx(2 / 18)])
+
+
+@settings(max_examples=100, deadline=None)
+@given(values=hnp.arrays(np.float64, st.integers(1, 50), elements=NUMBERS), share=st.floats(0.01, 1.0))
+def test_cvar_is_below_the_mean_and_above_the_least(values: np.ndarray, share: float) -> None:
+    slack = 1e-9 * (1 + np.abs(values).max())
+    assert values.min() - slack <= cvar(values, share) <= values.mean() + slack
+
+
+def test_one_result_that_is_not_a_number_is_not_left_out_of_the_worst() -> None:
+    assert np.isnan(cvar(np.array([1.0, 2.0, np.nan])))
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.1, math.nan])
+def test_share_outside_of_its_range_is_refused(share: float) -> None:
+    with pytest.raises(MetarlError, match="it must be above 0 and at most 1"):
+        cvar(np.ones(3), share)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    ours=hnp.arrays(np.float64, (3, 5), elements=st.integers(0, 4).map(float)),
+    theirs=hnp.arrays(np.float64, (2, 5), elements=st.integers(0, 4).map(float)),
+)
+def test_probability_of_improvement_is_the_mann_whitney_statistic_of_each_task(
+    ours: np.ndarray, theirs: np.ndarray
+) -> None:
+    expected = [stats.mannwhitneyu(ours[:, task], theirs[:, task]).statistic / 6 for task in range(5)]
+    assert probability_of_improvement(ours, theirs) == pytest.approx(np.mean(expected))
+
+
+def test_probability_of_improvement_compares_within_tasks_and_counts_a_draw_as_half() -> None:
+    level = np.array([[0.0, 100.0, 200.0]])
+    assert probability_of_improvement(level + 1, level) == 1.0
+    assert probability_of_improvement(level, level + 1) == 0.0
+    assert probability_of_improvement(level, level) == 0.5
+    both = probability_of_improvement(np.stack([level, level + 1]), np.stack([level, level]))
+    np.testing.assert_array_equal(both, [0.5, 1.0])
