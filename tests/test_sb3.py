@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from metarl.agents.threads import one_thread
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from metarl import load
-from metarl.agents.threads import one_thread
 from metarl.errors import MetarlError
 from metarl.sb3 import SB3VecEnv, make_sb3_vec
 
