@@ -59,10 +59,12 @@ def _scanned(decays: Tensor, terms: Tensor) -> Tensor:
 class _Layer(nn.Module):
     """Griffin's recurrent block and its gated MLP, each added to what comes in."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, conv_width: int) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.conv_width = size, conv_width
         self.norm = nn.LayerNorm(size)
+        # A causal convolution of each unit by itself: by the step now, the one before it, and so on.
+        self.taps = nn.Parameter(torch.empty(conv_width, size))
         # For each unit: what comes in, its gate, how much is forgotten, and the gate of what goes out.
         self.into = nn.Linear(size, 4 * size)
         self.rate = nn.Parameter(torch.empty(size))
@@ -76,13 +78,32 @@ class _Layer(nn.Module):
             nn.init.orthogonal_(linear.weight, gain, generator=generator)
             nn.init.zeros_(linear.bias)
         low, high = _MEMORY
+        # At first mostly the step now.
+        reach = self.conv_width**-0.5
+        self.taps.data.copy_(reach * (2 * torch.rand(self.taps.shape, generator=generator, dtype=torch.float64) - 1))
+        self.taps.data[0] = 1.0
         kept = low + (high - low) * torch.rand(self.size, generator=generator, dtype=torch.float64)
         # The gate is half open at first: log kept = -c softplus(rate) / 2.
         self.rate.data.copy_(torch.log(torch.expm1(-2 * kept.log() / _SHARPNESS)))
 
-    def recurrence(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def convolved(self, normed: Tensor, recent: Tensor, resets: Tensor | None) -> Tensor:
+        """Return `normed` [time, trial, size] convolved in time; `recent` [conv_width - 1, trial, size] came before it."""
+        time, before = len(normed), self.conv_width - 1
+        padded = torch.cat([recent, normed])
+        mixed, seen = normed * self.taps[0], None
+        for lag in range(1, self.conv_width):
+            earlier = padded[before - lag : before - lag + time]
+            if resets is not None:
+                # Not where a trial began in between: at the step now, or at one of those after the earlier one.
+                since = torch.cat([resets.new_zeros(lag - 1, resets.shape[1]), resets])[:time]
+                seen = ~since if seen is None else seen & ~since
+                earlier = earlier * seen[..., None]
+            mixed = torch.addcmul(mixed, earlier, self.taps[lag])
+        return mixed
+
+    def recurrence(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return decays and terms of the state's recurrence and the gate of what it puts out, each [..., size]."""
-        value, gate, forget, out_gate = self.into(self.norm(x)).chunk(4, dim=-1)
+        value, gate, forget, out_gate = self.into(mixed).chunk(4, dim=-1)
         log_decay = -_SHARPNESS * F.softplus(self.rate) * forget.sigmoid()
         # So scaled, a state of independent inputs has their variance, however long it remembers.
         # A unit that forgets nothing at all would have an infinite slope.
@@ -98,15 +119,16 @@ class _Layer(nn.Module):
 class LinearRecurrence(Memory):
     """The real-gated linear recurrent unit, RG-LRU: h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t x_t), gates of x_t alone.
 
-    De et al., Griffin: Mixing Gated Linear Recurrences with Local Attention, 2024, equations 1-4, in its residual blocks,
-    without the convolution before it.
+    De et al., Griffin: Mixing Gated Linear Recurrences with Local Attention, 2024, equations 1-4, in its residual blocks.
+    What a unit takes in is chosen by the input alone, so one layer cannot tie what it sees to what it saw a step before, such as
+    a reward to the state it was paid in: for this there is the convolution over the last `conv_width` steps; 1 is without.
     """
 
-    def __init__(self, num_inputs: int, size: int, num_layers: int) -> None:
+    def __init__(self, num_inputs: int, size: int, num_layers: int, conv_width: int) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.conv_width = size, conv_width
         self.embed = nn.Linear(num_inputs, size)
-        self.blocks = [_Layer(size) for _ in range(num_layers)]
+        self.blocks = [_Layer(size, conv_width) for _ in range(num_layers)]
         self.layers = nn.ModuleList(self.blocks)
         self.norm = nn.LayerNorm(size)
 
@@ -118,28 +140,50 @@ class LinearRecurrence(Memory):
             layer.initialize(generator)
 
     def initial_state(self, num_trials: int) -> State:
-        """Return zeros, [trial, layer, size]."""
-        return {"memory": self.embed.weight.new_zeros(num_trials, len(self.layers), self.size)}
+        """Return zeros: the memory [trial, layer, size], and the last inputs of layers [trial, layer, conv_width - 1, size]."""
+        zeros = self.embed.weight.new_zeros
+        shape = (num_trials, len(self.layers))
+        return {"memory": zeros(*shape, self.size), "recent": zeros(*shape, self.conv_width - 1, self.size)}
 
     def step(self, inputs: Tensor, state: State, moving: Tensor) -> tuple[Tensor, State]:
         """Return features after one step, and the memory, as before where not `moving`."""
-        x, memories = self.embed(inputs), []
+        x, memories, recents = self.embed(inputs), [], []
         for number, layer in enumerate(self.blocks):
-            decays, terms, out_gate = layer.recurrence(x)
+            normed, recent = layer.norm(x), state["recent"][:, number]
+            mixed = layer.convolved(normed[None], recent.transpose(0, 1), None)[0]
+            decays, terms, out_gate = layer.recurrence(mixed)
             memories.append(decays * state["memory"][:, number] + terms)
+            recents.append(torch.cat([recent, normed[:, None]], dim=1)[:, 1:])
             x = layer.combine(x, memories[-1], out_gate)
-        following = torch.where(moving[:, None, None], torch.stack(memories, dim=1), state["memory"])
-        return self.norm(x), {"memory": following}
+        after = {"memory": torch.stack(memories, dim=1), "recent": torch.stack(recents, dim=1)}
+        moved = {
+            name: torch.where(moving.reshape(-1, *(1,) * (value.dim() - 1)), value, state[name])
+            for name, value in after.items()
+        }
+        return self.norm(x), moved
 
     def sequence(self, inputs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """Return features of a sequence, and the memory after it."""
-        x, memories = self.embed(inputs), []
+        x, memories, recents = self.embed(inputs), [], []
         for number, layer in enumerate(self.blocks):
-            decays, terms, out_gate = layer.recurrence(x)
+            normed, recent = layer.norm(x), state["recent"][:, number].transpose(0, 1)
+            decays, terms, out_gate = layer.recurrence(layer.convolved(normed, recent, resets))
             if resets is not None:
                 decays = decays * ~resets[..., None]
             terms[0] += decays[0] * state["memory"][:, number]
             memory = linear_scan(decays, terms)
             memories.append(memory[-1])
+            recents.append(self._recent(normed, recent, resets))
             x = layer.combine(x, memory, out_gate)
-        return self.norm(x), {"memory": torch.stack(memories, dim=1)}
+        return self.norm(x), {"memory": torch.stack(memories, dim=1), "recent": torch.stack(recents, dim=1)}
+
+    def _recent(self, normed: Tensor, recent: Tensor, resets: Tensor | None) -> Tensor:
+        """Return the last inputs of a layer after a sequence, [trial, conv_width - 1, size], zero before a reset."""
+        count = self.conv_width - 1
+        last = torch.cat([recent, normed])[len(normed) :]
+        if resets is not None and count:
+            begun = torch.cat([resets.new_zeros(count, resets.shape[1]), resets])[len(normed) :]
+            # Resets after each of them: those from it on, less its own.
+            after = begun.flip(0).cumsum(0).flip(0) - begun.long()
+            last = last * (after == 0)[..., None]
+        return last.transpose(0, 1)

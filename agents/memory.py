@@ -52,8 +52,13 @@ MemoryName = Literal["gru", "lstm", "transformer", "linear"]
 """The memories there are."""
 
 
-def make_memory(name: MemoryName, num_inputs: int, size: int, num_layers: int, num_heads: int) -> Memory:
-    """Return a memory of `num_layers` layers of `size` units, without weights of meaning yet: see `initialize`."""
+def make_memory(
+    name: MemoryName, num_inputs: int, size: int, num_layers: int, num_heads: int, conv_width: int
+) -> Memory:
+    """Return a memory of `num_layers` layers of `size` units, without weights of meaning yet: see `initialize`.
+
+    `num_heads` is the Transformer's, `conv_width` the linear recurrence's.
+    """
     from .linear_recurrence import LinearRecurrence
     from .transformer import Transformer
 
@@ -61,7 +66,7 @@ def make_memory(name: MemoryName, num_inputs: int, size: int, num_layers: int, n
         "gru": lambda: Recurrent(nn.GRU(num_inputs, size, num_layers)),
         "lstm": lambda: Recurrent(nn.LSTM(num_inputs, size, num_layers)),
         "transformer": lambda: Transformer(num_inputs, size, num_layers, num_heads),
-        "linear": lambda: LinearRecurrence(num_inputs, size, num_layers),
+        "linear": lambda: LinearRecurrence(num_inputs, size, num_layers, conv_width),
     }
     return makers[name]()
 

@@ -45,6 +45,8 @@ class RL2Config(Settings):
     """Layers of the memory."""
     num_heads: Count = 4
     """Attention heads of each layer, for the Transformer."""
+    conv_width: Count = 4
+    """Steps that the convolution of each layer sees, for the linear recurrence; 1 is without one."""
     initial_std: Positive = 0.6
     """Standard deviation of the first policy's actions, in half-ranges of the action space."""
     learning_rate: ScheduledRate = Schedule(start=1e-3)
@@ -94,7 +96,9 @@ class RecurrentNetwork(nn.Module):
         super().__init__()
         self.gaussian = isinstance(head, GaussianHead)
         outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
-        self.memory = make_memory(config.memory, num_inputs, config.hidden_size, config.num_layers, config.num_heads)
+        self.memory = make_memory(
+            config.memory, num_inputs, config.hidden_size, config.num_layers, config.num_heads, config.conv_width
+        )
         self.policy = nn.Linear(config.hidden_size, outputs)
         self.value = nn.Linear(config.hidden_size, 1)
         if self.gaussian:

@@ -7,7 +7,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from metarl.agents.linear_recurrence import linear_scan
+from metarl.agents.linear_recurrence import LinearRecurrence, linear_scan
 from metarl.agents.memory import Memory, MemoryName, State, make_memory, stacked
 from metarl.agents.transformer import Transformer
 from torch import Tensor
@@ -17,7 +17,7 @@ INPUTS, SIZE, TRIALS = 5, 8, 6
 
 
 def a_memory(name: MemoryName, num_layers: int = 2, dtype: torch.dtype = torch.float64) -> Memory:
-    memory = make_memory(name, INPUTS, SIZE, num_layers, num_heads=2).to(dtype)
+    memory = make_memory(name, INPUTS, SIZE, num_layers, num_heads=2, conv_width=3).to(dtype)
     memory.initialize(torch.Generator().manual_seed(1))
     with torch.no_grad():
         # Branches that begin at zero would hide faults in what they add.
@@ -163,7 +163,7 @@ def test_features_know_the_past_and_not_the_future(name: MemoryName) -> None:
 
 @pytest.mark.parametrize("name", MEMORIES)
 def test_weights_follow_from_the_generator(name: MemoryName) -> None:
-    memories = [make_memory(name, INPUTS, SIZE, 2, 2) for _ in range(3)]
+    memories = [make_memory(name, INPUTS, SIZE, 2, 2, 3) for _ in range(3)]
     for memory, seed in zip(memories, (1, 1, 2), strict=True):
         memory.initialize(torch.Generator().manual_seed(seed))
     one, same, other = (torch.cat([p.flatten() for p in memory.parameters()]) for memory in memories)
@@ -219,3 +219,38 @@ def test_transformer_sees_how_long_ago_and_not_when() -> None:
         resets[10] = True
         late, _ = memory.sequence(torch.cat([some_inputs(10), inputs]), memory.initial_state(TRIALS), resets)
     torch.testing.assert_close(late[10:], early, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("conv_width", [1, 2, 5])
+@pytest.mark.parametrize("time", [1, 3, 12])
+def test_convolution_of_any_width_equals_step_by_step_over_resets_and_short_sequences(
+    conv_width: int, time: int
+) -> None:
+    memory = LinearRecurrence(INPUTS, SIZE, 2, conv_width).double()
+    memory.initialize(torch.Generator().manual_seed(1))
+    inputs, state = some_inputs(time), memory.initial_state(TRIALS)
+    resets = torch.from_numpy(np.random.default_rng(time).random((time, TRIALS)) < 0.2)
+    assert resets.any()
+    with torch.no_grad():
+        _, state = memory.sequence(some_inputs(7) * 1.3, state)
+        whole, after = memory.sequence(inputs, state, resets)
+        single, after_single = step_by_step(memory, inputs, state, resets)
+    torch.testing.assert_close(whole, single, rtol=0, atol=1e-9)
+    torch.testing.assert_close(dict(after), dict(after_single), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("conv_width", "tied"), [(1, False), (2, True)])
+def test_one_layer_ties_what_it_sees_to_the_step_before_by_its_convolution_alone(conv_width: int, tied: bool) -> None:
+    memory = LinearRecurrence(INPUTS, SIZE, 1, conv_width).double()
+    memory.initialize(torch.Generator().manual_seed(1))
+    one, other, now = some_inputs(3)[:, :1]
+    _, first = memory.sequence(one[None], memory.initial_state(1))
+    _, second = memory.sequence(other[None], memory.initial_state(1))
+    added = []
+    for before, state in ((one, first), (other, second)):
+        layer = memory.blocks[0]
+        normed = layer.norm(memory.embed(torch.stack([before, now])))
+        decay, _, _ = layer.recurrence(layer.convolved(normed, normed.new_zeros(conv_width - 1, 1, SIZE), None))
+        _, after = memory.sequence(now[None], state)
+        added.append(after["memory"][:, 0] - decay[1] * state["memory"][:, 0])
+    assert torch.allclose(added[0], added[1]) is not tied

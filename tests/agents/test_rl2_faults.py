@@ -316,7 +316,7 @@ def test_first_weights_follow_from_the_seed() -> None:
 
 
 def fresh(name: str, size: int = 64) -> Memory:
-    memory = make_memory(name, 5, size, 2, num_heads=2).double()  # type: ignore[arg-type]
+    memory = make_memory(name, 5, size, 2, num_heads=2, conv_width=3).double()  # type: ignore[arg-type]
     memory.initialize(torch.Generator().manual_seed(0))
     return memory
 
@@ -341,8 +341,8 @@ def test_units_of_a_linear_recurrence_keep_nine_tenths_to_nearly_all_at_first() 
     assert isinstance(memory, LinearRecurrence)
     for layer in memory.blocks:
         with torch.no_grad():
-            # An input that leaves every gate half open: the norm of a constant is zero, as are the biases.
-            kept, _, _ = layer.recurrence(torch.ones(1, 256, dtype=torch.float64))
+            # Nothing comes in and biases are zero: every gate is half open.
+            kept, _, _ = layer.recurrence(torch.zeros(1, 256, dtype=torch.float64))
         assert 0.9 <= kept.min() < 0.91
         assert 0.99 < kept.max() <= 0.999
         assert kept.mean().item() == pytest.approx(0.9495, abs=0.005)
@@ -399,14 +399,16 @@ def test_linear_recurrence_equals_the_equations_of_griffin() -> None:
     weights, inputs = moved(memory), np.random.default_rng(0).normal(size=(7, 5))
     with torch.no_grad():
         found, _ = memory.sequence(torch.from_numpy(inputs)[:, None], memory.initial_state(1))
-    states = [np.zeros(8), np.zeros(8)]
+    states: list[np.ndarray] = [np.zeros(8), np.zeros(8)]
+    history: list[list[np.ndarray]] = [[], []]
     for t, seen in enumerate(inputs):
         x = through(seen, weights, "embed")
         for number in range(2):
             layer = f"layers.{number}"
-            value, gate, forget, out = through(normed(x, weights, f"{layer}.norm"), weights, f"{layer}.into").reshape(
-                4, 8
-            )
+            history[number].insert(0, normed(x, weights, f"{layer}.norm"))
+            taps = weights[f"{layer}.taps"]
+            mixed = np.sum([tap * past for tap, past in zip(taps, history[number], strict=False)], axis=0)
+            value, gate, forget, out = through(mixed, weights, f"{layer}.into").reshape(4, 8)
             kept = sigmoid(-weights[f"{layer}.rate"]) ** (8 * sigmoid(forget))
             states[number] = kept * states[number] + np.sqrt(1 - kept**2) * sigmoid(gate) * value
             x = mlp(x + through(states[number] * gelu(out), weights, f"{layer}.out"), weights, layer)
@@ -492,7 +494,7 @@ def test_first_weights_do_not_depend_on_the_number_of_threads(memory: str) -> No
 
 
 def test_unit_of_a_linear_recurrence_that_forgets_nothing_has_a_finite_gradient() -> None:
-    memory = make_memory("linear", 5, 8, 1, 1)
+    memory = make_memory("linear", 5, 8, 1, 1, 4)
     memory.initialize(torch.Generator().manual_seed(0))
     with torch.no_grad():
         memory.blocks[0].rate[0] = -110.0  # type: ignore[union-attr, index]
