@@ -78,10 +78,9 @@ class _Layer(nn.Module):
             nn.init.orthogonal_(linear.weight, gain, generator=generator)
             nn.init.zeros_(linear.bias)
         low, high = _MEMORY
-        # At first mostly the step now.
-        reach = self.conv_width**-0.5
-        self.taps.data.copy_(reach * (2 * torch.rand(self.taps.shape, generator=generator, dtype=torch.float64) - 1))
-        self.taps.data[0] = 1.0
+        # At first the step now, as it is.
+        nn.init.zeros_(self.taps)
+        nn.init.ones_(self.taps[0])
         kept = low + (high - low) * torch.rand(self.size, generator=generator, dtype=torch.float64)
         # The gate is half open at first: log kept = -c softplus(rate) / 2.
         self.rate.data.copy_(torch.log(torch.expm1(-2 * kept.log() / _SHARPNESS)))
