@@ -56,10 +56,15 @@ def cvar(values: np.ndarray, share: float = 0.1, axis: int = -1) -> np.ndarray:
     return np.where(np.isnan(ordered[..., -1]), np.nan, worst)
 
 
-def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Return how probably a seed of `ours` [..., seed, task] beats one of `theirs` [..., other seed, task] in a task of both.
+def differences(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Return `ours` [seed, task] less `theirs` [other seed, task] in each task of both, [seed, other seed, task]."""
+    return ours[:, None] - theirs[None]
 
-    Agarwal et al., 2021: the Mann-Whitney statistic of each task, mean over tasks; a draw is half a win. [...]
+
+def improvements(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Return 1 where a seed of `ours` [seed, task] beats one of `theirs` [other seed, task] in a task, 0.5 for a draw, else 0.
+
+    [seed, other seed, task]. The mean is the probability of improvement of Agarwal et al., 2021: the Mann-Whitney statistic of
+    each task, mean over tasks.
     """
-    difference = ours[..., :, None, :] - theirs[..., None, :, :]
-    return 0.5 * (1.0 + np.sign(difference)).mean(axis=(-3, -2, -1))
+    return 0.5 * (1.0 + np.sign(differences(ours, theirs)))

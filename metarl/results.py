@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -141,11 +141,12 @@ class Group:
             return np.full((self.returns.shape[-1], 2), np.nan)
         return np.stack(crossed_bootstrap(self.returns, _worst, rng=self._draws()), axis=-1)
 
-    def interval_beside(self, other: Group, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return the 95 % interval of a comparison of trials with another group's in the same tasks, [2]; NaN for one task."""
-        if self.returns.shape[1] == 1:
-            return np.full(2, np.nan)
-        return np.array(paired_bootstrap(self.totals, other.totals, statistic, rng=self._draws()))
+    def interval_beside(self, cells: np.ndarray) -> np.ndarray:
+        """Return the 95 % interval of the mean of `cells` [seed, other seed, task], which compare with another group, [2].
+
+        NaN where there is one task only.
+        """
+        return np.full(2, np.nan) if cells.shape[2] == 1 else np.array(paired_bootstrap(cells, rng=self._draws()))
 
     def _draws(self) -> np.random.Generator:
         # The evaluation's own: of a single seed, its file and the page say the same.

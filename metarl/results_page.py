@@ -13,7 +13,7 @@ import numpy as np
 from .errors import MetarlError
 from .evaluation import Evaluation
 from .files import write_atomically
-from .measures import adaptation_speed, cvar, probability_of_improvement
+from .measures import adaptation_speed, cvar, differences, improvements
 from .report import counted, decimals_for, interval_text, number_text
 from .results import EVALUATION, Group
 from .results_pictures import adaptation_figure, training_figure
@@ -102,26 +102,19 @@ def comparison_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
             alike = group.problem == other.problem and group.returns.shape[-1] == other.returns.shape[-1]
             if not group.runs or not alike:
                 continue
-            change, whole = float(group.totals.mean() - other.totals.mean()), abs(float(other.totals.mean()))
+            change, wins = (compare(group.totals, other.totals) for compare in (differences, improvements))
+            whole = abs(float(other.totals.mean()))
             rows.append(
                 (
                     group.problem,
                     group.name,
                     other.name,
-                    _with_interval(change, group.interval_beside(other, _mean_difference)),
-                    f"{change / whole:+.1%}" if whole else "",
-                    _with_interval(
-                        float(probability_of_improvement(group.totals, other.totals)),
-                        np.clip(group.interval_beside(other, probability_of_improvement), 0, 1),
-                    ),
+                    _with_interval(float(change.mean()), group.interval_beside(change)),
+                    f"{change.mean() / whole:+.1%}" if whole else "",
+                    _with_interval(float(wins.mean()), group.interval_beside(wins).clip(0, 1)),
                 )
             )
     return rows
-
-
-def _mean_difference(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Return the mean over seeds and tasks of `ours` less that of `theirs`, both [..., seed, task]."""
-    return ours.mean(axis=(-2, -1)) - theirs.mean(axis=(-2, -1))
 
 
 def _with_interval(value: float, ends: np.ndarray) -> str:

@@ -67,51 +67,43 @@ def crossed_bootstrap(
 
 def _stretched(values: np.ndarray, statistic: Callable[[np.ndarray, int], np.ndarray], confidence: float) -> np.ndarray:
     """Return values [seed, task, ...], each seed moved away from the mean of seeds as few seeds ask for."""
-    seeds = len(values)
+    levels = statistic(values, 1)
+    return values + ((_stretch(len(values), confidence) - 1) * (levels - levels.mean(axis=0)))[:, None]
+
+
+def _stretch(seeds: int, confidence: float) -> float:
+    """Return by which factor to move seeds away from their mean: 1 where there is one, which says nothing of others."""
     if seeds == 1:
-        return values
+        return 1.0
     from scipy import stats
 
     tail = (1 + confidence) / 2
-    factor = math.sqrt(seeds / (seeds - 1)) * stats.t.ppf(tail, seeds - 1) / stats.norm.ppf(tail)
-    levels = statistic(values, 1)
-    return values + ((factor - 1) * (levels - levels.mean(axis=0)))[:, None]
+    return math.sqrt(seeds / (seeds - 1)) * float(stats.t.ppf(tail, seeds - 1) / stats.norm.ppf(tail))
 
 
 def paired_bootstrap(
-    ours: np.ndarray,
-    theirs: np.ndarray,
-    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    *,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    rng: np.random.Generator,
+    cells: np.ndarray, *, resamples: int = 2000, confidence: float = 0.95, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Return the ends of the percentile bootstrap interval of a comparison of two agents in the same tasks.
+    """Return the ends of the percentile bootstrap interval of the mean of `cells` [seed, other seed, task].
 
-    `ours` is [seed, task], `theirs` [other seed, task]. Each resample draws tasks for both together, and the seeds of each, as
-    `crossed_bootstrap` does; `statistic` takes both, [resample, seed, task], and returns [resample].
+    A cell says how a seed of one agent compares to one of another in a task that both met: their difference, or whether the one
+    beat the other. Each resample draws tasks, seeds of the one and seeds of the other, each with replacement and crossed, and the
+    seeds of both are moved apart as few of them ask for, as in `crossed_bootstrap`.
     """
-    tasks = ours.shape[1]
-    drawn_tasks = rng.integers(tasks, size=(resamples, tasks))
-    sides = [
-        (_stretched(each, _mean, confidence), rng.integers(len(each), size=(resamples, len(each))))
-        for each in (ours, theirs)
-    ]
-    blocks = max(1, min(resamples, resamples * len(ours) * len(theirs) * tasks // _BLOCK))
-    estimates = np.concatenate(
-        [
-            statistic(*(values[seeds[block][:, :, None], drawn_tasks[block][:, None, :]] for values, seeds in sides))
-            for block in np.array_split(np.arange(resamples), blocks)
-        ]
-    )
+    drawn = [_counts(rng, resamples, size) for size in (cells.shape[2], cells.shape[0], cells.shape[1])]
+    for axis in (0, 1):
+        levels = cells.mean(axis=tuple({0, 1, 2} - {axis}), keepdims=True)
+        cells = cells + (_stretch(cells.shape[axis], confidence) - 1) * (levels - levels.mean())
+    of_tasks, of_seeds, of_others = (counts / counts.shape[1] for counts in drawn)
+    estimates = np.einsum("rt,rs,ro,sot->r", of_tasks, of_seeds, of_others, cells, optimize=True)
     tail = (1 - confidence) / 2
     low, high = np.quantile(estimates, (tail, 1 - tail))
     return float(low), float(high)
 
 
-def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    return values.mean(axis=axis)
+def _counts(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
+    """Return how often each of `size` is drawn in each resample of `size` draws with replacement, [resample, size]."""
+    return rng.multinomial(size, np.full(size, 1 / size), size=resamples)
 
 
 def iqm_interval(values: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,15 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from metarl.errors import MetarlError
-from metarl.measures import Speed, adaptation_speed, cvar, first_at, probability_of_improvement, steps_before
+from metarl.measures import (
+    Speed,
+    adaptation_speed,
+    cvar,
+    differences,
+    first_at,
+    improvements,
+    steps_before,
+)
 
 NUMBERS = st.floats(min_value=-1e6, max_value=1e6, allow_subnormal=False)
 STEPS = np.array([100.0, 250.0, 300.0, 700.0])
@@ -95,13 +103,13 @@ def test_probability_of_improvement_is_the_mann_whitney_statistic_of_each_task(
     ours: np.ndarray, theirs: np.ndarray
 ) -> None:
     expected = [stats.mannwhitneyu(ours[:, task], theirs[:, task]).statistic / 6 for task in range(5)]
-    assert probability_of_improvement(ours, theirs) == pytest.approx(np.mean(expected))
+    np.testing.assert_allclose(improvements(ours, theirs).mean(axis=(0, 1)), expected)
 
 
-def test_probability_of_improvement_compares_within_tasks_and_counts_a_draw_as_half() -> None:
+def test_comparisons_are_within_tasks_and_a_draw_is_half_a_win() -> None:
     level = np.array([[0.0, 100.0, 200.0]])
-    assert probability_of_improvement(level + 1, level) == 1.0
-    assert probability_of_improvement(level, level + 1) == 0.0
-    assert probability_of_improvement(level, level) == 0.5
-    both = probability_of_improvement(np.stack([level, level + 1]), np.stack([level, level]))
-    np.testing.assert_array_equal(both, [0.5, 1.0])
+    np.testing.assert_array_equal(improvements(level + 1, level), np.ones((1, 1, 3)))
+    np.testing.assert_array_equal(improvements(level, level + 1), np.zeros((1, 1, 3)))
+    np.testing.assert_array_equal(improvements(level, level), np.full((1, 1, 3), 0.5))
+    both = differences(np.concatenate([level, level + 1]), level - 5)
+    np.testing.assert_array_equal(both, [[[5, 5, 5]], [[6, 6, 6]]])

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from metarl import statistics
+from metarl.measures import differences, improvements
 from metarl.statistics import crossed_bootstrap, iqm, paired_bootstrap
 
 NUMBERS = st.floats(min_value=-1e6, max_value=1e6, allow_subnormal=False)
@@ -158,26 +159,23 @@ def test_interval_does_not_depend_on_how_many_resamples_are_made_at_once(monkeyp
     np.testing.assert_array_equal(crossed_bootstrap(values, iqm, resamples=100, rng=np.random.default_rng(1)), together)
 
 
-def difference(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    return ours.mean(axis=(1, 2)) - theirs.mean(axis=(1, 2))
-
-
 def test_paired_interval_equals_an_independent_loop() -> None:
-    rng = np.random.default_rng(0)
-    ours, theirs = rng.normal(size=(3, 6)), rng.normal(size=(2, 6))
-    interval = paired_bootstrap(ours, theirs, difference, resamples=300, rng=np.random.default_rng(1))
+    cells = np.random.default_rng(0).normal(size=(3, 2, 6))
+    interval = paired_bootstrap(cells, resamples=300, rng=np.random.default_rng(1))
     rng, estimates = np.random.default_rng(1), []
-    tasks = rng.integers(6, size=(300, 6))
-    drawn = [rng.integers(len(each), size=(300, len(each))) for each in (ours, theirs)]
+    tasks, seeds, others = (rng.multinomial(n, [1 / n] * n, size=300) for n in (6, 3, 2))
     # Student's t of 2 and of 1 degrees and the normal distribution at 97.5 %, from printed tables.
-    factors = [(3 / 2) ** 0.5 * 4.302653 / 1.959964, 2**0.5 * 12.706205 / 1.959964]
+    stretch, stretch_others = (3 / 2) ** 0.5 * 4.302653 / 1.959964, 2**0.5 * 12.706205 / 1.959964
     for n in range(300):
-        means = []
-        for values, seeds, factor in zip((ours, theirs), drawn, factors, strict=True):
-            levels = values.mean(axis=1)
-            moved = [levels.mean() + factor * (levels[s] - levels.mean()) - levels[s] for s in seeds[n]]
-            means.append(np.mean([[values[s, t] + m for t in tasks[n]] for s, m in zip(seeds[n], moved, strict=True)]))
-        estimates.append(means[0] - means[1])
+        total = 0.0
+        for s in range(3):
+            for o in range(2):
+                moved = (stretch - 1) * (cells[s].mean() - cells.mean())
+                moved += (stretch_others - 1) * (cells[:, o].mean() - cells.mean())
+                total += sum(seeds[n, s] * others[n, o] * tasks[n, t] * (cells[s, o, t] + moved) for t in range(6)) / (
+                    3 * 2 * 6
+                )
+        estimates.append(total)
     np.testing.assert_allclose(interval, np.percentile(estimates, (2.5, 97.5)), rtol=1e-5)
 
 
@@ -188,15 +186,12 @@ def test_paired_interval_covers_the_known_difference_as_often_as_it_says(seeds: 
         tasks = 5.0 * rng.normal(size=40)  # which both share, and which cancel
         ours = tasks + 2.0 + rng.normal(size=(seeds, 1)) + rng.normal(size=(seeds, 40))
         theirs = tasks + (rng.normal(size=(others, 1)) if others > 1 else 0.0) + rng.normal(size=(others, 40))
-        low, high = paired_bootstrap(ours, theirs, difference, resamples=400, rng=rng)
+        low, high = paired_bootstrap(differences(ours, theirs), resamples=400, rng=rng)
         covered.append(low <= 2.0 <= high)
     assert 0.92 <= np.mean(covered) <= 0.98
 
 
-def test_paired_interval_does_not_depend_on_how_many_resamples_are_made_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ours, theirs = np.random.default_rng(3).normal(size=(2, 3, 8))
-    together = paired_bootstrap(ours, theirs, difference, resamples=50, rng=np.random.default_rng(4))
-    monkeypatch.setattr(statistics, "_BLOCK", 500)
-    assert paired_bootstrap(ours, theirs, difference, resamples=50, rng=np.random.default_rng(4)) == together
+def test_paired_interval_of_agents_that_draw_everywhere_has_no_width() -> None:
+    # Seeds that are moved apart, before they are compared, would win and lose by that alone.
+    level = np.repeat(np.random.default_rng(3).normal(size=(1, 8)), 3, axis=0)
+    assert paired_bootstrap(improvements(level, level[:2]), rng=np.random.default_rng(4)) == (0.5, 0.5)
