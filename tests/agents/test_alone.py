@@ -13,7 +13,9 @@ from metarl.trial import run_trial
 @pytest.mark.parametrize("name", sorted(name for name in AGENTS if hasattr(AGENTS[name], "update")))
 def test_forty_tasks_at_once_equal_one_at_a_time_over_the_first_twenty_steps(name: str) -> None:
     family = load("half-cheetah-velocity", horizon=10)
-    agent = make_agent(name, family, {"dtype": "float64"}, seed=1, device="cpu")
+    # stable-baselines3 computes in single precision alone.
+    settings, tolerance = ({"dtype": "float64"}, 1e-9) if "dtype" in AGENTS[name].Config.model_fields else ({}, 1e-4)
+    agent = make_agent(name, family, settings, seed=1, device="cpu")
     tasks = family.sample("test", 40, seed=0)
     together = run_trial(agent, family.make_vec(tasks, 2), 2, seed=3)
     for task in range(0, 40, 3):
@@ -21,4 +23,4 @@ def test_forty_tasks_at_once_equal_one_at_a_time_over_the_first_twenty_steps(nam
         for mine, theirs in zip(alone.rounds, together.rounds, strict=True):
             for field in ("observations", "actions", "rewards"):
                 expected = getattr(theirs, field)[:, task : task + 1]
-                np.testing.assert_allclose(getattr(mine, field), expected, rtol=0, atol=1e-9, err_msg=field)
+                np.testing.assert_allclose(getattr(mine, field), expected, rtol=0, atol=tolerance, err_msg=field)

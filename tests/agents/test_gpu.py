@@ -59,3 +59,15 @@ def test_state_goes_from_gpu_to_cpu_and_back(name: str) -> None:
         agent.update(run_trial(agent, envs, 2, seed=1), generator(1))
     for key, value in on_cpu.state_dict().items():
         torch.testing.assert_close(on_gpu.state_dict()[key].cpu(), value, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_stable_baselines3_plays_and_learns_on_a_gpu_about_what_it_does_on_a_cpu(family: str) -> None:
+    made = load(family, horizon=8)
+    on_cpu, on_gpu = (make_agent("sb3-ppo", made, seed=2, device=device) for device in ("cpu", "cuda"))
+    trial = run_trial(on_cpu, made.make_vec(made.sample("train", 6, seed=0), 3), 2, seed=0)
+    metrics = [agent.update(trial, generator(0)) for agent in (on_cpu, on_gpu)]
+    assert metrics[0] == pytest.approx(metrics[1], rel=1e-2, abs=1e-3)
+    for key, value in on_cpu.state_dict().items():
+        torch.testing.assert_close(on_gpu.state_dict()[key].cpu(), value, rtol=1e-2, atol=1e-4)
+    on_cpu.load_state_dict({key: value.cpu() for key, value in on_gpu.state_dict().items()})

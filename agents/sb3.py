@@ -1,0 +1,244 @@
+"""PPO of stable-baselines3: multi-task training without adaptation, by a library that others use and trust."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from metarl.agent import Count, Fraction, Positive, Settings, register_agent
+from metarl.errors import MetarlError
+from metarl.streams import Streams
+from metarl.task import TaskFamily
+from metarl.trial import Episodes, TimeStep, Trial
+
+from .policy import CategoricalHead
+from .state import StateDict, load_training_state, require_same_shapes, training_state
+from .threads import acting, one_thread
+
+if TYPE_CHECKING:
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.buffers import RolloutBuffer
+
+
+class SB3PPOConfig(Settings):
+    """Settings of stable-baselines3's PPO, under its names and with its defaults."""
+
+    hidden_sizes: tuple[Count, ...] = (64, 64)
+    """Layers of the policy and of the value network, `net_arch`."""
+    learning_rate: Positive = 3e-4
+    """Step size of Adam."""
+    n_epochs: Count = 10
+    """Passes over each batch of episodes."""
+    batch_size: Count = 64
+    """Steps of a minibatch."""
+    gamma: Fraction = 0.99
+    """Discount of rewards over an episode."""
+    gae_lambda: Fraction = 0.95
+    """Lambda of generalized advantage estimation."""
+    clip_range: Positive = 0.2
+    """How far the ratio of new to old action probability may move an objective."""
+    ent_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    vf_coef: Positive = 0.5
+    """Weight of the value loss."""
+    max_grad_norm: Positive = 0.5
+    """Norm that the gradient is cut down to."""
+
+
+@register_agent("sb3-ppo")
+class SB3PPO:
+    """One policy for all tasks, trained by stable-baselines3's PPO; it does not adapt.
+
+    Rollouts are metarl's, of as many tasks, replicas and rounds as the training's; the policy, the advantages and the update
+    are stable-baselines3's own code. Random numbers are the run's, not the process's: a run repeats.
+    """
+
+    Config: ClassVar[type[Settings]] = SB3PPOConfig
+    pools_replicas: ClassVar[bool] = False
+
+    def __init__(self, config: SB3PPOConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+        self.config = config
+        with one_thread(), _torch_seeded(seed):
+            self.model = _new_model(config, family, device)
+        space = family.action_space
+        self.head = CategoricalHead(space) if isinstance(space, spaces.Discrete) else None
+
+    def begin(self, streams: Streams) -> SB3Learner:
+        """Return a learner that plays the policy."""
+        return SB3Learner(self, streams)
+
+    def observations(self, array: np.ndarray) -> Tensor:
+        """Return observations [..., *observation] as stable-baselines3's policies take them, [n, *observation]."""
+        flat = array.reshape(-1, *self.model.observation_space.shape)  # type: ignore[misc]
+        return self.model.policy.obs_to_tensor(flat)[0]  # type: ignore[return-value]
+
+    def buffer(self, trial: Trial) -> RolloutBuffer:
+        """Return the steps of a trial's episodes, one behind the other, with advantages and returns.
+
+        What follows an episode that was cut off by its time limit is its last reward's, as in stable-baselines3.
+        """
+        from stable_baselines3.common.buffers import RolloutBuffer
+
+        model = self.model
+        played = [_flat(episodes) for episodes in trial.rounds]
+        observations, actions, rewards, starts, ends, finals = (
+            np.concatenate(parts) for parts in zip(*played, strict=True)
+        )
+        with torch.no_grad():
+            index = actions if self.head is None else actions - self.head.start
+            values, log_prob, _ = model.policy.evaluate_actions(
+                self.observations(observations), torch.as_tensor(index, device=model.device)
+            )
+            after = model.policy.predict_values(self.observations(finals)).flatten()
+        rewards = rewards.astype(np.float64)
+        rewards[np.flatnonzero(ends >= 0)] += model.gamma * (ends[ends >= 0] * after.double().cpu().numpy())
+        made = RolloutBuffer(
+            len(rewards), model.observation_space, model.action_space, model.device, model.gae_lambda, model.gamma
+        )
+        made.observations[:] = observations[:, None]
+        made.actions[:] = index.reshape(len(index), 1, -1)
+        made.rewards[:, 0], made.episode_starts[:, 0] = rewards, starts
+        made.values[:, 0], made.log_probs[:, 0] = values.flatten().cpu().numpy(), log_prob.cpu().numpy()
+        made.pos, made.full = len(rewards), True
+        made.compute_returns_and_advantage(torch.zeros(1), np.ones(1))
+        return made
+
+    def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
+        """Make one update: `PPO.train` on the episodes of a trial.
+
+        Raises MetarlError where it comes to numbers that are not finite, and leaves the agent as it was.
+        """
+        before, model = self.state_dict(), self.model
+        try:
+            with one_thread(), _numpy_seeded(rng):
+                model.rollout_buffer = self.buffer(trial)
+                model.train()
+        except ValueError as error:  # by which torch refuses a distribution of NaN
+            self.load_state_dict(before)
+            raise MetarlError(f"the policy is no distribution: {str(error).splitlines()[0]}") from None
+        told = model.logger.name_to_value
+        names = ("loss", "policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction")
+        metrics = {name: float(told[f"train/{name}"]) for name in (*names, "explained_variance")}
+        if not all(math.isfinite(metrics[name]) for name in names):
+            self.load_state_dict(before)
+            raise MetarlError(f"the loss is {metrics['loss']}; take a lower agent.learning_rate")
+        # Of returns that are all the same there is nothing to explain.
+        return {
+            **metrics,
+            "explained_variance": metrics["explained_variance"]
+            if math.isfinite(metrics["explained_variance"])
+            else 0.0,
+        }
+
+    def _tensors(self) -> StateDict:
+        return dict(self.model.policy.state_dict())
+
+    def _optimizer(self) -> tuple[torch.optim.Adam, dict[str, Tensor]]:
+        policy: Any = self.model.policy
+        return policy.optimizer, dict(policy.named_parameters())
+
+    def state_dict(self) -> StateDict:
+        """Return parameters and optimiser state."""
+        return training_state(self._tensors(), *self._optimizer())
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
+        require_same_shapes(self.state_dict(), state)
+        load_training_state(self._tensors(), *self._optimizer(), state)
+
+
+class SB3Learner:
+    """Plays a policy of stable-baselines3 with random numbers of each task's own."""
+
+    def __init__(self, agent: SB3PPO, streams: Streams) -> None:
+        self.agent, self.streams = agent, streams
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        """Return actions [task, replica, *action]."""
+        agent, shape = self.agent, self.streams.shape
+        space = agent.model.action_space
+        with acting():
+            policy: Any = agent.model.policy
+            chances: Any = policy.get_distribution(agent.observations(timestep.observations)).distribution
+            streams = self.streams.where(timestep.active)
+            if agent.head is not None:
+                logits = chances.logits.unflatten(0, shape)
+                return agent.head.mode(logits) if deterministic else agent.head.sample(logits, streams)
+            actions = chances.mean.unflatten(0, shape).cpu().numpy()
+            if not deterministic:
+                actions = actions + chances.stddev.unflatten(0, shape).cpu().numpy() * streams.normal(
+                    (actions.shape[-1],)
+                )
+            return np.asarray(actions.reshape(*shape, *space.shape), dtype=space.dtype)  # type: ignore[misc]
+
+    def adapt(self, episodes: Episodes) -> None:
+        """Learn nothing: the policy is the same in every round."""
+
+
+def _new_model(config: SB3PPOConfig, family: TaskFamily, device: str) -> PPO:
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.logger import Logger
+
+    settings = config.model_dump()
+    sizes = list(settings.pop("hidden_sizes"))
+    # Without an environment: rollouts come from metarl. Its own buffer, of two steps, is never used.
+    model = PPO(
+        "MlpPolicy",
+        None,  # type: ignore[arg-type]
+        n_steps=2,
+        device=device,
+        policy_kwargs={"net_arch": {"pi": sizes, "vf": sizes}},
+        _init_setup_model=False,
+        **settings,
+    )
+    space = family.action_space
+    model.observation_space = family.observation_space
+    model.action_space = spaces.Discrete(int(space.n)) if isinstance(space, spaces.Discrete) else space
+    model.n_envs = 1
+    model._setup_model()
+    model.set_logger(Logger(None, []))
+    return model
+
+
+def _flat(episodes: Episodes) -> tuple[np.ndarray, ...]:
+    """Return the steps taken in a round, [step, ...], episode by episode.
+
+    Observations, actions, rewards, whether an episode starts, and of its last step whether it was truncated (-1 of others);
+    then the observation after each episode's end, [episode, ...].
+    """
+
+    def taken(array: np.ndarray) -> np.ndarray:
+        return np.asarray(np.moveaxis(array, 0, 2)[np.moveaxis(episodes.mask, 0, 2)])
+
+    time = np.arange(len(episodes.mask))[:, None, None]
+    ends = np.where(time == episodes.lengths - 1, episodes.truncations.astype(np.int64), -1)
+    starts = np.broadcast_to(time == 0, episodes.mask.shape)
+    finals = episodes.final_observations.reshape(-1, *episodes.final_observations.shape[2:])
+    told = (episodes.observations, episodes.actions, episodes.rewards, starts, ends)
+    return *(taken(array) for array in told), finals
+
+
+@contextlib.contextmanager
+def _torch_seeded(seed: int) -> Iterator[None]:
+    """Draw torch's own random numbers from a seed, and give its generators back as they were."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def _numpy_seeded(rng: np.random.Generator) -> Iterator[None]:
+    """Draw NumPy's global random numbers, by which stable-baselines3 shuffles, from `rng`, and give them back as they were."""
+    before = np.random.get_state()  # noqa: NPY002 -- stable-baselines3 draws from it
+    np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
