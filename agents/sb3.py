@@ -1,11 +1,12 @@
-"""PPO of stable-baselines3: multi-task training without adaptation, by a library that others use and trust."""
+"""PPO of stable-baselines3: multi-task training, and plain training on in a new task, by a library that others trust."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from metarl.agent import Count, Fraction, Positive, Settings, register_agent
 from metarl.errors import MetarlError
+from metarl.replay import selected
 from metarl.streams import Streams
 from metarl.task import TaskFamily
 from metarl.trial import Episodes, TimeStep, Trial
@@ -50,23 +52,26 @@ class SB3PPOConfig(Settings):
     """Weight of the value loss."""
     max_grad_norm: Positive = 0.5
     """Norm that the gradient is cut down to."""
+    adapts: bool = False
+    """Whether a copy of the policy for each task is trained on, by the same update, on the episodes of each round in it: fine-tuning of a
+    trained agent, learning from scratch of an untrained one."""
 
 
 @register_agent("sb3-ppo")
 class SB3PPO:
-    """One policy for all tasks, trained by stable-baselines3's PPO; it does not adapt.
+    """One policy for all tasks, trained by stable-baselines3's PPO; in a new task it stays as it is, or is trained on.
 
     Rollouts are metarl's, of as many tasks, replicas and rounds as the training's; the policy, the advantages and the update
     are stable-baselines3's own code. Random numbers are the run's, not the process's: a run repeats.
     """
 
     Config: ClassVar[type[Settings]] = SB3PPOConfig
-    pools_replicas: ClassVar[bool] = False
 
     def __init__(self, config: SB3PPOConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config = config
         with one_thread(), _torch_seeded(seed):
             self.model = _new_model(config, family, device)
+        self.pools_replicas = config.adapts
         space = family.action_space
         self.head = CategoricalHead(space) if isinstance(space, spaces.Discrete) else None
 
@@ -79,15 +84,14 @@ class SB3PPO:
         flat = array.reshape(-1, *self.model.observation_space.shape)  # type: ignore[misc]
         return self.model.policy.obs_to_tensor(flat)[0]  # type: ignore[return-value]
 
-    def buffer(self, trial: Trial) -> RolloutBuffer:
-        """Return the steps of a trial's episodes, one behind the other, with advantages and returns.
+    def buffer(self, rounds: Sequence[Episodes], model: PPO) -> RolloutBuffer:
+        """Return the steps of episodes, one behind the other, with the advantages and returns that `model` gives them.
 
         What follows an episode that was cut off by its time limit is its last reward's, as in stable-baselines3.
         """
         from stable_baselines3.common.buffers import RolloutBuffer
 
-        model = self.model
-        played = [_flat(episodes) for episodes in trial.rounds]
+        played = [_flat(episodes) for episodes in rounds]
         observations, actions, rewards, starts, ends, finals = (
             np.concatenate(parts) for parts in zip(*played, strict=True)
         )
@@ -111,31 +115,33 @@ class SB3PPO:
         return made
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
-        """Make one update: `PPO.train` on the episodes of a trial.
+        """Make one update: `PPO.train` on the episodes of a trial, of its first round where later ones are an adapted policy's.
 
         Raises MetarlError where it comes to numbers that are not finite, and leaves the agent as it was.
         """
-        before, model = self.state_dict(), self.model
+        before = self.state_dict()
+        try:
+            return self.train(self.model, trial.rounds[:1] if self.config.adapts else trial.rounds, rng)
+        except MetarlError:
+            self.load_state_dict(before)
+            raise
+
+    def train(self, model: PPO, rounds: Sequence[Episodes], rng: np.random.Generator) -> dict[str, float]:
+        """Train `model` on episodes that it played, and return what it logs. Raises MetarlError for numbers not finite."""
         try:
             with one_thread(), _numpy_seeded(rng):
-                model.rollout_buffer = self.buffer(trial)
+                model.rollout_buffer = self.buffer(rounds, model)
                 model.train()
         except ValueError as error:  # by which torch refuses a distribution of NaN
-            self.load_state_dict(before)
             raise MetarlError(f"the policy is no distribution: {str(error).splitlines()[0]}") from None
         told = model.logger.name_to_value
         names = ("loss", "policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction")
-        metrics = {name: float(told[f"train/{name}"]) for name in (*names, "explained_variance")}
-        if not all(math.isfinite(metrics[name]) for name in names):
-            self.load_state_dict(before)
+        metrics = {name: float(told[f"train/{name}"]) for name in names}
+        if not all(math.isfinite(value) for value in metrics.values()):
             raise MetarlError(f"the loss is {metrics['loss']}; take a lower agent.learning_rate")
+        explained = float(told["train/explained_variance"])
         # Of returns that are all the same there is nothing to explain.
-        return {
-            **metrics,
-            "explained_variance": metrics["explained_variance"]
-            if math.isfinite(metrics["explained_variance"])
-            else 0.0,
-        }
+        return {**metrics, "explained_variance": explained if math.isfinite(explained) else 0.0}
 
     def _tensors(self) -> StateDict:
         return dict(self.model.policy.state_dict())
@@ -155,38 +161,54 @@ class SB3PPO:
 
 
 class SB3Learner:
-    """Plays a policy of stable-baselines3 with random numbers of each task's own."""
+    """Plays a policy of stable-baselines3, or one for each task, with random numbers of each task's own."""
 
     def __init__(self, agent: SB3PPO, streams: Streams) -> None:
         self.agent, self.streams = agent, streams
+        self.models: list[PPO] = []
+        """A copy for each task, once it has adapted."""
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return actions [task, replica, *action]."""
         agent, shape = self.agent, self.streams.shape
         space = agent.model.action_space
         with acting():
-            policy: Any = agent.model.policy
-            chances: Any = policy.get_distribution(agent.observations(timestep.observations)).distribution
             streams = self.streams.where(timestep.active)
+            chances = self._chances(timestep.observations)
             if agent.head is not None:
-                logits = chances.logits.unflatten(0, shape)
+                logits = torch.cat([each.logits for each in chances]).unflatten(0, shape)
                 return agent.head.mode(logits) if deterministic else agent.head.sample(logits, streams)
-            actions = chances.mean.unflatten(0, shape).cpu().numpy()
+            actions = torch.cat([each.mean for each in chances]).unflatten(0, shape).cpu().numpy()
             if not deterministic:
-                actions = actions + chances.stddev.unflatten(0, shape).cpu().numpy() * streams.normal(
-                    (actions.shape[-1],)
-                )
+                deviations = torch.cat([each.stddev for each in chances]).unflatten(0, shape).cpu().numpy()
+                actions = actions + deviations * streams.normal((actions.shape[-1],))
             return np.asarray(actions.reshape(*shape, *space.shape), dtype=space.dtype)  # type: ignore[misc]
 
+    def _chances(self, observations: np.ndarray) -> list[Any]:
+        """Return torch's distributions of actions, of all tasks at once or one for each."""
+        pairs = zip(self.models, observations, strict=True) if self.models else [(self.agent.model, observations)]
+        return [
+            cast(Any, model.policy).get_distribution(self.agent.observations(seen)).distribution
+            for model, seen in pairs
+        ]
+
     def adapt(self, episodes: Episodes) -> None:
-        """Learn nothing: the policy is the same in every round."""
+        """Train each task's copy of the policy on its episodes, where the agent adapts."""
+        if not self.agent.config.adapts:
+            return
+        num_tasks = self.streams.shape[0]
+        self.models = self.models or [copy.deepcopy(self.agent.model) for _ in range(num_tasks)]
+        seeds = self.streams.integers(2**53)[:, 0]
+        for task, model in enumerate(self.models):
+            own = selected(episodes, slice(task, task + 1))
+            self.agent.train(model, [own], np.random.default_rng(int(seeds[task])))
 
 
 def _new_model(config: SB3PPOConfig, family: TaskFamily, device: str) -> PPO:
     from stable_baselines3 import PPO
     from stable_baselines3.common.logger import Logger
 
-    settings = config.model_dump()
+    settings = config.model_dump(exclude={"adapts"})
     sizes = list(settings.pop("hidden_sizes"))
     # Without an environment: rollouts come from metarl. Its own buffer, of two steps, is never used.
     model = PPO(

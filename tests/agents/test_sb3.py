@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from metarl.agents.sb3 import SB3PPO
 from metarl import load
 from metarl.agent import make_agent
 from metarl.errors import MetarlError
+from metarl.evaluation import evaluate
 from metarl.sb3 import make_sb3_vec
 from metarl.streams import generator
 from metarl.task import TaskFamily
@@ -35,7 +37,7 @@ def a_trial(agent: SB3PPO, family: TaskFamily, rounds: int = 2, num_tasks: int =
 def test_buffer_equals_a_plain_loop_over_episodes(family: TaskFamily) -> None:
     agent = new_agent(family, gamma=0.9, gae_lambda=0.7)
     trial = a_trial(agent, family)
-    buffer, step = agent.buffer(trial), 0
+    buffer, step = agent.buffer(trial.rounds, agent.model), 0
     policy = agent.model.policy
 
     def value(observation: np.ndarray) -> float:
@@ -134,3 +136,47 @@ def test_numbers_that_are_not_finite_stop_it_and_leave_it_as_it_was() -> None:
         agent.update(trial, generator(0))
     for name, value in agent.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def goals(num_tasks: int) -> Any:
+    family = load("navigation-2d", horizon=20)
+    angles = 2 * np.pi * np.arange(num_tasks) / num_tasks
+    return family, family.tasks([{"goal": [0.4 * float(np.cos(a)), 0.4 * float(np.sin(a))]} for a in angles])
+
+
+def test_where_it_adapts_each_task_s_copy_learns_its_own_way_and_the_agent_stays_as_it_was() -> None:
+    family, tasks = goals(4)
+    agent = new_agent(family, adapts=True, learning_rate=3e-3, gamma=0.9)
+    before = agent.state_dict()
+    trial = run_trial(agent, family.make_vec(tasks, 16), 12, seed=0)
+    by_round = trial.returns.mean(axis=2)
+    assert (by_round[-1] > by_round[0] + 1.0).all()
+    for name, value in agent.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_task_alone_adapts_as_it_does_beside_others() -> None:
+    family, tasks = goals(4)
+    agent = new_agent(family, adapts=True, learning_rate=3e-3, n_epochs=2)
+    together = run_trial(agent, family.make_vec(tasks, 3), 3, seed=5).returns
+    for task in range(4):
+        alone = run_trial(agent, family.make_vec(tasks[task : task + 1], 3), 3, seed=5).returns
+        np.testing.assert_allclose(alone[:, 0], together[:, task], atol=1e-3)
+
+
+def test_where_it_adapts_training_leaves_out_what_adapted_policies_played() -> None:
+    family = load("navigation-2d", horizon=6)
+    agent, plain = new_agent(family, adapts=True), new_agent(family)
+    trial = a_trial(agent, family)
+    agent.update(trial, generator(0))
+    plain.update(replace(trial, rounds=trial.rounds[:1]), generator(0))
+    for name, value in agent.state_dict().items():
+        assert torch.equal(value, plain.state_dict()[name]), name
+
+
+def test_an_evaluation_counts_the_steps_that_a_task_s_copy_learned_from() -> None:
+    family = load("navigation-2d", horizon=6)
+    for adapts, steps in ((False, [6, 12]), (True, [18, 36])):
+        agent = new_agent(family, adapts=adapts, n_epochs=1)
+        told = evaluate(agent, family, num_tasks=2, rounds=2, replicas=3)
+        np.testing.assert_array_equal(told.env_steps, steps)
