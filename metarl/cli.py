@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -111,6 +112,16 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
+def _finite(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is not finite: give a return")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="metarl", description="Meta-reinforcement learning: train agents that adapt, and measure it.")
     parser.add_argument("--version", action="version", version=f"metarl {__version__}")
@@ -188,6 +199,9 @@ def _add_report(commands: Any) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, evaluated before")
     parser.add_argument("-o", "--output", required=True, metavar="PAGE.md", help="the page; two pictures go beside it")
     parser.add_argument("--title", metavar="TEXT", help="title of the page")
+    parser.add_argument(
+        "--threshold", type=_finite, metavar="R", help="a return: show how many tasks reach it, and how soon"
+    )
     parser.add_argument(
         "--note", action="append", default=[], metavar="TEXT", help="a paragraph under it; may be repeated"
     )
@@ -322,8 +336,10 @@ def _report(arguments: argparse.Namespace) -> None:
     groups = grouped([read_run(run) for run in arguments.runs])
     words = [portable(run) for run in arguments.runs]
     # Title and notes stand on the page itself.
-    again = shlex.join(["metarl", "report", *words, "-o", portable(arguments.output)])
-    write_page(groups, output, title=arguments.title, notes=arguments.note, again=again)
+    threshold = [] if arguments.threshold is None else ["--threshold", f"{arguments.threshold:g}"]
+    again = shlex.join(["metarl", "report", *words, "-o", portable(arguments.output), *threshold])
+    about = {"title": arguments.title, "notes": arguments.note, "threshold": arguments.threshold}
+    write_page(groups, output, again=again, **about)
     say(f"{aligned(summary_rows(groups))}\n\npage: {output}")
 
 

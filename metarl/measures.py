@@ -43,6 +43,35 @@ def adaptation_speed(curve: np.ndarray, env_steps: np.ndarray, share: float = 0.
     return first_at(curve, env_steps, curve[-1] - (1 - share) * gain) if gain > 0 else Speed(math.inf, math.inf)
 
 
+class Threshold(NamedTuple):
+    """How soon single seeds and tasks get to a return."""
+
+    reached: float
+    """Share of them that ever did, within the budget."""
+    rounds: float
+    """Median over all of the rounds of adaptation before they did; infinite where half or more never did."""
+    env_steps: float
+    """The same in environment steps."""
+
+
+def steps_to(returns: np.ndarray, env_steps: np.ndarray, level: float) -> Threshold:
+    """Return how soon `returns` [..., round] come to `level`; `env_steps` [..., round] is spent by a round's end.
+
+    Those that never do are censored: they take longer than the budget, nobody knows how much. They count as infinite in the
+    median, which is that of Kaplan and Meier (1958) where all are censored at the same budget; left out, or counted as the
+    budget, they would make an agent that fails look fast.
+    """
+    there = returns >= level
+    reached, first = there.any(axis=-1), there.argmax(axis=-1)
+    before = np.broadcast_to(steps_before(env_steps), returns.shape)
+    spent = np.take_along_axis(before, first[..., None], axis=-1)[..., 0]
+    # Of an even number the upper of the two in the middle: half of something and infinity is no number of steps.
+    rounds, steps = (
+        float(np.quantile(np.where(reached, each, math.inf), 0.5, method="higher")) for each in (first, spent)
+    )
+    return Threshold(float(reached.mean()), rounds, steps)
+
+
 def cvar(values: np.ndarray, share: float = 0.1, axis: int = -1) -> np.ndarray:
     """Return the mean of the worst `share` of values along `axis`, at least one: conditional value at risk.
 

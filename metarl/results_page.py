@@ -13,7 +13,7 @@ import numpy as np
 from .errors import MetarlError
 from .evaluation import Evaluation
 from .files import write_atomically
-from .measures import adaptation_speed, cvar, differences, improvements
+from .measures import adaptation_speed, cvar, differences, improvements, steps_to
 from .report import counted, decimals_for, interval_text, number_text
 from .results import EVALUATION, Group
 from .results_pictures import adaptation_figure, training_figure
@@ -69,21 +69,29 @@ def _round_cell(group: Group, number: int) -> str:
     return _with_interval(group.iqm[number], group.interval[number]) if known else ""
 
 
-def measure_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
-    """Return the measures of adaptation of groups of several rounds, header first."""
-    header = ("problem", "", "worst tenth, first round", "worst tenth, last round")
-    rows: list[tuple[str, ...]] = [(*header, "rounds to 90 % of the gain", "env steps to 90 % of the gain")]
+def measure_rows(groups: Sequence[Group], threshold: float | None = None) -> list[tuple[str, ...]]:
+    """Return the measures of adaptation of groups of several rounds, header first; `threshold` is a return to be reached."""
+    header = ["problem", "", "worst tenth, first round", "worst tenth, last round"]
+    header += ["rounds to 90 % of the gain", "env steps to 90 % of the gain"]
+    if threshold is not None:
+        header += [f"reach {threshold:g}", f"rounds to {threshold:g}, median", f"env steps to {threshold:g}, median"]
+    rows: list[tuple[str, ...]] = [tuple(header)]
     for group in groups:
         if group.returns.shape[-1] > 1:
             worst = [
                 _with_interval(float(cvar(group.returns[..., n].reshape(-1))), group.worst_interval[n]) for n in (0, -1)
             ]
-            speed = adaptation_speed(group.iqm, group.env_steps)
-            cells = (
-                ("never", "never") if speed.rounds == math.inf else (f"{speed.rounds:.0f}", f"{speed.env_steps:,.0f}")
-            )
-            rows.append((group.problem, group.name, *worst, *cells))
+            cells = [*worst, *_soon(*adaptation_speed(group.iqm, group.env_steps))]
+            if threshold is not None:
+                steps = np.stack([evaluation.env_steps_per_task for evaluation in group.evaluations])
+                reached, *soon = steps_to(group.returns, steps, threshold)
+                cells += [f"{reached:.0%}", *_soon(*soon)]
+            rows.append((group.problem, group.name, *cells))
     return rows
+
+
+def _soon(rounds: float, env_steps: float) -> tuple[str, str]:
+    return ("never", "never") if math.isinf(rounds) else (f"{rounds:.0f}", f"{env_steps:,.0f}")
 
 
 def comparison_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
@@ -127,11 +135,18 @@ def _decimals(values: np.ndarray) -> int:
     return max(0, decimals_for(values) - 1)
 
 
-def markdown(groups: Sequence[Group], title: str, notes: Sequence[str], pictures: Mapping[str, str], again: str) -> str:
+def markdown(
+    groups: Sequence[Group],
+    title: str,
+    notes: Sequence[str],
+    pictures: Mapping[str, str],
+    again: str,
+    threshold: float | None = None,
+) -> str:
     """Return the page; `pictures` are file names by what they show, `again` is the command that writes it."""
     parts = [f"# {title}", *notes, *_what(groups), _table(summary_rows(groups))]
     parts += [f"![{text}]({name})" for text, name in pictures.items()]
-    if len(measures := measure_rows(groups)) > 1:
+    if len(measures := measure_rows(groups, threshold)) > 1:
         parts += ["## Measures of adaptation", _table(measures)]
     if len(comparisons := comparison_rows(groups)) > 1:
         parts += ["## Side by side, paired by task", _table(comparisons)]
@@ -256,7 +271,13 @@ def _versions(groups: Sequence[Group]) -> str:
 
 
 def write_page(
-    groups: Sequence[Group], path: str | Path, *, title: str | None, notes: Sequence[str], again: str
+    groups: Sequence[Group],
+    path: str | Path,
+    *,
+    title: str | None,
+    notes: Sequence[str],
+    again: str,
+    threshold: float | None = None,
 ) -> None:
     """Write the page and its two pictures beside it. Raises MetarlError where they cannot be written."""
     path = Path(path)
@@ -273,7 +294,7 @@ def write_page(
         figure.savefig(picture, format="png", dpi=100)
         write_atomically(path.with_name(names[text]), picture.getvalue())
     families = dict.fromkeys(evaluation.family for group in groups for evaluation in group.evaluations)
-    page = markdown(groups, title or f"Results on {' and '.join(families)}", notes, names, again)
+    page = markdown(groups, title or f"Results on {' and '.join(families)}", notes, names, again, threshold)
     write_atomically(path, page.encode())
 
 

@@ -14,12 +14,14 @@ from scipy import stats
 from metarl.errors import MetarlError
 from metarl.measures import (
     Speed,
+    Threshold,
     adaptation_speed,
     cvar,
     differences,
     first_at,
     improvements,
     steps_before,
+    steps_to,
 )
 
 NUMBERS = st.floats(min_value=-1e6, max_value=1e6, allow_subnormal=False)
@@ -58,6 +60,31 @@ def test_what_gained_gets_to_each_share_of_it_within_the_trial(curve: np.ndarray
 def test_a_level_that_is_never_reached_takes_for_ever() -> None:
     assert first_at(np.array([1.0, 2.0, 3.0, 2.0]), STEPS, 3.0) == Speed(2, 250)
     assert first_at(np.array([1.0, 2.0, 3.0, 2.0]), STEPS, 3.1) == Speed(math.inf, math.inf)
+
+
+def test_tasks_that_never_reach_a_return_count_as_taking_for_ever() -> None:
+    soon, late, never = [0.0, 5.0, 5.0, 1.0], [0.0, 1.0, 2.0, 5.0], [4.0, 4.0, 4.0, 4.0]
+    assert steps_to(np.array([[soon, soon, late, never]]), STEPS, 5.0) == Threshold(0.75, 3, 300)
+    assert steps_to(np.array([[soon, soon, soon, never]]), STEPS, 5.0) == Threshold(0.75, 1, 100)
+    assert steps_to(np.array([[soon, never, never, never]]), STEPS, 5.0) == Threshold(0.25, math.inf, math.inf)
+    # Half of them is not more than half: the median lies beyond the budget.
+    assert steps_to(np.array([[soon, soon, never, never]]), STEPS, 5.0) == Threshold(0.5, math.inf, math.inf)
+    assert steps_to(np.array([[never]]), STEPS, 5.0) == Threshold(0.0, math.inf, math.inf)
+    assert steps_to(np.array([[never]]), STEPS, 4.0) == Threshold(1.0, 0, 0)
+
+
+def test_steps_to_a_return_are_those_of_each_task() -> None:
+    returns = np.array([[0.0, 9.0], [0.0, 9.0], [0.0, 9.0]])
+    steps = np.array([[10.0, 20.0], [30.0, 60.0], [50.0, 100.0]])
+    assert steps_to(returns, steps, 9.0) == Threshold(1.0, 1, 30)
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=hnp.arrays(np.float64, st.tuples(st.integers(1, 9), st.just(4)), elements=NUMBERS), level=NUMBERS)
+def test_share_that_reaches_a_return_is_that_of_the_best_rounds(values: np.ndarray, level: float) -> None:
+    told = steps_to(values, STEPS, level)
+    assert told.reached == pytest.approx((values.max(axis=1) >= level).mean())
+    assert math.isfinite(told.rounds) == ((values.max(axis=1) >= level).sum() > len(values) / 2)
 
 
 def test_worst_tenth_of_twenty_tasks_is_the_mean_of_the_two_worst() -> None:

@@ -403,6 +403,26 @@ def test_measures_of_scripted_rounds_are_exact(tmp_path: Path) -> None:
     assert measure_rows(grouped([read_run(worse)]))[1][4:] == ("never", "never")
 
 
+def test_page_tells_how_many_tasks_reach_a_return_and_repeats_the_question(tmp_path: Path) -> None:
+    returns = np.array([[0.0, 8.0]] * 6 + [[0.0, 0.0]] * 2)
+    run = run_folder(tmp_path / "run", returns)
+    page = tmp_path / "page.md"
+    assert main(["report", str(run), "-o", str(page), "--threshold", "-0.5"]) == 0
+    assert "| 100% | 0 | 0 |" in page.read_text()
+    assert main(["report", str(run), "-o", str(page), "--threshold", "8"]) == 0
+    assert "| reach 8 | rounds to 8, median | env steps to 8, median |" in page.read_text()
+    assert "| 75% | 1 | 10 |" in page.read_text()
+    assert "--threshold 8\n" in page.read_text()
+    assert main(["report", str(run), "-o", str(page)]) == 0
+    assert "reach" not in page.read_text()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "much"])
+def test_threshold_that_is_no_return_is_told_in_one_line(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "run", "-o", "page.md", "--threshold", value]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
 def test_trials_of_one_round_have_no_measures_of_adaptation(tmp_path: Path) -> None:
     once = run_folder(tmp_path / "once", scores(1)[:, :1], env_steps_per_task=np.full((TASKS, 1), 10.0))
     assert len(measure_rows(grouped([read_run(once)]))) == 1
