@@ -197,7 +197,9 @@ def _add_report(commands: Any) -> None:
         commands, "report", _report, "write a page on evaluated runs: all seeds of a setting, settings side by side"
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, evaluated before")
-    parser.add_argument("-o", "--output", required=True, metavar="PAGE.md", help="the page; two pictures go beside it")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="PAGE.md", help="the page; three pictures go beside it"
+    )
     parser.add_argument("--title", metavar="TEXT", help="title of the page")
     parser.add_argument(
         "--threshold", type=_finite, metavar="R", help="a return: show how many tasks reach it, and how soon"

@@ -97,3 +97,11 @@ def improvements(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     each task, mean over tasks.
     """
     return 0.5 * (1.0 + np.sign(differences(ours, theirs)))
+
+
+def above(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return 1 where `values` [...] are above each of `levels` [level], else 0, [..., level].
+
+    The mean over seeds and tasks is the performance profile of Agarwal et al., 2021, equation 3.
+    """
+    return (values[..., None] > levels).astype(np.float64)

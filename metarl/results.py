@@ -142,11 +142,13 @@ class Group:
         return np.stack(crossed_bootstrap(self.returns, _worst, rng=self._draws()), axis=-1)
 
     def interval_beside(self, cells: np.ndarray) -> np.ndarray:
-        """Return the 95 % interval of the mean of `cells` [seed, other seed, task], which compare with another group, [2].
+        """Return both ends of the 95 % interval of the mean of `cells` [seed, other seed, task, ...], [2, ...].
 
         NaN where there is one task only.
         """
-        return np.full(2, np.nan) if cells.shape[2] == 1 else np.array(paired_bootstrap(cells, rng=self._draws()))
+        if cells.shape[2] == 1:
+            return np.full((2, *cells.shape[3:]), np.nan)
+        return np.stack(paired_bootstrap(cells, rng=self._draws()))
 
     def _draws(self) -> np.random.Generator:
         # The evaluation's own: of a single seed, its file and the page say the same.

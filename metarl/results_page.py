@@ -16,7 +16,7 @@ from .files import write_atomically
 from .measures import adaptation_speed, cvar, differences, improvements, steps_to
 from .report import counted, decimals_for, interval_text, number_text
 from .results import EVALUATION, Group
-from .results_pictures import adaptation_figure, training_figure
+from .results_pictures import adaptation_figure, profile_figure, training_figure
 from .statistics import iqm
 
 
@@ -279,16 +279,17 @@ def write_page(
     again: str,
     threshold: float | None = None,
 ) -> None:
-    """Write the page and its two pictures beside it. Raises MetarlError where they cannot be written."""
+    """Write the page and its three pictures beside it. Raises MetarlError where they cannot be written."""
     path = Path(path)
     pictures = {}
     if len({group.problem for group in groups}) == 1:  # returns on different problems do not share an axis
         pictures = {
             "Return against environment steps spent in the new task": adaptation_figure(groups),
+            "Share of seeds and tasks whose last round is above a return": profile_figure(groups),
             "Validation return against environment steps of training": training_figure(groups),
         }
     names = {}
-    for (text, figure), word in zip(pictures.items(), ("adaptation", "training"), strict=False):
+    for (text, figure), word in zip(pictures.items(), ("adaptation", "profile", "training"), strict=False):
         names[text] = f"{path.stem}-{word}.png"
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=100)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .measures import steps_before
+from .measures import above, steps_before
 from .report import COLORS, MARKERS, dressed
 
 if TYPE_CHECKING:
@@ -39,6 +39,35 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
     dressed(axes, [group.evaluations[0] for group in groups])
     figure.legend(loc="outside lower center", ncols=min(4, len(groups)), frameon=False, fontsize=9)
     return figure
+
+
+def profile_figure(groups: Sequence[Group]) -> Figure:
+    """Return the picture of performance profiles: the share of seeds and tasks whose last round is above each return."""
+    from matplotlib.figure import Figure
+
+    last = [group.returns[..., -1] for group in groups]
+    levels = np.linspace(min(each.min() for each in last), max(each.max() for each in last), _LEVELS)
+    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for i, (group, returns) in enumerate(zip(groups, last, strict=True)):
+        color, _, style = _look(i)
+        cells = above(returns, levels)[:, None]
+        low, high = group.interval_beside(cells).clip(0, 1)
+        axes.fill_between(levels, low, high, color=color, alpha=0.25, lw=0)
+        axes.plot(levels, cells.mean(axis=(0, 1, 2)), color=color, ls=style, lw=2, label=group.name)
+    axes.set_title(
+        f"Profile of the last round on {groups[0].evaluations[0].family}", loc="left", weight="bold", size=11
+    )
+    axes.set_xlabel("Undiscounted return of an episode, R")
+    axes.set_ylabel("Share of seeds and tasks above R")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.9", lw=0.8)
+    figure.legend(loc="outside lower center", ncols=min(4, len(groups)), frameon=False, fontsize=9)
+    return figure
+
+
+_LEVELS = 101
+"""Returns at which a profile is drawn."""
 
 
 def training_figure(groups: Sequence[Group]) -> Figure:

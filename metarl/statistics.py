@@ -83,22 +83,23 @@ def _stretch(seeds: int, confidence: float) -> float:
 
 def paired_bootstrap(
     cells: np.ndarray, *, resamples: int = 2000, confidence: float = 0.95, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Return the ends of the percentile bootstrap interval of the mean of `cells` [seed, other seed, task].
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the low and high ends of the percentile bootstrap interval of the mean of `cells`, each of shape [...].
 
-    A cell says how a seed of one agent compares to one of another in a task that both met: their difference, or whether the one
-    beat the other. Each resample draws tasks, seeds of the one and seeds of the other, each with replacement and crossed, and the
-    seeds of both are moved apart as few of them ask for, as in `crossed_bootstrap`.
+    `cells` is [seed, other seed, task, ...] and says how a seed of one agent compares to one of another in a task that both met: their
+    difference, or whether the one beat the other. Each resample draws tasks, seeds of the one and seeds of the other, each with
+    replacement and crossed, and the seeds of both are moved apart as few of them ask for, as in `crossed_bootstrap`.
     """
     drawn = [_counts(rng, resamples, size) for size in (cells.shape[2], cells.shape[0], cells.shape[1])]
-    for axis in (0, 1):
-        levels = cells.mean(axis=tuple({0, 1, 2} - {axis}), keepdims=True)
-        cells = cells + (_stretch(cells.shape[axis], confidence) - 1) * (levels - levels.mean())
+    mean = cells.mean(axis=(0, 1, 2), keepdims=True)
+    levels = [cells.mean(axis=tuple({0, 1, 2} - {axis}), keepdims=True) - mean for axis in (0, 1)]
+    for axis, level in enumerate(levels):
+        cells = cells + (_stretch(cells.shape[axis], confidence) - 1) * level
     of_tasks, of_seeds, of_others = (counts / counts.shape[1] for counts in drawn)
-    estimates = np.einsum("rt,rs,ro,sot->r", of_tasks, of_seeds, of_others, cells, optimize=True)
+    estimates = np.einsum("rt,rs,ro,sot...->r...", of_tasks, of_seeds, of_others, cells, optimize=True)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(estimates, (tail, 1 - tail))
-    return float(low), float(high)
+    low, high = np.quantile(estimates, (tail, 1 - tail), axis=0)
+    return low, high
 
 
 def _counts(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:

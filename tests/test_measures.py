@@ -15,6 +15,7 @@ from metarl.errors import MetarlError
 from metarl.measures import (
     Speed,
     Threshold,
+    above,
     adaptation_speed,
     cvar,
     differences,
@@ -140,3 +141,7 @@ def test_comparisons_are_within_tasks_and_a_draw_is_half_a_win() -> None:
     np.testing.assert_array_equal(improvements(level, level), np.full((1, 1, 3), 0.5))
     both = differences(np.concatenate([level, level + 1]), level - 5)
     np.testing.assert_array_equal(both, [[[5, 5, 5]], [[6, 6, 6]]])
+
+
+def test_profile_counts_what_is_above_a_level_and_not_at_it() -> None:
+    np.testing.assert_array_equal(above(np.array([1.0, 2.0]), np.array([0.5, 1.0, 2.0])), [[1, 0, 0], [1, 1, 0]])

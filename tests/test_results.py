@@ -20,7 +20,7 @@ from metarl.evaluation import Evaluation
 from metarl.report import COLORS
 from metarl.results import grouped, read_run
 from metarl.results_page import comparison_rows, markdown, measure_rows, summary_rows
-from metarl.results_pictures import training_figure
+from metarl.results_pictures import profile_figure, training_figure
 from metarl.statistics import crossed_bootstrap, iqm
 from metarl.task import load
 
@@ -553,7 +553,7 @@ def test_report_of_real_runs_writes_page_and_pictures(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[1].split()[:3] == ["maml-ppo", "1,", "2"]
     text = (tmp_path / "out" / "page.md").read_text()
     assert text.startswith("# Two seeds\n\nMind this.\n")
-    for name in ("page-adaptation.png", "page-training.png"):
+    for name in ("page-adaptation.png", "page-profile.png", "page-training.png"):
         assert f"]({name})" in text
         assert 1000 < (tmp_path / "out" / name).stat().st_size < 150_000
     (runs[1] / "evaluation.json").unlink()
@@ -561,6 +561,17 @@ def test_report_of_real_runs_writes_page_and_pictures(tmp_path: Path) -> None:
     assert (refused.returncode, refused.stdout) == (2, "")
     (line,) = refused.stderr.splitlines()
     assert line.endswith(f"run {runs[1]} has no evaluation.json; write it with `metarl evaluate {runs[1]}`")
+
+
+def test_profile_falls_from_all_to_none_as_shares_of_the_last_round_do(tmp_path: Path) -> None:
+    returns = np.stack([np.zeros(TASKS), np.arange(TASKS) ** 2.0], axis=1)
+    groups = grouped([read_run(run_folder(tmp_path / "run", returns))])
+    (line,) = profile_figure(groups).axes[0].lines
+    levels, shares = (np.asarray(part, dtype=float) for part in line.get_data())
+    assert (levels[0], levels[-1]) == (0.0, 49.0)
+    np.testing.assert_allclose(shares, [(returns[:, 1] > level).mean() for level in levels])
+    (band,) = profile_figure(groups).axes[0].collections
+    assert band.get_datalim(profile_figure(groups).axes[0].transData).y0 >= 0
 
 
 def test_more_groups_than_colours_still_look_different() -> None:

@@ -195,3 +195,11 @@ def test_paired_interval_of_agents_that_draw_everywhere_has_no_width() -> None:
     # Seeds that are moved apart, before they are compared, would win and lose by that alone.
     level = np.repeat(np.random.default_rng(3).normal(size=(1, 8)), 3, axis=0)
     assert paired_bootstrap(improvements(level, level[:2]), rng=np.random.default_rng(4)) == (0.5, 0.5)
+
+
+def test_intervals_of_many_comparisons_at_once_are_those_of_each() -> None:
+    cells = np.random.default_rng(5).normal(size=(3, 2, 7, 4))
+    together = paired_bootstrap(cells, resamples=100, rng=np.random.default_rng(6))
+    for n in range(4):
+        alone = paired_bootstrap(cells[..., n], resamples=100, rng=np.random.default_rng(6))
+        np.testing.assert_allclose([end[n] for end in together], alone)
