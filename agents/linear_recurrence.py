@@ -64,7 +64,7 @@ class _Layer(nn.Module):
         self.size, self.conv_width = size, conv_width
         self.norm = nn.LayerNorm(size)
         # A causal convolution of each unit by itself: by the step now, the one before it, and so on.
-        self.taps = nn.Parameter(torch.empty(conv_width, size))
+        self.taps = nn.Parameter(torch.empty(conv_width, size)) if conv_width > 1 else None
         # For each unit: what comes in, its gate, how much is forgotten, and the gate of what goes out.
         self.into = nn.Linear(size, 4 * size)
         self.rate = nn.Parameter(torch.empty(size))
@@ -79,14 +79,17 @@ class _Layer(nn.Module):
             nn.init.zeros_(linear.bias)
         low, high = _MEMORY
         # At first the step now, as it is.
-        nn.init.zeros_(self.taps)
-        nn.init.ones_(self.taps[0])
+        if self.taps is not None:
+            nn.init.zeros_(self.taps)
+            nn.init.ones_(self.taps[0])
         kept = low + (high - low) * torch.rand(self.size, generator=generator, dtype=torch.float64)
         # The gate is half open at first: log kept = -c softplus(rate) / 2.
         self.rate.data.copy_(torch.log(torch.expm1(-2 * kept.log() / _SHARPNESS)))
 
     def convolved(self, normed: Tensor, recent: Tensor, resets: Tensor | None) -> Tensor:
         """Return `normed` [time, trial, size] convolved in time; `recent` [conv_width - 1, trial, size] came before it."""
+        if self.taps is None:
+            return normed
         time, before = len(normed), self.conv_width - 1
         padded = torch.cat([recent, normed])
         mixed, seen = normed * self.taps[0], None

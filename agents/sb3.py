@@ -6,11 +6,12 @@ import contextlib
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from pydantic import Field
 from torch import Tensor
 
 from metarl.agent import Count, Fraction, Positive, Settings, register_agent
@@ -38,7 +39,7 @@ class SB3PPOConfig(Settings):
     """Step size of Adam."""
     n_epochs: Count = 10
     """Passes over each batch of episodes."""
-    batch_size: Count = 64
+    batch_size: Annotated[int, Field(ge=2, strict=True)] = 64
     """Steps of a minibatch."""
     gamma: Fraction = 0.99
     """Discount of rewards over an episode."""
@@ -54,7 +55,7 @@ class SB3PPOConfig(Settings):
     """Norm that the gradient is cut down to."""
     adapts: bool = False
     """Whether a copy of the policy for each task is trained on, by the same update, on the episodes of each round in it: fine-tuning of a
-    trained agent, learning from scratch of an untrained one."""
+    trained agent, learning from scratch of an untrained one. Train it with one round: later ones are not learned from."""
 
 
 @register_agent("sb3-ppo")
@@ -101,6 +102,8 @@ class SB3PPO:
                 self.observations(observations), torch.as_tensor(index, device=model.device)
             )
             after = model.policy.predict_values(self.observations(finals)).flatten()
+        if not (values.isfinite().all() and log_prob.isfinite().all() and after.isfinite().all()):
+            raise MetarlError("the policy or its values are not finite numbers; take a lower agent.learning_rate")
         rewards = rewards.astype(np.float64)
         rewards[np.flatnonzero(ends >= 0)] += model.gamma * (ends[ends >= 0] * after.double().cpu().numpy())
         made = RolloutBuffer(
@@ -127,13 +130,18 @@ class SB3PPO:
             raise
 
     def train(self, model: PPO, rounds: Sequence[Episodes], rng: np.random.Generator) -> dict[str, float]:
-        """Train `model` on episodes that it played, and return what it logs. Raises MetarlError for numbers not finite."""
-        try:
-            with one_thread(), _numpy_seeded(rng):
-                model.rollout_buffer = self.buffer(rounds, model)
-                model.train()
-        except ValueError as error:  # by which torch refuses a distribution of NaN
-            raise MetarlError(f"the policy is no distribution: {str(error).splitlines()[0]}") from None
+        """Train `model` on episodes that it played, and return what it logs.
+
+        Raises MetarlError where a loss, or what the policy has come to, is not a finite number.
+        """
+        unused = model.rollout_buffer
+        with one_thread(), _numpy_seeded(rng), _told_in_one_line():
+            model.rollout_buffer = self.buffer(rounds, model)
+            model.train()
+            # The library looks at losses before each step. What the last one has led to shows in the policy alone.
+            self.buffer(rounds, model)
+        # Nor is the batch kept: learners copy the model.
+        model.rollout_buffer = unused
         told = model.logger.name_to_value
         names = ("loss", "policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction")
         metrics = {name: float(told[f"train/{name}"]) for name in names}
@@ -172,7 +180,7 @@ class SB3Learner:
         """Return actions [task, replica, *action]."""
         agent, shape = self.agent, self.streams.shape
         space = agent.model.action_space
-        with acting():
+        with acting(), _told_in_one_line():
             streams = self.streams.where(timestep.active)
             chances = self._chances(timestep.observations)
             if agent.head is not None:
@@ -253,6 +261,17 @@ def _torch_seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """Turn torch's refusal of a distribution whose parameters are not finite into a MetarlError."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Expected parameter"):
+            raise
+        raise MetarlError("the policy's outputs are not finite numbers; take a lower agent.learning_rate") from None
 
 
 @contextlib.contextmanager

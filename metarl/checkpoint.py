@@ -28,7 +28,7 @@ class Meta(Settings):
     env_steps: Annotated[int, Field(ge=0)]
     """Environment steps spent in training."""
     best: float | None
-    """Best validation IQM of the last round so far; None before the first evaluation."""
+    """Best validation IQM so far, of what `evaluation.best_by` says; None before the first evaluation."""
     config: dict[str, Any]
     """Resolved configuration of the run."""
     versions: dict[str, str]

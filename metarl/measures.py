@@ -36,11 +36,14 @@ def first_at(curve: np.ndarray, env_steps: np.ndarray, level: float) -> Speed:
 def adaptation_speed(curve: np.ndarray, env_steps: np.ndarray, share: float = 0.9) -> Speed:
     """Return when the curve [round] first had `share` of what it gained from its first round to its last.
 
-    Infinite where it gained nothing: there is no speed of an adaptation that there is not.
+    Infinite where it gained nothing: there is no speed of an adaptation that there is not. NaN where it is not a number.
     """
+    if np.isnan(curve).any():
+        return Speed(math.nan, math.nan)
     gain = curve[-1] - curve[0]
-    # Not first + share * gain, which may round to above the last.
-    return first_at(curve, env_steps, curve[-1] - (1 - share) * gain) if gain > 0 else Speed(math.inf, math.inf)
+    # What is there but for rounding is there.
+    level = curve[0] + (share - 1e-9) * gain
+    return first_at(curve, env_steps, min(level, curve[-1])) if gain > 0 else Speed(math.inf, math.inf)
 
 
 class Threshold(NamedTuple):

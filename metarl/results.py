@@ -16,7 +16,6 @@ from .config import resolved, shortened
 from .errors import MetarlError
 from .evaluation import Evaluation
 from .log import read_metrics, read_sessions
-from .measures import cvar
 from .report import counted
 from .statistics import crossed_bootstrap, iqm, iqm_interval, paired_bootstrap
 from .streams import generator
@@ -134,13 +133,6 @@ class Group:
             return np.full(2, np.nan)
         return np.stack(crossed_bootstrap(values, lambda pooled, axis: pooled.mean(axis=axis), rng=self._draws()))
 
-    @cached_property
-    def worst_interval(self) -> np.ndarray:
-        """Its 95 % interval of the worst tenth's mean return, by bootstrap over seeds and tasks. [round, 2]"""
-        if self.returns.shape[1] == 1:
-            return np.full((self.returns.shape[-1], 2), np.nan)
-        return np.stack(crossed_bootstrap(self.returns, _worst, rng=self._draws()), axis=-1)
-
     def interval_beside(self, cells: np.ndarray) -> np.ndarray:
         """Return both ends of the 95 % interval of the mean of `cells` [seed, other seed, task, ...], [2, ...].
 
@@ -153,10 +145,6 @@ class Group:
     def _draws(self) -> np.random.Generator:
         # The evaluation's own: of a single seed, its file and the page say the same.
         return generator(self.evaluations[0].seed, "bootstrap")
-
-
-def _worst(values: np.ndarray, axis: int) -> np.ndarray:
-    return cvar(values, axis=axis)
 
 
 def read_run(path: str | Path) -> RunResult:
@@ -236,7 +224,12 @@ def _references(problem: str, runs: Sequence[RunResult]) -> list[Group]:
             )
     found: dict[str, Group] = {}
     for path, evaluation in measured:
-        found.setdefault(evaluation.agent, Group(evaluation.agent, problem, (), [evaluation], path))
+        same = found.setdefault(evaluation.agent, Group(evaluation.agent, problem, (), [evaluation], path))
+        if not np.array_equal(same.evaluations[0].returns, evaluation.returns, equal_nan=True):
+            raise MetarlError(
+                f"{same.beside} and {path} are of agents of one name, {evaluation.agent!r}, that played differently: of other "
+                "settings or seeds; leave one of them out"
+            )
     return list(found.values())
 
 

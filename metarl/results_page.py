@@ -78,10 +78,11 @@ def measure_rows(groups: Sequence[Group], threshold: float | None = None) -> lis
     rows: list[tuple[str, ...]] = [tuple(header)]
     for group in groups:
         if group.returns.shape[-1] > 1:
-            worst = [
-                _with_interval(float(cvar(group.returns[..., n].reshape(-1))), group.worst_interval[n]) for n in (0, -1)
+            worst = np.array([cvar(group.returns[..., n].reshape(-1)) for n in (0, -1)])
+            cells = [
+                *(number_text(value, _decimals(worst)) for value in worst),
+                *_soon(*adaptation_speed(group.iqm, group.env_steps)),
             ]
-            cells = [*worst, *_soon(*adaptation_speed(group.iqm, group.env_steps))]
             if threshold is not None:
                 steps = np.stack([evaluation.env_steps_per_task for evaluation in group.evaluations])
                 reached, *soon = steps_to(group.returns, steps, threshold)
@@ -91,7 +92,9 @@ def measure_rows(groups: Sequence[Group], threshold: float | None = None) -> lis
 
 
 def _soon(rounds: float, env_steps: float) -> tuple[str, str]:
-    return ("never", "never") if math.isinf(rounds) else (f"{rounds:.0f}", f"{env_steps:,.0f}")
+    if math.isinf(rounds):
+        return "never", "never"
+    return number_text(rounds, 0), number_text(env_steps, 0)
 
 
 def comparison_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
@@ -169,10 +172,11 @@ def _what(groups: Sequence[Group]) -> list[str]:
         "round less the first, paired by task; trial is the sum over rounds. Minutes are wall-clock time of rollouts and "
         "updates, without evaluations; env steps and minutes are means over seeds. docs/evaluation.md defines each measure."
     )
-    return [what, *dict.fromkeys(filter(None, map(_not_unseen, evaluations)))]
+    several = any(len(group.runs) > 1 for group in groups)
+    return [what, *dict.fromkeys(filter(None, (_not_unseen(evaluation, several) for evaluation in evaluations)))]
 
 
-def _not_unseen(evaluation: Evaluation) -> str:
+def _not_unseen(evaluation: Evaluation, several_seeds: bool) -> str:
     """Return which tasks were trained on, '' where none was."""
     if evaluation.unseen:
         return ""
@@ -181,7 +185,7 @@ def _not_unseen(evaluation: Evaluation) -> str:
     different = counted(evaluation.num_different_tasks, "different task")
     return (
         f"{evaluation.family} has finitely many tasks, these are {different}: **none of these is unseen**, and intervals "
-        "are of their episodes' chance alone."
+        f"are of their episodes' chance {'and of training seeds' if several_seeds else 'alone'}."
     )
 
 

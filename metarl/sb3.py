@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium import Wrapper
+from gymnasium import Wrapper, spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from .errors import MetarlError
@@ -23,7 +23,7 @@ def make_sb3_vec(
     *,
     preset: str | None = None,
     tasks: Tasks | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    split: str = "train",
+    split: str | None = None,
     seed: int = 0,
     threads: int | None = None,
     render_mode: str | None = None,
@@ -31,7 +31,7 @@ def make_sb3_vec(
 ) -> SB3VecEnv:
     """Return `num_envs` worlds of a family as a `VecEnv`, for any algorithm of stable-baselines3.
 
-    Without `tasks`, every episode is in a task of its own, drawn from `split`: what multi-task training sees. With `tasks`, the worlds
+    Without `tasks`, every episode is in a task of its own, drawn from `split` (`train`): what multi-task training sees. With `tasks`, the worlds
     are shared equally among them and keep them. `seed` names the tasks drawn and the worlds' random numbers, until
     `VecEnv.seed`, which SB3's algorithms call with theirs, names others; `threads` as in `TaskFamily.make_vec`. An episode
     is a trial of its own: families that switch in mid-trial are refused.
@@ -50,9 +50,12 @@ def make_sb3_vec(
             "switch_at counts steps of a trial, and stable-baselines3 plays single episodes; leave it out"
         )
     if tasks is None:
+        split = split or "train"
         family.require_changeable()
         batch = BatchedEnv(family, family.sample(split, num_envs, seed=seed), threads=threads, render_mode=render_mode)
         return SB3VecEnv(batch, split, seed)
+    if split is not None:
+        raise MetarlError(f"split is {split!r}, and tasks are given; give one of them")
     given = tasks if isinstance(tasks, Tasks) else family.tasks(tasks)
     if num_envs % len(given):
         raise MetarlError(
@@ -66,7 +69,9 @@ class SB3VecEnv(VecEnv):
     """Worlds of one family, each of which begins a new episode in the step in which one has ended, as SB3 expects.
 
     `infos[i]` of such a step has `terminal_observation`, `TimeLimit.truncated` and, of families that know success,
-    `is_success`: whether any step of the episode was one. See `make_sb3_vec`.
+    `is_success`: whether any step of the episode was one. A class that speaks of success only where there was one has it from
+    its first success on. Of an episode that was cut off because the physics broke down it has `unstable`, true. Discrete actions
+    count from 0, as SB3 wants. See `make_sb3_vec`.
     """
 
     def __init__(self, envs: BatchedEnv, split: str | None, seed: int) -> None:
@@ -77,7 +82,11 @@ class SB3VecEnv(VecEnv):
         self._begun = False
         self._successes: np.ndarray | None = None
         self._actions: np.ndarray | None = None
-        super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
+        space = envs.single_action_space
+        self._first_action = 0
+        if isinstance(space, spaces.Discrete):
+            self._first_action, space = int(space.start), spaces.Discrete(int(space.n))
+        super().__init__(envs.num_envs, envs.single_observation_space, space)
 
     @property
     def family(self) -> TaskFamily:
@@ -95,10 +104,11 @@ class SB3VecEnv(VecEnv):
         if restart:
             self._seed = self._seed if given is None else given
             self._drawn, self._begun = 0, True
+        if any(self._options):
+            raise MetarlError(f"options are {self._options[0]}; a reset of all worlds takes none")
         self._reset_seeds()
-        self._reset_options()
         self._draw(np.ones(self.num_envs, dtype=bool))
-        self._successes = None
+        self._successes = None if self._successes is None else np.zeros_like(self._successes)
         observations, _ = self._envs.reset(seed=self._seed if restart else None)
         return observations
 
@@ -122,6 +132,8 @@ class SB3VecEnv(VecEnv):
         if self._actions is None:
             raise MetarlError("step_wait without step_async; give actions first")
         actions, self._actions = np.asarray(self._actions), None
+        if self._first_action:
+            actions = actions + self._first_action
         observations, rewards, terminations, truncations, flags = self._envs.step(actions)
         ended = terminations | truncations
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
@@ -130,6 +142,8 @@ class SB3VecEnv(VecEnv):
         for world in np.flatnonzero(ended):
             infos[world]["terminal_observation"] = observations[world]
             infos[world]["TimeLimit.truncated"] = bool(truncations[world])
+            if "unstable" in flags and flags["unstable"][world]:
+                infos[world]["unstable"] = True
             if self._successes is not None:
                 infos[world]["is_success"] = bool(self._successes[world])
         if ended.any():
@@ -149,12 +163,19 @@ class SB3VecEnv(VecEnv):
         return self._envs.render() or [None] * self.num_envs
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Return an attribute of worlds: `task`, `family`, `render_mode`, `spec`."""
+        """Return an attribute of worlds: `task`, `family`, `observation_space`, `action_space`, `render_mode`."""
+        known = {
+            "family": self.family,
+            "observation_space": self._envs.single_observation_space,
+            "action_space": self._envs.single_action_space,
+            "render_mode": self._envs.render_mode,
+        }
         worlds = self._worlds(indices)
         if attr_name == "task":
             return [self.task(world) for world in worlds]
-        found = getattr(self._envs, attr_name)
-        return [found for _ in worlds]
+        if attr_name not in known:
+            raise AttributeError(f"worlds have no attribute {attr_name!r}; known: {', '.join(('task', *known))}")
+        return [known[attr_name] for _ in worlds]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Refuse: worlds are stepped together and have no attributes of their own."""
@@ -178,4 +199,12 @@ class SB3VecEnv(VecEnv):
     def _worlds(self, indices: VecEnvIndices) -> list[int]:
         if indices is None:
             return list(range(self.num_envs))
-        return [int(i) for i in indices] if isinstance(indices, Iterable) else [int(indices)]
+        worlds = [int(i) for i in indices] if isinstance(indices, Iterable) else [int(indices)]
+        if outside := [world for world in worlds if not 0 <= world < self.num_envs]:
+            raise MetarlError(f"there is no world {outside[0]}; they are 0 to {self.num_envs - 1}")
+        return worlds
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled environment: as the batch in it, it begins with its seed."""
+        self.__dict__.update(state)
+        self._begun = False

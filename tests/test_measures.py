@@ -52,6 +52,16 @@ def test_speed_of_scripted_curves_is_exact(curve: list[float], speed: Speed) -> 
     assert adaptation_speed(np.array(curve), STEPS) == speed
 
 
+@pytest.mark.parametrize("gain", [0.1, 0.3, 1.0, 7.0, 1e-5, 12345.678])
+@pytest.mark.parametrize("first", [0.0, -1.0, 3e4])
+def test_a_round_at_nine_tenths_of_the_gain_is_there_whatever_the_rounding(gain: float, first: float) -> None:
+    assert adaptation_speed(first + gain * np.array([0.0, 0.9, 0.95, 1.0]), STEPS) == Speed(1, 100)
+
+
+def test_speed_of_what_is_not_a_number_is_none() -> None:
+    assert all(math.isnan(part) for part in adaptation_speed(np.array([0.0, np.nan, 1.0, 2.0]), STEPS))
+
+
 @settings(max_examples=100, deadline=None)
 @given(curve=hnp.arrays(np.float64, 4, elements=NUMBERS), share=st.floats(0.01, 1.0))
 def test_what_gained_gets_to_each_share_of_it_within_the_trial(curve: np.ndarray, share: float) -> None:

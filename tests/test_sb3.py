@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from metarl.agents.threads import one_thread
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -13,9 +15,13 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from metarl import load
 from metarl.errors import MetarlError
+from metarl.families import State
 from metarl.sb3 import SB3VecEnv, make_sb3_vec
+from metarl.streams import Streams
+from metarl.task import Values
 
 from .probes import UnequalEpisodes
+from .scripted import Numbered
 from .test_families import PendulumGravity
 
 
@@ -149,6 +155,7 @@ def test_sb3_wrappers_work_on_it() -> None:
         ({"num_envs": 3, "tasks": [{"goal": [0, 1]}, {"goal": [1, 0]}]}, "num_envs is 3 for 2 tasks"),
         ({"tasks": {"gaol": [0, 1]}}, "gaol"),
         ({"split": "dev"}, "split"),
+        ({"split": "dev", "tasks": {"goal": [0, 1]}}, "split is 'dev', and tasks are given; give one of them"),
         ({"switch_at": [10]}, "plays single episodes; leave it out"),
         ({"family": load("navigation-2d"), "horizon": 5}, "go with a family's name"),
     ],
@@ -166,8 +173,13 @@ def test_what_single_worlds_do_not_have_is_refused() -> None:
         env.set_attr("goal", 1)
     with pytest.raises(MetarlError, match="stepped together"):
         env.env_method("teleport")
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match="known: task, family"):
         env.get_attr("goal")
+    with pytest.raises(MetarlError, match="there is no world 2; they are 0 to 1"):
+        env.get_attr("task", 2)
+    env.set_options({"reset_mask": [True, False]})
+    with pytest.raises(MetarlError, match="takes none"):
+        env.reset()
     with pytest.raises(MetarlError, match="give actions first"):
         env.step_wait()
 
@@ -178,3 +190,46 @@ def test_a_family_that_cannot_change_in_a_running_environment_takes_given_tasks(
         make_sb3_vec(family, 2)
     env = make_sb3_vec(family, 2, tasks=family.sample("train", 2, seed=0))
     assert env.reset().shape == (2, 3)
+
+
+def test_attributes_are_a_world_s_own() -> None:
+    env = make_sb3_vec("navigation-2d", 3)
+    assert [space.shape for space in env.get_attr("action_space")] == [(2,)] * 3
+    assert env.get_attr("render_mode", [0, 2]) == [None, None]
+
+
+def test_a_pickled_environment_begins_with_its_seed() -> None:
+    env = make_sb3_vec("half-cheetah-velocity", 2, seed=4)
+    start = env.reset()
+    played(env, 3)
+    for _ in range(2):
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(env)).reset(), start)
+
+
+class FromOne(Numbered):
+    """Actions 1 and 2, of which 2 solves it."""
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        return spaces.Discrete(2, start=1)
+
+    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
+        assert ((action == 1) | (action == 2)).all()
+        return super().transition(state, action - 1, task, streams)
+
+
+def test_discrete_actions_count_from_zero_for_sb3_wherever_they_do_for_the_family() -> None:
+    env = make_sb3_vec(FromOne(), 2)
+    assert env.action_space == spaces.Discrete(2)
+    env.reset()
+    _, rewards, dones, _ = env.step(np.array([0, 1]))
+    np.testing.assert_array_equal(rewards, [0.0, 1.0])
+    np.testing.assert_array_equal(dones, [False, True])
+
+
+def test_unknown_success_is_known_from_the_first_one_on_over_resets() -> None:
+    env = make_sb3_vec("point-sparse", 2, horizon=2)
+    env.reset()
+    played(env, 2)
+    env.reset()
+    assert all("is_success" in info for info in played(env, 2)[-1][-1])

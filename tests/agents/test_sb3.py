@@ -16,7 +16,7 @@ from metarl.agent import make_agent
 from metarl.errors import MetarlError
 from metarl.evaluation import evaluate
 from metarl.sb3 import make_sb3_vec
-from metarl.streams import generator
+from metarl.streams import Streams, generator
 from metarl.task import TaskFamily
 from metarl.trial import Trial, run_trial
 
@@ -127,15 +127,37 @@ def test_it_learns_one_way_for_all_tasks_and_does_not_adapt() -> None:
     assert np.mean(scores[-8:], axis=0)[0] == pytest.approx(np.mean(scores[-8:], axis=0)[1], rel=0.1)
 
 
-def test_numbers_that_are_not_finite_stop_it_and_leave_it_as_it_was() -> None:
+@pytest.mark.parametrize("settings", [{}, {"n_epochs": 1, "batch_size": 10_000}], ids=["many steps", "one step"])
+def test_numbers_that_are_not_finite_stop_it_and_leave_it_as_it_was(settings: dict[str, Any]) -> None:
     family = load("navigation-2d", horizon=6)
-    agent = new_agent(family, learning_rate=1e30)
+    agent = new_agent(family, learning_rate=1e30, **settings)
     trial = a_trial(agent, family)
     before = agent.state_dict()
-    with pytest.raises(MetarlError):
+    with pytest.raises(MetarlError, match="take a lower agent"):
         agent.update(trial, generator(0))
     for name, value in agent.state_dict().items():
         assert torch.equal(value, before[name]), name
+    a_trial(agent, family)
+
+
+def test_a_policy_that_is_not_finite_is_told_of_in_one_line() -> None:
+    family = load("navigation-2d", horizon=6)
+    agent = new_agent(family)
+    agent.load_state_dict({name: value * float("nan") for name, value in agent.state_dict().items()})
+    with pytest.raises(MetarlError, match="outputs are not finite numbers"):
+        a_trial(agent, family)
+
+
+def test_it_adapts_after_an_update_and_keeps_no_batch() -> None:
+    family = load("navigation-2d", horizon=6)
+    agent = new_agent(family, adapts=True)
+    size = agent.model.rollout_buffer.buffer_size
+    trial = a_trial(agent, family)
+    agent.update(trial, generator(0))
+    assert agent.model.rollout_buffer.buffer_size == size
+    learner = agent.begin(Streams.of(0, "learner", np.arange(5)[:, None], np.arange(2)))
+    learner.adapt(trial.rounds[0])
+    assert {model.rollout_buffer.buffer_size for model in learner.models} == {size}
 
 
 def goals(num_tasks: int) -> Any:
