@@ -46,8 +46,12 @@ def summary_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
             rate = group.success_rate
             cells.append("" if rate is None else " / ".join(f"{rate[n]:.2f}" for n in shown if n < len(rate)))
         rows.append((group.problem, group.name, *cells))
-    several = len({group.problem for group in groups}) > 1
-    return rows if several else [row[1:] for row in rows]
+    return _told_apart(rows, groups)
+
+
+def _told_apart(rows: list[tuple[str, ...]], groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    """Return a table, whose first column is the problem, without that column where all groups are on one."""
+    return rows if len({group.problem for group in groups}) > 1 else [row[1:] for row in rows]
 
 
 _ROUNDS = 4
@@ -88,7 +92,7 @@ def measure_rows(groups: Sequence[Group], threshold: float | None = None) -> lis
                 reached, *soon = steps_to(group.returns, steps, threshold)
                 cells += [f"{reached:.0%}", *_soon(*soon)]
             rows.append((group.problem, group.name, *cells))
-    return rows
+    return _told_apart(rows, groups)
 
 
 def _soon(rounds: float, env_steps: float) -> tuple[str, str]:
@@ -125,7 +129,7 @@ def comparison_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
                     _with_interval(float(wins.mean()), group.interval_beside(wins).clip(0, 1)),
                 )
             )
-    return rows
+    return _told_apart(rows, groups)
 
 
 def _with_interval(value: float, ends: np.ndarray) -> str:
@@ -195,25 +199,24 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _seed_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
-    header = ("problem", "", "seed", "IQM by round", "mean by round", "trial, mean", "checkpoint of update", "minutes")
-    rows: list[tuple[str, ...]] = [(*header, "commit")]
+    once = all(group.returns.shape[-1] == 1 for group in groups)
+    returns = ("return", "return, mean") if once else ("IQM by round", "mean by round", "trial, mean")
+    rows: list[tuple[str, ...]] = [("problem", "", "seed", *returns, "checkpoint of update", "minutes", "commit")]
     for group in groups:
         for run in group.runs:
             evaluation = run.evaluation
             decimals = _decimals(evaluation.iqm)
             shown = slice(None) if evaluation.rounds <= _ROUNDS else slice(None, None, evaluation.rounds - 1)
-            by_round = [
+            cells = [
                 " / ".join(number_text(value, decimals) for value in values[shown])
                 for values in (evaluation.iqm, evaluation.mean)
             ]
             total = float(evaluation.totals.mean())
-            kept = f"{(evaluation.trained or {}).get('updates', '?')} of {run.config['num_updates']}"
-            trial = number_text(total, _decimals(np.array([total])))
-            rows.append(
-                (group.problem, group.name, str(run.seed), *by_round, trial, kept, f"{run.minutes:.1f}")
-                + (", ".join(run.commits),)
-            )
-    return rows if len({row[0] for row in rows[1:]}) > 1 else [row[1:] for row in rows]
+            cells += [] if once else [number_text(total, _decimals(np.array([total])))]
+            cells.append(f"{(evaluation.trained or {}).get('updates', '?')} of {run.config['num_updates']}")
+            cells += [f"{run.minutes:.1f}", ", ".join(run.commits)]
+            rows.append((group.problem, group.name, str(run.seed), *cells))
+    return _told_apart(rows, groups)
 
 
 def _commands(groups: Sequence[Group], again: str) -> str:

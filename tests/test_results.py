@@ -331,9 +331,9 @@ def test_references_stand_beside_the_agents_in_the_same_tasks(tmp_path: Path) ->
     assert (beside.name, beside.runs, trained.beside) == ("random", (), None)
     _, difference = comparison_rows([trained, beside])
     change = (ours.sum(axis=1) + ROUNDS * 1.0 - theirs.sum(axis=1)).mean()
-    assert difference[:3] == ("navigation-2d", "maml-ppo", "random")
-    assert difference[3].startswith(f"{change:.1f} [")  # one decimal: of two seeds the interval is wide
-    assert difference[4] == f"{change / abs(theirs.sum(axis=1).mean()):+.1%}"
+    assert difference[:2] == ("maml-ppo", "random")
+    assert difference[2].startswith(f"{change:.1f} [")  # one decimal: of two seeds the interval is wide
+    assert difference[3] == f"{change / abs(theirs.sum(axis=1).mean()):+.1%}"
     page = markdown([trained, beside], "Title", [], {}, "metarl report")
     assert "| random |  |  |  |" in page
     assert "metarl evaluate runs/s2 --agent random --rounds 2 --replicas 2 --tasks 8" in page
@@ -389,7 +389,7 @@ def test_difference_is_the_mean_of_the_paired_differences_with_their_own_interva
     beside(run, returns=ours - 3.0 + 1e-3 * scores(4))
     _, difference = comparison_rows(grouped([read_run(run)]))
     # The tasks differ by hundreds, the two agents in each of them by six.
-    value, low, high = (float(word) for word in re.findall(r"-?\d+\.\d+", difference[3]))
+    value, low, high = (float(word) for word in re.findall(r"-?\d+\.\d+", difference[2]))
     assert value == low == high == pytest.approx(6.0, abs=0.05)
 
 
@@ -397,7 +397,7 @@ def test_share_of_a_reference_below_zero_has_the_sign_of_the_difference(tmp_path
     run = run_folder(tmp_path / "run", np.full((TASKS, ROUNDS), -6.0))
     beside(run, returns=np.full((TASKS, ROUNDS), -8.0))
     _, difference = comparison_rows(grouped([read_run(run)]))
-    assert difference[3:] == ("4.00 [4.00, 4.00]", "+25.0%", "1.00 [1.00, 1.00]")
+    assert difference[2:] == ("4.00 [4.00, 4.00]", "+25.0%", "1.00 [1.00, 1.00]")
 
 
 def test_settings_are_compared_with_those_before_them_and_all_with_the_references(tmp_path: Path) -> None:
@@ -405,7 +405,7 @@ def test_settings_are_compared_with_those_before_them_and_all_with_the_reference
     config = runs[1] / "config.yaml"
     config.write_text(config.read_text().replace("inner_lr: 0.1", "inner_lr: 0.25"))
     beside(runs[0], "random")
-    rows = [row[1:3] for row in comparison_rows(grouped([read_run(run) for run in runs]))[1:]]
+    rows = [row[:2] for row in comparison_rows(grouped([read_run(run) for run in runs]))[1:]]
     first, second = "maml-ppo agent.inner_lr=0.1", "maml-ppo agent.inner_lr=0.25"
     assert rows == [(first, "random"), (second, "random"), (second, first)]
 
@@ -415,11 +415,11 @@ def test_measures_of_scripted_rounds_are_exact(tmp_path: Path) -> None:
     steps = np.tile([10.0, 30.0, 40.0], (TASKS, 1))
     run = run_folder(tmp_path / "run", returns, env_steps_per_task=steps)
     header, row = measure_rows(grouped([read_run(run)]))
-    assert row[2:4] == ("-8.00", "0.00")  # the worst of eight
-    assert row[4:] == ("2", "30")
-    assert header[4:] == ("rounds to 90 % of the gain", "env steps to 90 % of the gain")
+    assert row[1:3] == ("-8.00", "0.00")  # the worst of eight
+    assert row[3:] == ("2", "30")
+    assert header[3:] == ("rounds to 90 % of the gain", "env steps to 90 % of the gain")
     worse = run_folder(tmp_path / "worse", returns[:, ::-1], env_steps_per_task=steps)
-    assert measure_rows(grouped([read_run(worse)]))[1][4:] == ("never", "never")
+    assert measure_rows(grouped([read_run(worse)]))[1][3:] == ("never", "never")
 
 
 def test_page_tells_how_many_tasks_reach_a_return_and_repeats_the_question(tmp_path: Path) -> None:
