@@ -75,6 +75,7 @@ class SB3PPO:
         self.pools_replicas = config.adapts
         space = family.action_space
         self.head = CategoricalHead(space) if isinstance(space, spaces.Discrete) else None
+        self.action_shape = space.shape or ()
 
     def begin(self, streams: Streams) -> SB3Learner:
         """Return a learner that plays the policy."""
@@ -97,7 +98,7 @@ class SB3PPO:
             np.concatenate(parts) for parts in zip(*played, strict=True)
         )
         with torch.no_grad():
-            index = actions if self.head is None else actions - self.head.start
+            index = actions.reshape(len(actions), -1) if self.head is None else actions - self.head.start
             values, log_prob, _ = model.policy.evaluate_actions(
                 self.observations(observations), torch.as_tensor(index, device=model.device)
             )
@@ -109,7 +110,7 @@ class SB3PPO:
         made = RolloutBuffer(
             len(rewards), model.observation_space, model.action_space, model.device, model.gae_lambda, model.gamma
         )
-        made.observations[:] = observations[:, None]
+        made.observations[:] = observations.reshape(len(observations), 1, -1)
         made.actions[:] = index.reshape(len(index), 1, -1)
         made.rewards[:, 0], made.episode_starts[:, 0] = rewards, starts
         made.values[:, 0], made.log_probs[:, 0] = values.flatten().cpu().numpy(), log_prob.cpu().numpy()
@@ -190,7 +191,7 @@ class SB3Learner:
             if not deterministic:
                 deviations = torch.cat([each.stddev for each in chances]).unflatten(0, shape).cpu().numpy()
                 actions = actions + deviations * streams.normal((actions.shape[-1],))
-            return np.asarray(actions.reshape(*shape, *space.shape), dtype=space.dtype)  # type: ignore[misc]
+            return np.asarray(actions.reshape(*shape, *agent.action_shape), dtype=space.dtype)
 
     def _chances(self, observations: np.ndarray) -> list[Any]:
         """Return torch's distributions of actions, of all tasks at once or one for each."""
@@ -229,12 +230,17 @@ def _new_model(config: SB3PPOConfig, family: TaskFamily, device: str) -> PPO:
         **settings,
     )
     space = family.action_space
-    model.observation_space = family.observation_space
-    model.action_space = spaces.Discrete(int(space.n)) if isinstance(space, spaces.Discrete) else space
+    # Its networks want vectors.
+    model.observation_space = _flattened(family.observation_space)
+    model.action_space = spaces.Discrete(int(space.n)) if isinstance(space, spaces.Discrete) else _flattened(space)
     model.n_envs = 1
     model._setup_model()
     model.set_logger(Logger(None, []))
     return model
+
+
+def _flattened(space: spaces.Box) -> spaces.Box:
+    return spaces.Box(space.low.reshape(-1), space.high.reshape(-1), dtype=space.dtype.type)
 
 
 def _flat(episodes: Episodes) -> tuple[np.ndarray, ...]:

@@ -83,8 +83,9 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], Meta]:
 
 def _refuse_pickle(path: Path) -> None:
     with path.open("rb") as file:
-        start = file.read(2)
-    if start[:1] == b"\x80" or start == b"PK":
+        start = file.read(9)
+    # Safetensors begin with the length of their header, whose first byte may be that of a pickle, and then the header's brace.
+    if start[8:] != b"{" and (start[:1] == b"\x80" or start[:2] == b"PK"):
         raise MetarlError(f"checkpoint {path} is a pickle, which could run code, and was not opened; {_REMEDY}")
 
 

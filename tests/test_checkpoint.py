@@ -41,6 +41,14 @@ def test_a_checkpoint_gives_back_every_tensor_bit_for_bit_and_what_was_said(tmp_
         assert torch.equal(state[name], tensor)
 
 
+@pytest.mark.parametrize("length", range(0, 256, 8))
+def test_a_checkpoint_is_read_whatever_the_length_of_its_description(tmp_path: Path, length: int) -> None:
+    # The first byte of the file is the last of that length: in one of 32 it is the one that a pickle begins with.
+    meta = META.model_copy(update={"config": {"text": "x" * length}})
+    checkpoint.save(tmp_path / "a.safetensors", STATE, meta)
+    assert checkpoint.load(tmp_path / "a.safetensors")[1] == meta
+
+
 def test_the_same_state_makes_the_same_bytes_in_whatever_order_it_comes(tmp_path: Path) -> None:
     first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     checkpoint.save(first, STATE, META)

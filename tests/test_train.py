@@ -333,10 +333,10 @@ def test_a_checkpoint_older_than_a_setting_is_read_with_its_default(copy: Path) 
 
 
 def test_only_the_settings_that_differ_are_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--resume", str(copy), "agent.discount=0.5", "num_updates=6"]) == 2
+    assert main(["train", "--resume", str(copy), "agent.clip_range=0.5", "num_updates=6"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    begun = load_run(copy).config.agent["discount"]
-    assert line.endswith(f"agent.discount is 0.5, the run was begun with {begun}; leave it out, or begin a new run")
+    begun = load_run(copy).config.agent["clip_range"]
+    assert line.endswith(f"agent.clip_range is 0.5, the run was begun with {begun}; leave it out, or begin a new run")
     assert len(line) < 300
 
 
