@@ -97,14 +97,10 @@ class SB3PPO:
         observations, actions, rewards, starts, ends, finals = (
             np.concatenate(parts) for parts in zip(*played, strict=True)
         )
+        index = actions.reshape(len(actions), -1) if self.head is None else actions - self.head.start
+        values, log_prob = self._judged(model, observations, index)
         with torch.no_grad():
-            index = actions.reshape(len(actions), -1) if self.head is None else actions - self.head.start
-            values, log_prob, _ = model.policy.evaluate_actions(
-                self.observations(observations), torch.as_tensor(index, device=model.device)
-            )
             after = model.policy.predict_values(self.observations(finals)).flatten()
-        if not (values.isfinite().all() and log_prob.isfinite().all() and after.isfinite().all()):
-            raise MetarlError("the policy or its values are not finite numbers; take a lower agent.learning_rate")
         rewards = rewards.astype(np.float64)
         rewards[np.flatnonzero(ends >= 0)] += model.gamma * (ends[ends >= 0] * after.double().cpu().numpy())
         made = RolloutBuffer(
@@ -117,6 +113,16 @@ class SB3PPO:
         made.pos, made.full = len(rewards), True
         made.compute_returns_and_advantage(torch.zeros(1), np.ones(1))
         return made
+
+    def _judged(self, model: PPO, observations: np.ndarray, index: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return what `model` makes of steps: values and log-probabilities. Raises MetarlError where one is not finite."""
+        with torch.no_grad():
+            values, log_prob, _ = model.policy.evaluate_actions(
+                self.observations(observations), torch.as_tensor(index, device=model.device)
+            )
+        if not (values.isfinite().all() and log_prob.isfinite().all()):
+            raise MetarlError("the policy or its values are not finite numbers; take a lower agent.learning_rate")
+        return values, log_prob
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         """Make one update: `PPO.train` on the episodes of a trial, of its first round where later ones are an adapted policy's.
@@ -136,13 +142,14 @@ class SB3PPO:
         Raises MetarlError where a loss, or what the policy has come to, is not a finite number.
         """
         unused = model.rollout_buffer
-        with one_thread(), _numpy_seeded(rng), _told_in_one_line():
-            model.rollout_buffer = self.buffer(rounds, model)
-            model.train()
-            # The library looks at losses before each step. What the last one has led to shows in the policy alone.
-            self.buffer(rounds, model)
-        # Nor is the batch kept: learners copy the model.
-        model.rollout_buffer = unused
+        try:
+            with one_thread(), _numpy_seeded(rng), _told_in_one_line():
+                model.rollout_buffer = made = self.buffer(rounds, model)
+                model.train()
+                # The library looks at losses before each step. What the last one has led to shows in the policy alone.
+                self._judged(model, made.observations, made.actions if self.head is None else made.actions[:, 0])
+        finally:  # the batch is not kept: learners copy the model
+            model.rollout_buffer = unused
         told = model.logger.name_to_value
         names = ("loss", "policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction")
         metrics = {name: float(told[f"train/{name}"]) for name in names}
