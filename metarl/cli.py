@@ -205,6 +205,12 @@ def _add_report(commands: Any) -> None:
         "--threshold", type=_finite, metavar="R", help="a return: show how many tasks reach it, and how soon"
     )
     parser.add_argument(
+        "--normalize",
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="two rows of the page: show scores on the scale from the one, 0, to the other, 1, such as random and an oracle",
+    )
+    parser.add_argument(
         "--note", action="append", default=[], metavar="TEXT", help="a paragraph under it; may be repeated"
     )
 
@@ -331,17 +337,18 @@ def _report(arguments: argparse.Namespace) -> None:
     from .files import require_writable
     from .progress import say
     from .results import grouped, read_run
-    from .results_page import page_path, portable, summary_rows, write_page
+    from .results_page import Asked, page_path, portable, summary_rows, write_page
 
     output = page_path(arguments.output)
     require_writable(output)
     groups = grouped([read_run(run) for run in arguments.runs])
     words = [portable(run) for run in arguments.runs]
     # Title and notes stand on the page itself.
-    threshold = [] if arguments.threshold is None else ["--threshold", f"{arguments.threshold:g}"]
-    again = shlex.join(["metarl", "report", *words, "-o", portable(arguments.output), *threshold])
-    about = {"title": arguments.title, "notes": arguments.note, "threshold": arguments.threshold}
-    write_page(groups, output, again=again, **about)
+    asked = [] if arguments.threshold is None else ["--threshold", f"{arguments.threshold:g}"]
+    asked += ["--normalize", *arguments.normalize] if arguments.normalize else []
+    again = shlex.join(["metarl", "report", *words, "-o", portable(arguments.output), *asked])
+    tables = Asked(arguments.threshold, tuple(arguments.normalize) if arguments.normalize else None)
+    write_page(groups, output, title=arguments.title, notes=arguments.note, again=again, asked=tables)
     say(f"{aligned(summary_rows(groups))}\n\npage: {output}")
 
 

@@ -63,6 +63,9 @@ class Evaluation:
     together, else mean over replicas, each of which adapted by itself. [task, round]"""
     unseen: bool
     """Whether the tasks are new to an agent trained on the train split; false where the family has only finitely many."""
+    rewards: np.ndarray | None = None
+    """Reward of each step of the trial, mean over the replicas that took it, NaN where none did; None of tasks that stay the same
+    throughout. [task, step]"""
     trained: Mapping[str, Any] | None = None
     """How the agent was trained (settings, seed, updates, steps, checkpoint), as far as the caller knows."""
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -111,6 +114,11 @@ class Evaluation:
         return None if self.successes is None else self.successes.mean(axis=0)
 
     @property
+    def switch_at(self) -> tuple[int, ...]:
+        """Steps of the trial after which the task was another one."""
+        return tuple(self.settings.get("switch_at", ()))
+
+    @property
     def totals(self) -> np.ndarray:
         """Return of the whole trial, the sum over rounds. [task]"""
         return self.returns.sum(axis=1)
@@ -152,6 +160,7 @@ class Evaluation:
             "returns": self.returns.tolist(),
             "successes": None if self.successes is None else self.successes.tolist(),
             "env_steps_per_task": self.env_steps_per_task.tolist(),
+            **({} if self.rewards is None else {"rewards": self.rewards.tolist()}),
         }
         return json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
 
@@ -205,20 +214,24 @@ def evaluate(
     tasks = family.sample(split, num_tasks, seed=seed)
     # The episodes' random numbers belong to the split, as the tasks do: training with the same seed has others.
     trial_seed = int(generator(seed, "evaluation", split).integers(2**63))
+    switches = "switch_at" in family.settings
     chunks, num_unstable = [], 0
     for start in range(0, num_tasks, task_chunk_size or num_tasks):
         chunk = tasks[start : start + (task_chunk_size or num_tasks)]
         with contextlib.closing(family.make_vec(chunk, replicas, threads=threads)) as envs:
             trial = run_trial(agent, envs, rounds, seed=trial_seed)
             num_unstable += trial.num_unstable
-            chunks.append(_scores(trial, pooled=getattr(agent, "pools_replicas", True)))
+            scores = _scores(trial, pooled=getattr(agent, "pools_replicas", True))
+            chunks.append((*scores, _rewards(trial, family.horizon)) if switches else scores)
     if num_unstable:
         total = num_tasks * replicas * rounds
         warn(
             f"the physics broke down in {num_unstable} of {total} episodes, which were cut off there; look at the policy"
         )
     # One layout in memory, whatever the chunks: the order in which NumPy adds up a mean follows from it.
-    returns, successes, env_steps = (np.ascontiguousarray(np.concatenate(parts)) for parts in zip(*chunks, strict=True))
+    returns, successes, env_steps, *rewards = (
+        np.ascontiguousarray(np.concatenate(parts)) for parts in zip(*chunks, strict=True)
+    )
     return Evaluation(
         family=family.name,
         settings=family.settings,
@@ -232,6 +245,7 @@ def evaluate(
         successes=None if np.isnan(successes).all() else np.nan_to_num(successes),
         env_steps_per_task=env_steps,
         unseen=split != "train" and family.num_tasks is None,
+        rewards=rewards[0] if rewards else None,
         trained=trained,
     )
 
@@ -246,6 +260,25 @@ def _scores(trial: Trial, *, pooled: bool) -> tuple[np.ndarray, np.ndarray, np.n
     # Replicas that adapt apart from each other are trials of their own, and cost their own steps.
     lengths = [episodes.lengths.sum(axis=1) if pooled else episodes.lengths.mean(axis=1) for episodes in trial.rounds]
     return returns, np.stack(successes, axis=1), np.cumsum(lengths, axis=0).T
+
+
+def _rewards(trial: Trial, horizon: int) -> np.ndarray:
+    """Return the rewards of a trial's steps, mean over the replicas that took the step. [task, step]
+
+    Each world counts its own steps, as its switches do: where episodes end early, worlds are at the same step at different times.
+    """
+    num_tasks, replicas = trial.rounds[0].mask.shape[1:]
+    rewards = np.full((num_tasks, replicas, horizon * len(trial.rounds)), np.nan)
+    steps = np.arange(rewards.shape[2])
+    taken = np.zeros((num_tasks, replicas, 1), dtype=np.int64)
+    for episodes in trial.rounds:
+        lengths = episodes.lengths[..., None]
+        played = np.moveaxis(episodes.mask, 0, 2)
+        rewards[(steps >= taken) & (steps < taken + lengths)] = np.moveaxis(episodes.rewards, 0, 2)[played]
+        taken = taken + lengths
+    took = ~np.isnan(rewards)
+    total, count = np.where(took, rewards, 0.0).sum(axis=1), took.sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _finite(value: Any) -> Any:
@@ -270,6 +303,9 @@ def _from_document(document: Mapping[str, Any]) -> Evaluation:
     for name, array in (("env_steps_per_task", env_steps), ("successes", successes)):
         if array is not None and array.shape != returns.shape:
             raise ValueError(f"{name!r} has shape {array.shape}, 'returns' has {returns.shape}")
+    rewards = None if document.get("rewards") is None else np.array(document["rewards"], dtype=np.float64)
+    if rewards is not None and (rewards.ndim != 2 or len(rewards) != len(returns)):
+        raise ValueError(f"'rewards' has shape {rewards.shape}, not [task, step] of {len(returns)} tasks")
     if len(rows) != len(returns) or index.shape != (len(returns),):
         raise ValueError(f"{len(rows)} tasks and {index.size} indices are listed for {len(returns)} rows of 'returns'")
     return Evaluation(
@@ -284,6 +320,7 @@ def _from_document(document: Mapping[str, Any]) -> Evaluation:
         successes=successes,
         env_steps_per_task=env_steps,
         unseen=bool(document["unseen"]),
+        rewards=rewards,
         trained=document["trained"],
         versions=dict(document["versions"]),
         commit=document["commit"],

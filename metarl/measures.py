@@ -6,9 +6,11 @@ docs/evaluation.md has every formula and the reason for it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from .errors import MetarlError
 
@@ -86,6 +88,53 @@ def cvar(values: np.ndarray, share: float = 0.1, axis: int = -1) -> np.ndarray:
     # 0.1 * 30 is above 3 by rounding alone.
     worst = ordered[..., : max(1, math.ceil(round(share * ordered.shape[-1], 9)))].mean(axis=-1)
     return np.where(np.isnan(ordered[..., -1]), np.nan, worst)
+
+
+def normalized(returns: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return `returns` on the scale where `low` is 0 and `high` is 1. Raises MetarlError unless `high` is above `low`."""
+    if not high > low:  # which neither is where one is not a number
+        raise MetarlError(f"the upper end of the scale is {high:.6g}, the lower {low:.6g}; give first what scores less")
+    return (returns - low) / (high - low)
+
+
+def shortfalls(scores: np.ndarray, target: float = 1.0) -> np.ndarray:
+    """Return how far each of `scores` is below `target`, zero where it is above; the mean is the optimality gap.
+
+    Agarwal et al., 2021: what is above the target does not make up for what is below.
+    """
+    return np.maximum(target - scores, 0.0)
+
+
+class Recovery(NamedTuple):
+    """Rewards a step around a change of the task, and how soon they are up again."""
+
+    before: np.ndarray
+    """Mean over the last steps before the change. [...]"""
+    after: np.ndarray
+    """Mean over the first steps after it. [...]"""
+    end: np.ndarray
+    """Mean over the last steps before the next change, or of the trial. [...]"""
+    steps: float
+    """Steps from the change until rewards were 90 % of the way from `after` to `end`; infinite where `end` is not above `after`."""
+
+
+def recovery(
+    rewards: np.ndarray, change: int, until: int, *, window: int, pool: Callable[[np.ndarray], np.ndarray]
+) -> Recovery:
+    """Return how `rewards` [..., step] recover from a change after `change` steps, before the next or the end at `until`.
+
+    Rewards are means over `window` steps. `pool` makes one number a window of [..., window]: the curve that the speed is read from, as
+    that of rounds is. Where it first is 90 % of the way up, the steps are those from the change to the window's first step. Raises
+    MetarlError where there are not `window` steps on both sides of the change.
+    """
+    if not window <= change <= until - window:
+        raise MetarlError(f"there are not {window} steps before step {change} and from it to step {until}; take fewer")
+    means = sliding_window_view(rewards[..., :until], window, axis=-1).mean(axis=-1)
+    later = means[..., change:]
+    curve = pool(later)
+    # A window's number is how many steps after the change it begins.
+    steps = adaptation_speed(curve, np.arange(1, len(curve) + 1)).rounds
+    return Recovery(means[..., change - window], later[..., 0], later[..., -1], steps)
 
 
 def differences(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:

@@ -17,11 +17,13 @@ from .errors import MetarlError
 from .evaluation import Evaluation
 from .log import read_metrics, read_sessions
 from .report import counted
-from .statistics import crossed_bootstrap, iqm, iqm_interval, paired_bootstrap
+from .statistics import crossed_bootstrap, gap_bootstrap, iqm, iqm_interval, paired_bootstrap
 from .streams import generator
 
 EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
 """Files in a run's folder: how its agent did in unseen tasks, and how others did in the same."""
+OTHER_SPLITS = ("train", "extrapolation")
+"""Splits on which an agent may be measured as well: `metarl evaluate RUN --split S` writes `evaluation-S.json`."""
 _SAME = frozenset({"seed", "wandb", "threads", "device", "checkpoint_every"})
 """Parts of a config in which runs of one setting may differ."""
 
@@ -36,6 +38,8 @@ class RunResult:
     """Its resolved configuration."""
     evaluation: Evaluation
     """How its agent did in unseen tasks."""
+    elsewhere: Mapping[str, Evaluation]
+    """How it did in tasks of other splits, as far as it was measured there."""
     metrics: Sequence[Mapping[str, float]]
     """One line an update."""
     sessions: Sequence[Mapping[str, Any]]
@@ -87,6 +91,21 @@ class Group:
     def returns(self) -> np.ndarray:
         """Undiscounted return, mean over replicas. [seed, task, round]"""
         return np.stack([evaluation.returns for evaluation in self.evaluations])
+
+    @property
+    def rewards(self) -> np.ndarray | None:
+        """Reward of each step of the trial, mean over replicas, NaN where none took it; None of tasks that do not change. [seed, task, step]"""
+        rewards = [evaluation.rewards for evaluation in self.evaluations]
+        known = [each for each in rewards if each is not None]
+        return np.stack(known) if len(known) == len(rewards) else None
+
+    def returns_on(self, split: str) -> np.ndarray | None:
+        """Return the returns in tasks of another split, [seed, task, round]; None unless each run was measured in the same ones."""
+        measured = [run.elsewhere[split] for run in self.runs if split in run.elsewhere]
+        if not measured or len(measured) < len(self.runs):
+            return None
+        _require_comparable([(run.path / f"evaluation-{split}.json", run.elsewhere[split]) for run in self.runs])
+        return np.stack([evaluation.returns for evaluation in measured])
 
     @property
     def totals(self) -> np.ndarray:
@@ -142,6 +161,15 @@ class Group:
             return np.full((2, *cells.shape[3:]), np.nan)
         return np.stack(paired_bootstrap(cells, rng=self._draws()))
 
+    def gap_interval(self, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+        """Return the 95 % interval of the IQM of `ours` less that of `theirs`, [seed, task] and [seed, other task], [2].
+
+        NaN where there is one task only.
+        """
+        if ours.shape[1] == 1 or theirs.shape[1] == 1:
+            return np.full(2, np.nan)
+        return np.stack(gap_bootstrap(ours, theirs, iqm, rng=self._draws()))
+
     def _draws(self) -> np.random.Generator:
         # The evaluation's own: of a single seed, its file and the page say the same.
         return generator(self.evaluations[0].seed, "bootstrap")
@@ -158,9 +186,25 @@ def read_run(path: str | Path) -> RunResult:
     config = resolved(run_config(path))
     if not (path / EVALUATION).is_file():
         raise MetarlError(f"run {path} has no {EVALUATION}; write it with `metarl evaluate {path}`")
-    run = RunResult(path, config, Evaluation.load(path / EVALUATION), read_metrics(path), read_sessions(path))
+    evaluation, elsewhere = Evaluation.load(path / EVALUATION), {}
+    for split in OTHER_SPLITS:
+        file = path / f"evaluation-{split}.json"
+        if file.is_file():
+            elsewhere[split] = Evaluation.load(file)
+            _require_the_same_agent(path / EVALUATION, evaluation, file, elsewhere[split])
+    run = RunResult(path, config, evaluation, elsewhere, read_metrics(path), read_sessions(path))
     _require_own(run)
     return run
+
+
+def _require_the_same_agent(path: Path, first: Evaluation, other_path: Path, other: Evaluation) -> None:
+    """Refuse evaluations of one run on two splits that differ in more than the split."""
+    for what in ("trained", "agent", "rounds", "replicas"):
+        mine, theirs = getattr(first, what), getattr(other, what)
+        if mine != theirs:
+            raise MetarlError(
+                f"{path} and {other_path} differ in {what}: {shortened(mine)}, {shortened(theirs)}; evaluate both alike"
+            )
 
 
 def _require_own(run: RunResult) -> None:

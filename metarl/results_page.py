@@ -6,6 +6,7 @@ import io
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,21 @@ import numpy as np
 from .errors import MetarlError
 from .evaluation import Evaluation
 from .files import write_atomically
-from .measures import adaptation_speed, cvar, differences, improvements, steps_to
+from .measures import adaptation_speed, cvar, differences, improvements, normalized, recovery, shortfalls, steps_to
 from .report import counted, decimals_for, interval_text, number_text
-from .results import EVALUATION, Group
+from .results import EVALUATION, OTHER_SPLITS, Group
 from .results_pictures import adaptation_figure, profile_figure, training_figure
 from .statistics import iqm
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a page tells only where it is asked to."""
+
+    threshold: float | None = None
+    """A return: how many tasks reach it, and how soon."""
+    normalize: tuple[str, str] | None = None
+    """Names of the groups whose last rounds are 0 and 1 on the scale of scores."""
 
 
 def summary_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
@@ -101,6 +112,93 @@ def _soon(rounds: float, env_steps: float) -> tuple[str, str]:
     return number_text(rounds, 0), number_text(env_steps, 0)
 
 
+def score_rows(groups: Sequence[Group], low: str, high: str) -> list[tuple[str, ...]]:
+    """Return scores on the scale from the group named `low`, 0, to that named `high`, 1, on each problem; header first.
+
+    Raises MetarlError for a name that is none of a group on every problem, and where `high` did not do better than `low`.
+    """
+    header = ("problem", "", "score, first round", "score, last round", "optimality gap", f"regret beside {high}")
+    rows: list[tuple[str, ...]] = [header]
+    for problem in dict.fromkeys(group.problem for group in groups):
+        alike = [group for group in groups if group.problem == problem]
+        best = _named(high, alike)
+        ends = float(_named(low, alike).iqm[-1]), float(best.iqm[-1])
+        for group in alike:
+            first, last = (normalized(group.returns[..., n], *ends) for n in (0, -1))
+            cells = [_with_interval(float(iqm(each.reshape(-1))), group.interval_of(each)) for each in (first, last)]
+            short = shortfalls(last)
+            cells.append(_with_interval(float(short.mean()), group.mean_interval_of(short).clip(min=0)))
+            rows.append((problem, group.name, *cells, _regret_cell(group, best)))
+    return _told_apart(rows, groups)
+
+
+def _named(name: str, groups: Sequence[Group]) -> Group:
+    """Return the group of this name. Raises MetarlError where there is none."""
+    for group in groups:
+        if group.name == name:
+            return group
+    names = ", ".join(repr(group.name) for group in groups)
+    raise MetarlError(f"there is no {name!r} on {groups[0].problem} to normalize by; there are {names}")
+
+
+def _regret_cell(group: Group, best: Group) -> str:
+    """Return how much less than `best` a group earns in a trial of as many rounds, '' for itself and for other trials."""
+    if group is best or group.returns.shape[-1] != best.returns.shape[-1]:
+        return ""
+    regret = -differences(group.totals, best.totals)
+    return _with_interval(float(regret.mean()), group.interval_beside(regret))
+
+
+def gap_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    """Return how the last round of trained groups in tasks of other splits compares to that in these, header first."""
+    rows: list[tuple[str, ...]] = [("problem", "", "last round in", "return there", "return here", "gap")]
+    for group in groups:
+        for split in OTHER_SPLITS:
+            there, here = group.returns_on(split), group.returns[..., -1]
+            if there is None or split == group.evaluations[0].split:
+                continue
+            last = there[..., -1]
+            # Either way round, what is lost by going further from what was trained on is above zero.
+            ours, theirs = (last, here) if split == "train" else (here, last)
+            gap = float(iqm(ours.reshape(-1))) - float(iqm(theirs.reshape(-1)))
+            cells = [_with_interval(float(iqm(each.reshape(-1))), group.interval_of(each)) for each in (last, here)]
+            cells.append(_with_interval(gap, group.gap_interval(ours, theirs)))
+            rows.append((group.problem, group.name, f"{split} tasks", *cells))
+    return _told_apart(rows, groups)
+
+
+def recovery_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    """Return how rewards recover from each change of the task in mid-trial, header first; none where tasks stay the same."""
+    header = ("problem", "", "change at step", "reward a step before", "right after", "at the end", "env steps to 90 %")
+    rows: list[tuple[str, ...]] = [header]
+    for group in groups:
+        rewards, changes = group.rewards, group.evaluations[0].switch_at
+        if rewards is None:
+            continue
+        # As far as every task was played: where episodes end early, trials do.
+        end = int((~np.isnan(rewards)).all(axis=(0, 1)).sum())
+        for start, change, until in zip((0, *changes), changes, (*changes[1:], end), strict=False):
+            window = min(_WINDOW, change - start, min(until, end) - change)
+            cells: tuple[str, ...] = ("not every task came to it",)
+            if window > 0:
+                found = recovery(rewards, change, min(until, end), window=window, pool=_pooled)
+                levels = [
+                    _with_interval(float(_pooled(level[..., None])[0]), group.interval_of(level)) for level in found[:3]
+                ]
+                cells = (*levels, _soon(found.steps, found.steps)[0])
+            rows.append((group.problem, group.name, f"{change:,}", *cells, *[""] * (4 - len(cells))))
+    return _told_apart(rows, groups)
+
+
+_WINDOW = 20
+"""Steps that rewards around a change are the mean of, where there are as many."""
+
+
+def _pooled(values: np.ndarray) -> np.ndarray:
+    """Return the IQM over seeds and tasks of [seed, task, ...], [...]."""
+    return iqm(values.reshape(-1, *values.shape[2:]))
+
+
 def comparison_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     """Return how each trained group's trials compare to each reference's and each group's before it, header first."""
     header = (
@@ -148,13 +246,20 @@ def markdown(
     notes: Sequence[str],
     pictures: Mapping[str, str],
     again: str,
-    threshold: float | None = None,
+    asked: Asked = Asked(),
 ) -> str:
     """Return the page; `pictures` are file names by what they show, `again` is the command that writes it."""
     parts = [f"# {title}", *notes, *_what(groups), _table(summary_rows(groups))]
     parts += [f"![{text}]({name})" for text, name in pictures.items()]
-    if len(measures := measure_rows(groups, threshold)) > 1:
+    if len(measures := measure_rows(groups, asked.threshold)) > 1:
         parts += ["## Measures of adaptation", _table(measures)]
+    if len(changes := recovery_rows(groups)) > 1:
+        parts += ["## Changes of the task", _table(changes)]
+    if asked.normalize is not None:
+        low, high = asked.normalize
+        parts += [f"## Scores between {low}, 0, and {high}, 1", _table(score_rows(groups, low, high))]
+    if len(gaps := gap_rows(groups)) > 1:
+        parts += ["## Other tasks", _table(gaps)]
     if len(comparisons := comparison_rows(groups)) > 1:
         parts += ["## Side by side, paired by task", _table(comparisons)]
     parts += ["## Single seeds", _table(_seed_rows(groups)), "## Again", _commands(groups, again), _versions(groups)]
@@ -226,6 +331,10 @@ def _commands(groups: Sequence[Group], again: str) -> str:
             commands = [session["command"] for session in run.sessions if session.get("command")]
             lines += [shlex.join(["metarl", *(portable(str(word)) for word in command[1:])]) for command in commands]
             lines.append(_evaluate_command(run.path, run.evaluation, EVALUATION))
+            lines += [
+                _evaluate_command(run.path, elsewhere, f"evaluation-{split}.json")
+                for split, elsewhere in run.elsewhere.items()
+            ]
         if group.beside is not None:
             (evaluation,) = group.evaluations
             lines.append(_evaluate_command(group.beside.parent, evaluation, group.beside.name, group.name))
@@ -284,7 +393,7 @@ def write_page(
     title: str | None,
     notes: Sequence[str],
     again: str,
-    threshold: float | None = None,
+    asked: Asked = Asked(),
 ) -> None:
     """Write the page and its three pictures beside it. Raises MetarlError where they cannot be written."""
     path = Path(path)
@@ -302,7 +411,7 @@ def write_page(
         figure.savefig(picture, format="png", dpi=100)
         write_atomically(path.with_name(names[text]), picture.getvalue())
     families = dict.fromkeys(evaluation.family for group in groups for evaluation in group.evaluations)
-    page = markdown(groups, title or f"Results on {' and '.join(families)}", notes, names, again, threshold)
+    page = markdown(groups, title or f"Results on {' and '.join(families)}", notes, names, again, asked)
     write_atomically(path, page.encode())
 
 

@@ -44,15 +44,45 @@ def crossed_bootstrap(
     the seeds' own statistics are stretched by what is missing, as for an interval of Student's t of n - 1 degrees. Of one seed the
     interval is over tasks alone, and says nothing of other seeds.
     """
-    seeds, tasks, *rest = values.shape
-    drawn_tasks, drawn_seeds = (
-        rng.integers(tasks, size=(resamples, tasks)),
-        rng.integers(seeds, size=(resamples, seeds)),
+    drawn_tasks, drawn_seeds = (rng.integers(size, size=(resamples, size)) for size in (values.shape[1], len(values)))
+    return _ends(_resampled(values, statistic, drawn_seeds, drawn_tasks, confidence), confidence)
+
+
+def gap_bootstrap(
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    statistic: Callable[[np.ndarray, int], np.ndarray],
+    *,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the low and high ends of the interval of a statistic of `ours` less that of `theirs`, each of shape [...].
+
+    [seed, task, ...] and [seed, other task, ...]: the same training seeds in tasks of two kinds, such as those trained on and new ones.
+    Each resample draws the tasks of both apart, and the seeds for both together; else it is `crossed_bootstrap`.
+    """
+    drawn_seeds = rng.integers(len(ours), size=(resamples, len(ours)))
+    mine, others = (
+        _resampled(values, statistic, drawn_seeds, rng.integers(tasks, size=(resamples, tasks)), confidence)
+        for values, tasks in ((ours, ours.shape[1]), (theirs, theirs.shape[1]))
     )
+    return _ends(mine - others, confidence)
+
+
+def _resampled(
+    values: np.ndarray,
+    statistic: Callable[[np.ndarray, int], np.ndarray],
+    drawn_seeds: np.ndarray,
+    drawn_tasks: np.ndarray,
+    confidence: float,
+) -> np.ndarray:
+    """Return the statistic of each resample of values [seed, task, ...], [resample, ...]."""
+    rest, resamples = values.shape[2:], len(drawn_seeds)
     stretched = _stretched(values, statistic, confidence)
     # In blocks: of a thousand tasks and a hundred rounds, all resamples at once would not fit into memory.
     blocks = max(1, min(resamples, resamples * values.size // _BLOCK))
-    estimates = np.concatenate(
+    return np.concatenate(
         [
             statistic(stretched[of_seeds[:, :, None], of_tasks[:, None, :]].reshape(len(of_seeds), -1, *rest), 1)
             for of_seeds, of_tasks in zip(
@@ -60,6 +90,10 @@ def crossed_bootstrap(
             )
         ]
     )
+
+
+def _ends(estimates: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the percentile interval of estimates [resample, ...]."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(estimates, (tail, 1 - tail), axis=0)
     return low, high
@@ -97,9 +131,7 @@ def paired_bootstrap(
         cells = cells + (_stretch(cells.shape[axis], confidence) - 1) * level
     of_tasks, of_seeds, of_others = (counts / counts.shape[1] for counts in drawn)
     estimates = np.einsum("rt,rs,ro,sot...->r...", of_tasks, of_seeds, of_others, cells, optimize=True)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(estimates, (tail, 1 - tail), axis=0)
-    return low, high
+    return _ends(estimates, confidence)
 
 
 def _counts(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:

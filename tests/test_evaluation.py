@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -18,13 +19,14 @@ import pytest
 from gymnasium import spaces
 
 from metarl import versions as versions_module
+from metarl.agent import make_agent
 from metarl.distributions import LogUniform, Uniform
 from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation, evaluate
 from metarl.families import State
 from metarl.mujoco_family import MujocoFamily
-from metarl.streams import Streams
-from metarl.task import Horizon, Parameter, TaskFamily, Values
+from metarl.streams import Streams, generator
+from metarl.task import Horizon, Parameter, TaskFamily, Values, load
 from metarl.trial import run_trial
 from metarl.versions import commit_of, versions
 
@@ -150,6 +152,43 @@ def test_gain_is_paired_by_task() -> None:
     assert evaluation.gain.iqm == pytest.approx(1.0)
     assert evaluation.gain.interval == pytest.approx((1.0, 1.0))
     assert np.diff(evaluation.interval[0]) > 50
+
+
+def test_agent_that_gets_worse_is_seen_to() -> None:
+    worse = Scripted(lambda timestep, adapted: np.full(timestep.active.shape, int(adapted < 2)))
+    evaluation = evaluate(worse, Numbered(), num_tasks=8, rounds=4)
+    assert evaluation.iqm.tolist() == [1.0, 1.0, 0.0, 0.0]
+    assert (evaluation.gain.iqm, evaluation.gain.interval) == (-1.0, (-1.0, -1.0))
+
+
+def test_rewards_of_tasks_that_change_are_those_of_each_world_s_own_steps(tmp_path: Path) -> None:
+    # Pole in a gravity that turns: episodes end early, so worlds come to the same step of their trial at different times.
+    family = load("cartpole-physics", switch_at=30, horizon=60)
+    evaluation = evaluate(make_agent("random", family), family, num_tasks=4, rounds=3, replicas=5, seed=1)
+    rewards = evaluation.rewards
+    assert rewards is not None
+    assert rewards.shape == (4, 3 * family.horizon)
+    with contextlib.closing(family.make_vec(evaluation.tasks, 5)) as envs:
+        seed = int(generator(1, "evaluation", "test").integers(2**63))
+        trial = run_trial(make_agent("random", family), envs, 3, seed=seed)
+    for task in range(4):
+        played = [
+            np.concatenate([each.rewards[: each.lengths[task, replica], task, replica] for each in trial.rounds])
+            for replica in range(5)
+        ]
+        for step in range(rewards.shape[1]):
+            there = [own[step] for own in played if step < len(own)]
+            assert rewards[task, step] == (
+                pytest.approx(np.mean(there)) if there else pytest.approx(np.nan, nan_ok=True)
+            )
+    evaluation.save(tmp_path / "a.json")
+    np.testing.assert_array_equal(Evaluation.load(tmp_path / "a.json").rewards, rewards)
+
+
+def test_rewards_of_tasks_that_stay_the_same_are_not_kept() -> None:
+    evaluation = evaluate(constant(1), Numbered(), num_tasks=3)
+    assert evaluation.rewards is None
+    assert "rewards" not in json.loads(evaluation.to_json())
 
 
 def test_returns_and_successes_are_the_mean_over_replicas() -> None:

@@ -21,6 +21,9 @@ from metarl.measures import (
     differences,
     first_at,
     improvements,
+    normalized,
+    recovery,
+    shortfalls,
     steps_before,
     steps_to,
 )
@@ -151,6 +154,48 @@ def test_comparisons_are_within_tasks_and_a_draw_is_half_a_win() -> None:
     np.testing.assert_array_equal(improvements(level, level), np.full((1, 1, 3), 0.5))
     both = differences(np.concatenate([level, level + 1]), level - 5)
     np.testing.assert_array_equal(both, [[[5, 5, 5]], [[6, 6, 6]]])
+
+
+def test_scale_puts_its_ends_at_zero_and_one_and_keeps_what_lies_beyond() -> None:
+    np.testing.assert_array_equal(normalized(np.array([-30.0, -10.0, 0.0, -50.0]), -30.0, -10.0), [0.0, 1.0, 1.5, -1.0])
+
+
+@pytest.mark.parametrize("ends", [(1.0, 1.0), (2.0, 1.0), (math.nan, 1.0), (0.0, math.nan)])
+def test_scale_whose_upper_end_is_not_above_its_lower_is_refused(ends: tuple[float, float]) -> None:
+    with pytest.raises(MetarlError, match="the upper end of the scale is"):
+        normalized(np.zeros(3), *ends)
+
+
+def test_optimality_gap_does_not_set_off_what_is_above_the_target() -> None:
+    scores = np.array([0.0] * 16 + [1.0] * 4)  # solves four tasks of twenty
+    assert shortfalls(scores).mean() == 0.8
+    assert shortfalls(np.array([0.5, 3.0])).mean() == 0.25
+    assert shortfalls(np.array([0.5, 3.0]), target=2.0).mean() == 0.75
+
+
+def test_recovery_of_scripted_rewards_is_exact() -> None:
+    # 2 a step; the task changes after 30 steps, 0 for 15 steps, then 1 until the next change, after which nothing is known.
+    rewards = np.concatenate([np.full(30, 2.0), np.zeros(15), np.ones(25), np.full(10, np.nan)])
+    both = np.stack([rewards, 3 * rewards])
+    found = recovery(both, 30, 70, window=10, pool=lambda values: values.mean(axis=0))
+    np.testing.assert_array_equal(found.before, [2.0, 6.0])
+    np.testing.assert_array_equal(found.after, [0.0, 0.0])
+    np.testing.assert_array_equal(found.end, [1.0, 3.0])
+    # Nine of the ten steps from the 14th on earn 1: nine tenths of what was gained back.
+    assert found.steps == 14
+
+
+def test_recovery_takes_for_ever_where_nothing_is_gained_back_and_none_where_nothing_was_lost() -> None:
+    falling = np.linspace(1.0, 0.0, 60)
+    assert recovery(falling, 20, 60, window=5, pool=lambda values: values).steps == math.inf
+    steady = np.ones(60)
+    assert recovery(steady, 20, 60, window=5, pool=lambda values: values).steps == math.inf
+
+
+@pytest.mark.parametrize(("change", "until"), [(4, 60), (57, 60), (60, 60)])
+def test_change_without_steps_around_it_is_refused(change: int, until: int) -> None:
+    with pytest.raises(MetarlError, match="there are not 5 steps before step"):
+        recovery(np.ones(60), change, until, window=5, pool=lambda values: values)
 
 
 def test_profile_counts_what_is_above_a_level_and_not_at_it() -> None:

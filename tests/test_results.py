@@ -19,7 +19,15 @@ from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation
 from metarl.report import COLORS
 from metarl.results import grouped, read_run
-from metarl.results_page import comparison_rows, markdown, measure_rows, summary_rows
+from metarl.results_page import (
+    comparison_rows,
+    gap_rows,
+    markdown,
+    measure_rows,
+    recovery_rows,
+    score_rows,
+    summary_rows,
+)
 from metarl.results_pictures import profile_figure, training_figure
 from metarl.statistics import crossed_bootstrap, iqm
 from metarl.streams import generator
@@ -434,6 +442,112 @@ def test_page_tells_how_many_tasks_reach_a_return_and_repeats_the_question(tmp_p
     assert "--threshold 8\n" in page.read_text()
     assert main(["report", str(run), "-o", str(page)]) == 0
     assert "reach" not in page.read_text()
+
+
+def of_scale(folder: Path, returns: np.ndarray) -> list[Any]:
+    """Return the groups of a run between a random agent, which earns -10 in each round, and an oracle, which earns 10."""
+    run = run_folder(folder, returns)
+    beside(run, "random", returns=np.full_like(returns, -10.0))
+    beside(run, "oracle", returns=np.full_like(returns, 10.0))
+    return grouped([read_run(run)])
+
+
+def test_scores_of_scripted_rounds_are_exact(tmp_path: Path) -> None:
+    # Solves two tasks of eight in the first round, all but two in the last, and one of them twice as well as the oracle.
+    first, last = np.repeat([10.0, -10.0], [2, 6]), np.repeat([30.0, 10.0, -10.0], [1, 5, 2])
+    groups = of_scale(tmp_path / "run", np.stack([first, last], axis=1))
+    header, ours, oracle, random = score_rows(groups, "random", "oracle")
+    assert header == ("", "score, first round", "score, last round", "optimality gap", "regret beside oracle")
+    # The interquartile mean of eight leaves out two at each end.
+    assert [cell.split()[0] for cell in ours[1:]] == ["0.00", "1.00", "0.25", "17.5"]
+    assert [cell.split()[0] for cell in oracle[1:4]] == ["1.00", "1.00", "0.00"]
+    assert oracle[4] == ""
+    assert [cell.split()[0] for cell in random[1:]] == ["0.00", "0.00", "1.00", "40.0"]
+
+
+def test_intervals_of_scores_are_those_of_returns_on_another_scale(tmp_path: Path) -> None:
+    groups = of_scale(tmp_path / "run", scores(3))
+    cell = score_rows(groups, "random", "oracle")[1][2]
+    ends = [float(word) for word in re.findall(r"-?\d+\.\d+", cell)][1:]
+    np.testing.assert_allclose(ends, (groups[0].interval[-1] + 10) / 20, atol=5e-3)
+
+
+def test_regret_of_trials_of_other_length_is_not_told(tmp_path: Path) -> None:
+    groups = of_scale(tmp_path / "run", scores(3))
+    longer = replace(groups[0], evaluations=[replace(groups[0].evaluations[0], returns=np.zeros((TASKS, 5)))])
+    assert score_rows([longer, *groups[1:]], "random", "oracle")[1][-1] == ""
+
+
+def test_scale_names_rows_of_the_page_and_its_command_repeats_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_folder(tmp_path / "run", scores(1))
+    beside(run, "random", returns=scores(1) - 50.0)
+    beside(run, "value-iteration", returns=scores(1) + 50.0)
+    page = tmp_path / "page.md"
+    words = ["report", str(run), "-o", str(page), "--normalize"]
+    assert main([*words, "random", "value-iteration"]) == 0
+    assert "## Scores between random, 0, and value-iteration, 1" in page.read_text()
+    assert "--normalize random value-iteration\n" in page.read_text()
+    for low, high, told in (
+        ("random", "orakel", "there is no 'orakel' on navigation-2d to normalize by; there are 'maml-ppo', 'random'"),
+        ("value-iteration", "random", "the upper end of the scale is"),
+    ):
+        capsys.readouterr()
+        assert main([*words, low, high]) == 2
+        error = capsys.readouterr().err
+        assert told in error
+        assert len(error.strip().splitlines()) == 1
+
+
+def elsewhere(run: Path, split: str, returns: np.ndarray, **changes: Any) -> None:
+    """Write how the run's agent did in tasks of another split."""
+    tasks = load("navigation-2d").sample(split, len(returns), seed=0)
+    steps = np.tile([10.0, 20.0], (len(returns), 1))
+    about = {"split": split, "tasks": tasks, "returns": returns, "env_steps_per_task": steps, **changes}
+    replace(Evaluation.load(run / "evaluation.json"), **about).save(run / f"evaluation-{split}.json")
+
+
+def test_gap_is_what_is_lost_by_going_further_from_what_was_trained_on(tmp_path: Path) -> None:
+    runs = [run_folder(tmp_path / f"r{seed}", np.tile([0.0, 5.0], (TASKS, 1)), seed=seed) for seed in (1, 2)]
+    for run in runs:
+        elsewhere(run, "train", np.tile([0.0, 7.0], (5, 1)))
+        elsewhere(run, "extrapolation", np.tile([0.0, 1.0], (6, 1)))
+    groups = grouped([read_run(run) for run in runs])
+    header, near, far = gap_rows(groups)
+    assert header == ("", "last round in", "return there", "return here", "gap")
+    assert near[1:] == ("train tasks", "7.00 [7.00, 7.00]", "5.00 [5.00, 5.00]", "2.00 [2.00, 2.00]")
+    assert far[1:] == ("extrapolation tasks", "1.00 [1.00, 1.00]", "5.00 [5.00, 5.00]", "4.00 [4.00, 4.00]")
+    text = page(runs)
+    assert "## Other tasks" in text
+    assert "--tasks 5 --split train --json" in text
+
+
+def test_gap_asks_for_every_seed_and_one_checkpoint(tmp_path: Path) -> None:
+    runs = [run_folder(tmp_path / f"r{seed}", scores(seed), seed=seed) for seed in (1, 2)]
+    elsewhere(runs[0], "train", scores(3))
+    assert len(gap_rows(grouped([read_run(run) for run in runs]))) == 1
+    elsewhere(runs[1], "train", scores(4), trained={"checkpoint": "last"})
+    with pytest.raises(MetarlError, match=r"evaluation\.json and .*evaluation-train\.json differ in trained"):
+        read_run(runs[1])
+
+
+def test_recovery_of_scripted_rewards_is_on_the_page(tmp_path: Path) -> None:
+    family = {"name": "navigation-2d", "switch_at": [30], "horizon": 50}
+    # 2 a step until the change, then nothing for 15 steps, then 1.
+    rewards = np.tile(np.concatenate([np.full(30, 2.0), np.zeros(15), np.ones(55)]), (TASKS, 1))
+    run = run_folder(tmp_path / "run", scores(1), family=family, rewards=rewards)
+    header, row = recovery_rows(grouped([read_run(run)]))
+    assert header == ("", "change at step", "reward a step before", "right after", "at the end", "env steps to 90 %")
+    assert row[1:] == ("30", "2.00 [2.00, 2.00]", "0.25 [0.25, 0.25]", "1.00 [1.00, 1.00]", "14")
+    assert "## Changes of the task" in page([run])
+    rewards[0, 30:] = np.nan
+    never = run_folder(tmp_path / "never", scores(1), family=family, rewards=rewards)
+    assert recovery_rows(grouped([read_run(never)]))[1][2:] == ("not every task came to it", "", "", "")
+
+
+def test_tasks_that_stay_the_same_have_no_recovery(tmp_path: Path) -> None:
+    assert len(recovery_rows(grouped([read_run(run_folder(tmp_path / "run", scores(1)))]))) == 1
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "much"])

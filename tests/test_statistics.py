@@ -13,7 +13,7 @@ from scipy import stats
 
 from metarl import statistics
 from metarl.measures import differences, improvements
-from metarl.statistics import crossed_bootstrap, iqm, paired_bootstrap
+from metarl.statistics import crossed_bootstrap, gap_bootstrap, iqm, paired_bootstrap
 
 NUMBERS = st.floats(min_value=-1e6, max_value=1e6, allow_subnormal=False)
 SAMPLES = hnp.arrays(np.float64, hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=13), elements=NUMBERS)
@@ -157,6 +157,46 @@ def test_interval_does_not_depend_on_how_many_resamples_are_made_at_once(monkeyp
     together = crossed_bootstrap(values, iqm, resamples=100, rng=np.random.default_rng(1))
     monkeypatch.setattr(statistics, "_BLOCK", 130)
     np.testing.assert_array_equal(crossed_bootstrap(values, iqm, resamples=100, rng=np.random.default_rng(1)), together)
+
+
+def test_interval_of_a_gap_equals_an_independent_loop() -> None:
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.normal(size=(3, 5)), rng.normal(size=(3, 8))
+    interval = gap_bootstrap(ours, theirs, iqm, resamples=300, rng=np.random.default_rng(1))
+    drawn = np.random.default_rng(1)
+    seeds = drawn.integers(3, size=(300, 3))
+    tasks = [drawn.integers(count, size=(300, count)) for count in (5, 8)]
+    # Student's t of 2 degrees and the normal distribution at 97.5 %, from printed tables.
+    factor = (3 / 2) ** 0.5 * 4.302653 / 1.959964
+    estimates = []
+    for n in range(300):
+        both = []
+        for values, of_tasks in zip((ours, theirs), tasks, strict=True):
+            levels = [stats.trim_mean(row, 0.25) for row in values]
+            moved = [row + (factor - 1) * (level - np.mean(levels)) for row, level in zip(values, levels, strict=True)]
+            both.append(stats.trim_mean([moved[seed][task] for seed in seeds[n] for task in of_tasks[n]], 0.25))
+        estimates.append(both[0] - both[1])
+    np.testing.assert_allclose(interval, np.percentile(estimates, (2.5, 97.5)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "spread", "statistic", "most"), [(1, 0.0, iqm, 0.97), (5, 1.0, np.mean, 0.97), (5, 1.0, iqm, 0.99)]
+)
+def test_interval_of_a_gap_covers_the_known_one_as_often_as_it_says(
+    seeds: int, spread: float, statistic: Any, most: float
+) -> None:
+    # What a seed does in tasks of both kinds has a part in common, which cancels, and a part of its own.
+    rng = np.random.default_rng(2)
+    common = spread * rng.normal(size=(seeds, 1, 1000))
+    ours, theirs = (
+        sum(rng.normal(size=shape) for shape in ((1, 40, 1000), (seeds, 40, 1000)))
+        + common
+        + spread * rng.normal(size=(seeds, 1, 1000))
+        for _ in range(2)
+    )
+    low, high = gap_bootstrap(ours + 3.0, theirs, statistic, resamples=500, rng=np.random.default_rng(3))
+    # The IQM of seeds and tasks pooled is not linear in them: where seeds differ, it is wide rather than narrow.
+    assert 0.93 <= np.mean((low <= 3.0) & (high >= 3.0)) <= most
 
 
 def test_paired_interval_equals_an_independent_loop() -> None:
