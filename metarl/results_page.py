@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import MetarlError
 from .evaluation import Evaluation
 from .files import write_atomically
 from .measures import adaptation_speed, cvar, differences, improvements, steps_to
 from .report import counted, decimals_for, interval_text, number_text
-from .results import EVALUATION, Group
+from .results import EVALUATION, Group, LeftOut
 from .results_pictures import adaptation_figure, profile_figure, training_figure
 from .statistics import iqm
 
@@ -149,20 +148,30 @@ def markdown(
     pictures: Mapping[str, str],
     again: str,
     threshold: float | None = None,
+    left_out: Sequence[LeftOut] = (),
 ) -> str:
     """Return the page; `pictures` are file names by what they show, `again` is the command that writes it."""
-    parts = [f"# {title}", *notes, *_what(groups), _table(summary_rows(groups))]
+    parts = [f"# {title}", *notes, *left_out_lines(left_out), *definitions(groups), _table(summary_rows(groups))]
     parts += [f"![{text}]({name})" for text, name in pictures.items()]
     if len(measures := measure_rows(groups, threshold)) > 1:
         parts += ["## Measures of adaptation", _table(measures)]
     if len(comparisons := comparison_rows(groups)) > 1:
         parts += ["## Side by side, paired by task", _table(comparisons)]
-    parts += ["## Single seeds", _table(_seed_rows(groups)), "## Again", _commands(groups, again), _versions(groups)]
+    parts += ["## Single seeds", _table(seed_rows(groups)), "## Again"]
+    parts += ["\n".join(["```sh", *commands(groups, again), "```"]), versions_line(groups)]
     return "\n\n".join(parts) + "\n"
 
 
-def _what(groups: Sequence[Group]) -> list[str]:
-    """Return in words what the numbers of a page are."""
+def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
+    """Return a line for each run or reference that is not on the page, which says why."""
+    return [
+        f"Left out: {' '.join(each.why.replace(str(each.path), portable(str(each.path))).split())}."
+        for each in left_out
+    ]
+
+
+def definitions(groups: Sequence[Group]) -> list[str]:
+    """Return in words what the numbers of a page are; what must not be overlooked stands between two `**`."""
     evaluations = list({group.problem: group.evaluations[0] for group in groups}.values())
     counts = dict.fromkeys(
         f"{counted(evaluation.num_tasks, f'{evaluation.split} task')}, "
@@ -198,7 +207,8 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-def _seed_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+def seed_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    """Return the table of single runs, header first."""
     once = all(group.returns.shape[-1] == 1 for group in groups)
     returns = ("return", "return, mean") if once else ("IQM by round", "mean by round", "trial, mean")
     rows: list[tuple[str, ...]] = [("problem", "", "seed", *returns, "checkpoint of update", "minutes", "commit")]
@@ -219,17 +229,18 @@ def _seed_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     return _told_apart(rows, groups)
 
 
-def _commands(groups: Sequence[Group], again: str) -> str:
+def commands(groups: Sequence[Group], again: str) -> list[str]:
+    """Return the command lines that repeat the runs and their evaluations, and `again`, which writes the page."""
     lines = []
     for group in groups:
         for run in group.runs:
-            commands = [session["command"] for session in run.sessions if session.get("command")]
-            lines += [shlex.join(["metarl", *(portable(str(word)) for word in command[1:])]) for command in commands]
+            typed = [session["command"] for session in run.sessions if session.get("command")]
+            lines += [shlex.join(["metarl", *(portable(str(word)) for word in command[1:])]) for command in typed]
             lines.append(_evaluate_command(run.path, run.evaluation, EVALUATION))
         if group.beside is not None:
             (evaluation,) = group.evaluations
             lines.append(_evaluate_command(group.beside.parent, evaluation, group.beside.name, group.name))
-    return "\n".join(["```sh", *dict.fromkeys(lines), again, "```"])
+    return [*dict.fromkeys(lines), again]
 
 
 def _evaluate_command(run: Path, evaluation: Evaluation, file: str, agent: str | None = None) -> str:
@@ -263,7 +274,7 @@ def portable(word: str) -> str:
     return str(path.relative_to(Path.cwd())) if inside else str(Path("runs") / path.name)
 
 
-def _versions(groups: Sequence[Group]) -> str:
+def versions_line(groups: Sequence[Group]) -> str:
     """Return every version that trained or measured one of the runs, and the commits that measured them."""
     found: dict[str, dict[str, None]] = {}
     runs = [run for group in groups for run in group.runs]
@@ -285,6 +296,7 @@ def write_page(
     notes: Sequence[str],
     again: str,
     threshold: float | None = None,
+    left_out: Sequence[LeftOut] = (),
 ) -> None:
     """Write the page and its three pictures beside it. Raises MetarlError where they cannot be written."""
     path = Path(path)
@@ -301,13 +313,11 @@ def write_page(
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=100)
         write_atomically(path.with_name(names[text]), picture.getvalue())
-    families = dict.fromkeys(evaluation.family for group in groups for evaluation in group.evaluations)
-    page = markdown(groups, title or f"Results on {' and '.join(families)}", notes, names, again, threshold)
+    page = markdown(groups, title or default_title(groups), notes, names, again, threshold, left_out)
     write_atomically(path, page.encode())
 
 
-def page_path(path: str | Path) -> Path:
-    """Return the path of a page. Raises MetarlError for one that does not end in .md."""
-    if Path(path).suffix != ".md":
-        raise MetarlError(f"{path} has suffix {Path(path).suffix!r}; a page is written as '.md'")
-    return Path(path)
+def default_title(groups: Sequence[Group]) -> str:
+    """Return the title of a page that was given none."""
+    families = dict.fromkeys(evaluation.family for group in groups for evaluation in group.evaluations)
+    return f"Results on {' and '.join(families)}"

@@ -21,6 +21,9 @@ INIT_TIMEOUT = 20.0
 FINISH_TIMEOUT = 60.0
 """Seconds that the last uploads may take."""
 
+URLS = "urls.txt"
+"""File in a run's folder of W&B: the address of each W&B run that it became online, one a line."""
+
 Mode = Literal["online", "offline", "disabled"]
 
 T = TypeVar("T")
@@ -42,6 +45,7 @@ class WandbLog:
             _warn_off(error)
             return
         self._run = self._begun(run_dir, config, mode)
+        self._attempt(lambda run: _record_address(run_dir / "wandb" / URLS, run.url))
 
     def _borrow_environment(self, run_dir: Path, mode: Mode) -> None:
         # Without the folders W&B stages files in the home directory; it fails at a mode that it does not know, whatever
@@ -159,6 +163,14 @@ def _init(run_dir: Path, config: TrainConfig, mode: Mode) -> Run:
     )
     run.define_metric("*", step_metric="env_steps")
     return run
+
+
+def _record_address(file: Path, url: str | None) -> None:
+    """Add the run's address, by which a page of results links to it; an offline run has none."""
+    if url:
+        file.parent.mkdir(exist_ok=True)
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(f"{url}\n")
 
 
 def _line(error: Exception) -> str:
