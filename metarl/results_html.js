@@ -4,20 +4,33 @@
   const panels = JSON.parse(document.getElementById("panels").textContent);
   const common = {
     font: { family: getComputedStyle(document.documentElement).fontFamily, size: 13, color: "#1c1e21" },
-    margin: { l: 56, r: 12, t: 12, b: 48, pad: 4 },
+    margin: { l: 56, r: 14, t: 36, b: 48, pad: 4 },
     hovermode: "closest",
     hoverlabel: { align: "left", bgcolor: "#fff", font: { color: "#1c1e21", size: 13 } },
     showlegend: false,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    height: 430,
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: "#a3a9b0", activecolor: "#1c1e21" },
+    // A finger that moves over a plot scrolls the page.
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    height: 440,
   };
   const line = { gridcolor: "#e6e8ea", zerolinecolor: "#c9ccd0", linecolor: "#8a9098", ticks: "outside", tickcolor: "#c9ccd0" };
-  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const config = { displaylogo: false, responsive: true, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
   const paper = 640; // CSS pixels between the margins of a printed page
 
   const plotsOf = (panel) => [...panel.querySelectorAll(".plot")];
   const dataOf = (panel) => panels[Number(panel.dataset.panel)];
+
+  function wrapped(text, div) {
+    const most = Math.max(16, Math.floor((div.clientWidth - 90) / 8.4)); // letters that fit beside the ticks
+    return text.split(" ").reduce((lines, word) => {
+      const last = lines[lines.length - 1];
+      if (last !== undefined && last.length + 1 + word.length <= most) lines[lines.length - 1] = last + " " + word;
+      else lines.push(word);
+      return lines;
+    }, []).join("<br>");
+  }
 
   function draw(panel) {
     const divs = plotsOf(panel).filter((div) => !div.dataset.drawn);
@@ -26,15 +39,19 @@
       const layout = { ...common, ...plot.layout };
       layout.xaxis = { ...line, ...plot.layout.xaxis };
       layout.yaxis = { ...line, ...plot.layout.yaxis };
+      layout.xaxis.title = { text: wrapped(plot.layout.xaxis.title.text, div) };
       div.dataset.drawn = "yes";
-      Plotly.newPlot(div, plot.traces, layout, config);
+      Plotly.newPlot(div, plot.traces, layout, { ...config, displayModeBar: div.closest(".maps") ? false : "hover" });
     });
   }
 
   function choose(panel, choice, option) {
     dataOf(panel).choices[choice].options[option].changes.forEach((change, number) => {
       const div = plotsOf(panel)[number];
-      Plotly.update(div, change.style, change.layout);
+      const layout = { ...change.layout };
+      const title = "xaxis.title.text";
+      if (title in layout) layout[title] = wrapped(layout[title], div);
+      Plotly.update(div, change.style, layout);
     });
   }
 
@@ -91,12 +108,18 @@
 
   // On paper every section is shown, so every plot must be there, as wide as the paper.
   const everyPlot = () => [...document.querySelectorAll(".plot")];
+  const folded = () => [...document.querySelectorAll("details:not([open])")];
+  let opened = [];
   function toPaper() {
+    opened = [...opened, ...folded()];
+    opened.forEach((details) => (details.open = true));
     tabs.forEach((tab) => (sectionOf(tab).hidden = false));
     document.querySelectorAll(".panel[data-panel]").forEach(draw);
     everyPlot().forEach((div) => Plotly.relayout(div, { width: div.closest(".maps") ? paper / 2 - 10 : paper }));
   }
   function toScreen() {
+    opened.forEach((details) => (details.open = false));
+    opened = [];
     everyPlot().forEach((div) => Plotly.relayout(div, { width: null, autosize: true }));
     select(tabs.find((tab) => tab.tabIndex === 0), false);
   }

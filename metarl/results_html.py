@@ -160,13 +160,10 @@ def _head(groups: Sequence[Group], notes: Sequence[str], left_out: Sequence[Left
     problems = dict.fromkeys(group.problem for group in groups)
     runs = sum(len(group.runs) for group in groups)
     trained = sum(1 for group in groups if group.runs)
-    counts = [
-        (len(problems), "problem"),
-        (trained, "setting"),
-        (runs, "training run"),
-        (len(groups) - trained, "reference"),
-    ]
-    facts = [counted(number, noun).split(" ", 1) for number, noun in counts if number]
+    tasks = sum({group.problem: group.evaluations[0].num_tasks for group in groups}.values())
+    counts = [(trained, "setting"), (runs, "training run"), (len(groups) - trained, "reference"), (tasks, "task")]
+    counts = [(len(problems), "problem"), *counts] if len(problems) > 1 else counts
+    facts = [(f"{number:,}", counted(number, noun).split(" ", 1)[1]) for number, noun in counts if number]
     listed = "".join(f"<li><b>{number}</b> {noun}</li>" for number, noun in facts)
     parts = [f"<p>{html.escape(note)}</p>" for note in notes]
     parts.append(f'<ul class="facts">{listed}</ul>')
@@ -207,7 +204,7 @@ def _panel(number: int, panel: Panel) -> str:
         + "</select></label>"
         for n, (label, options) in enumerate(panel.choices)
     )
-    legend = "".join(f"<li>{_legend_button(group, name)}</li>" for group, name in panel.legend)
+    legend = "".join(f"<li>{_legend_button(group, name, panel.drawn)}</li>" for group, name in panel.legend)
     maps = not panel.legend
     plots = "".join(
         f"<figure>{f'<figcaption>{html.escape(plot.title)}</figcaption>' if maps else ''}"
@@ -224,13 +221,14 @@ def _panel(number: int, panel: Panel) -> str:
     )
 
 
-def _legend_button(number: int, name: str) -> str:
+def _legend_button(number: int, name: str, drawn: str) -> str:
     color, symbol, dash = look(number)
-    sample = (
-        f'<svg width="34" height="16" aria-hidden="true" fill="{color}"><path d="M0 8h34" stroke="{color}" stroke-width="2.5" '
-        f'stroke-dasharray="{_STROKES[dash]}"/>{_MARKS[symbol]}</svg>'
+    line = f'<path d="M0 8h34" stroke="{color}" stroke-width="2.5" stroke-dasharray="{_STROKES[dash]}"/>'
+    sample = f"{line if 'lines' in drawn else ''}{_MARKS[symbol] if 'markers' in drawn else ''}"
+    return (
+        f'<button type="button" aria-pressed="true" data-group="{number}"><svg width="34" height="16" aria-hidden="true" '
+        f'fill="{color}">{sample}</svg><span>{html.escape(name)}</span></button>'
     )
-    return f'<button type="button" aria-pressed="true" data-group="{number}">{sample}<span>{html.escape(name)}</span></button>'
 
 
 def _metrics(groups: Sequence[Group], threshold: float | None) -> str:

@@ -61,6 +61,8 @@ class Panel:
     """Label and options of each."""
     legend: Sequence[tuple[int, str]] = ()
     """Number and name of each group that can be hidden; empty where each plot is of one group."""
+    drawn: str = "lines+markers"
+    """What stands for a group: `lines`, `markers` or both."""
 
 
 def look(number: int) -> tuple[str, str, str]:
@@ -95,11 +97,22 @@ def adaptation_panel(groups: Sequence[Group]) -> Panel:
     note = f"{counted(first.num_tasks, f'{first.split} task')}{seen}. IQM over training seeds and tasks, with its 95 % interval"
     if all(group.returns.shape[-1] == 1 for group in groups):
         return Panel(
-            f"Return on {first.family}", f"{note}. Trials have one round.", [_single_round(groups)], (), _names(groups)
+            f"Return on {first.family}",
+            f"{note}. Trials have one round.",
+            [_single_round(groups)],
+            (),
+            _names(groups),
+            "markers",
         )
     traces = [trace for number, group in enumerate(groups) for trace in _adaptation(number, group)]
+    furthest = max(float(steps_before(group.env_steps)[-1]) for group in groups)
     layout = {
-        "xaxis": axis("Environment steps spent in the new task before the round", tickformat=",", rangemode="tozero"),
+        "xaxis": axis(
+            "Environment steps spent in the new task before the round",
+            tickformat=",",
+            range=[-0.03 * furthest, 1.03 * furthest],
+            zeroline=False,
+        ),
         "yaxis": axis("Undiscounted return of an episode", tickformat=","),
     }
     title = f"Adaptation on {first.family}"
@@ -138,7 +151,7 @@ def _single_round(groups: Sequence[Group]) -> Plot:
             "mode": "markers",
             "x": numbers(group.iqm),
             "y": [number],
-            "marker": {"color": color, "symbol": symbol, "size": 12},
+            "marker": {"color": color, "symbol": symbol, "size": 9},
             "name": safe(group.name),
             "hoverinfo": "text",
             "hovertext": [f"{_headed(group)}{_with_interval(value, ends)}"],
@@ -158,6 +171,7 @@ def _single_round(groups: Sequence[Group]) -> Plot:
             "ticktext": names,
             "range": [len(groups) - 0.5, -0.5],
             "showgrid": False,
+            "zeroline": False,
         },
         "height": 150 + 46 * len(groups),
     }
@@ -196,7 +210,7 @@ def profile_panel(groups: Sequence[Group]) -> Panel:
     }
     title = f"Profile of the last round on {groups[0].evaluations[0].family}"
     note = "Higher is better. Where a curve lies above another everywhere, that agent is better at every quantile. Bands: 95 %."
-    return Panel(title, note, [Plot(title, traces, layout)], (), _names(groups))
+    return Panel(title, note, [Plot(title, traces, layout)], (), _names(groups), "lines")
 
 
 def learning_panel(groups: Sequence[Group]) -> Panel | None:
@@ -218,14 +232,14 @@ def learning_panel(groups: Sequence[Group]) -> Panel | None:
         return None
     layout = {
         "xaxis": axis("Environment steps of training", rangemode="tozero"),
-        "yaxis": axis("Validation return (IQM over tasks), last round", tickformat=","),
+        "yaxis": axis("Validation return (IQM), last round", tickformat=","),
     }
     title = f"Meta-training on {groups[0].evaluations[0].family}"
 
     def option(label: str, key: str, name: str, text: str, chosen: bool = False) -> Option:
         return Option(label, [{"style": {key: axes[name]}, "layout": {f"{key}axis.title.text": text}}], chosen)
 
-    y_text = "Validation return (IQM over tasks), {} round"
+    y_text = "Validation return (IQM), {} round"
     choices = [
         (
             "Against",

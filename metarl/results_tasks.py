@@ -146,6 +146,7 @@ def _scatter(
 ) -> Panel:
     """Return the plot of the return against one number of the task, a marker for each group and point."""
     names = _round_names(scores)
+    what = "Undiscounted return of an episode"
     size = 9 if len(points.texts) <= 100 else 6 if len(points.texts) <= 500 else 4
     first, *_ = places = [(label, numbers(column)) for label, column in points.places.items()]
     traces = []
@@ -164,7 +165,7 @@ def _scatter(
                 "meta": number,
             }
         )
-    y_text = "Undiscounted return, {}"
+    y_titles = [f"{what}, {name}" if len(names) > 1 else what for name in names]
     choices: list[tuple[str, list[Option]]] = []
     if len(places) > 1:
         axes = [{"style": {"x": [values]}, "layout": {"xaxis.title.text": safe(label)}} for label, values in places]
@@ -178,29 +179,22 @@ def _scatter(
             )
         )
     if len(names) > 1:
-        shown = [(name, [_of_round(score, n) for score in scores]) for n, name in enumerate(names)]
-        shown.append(("gain, last round less first", [score[:, -1] - score[:, 0] for score in scores]))
-        choices.append(
-            (
-                "Return of",
-                [
-                    Option(
-                        name,
-                        [
-                            {
-                                "style": {"y": [numbers(each) for each in values]},
-                                "layout": {"yaxis.title.text": y_text.format(name)},
-                            }
-                        ],
-                        n == len(names) - 1,
-                    )
-                    for n, (name, values) in enumerate(shown)
-                ],
-            )
-        )
-    layout = {"xaxis": axis(first[0]), "yaxis": axis(y_text.format(names[-1]), tickformat=",")}
+        shown = [
+            (name, y_title, [_of_round(score, n) for score in scores])
+            for n, (name, y_title) in enumerate(zip(names, y_titles, strict=True))
+        ]
+        shown.append(("gain", "Return, last round less first", [score[:, -1] - score[:, 0] for score in scores]))
+        changes = [
+            {"style": {"y": [numbers(each) for each in values]}, "layout": {"yaxis.title.text": y_title}}
+            for _, y_title, values in shown
+        ]
+        options = [
+            Option(name, [change], name == names[-1]) for (name, _, _), change in zip(shown, changes, strict=True)
+        ]
+        choices.append(("Return of", options))
+    layout = {"xaxis": axis(first[0]), "yaxis": axis(y_titles[-1], tickformat=",")}
     legend = [(number, group.name) for number, group in enumerate(groups)]
-    return Panel(title, note, [Plot(title, traces, layout)], choices, legend)
+    return Panel(title, note, [Plot(title, traces, layout)], choices, legend, "markers")
 
 
 def _map(
