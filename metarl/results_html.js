@@ -41,7 +41,9 @@
       layout.yaxis = { ...line, ...plot.layout.yaxis };
       layout.xaxis.title = { text: wrapped(plot.layout.xaxis.title.text, div) };
       div.dataset.drawn = "yes";
-      Plotly.newPlot(div, plot.traces, layout, { ...config, displayModeBar: div.closest(".maps") ? false : "hover" });
+      const small = div.closest(".maps") !== null; // without buttons, and without room for them
+      if (small) layout.margin = { ...common.margin, t: 8 };
+      Plotly.newPlot(div, plot.traces, layout, { ...config, displayModeBar: small ? false : "hover" });
     });
   }
 

@@ -197,12 +197,13 @@ def _plots(panels: list[Panel], found: Mapping[str, Panel | None], without: str)
 
 def _panel(number: int, panel: Panel) -> str:
     controls = "".join(
-        f'<label>{html.escape(label)} <select data-choice="{n}" autocomplete="off">'
+        f'<label>{html.escape(choice.label)} <select data-choice="{n}" autocomplete="off">'
         + "".join(
-            f"<option{' selected' if option.chosen else ''}>{html.escape(option.label)}</option>" for option in options
+            f"<option{' selected' if option.chosen else ''}>{html.escape(option.label)}</option>"
+            for option in choice.options
         )
         + "</select></label>"
-        for n, (label, options) in enumerate(panel.choices)
+        for n, choice in enumerate(panel.choices)
     )
     legend = "".join(f"<li>{_legend_button(group, name, panel.drawn)}</li>" for group, name in panel.legend)
     maps = not panel.legend

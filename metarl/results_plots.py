@@ -48,6 +48,16 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What the reader can choose of a panel."""
+
+    label: str
+    """What is chosen, in plain text."""
+    options: Sequence[Option]
+    """Its values; one of them is chosen."""
+
+
+@dataclass(frozen=True)
 class Panel:
     """Plots that belong together, with the choices that change all of them."""
 
@@ -57,8 +67,8 @@ class Panel:
     """What is to be seen, in plain text."""
     plots: Sequence[Plot]
     """At least one."""
-    choices: Sequence[tuple[str, Sequence[Option]]] = ()
-    """Label and options of each."""
+    choices: Sequence[Choice] = ()
+    """What changes all plots."""
     legend: Sequence[tuple[int, str]] = ()
     """Number and name of each group that can be hidden; empty where each plot is of one group."""
     drawn: str = "lines+markers"
@@ -240,22 +250,15 @@ def learning_panel(groups: Sequence[Group]) -> Panel | None:
         return Option(label, [{"style": {key: axes[name]}, "layout": {f"{key}axis.title.text": text}}], chosen)
 
     y_text = "Validation return (IQM), {} round"
-    choices = [
-        (
-            "Against",
-            [
-                option("environment steps", "x", "steps", "Environment steps of training", True),
-                option("minutes", "x", "minutes", "Minutes of rollouts and updates (wall clock)"),
-            ],
-        ),
-        (
-            "Return of",
-            [
-                option("the last round", "y", "after", y_text.format("last"), True),
-                option("the first round", "y", "before", y_text.format("first")),
-            ],
-        ),
+    against = [
+        option("environment steps", "x", "steps", "Environment steps of training", True),
+        option("minutes", "x", "minutes", "Minutes of rollouts and updates (wall clock)"),
     ]
+    returns = [
+        option("the last round", "y", "after", y_text.format("last"), True),
+        option("the first round", "y", "before", y_text.format("first")),
+    ]
+    choices = [Choice("Against", against), Choice("Return of", returns)]
     note = "Tasks of the validation split, by which checkpoints are chosen. Bold: mean over seeds; thin: each seed."
     return Panel(title, note, [Plot(title, traces, layout)], choices, shown)
 

@@ -14,7 +14,7 @@ from .errors import MetarlError
 from .evaluation import Evaluation
 from .report import decimals_for, number_text
 from .results import Group
-from .results_plots import Option, Panel, Plot, axis, look, numbers, safe
+from .results_plots import Choice, Option, Panel, Plot, axis, look, numbers, safe
 from .task import load
 
 _MOST_NUMBERS = 32
@@ -166,18 +166,13 @@ def _scatter(
             }
         )
     y_titles = [f"{what}, {name}" if len(names) > 1 else what for name in names]
-    choices: list[tuple[str, list[Option]]] = []
+    choices: list[Choice] = []
     if len(places) > 1:
-        axes = [{"style": {"x": [values]}, "layout": {"xaxis.title.text": safe(label)}} for label, values in places]
-        choices.append(
-            (
-                "Against",
-                [
-                    Option(label, [change], n == 0)
-                    for n, ((label, _), change) in enumerate(zip(places, axes, strict=True))
-                ],
-            )
-        )
+        axes = [
+            Option(label, [{"style": {"x": [values]}, "layout": {"xaxis.title.text": safe(label)}}], label == first[0])
+            for label, values in places
+        ]
+        choices.append(Choice("Against", axes))
     if len(names) > 1:
         shown = [
             (name, y_title, [_of_round(score, n) for score in scores])
@@ -191,7 +186,7 @@ def _scatter(
         options = [
             Option(name, [change], name == names[-1]) for (name, _, _), change in zip(shown, changes, strict=True)
         ]
-        choices.append(("Return of", options))
+        choices.append(Choice("Return of", options))
     layout = {"xaxis": axis(first[0]), "yaxis": axis(y_titles[-1], tickformat=",")}
     legend = [(number, group.name) for number, group in enumerate(groups)]
     return Panel(title, note, [Plot(title, traces, layout)], choices, legend, "markers")
@@ -246,4 +241,4 @@ def _map(
         )
         for n, name in enumerate(names)
     ]
-    return Panel(title, note, plots, [("Return of", rounds)] if len(names) > 1 else [])
+    return Panel(title, note, plots, [Choice("Return of", rounds)] if len(names) > 1 else [])
