@@ -18,7 +18,7 @@ from .results import Group
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-left", "triangle-right")
 """Markers of plotly.js, one for each colour: those of the pictures."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-"""Line styles of plotly.js; fewer than colours, so that both together repeat late."""
+"""Line styles of plotly.js."""
 _LEVELS = 101
 """Returns at which a profile is drawn."""
 
@@ -78,7 +78,9 @@ class Panel:
 def look(number: int) -> tuple[str, str, str]:
     """Return colour, marker and line style of a problem's group by its number."""
     again, first = divmod(number, len(COLORS))
-    return COLORS[first], SYMBOLS[(first + 3 * again) % len(SYMBOLS)], DASHES[(number + again) % len(DASHES)]
+    symbol = (first + 3 * again) % len(SYMBOLS)
+    # A symbol that comes again has another line: both tell all groups apart in print without colours.
+    return COLORS[first], SYMBOLS[symbol], DASHES[(symbol + 2 * again) % len(DASHES)]
 
 
 def safe(text: str) -> str:
@@ -89,6 +91,13 @@ def safe(text: str) -> str:
 def numbers(values: np.ndarray) -> list[float | None]:
     """Return values for JSON to six digits, those that are not finite as None: plotly.js leaves a gap there."""
     return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]
+
+
+def ends(values: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the least and the largest of all that are finite; 0 and 1 where none is."""
+    every = np.concatenate([each.reshape(-1) for each in values])
+    every = every[np.isfinite(every)]
+    return (float(every.min()), float(every.max())) if len(every) else (0.0, 1.0)
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
@@ -191,7 +200,7 @@ def _single_round(groups: Sequence[Group]) -> Plot:
 def profile_panel(groups: Sequence[Group]) -> Panel:
     """Return performance profiles: the share of seeds and tasks whose last round is above each return, on one problem."""
     last = [group.returns[..., -1] for group in groups]
-    levels = np.linspace(min(np.nanmin(each) for each in last), max(np.nanmax(each) for each in last), _LEVELS)
+    levels = np.linspace(*ends(last), _LEVELS)
     traces = []
     for number, (group, returns) in enumerate(zip(groups, last, strict=True)):
         color, _, dash = look(number)

@@ -14,7 +14,7 @@ from .errors import MetarlError
 from .evaluation import Evaluation
 from .report import decimals_for, number_text
 from .results import Group
-from .results_plots import Choice, Option, Panel, Plot, axis, look, numbers, safe
+from .results_plots import Choice, Option, Panel, Plot, axis, ends, look, numbers, safe
 from .task import load
 
 _MOST_NUMBERS = 32
@@ -126,16 +126,6 @@ def _hovers(group: Group, points: Points, score: np.ndarray) -> list[str]:
     ]
 
 
-def _round_names(scores: Sequence[np.ndarray]) -> list[str]:
-    rounds = max(score.shape[1] for score in scores)
-    return [f"round {n + 1}" for n in range(rounds)]
-
-
-def _of_round(score: np.ndarray, number: int) -> np.ndarray:
-    """Return one round of [point, round]; nothing where a group has fewer."""
-    return score[:, number] if number < score.shape[1] else np.full(len(score), np.nan)
-
-
 def _scatter(
     title: str,
     note: str,
@@ -145,19 +135,18 @@ def _scatter(
     hovers: Sequence[list[str]],
 ) -> Panel:
     """Return the plot of the return against one number of the task, a marker for each group and point."""
-    names = _round_names(scores)
-    what = "Undiscounted return of an episode"
     size = 9 if len(points.texts) <= 100 else 6 if len(points.texts) <= 500 else 4
-    first, *_ = places = [(label, numbers(column)) for label, column in points.places.items()]
+    x_label, x = next(iter(points.places.items()))
+    *_, (_, y_label, last) = rounds = _rounds(scores)
     traces = []
-    for number, (score, group, hover) in enumerate(zip(scores, groups, hovers, strict=True)):
+    for number, (values, group, hover) in enumerate(zip(last, groups, hovers, strict=True)):
         color, symbol, _ = look(number)
         traces.append(
             {
                 "type": "scatter",
                 "mode": "markers",
-                "x": first[1],
-                "y": numbers(_of_round(score, len(names) - 1)),
+                "x": numbers(x),
+                "y": numbers(values),
                 "marker": {"color": color, "symbol": symbol, "size": size, "opacity": 0.75 if size > 4 else 0.5},
                 "name": safe(group.name),
                 "hoverinfo": "text",
@@ -165,31 +154,49 @@ def _scatter(
                 "meta": number,
             }
         )
-    y_titles = [f"{what}, {name}" if len(names) > 1 else what for name in names]
-    choices: list[Choice] = []
-    if len(places) > 1:
-        axes = [
-            Option(label, [{"style": {"x": [values]}, "layout": {"xaxis.title.text": safe(label)}}], label == first[0])
-            for label, values in places
-        ]
-        choices.append(Choice("Against", axes))
-    if len(names) > 1:
-        shown = [
-            (name, y_title, [_of_round(score, n) for score in scores])
-            for n, (name, y_title) in enumerate(zip(names, y_titles, strict=True))
-        ]
-        shown.append(("gain", "Return, last round less first", [score[:, -1] - score[:, 0] for score in scores]))
-        changes = [
-            {"style": {"y": [numbers(each) for each in values]}, "layout": {"yaxis.title.text": y_title}}
-            for _, y_title, values in shown
-        ]
-        options = [
-            Option(name, [change], name == names[-1]) for (name, _, _), change in zip(shown, changes, strict=True)
-        ]
-        choices.append(Choice("Return of", options))
-    layout = {"xaxis": axis(first[0]), "yaxis": axis(y_titles[-1], tickformat=",")}
+    layout = {"xaxis": axis(x_label), "yaxis": axis(y_label, tickformat=",")}
+    choices = [*_against(points), *_return_of(rounds, scores)]
     legend = [(number, group.name) for number, group in enumerate(groups)]
     return Panel(title, note, [Plot(title, traces, layout)], choices, legend, "markers")
+
+
+def _rounds(scores: Sequence[np.ndarray]) -> list[tuple[str, str, list[np.ndarray]]]:
+    """Return each round's name, its axis and the groups' returns [point]; nothing of a group that has fewer rounds."""
+    what, count = "Undiscounted return of an episode", max(score.shape[1] for score in scores)
+    return [
+        (
+            f"round {n + 1}",
+            f"{what}, round {n + 1}" if count > 1 else what,
+            [score[:, n] if n < score.shape[1] else np.full(len(score), np.nan) for score in scores],
+        )
+        for n in range(count)
+    ]
+
+
+def _against(points: Points) -> list[Choice]:
+    """Return the choice of the number of the task that is the axis, where there is one."""
+    first = next(iter(points.places))
+    options = [
+        Option(label, [{"style": {"x": [numbers(x)]}, "layout": {"xaxis.title.text": safe(label)}}], label == first)
+        for label, x in points.places.items()
+    ]
+    return [Choice("Against", options)] if len(options) > 1 else []
+
+
+def _return_of(rounds: Sequence[tuple[str, str, list[np.ndarray]]], scores: Sequence[np.ndarray]) -> list[Choice]:
+    """Return the choice of the round, or of what adaptation gained, where there are several rounds."""
+    if len(rounds) == 1:
+        return []
+    gain = ("gain", "Return, last round less first", [score[:, -1] - score[:, 0] for score in scores])
+    options = [
+        Option(
+            name,
+            [{"style": {"y": [numbers(each) for each in values]}, "layout": {"yaxis.title.text": y_label}}],
+            name == rounds[-1][0],
+        )
+        for name, y_label, values in (*rounds, gain)
+    ]
+    return [Choice("Return of", options)]
 
 
 def _map(
@@ -201,15 +208,14 @@ def _map(
     hovers: Sequence[list[str]],
 ) -> Panel:
     """Return a map for each group of tasks of two numbers; one scale of colours for all maps and rounds."""
-    names = _round_names(scores)
+    *_, (_, _, last) = rounds = _rounds(scores)
     (x_label, x), (y_label, y) = points.places.items()
-    every = np.concatenate([score.reshape(-1) for score in scores])
-    low, high = float(np.nanmin(every)), float(np.nanmax(every))
+    low, high = ends(scores)
     side = max(5.0, min(20.0, 180 / math.sqrt(len(x))))
     plots = []
-    for score, group, hover in zip(scores, groups, hovers, strict=True):
+    for values, group, hover in zip(last, groups, hovers, strict=True):
         marker = {
-            "color": numbers(_of_round(score, len(names) - 1)),
+            "color": numbers(values),
             "colorscale": "Viridis",
             "cmin": low,
             "cmax": high if high > low else low + 1,
@@ -233,12 +239,12 @@ def _map(
             layout["yaxis"] |= {"scaleanchor": "x", "constrain": "domain"}
             layout["xaxis"] |= {"constrain": "domain"}
         plots.append(Plot(group.name, [trace], layout))
-    rounds = [
+    options = [
         Option(
             name,
-            [{"style": {"marker.color": [numbers(_of_round(score, n))]}, "layout": {}} for score in scores],
-            n == len(names) - 1,
+            [{"style": {"marker.color": [numbers(each)]}, "layout": {}} for each in values],
+            name == rounds[-1][0],
         )
-        for n, name in enumerate(names)
+        for name, _, values in rounds
     ]
-    return Panel(title, note, plots, [Choice("Return of", rounds)] if len(names) > 1 else [])
+    return Panel(title, note, plots, [Choice("Return of", options)] if len(options) > 1 else [])

@@ -45,7 +45,7 @@ class WandbLog:
             _warn_off(error)
             return
         self._run = self._begun(run_dir, config, mode)
-        self._attempt(lambda run: _record_address(run_dir / "wandb" / URLS, run.url))
+        self._attempt(lambda run: _record_address(run, run_dir / "wandb" / URLS))
 
     def _borrow_environment(self, run_dir: Path, mode: Mode) -> None:
         # Without the folders W&B stages files in the home directory; it fails at a mode that it does not know, whatever
@@ -165,12 +165,12 @@ def _init(run_dir: Path, config: TrainConfig, mode: Mode) -> Run:
     return run
 
 
-def _record_address(file: Path, url: str | None) -> None:
-    """Add the run's address, by which a page of results links to it; an offline run has none."""
-    if url:
+def _record_address(run: Run, file: Path) -> None:
+    """Add an online run's address to the file: a page of results links to it."""
+    if not run.offline and run.url:  # asked for its address, an offline run warns
         file.parent.mkdir(exist_ok=True)
         with file.open("a", encoding="utf-8") as lines:
-            lines.write(f"{url}\n")
+            lines.write(f"{run.url}\n")
 
 
 def _line(error: Exception) -> str:
