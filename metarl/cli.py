@@ -198,7 +198,11 @@ def _add_report(commands: Any) -> None:
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, evaluated before")
     parser.add_argument(
-        "-o", "--output", required=True, metavar="PAGE.md", help="the page; three pictures go beside it"
+        "-o",
+        "--output",
+        required=True,
+        metavar="PAGE",
+        help="the page: .md, beside which three pictures go, .html, which holds everything in one file, or .tex: tables",
     )
     parser.add_argument("--title", metavar="TEXT", help="title of the page")
     parser.add_argument(
@@ -335,20 +339,26 @@ def _report(arguments: argparse.Namespace) -> None:
 
     from .bench_sim import aligned
     from .files import require_writable
-    from .progress import say
-    from .results import grouped, read_run
-    from .results_page import Asked, page_path, portable, summary_rows, write_page
+    from .progress import say, warn
+    from .results import grouped, read_runs
+    from .results_formats import page_path, write_results
+    from .results_page import portable
+    from .results_tables import Asked, summary_rows
 
     output = page_path(arguments.output)
     require_writable(output)
-    groups = grouped([read_run(run) for run in arguments.runs])
+    runs, left_out = read_runs(arguments.runs)
+    for each in left_out:
+        warn(f"left out: {' '.join(each.why.split())}")
+    groups = grouped(runs)
     words = [portable(run) for run in arguments.runs]
     # Title and notes stand on the page itself.
     asked = [] if arguments.threshold is None else ["--threshold", f"{arguments.threshold:g}"]
     asked += ["--normalize", *arguments.normalize] if arguments.normalize else []
     again = shlex.join(["metarl", "report", *words, "-o", portable(arguments.output), *asked])
     tables = Asked(arguments.threshold, tuple(arguments.normalize) if arguments.normalize else None)
-    write_page(groups, output, title=arguments.title, notes=arguments.note, again=again, asked=tables)
+    about = {"title": arguments.title, "notes": arguments.note, "asked": tables}
+    write_results(groups, output, again=again, left_out=left_out, **about)
     say(f"{aligned(summary_rows(groups))}\n\npage: {output}")
 
 

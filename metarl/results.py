@@ -15,7 +15,7 @@ import numpy as np
 from .config import resolved, shortened
 from .errors import MetarlError
 from .evaluation import Evaluation
-from .log import read_metrics, read_sessions
+from .log import METRICS, read_metrics, read_sessions
 from .report import counted
 from .statistics import crossed_bootstrap, gap_bootstrap, iqm, iqm_interval, paired_bootstrap
 from .streams import generator
@@ -26,6 +26,16 @@ OTHER_SPLITS = ("train", "extrapolation")
 """Splits on which an agent may be measured as well: `metarl evaluate RUN --split S` writes `evaluation-S.json`."""
 _SAME = frozenset({"seed", "wandb", "threads", "device", "checkpoint_every"})
 """Parts of a config in which runs of one setting may differ."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What was asked for and cannot be shown."""
+
+    path: Path
+    """Folder of a run, or file of a reference."""
+    why: str
+    """What is wrong with it and what to do, in one line."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,10 @@ class RunResult:
     """One line an update."""
     sessions: Sequence[Mapping[str, Any]]
     """What ran it: command, commit, versions."""
+    references: Sequence[tuple[Path, Evaluation]] = ()
+    """What `metarl evaluate RUN --agent NAME` measured in the run's tasks, with its file."""
+    left_out: Sequence[LeftOut] = ()
+    """References whose file cannot be read."""
 
     @property
     def seed(self) -> int:
@@ -63,8 +77,13 @@ class RunResult:
     @property
     def minutes(self) -> float:
         """Minutes of rollouts and updates, without evaluations."""
+        return float(self.minutes_by_update[-1]) if self.metrics else 0.0
+
+    @property
+    def minutes_by_update(self) -> np.ndarray:
+        """The same by the end of each update. [line of `metrics`]"""
         steps = np.diff([0.0, *(line["env_steps"] for line in self.metrics)])
-        return float(sum(n / line["time/steps_per_second"] for n, line in zip(steps, self.metrics, strict=True))) / 60
+        return np.cumsum(steps / [line["time/steps_per_second"] for line in self.metrics]) / 60
 
     @property
     def commits(self) -> tuple[str, ...]:
@@ -175,6 +194,27 @@ class Group:
         return generator(self.evaluations[0].seed, "bootstrap")
 
 
+def read_runs(paths: Sequence[str | Path]) -> tuple[list[RunResult], list[LeftOut]]:
+    """Return the runs that can be read, and those runs and references that cannot.
+
+    Raises MetarlError where no run is left.
+    """
+    runs: list[RunResult] = []
+    left_out: list[LeftOut] = []
+    for path in paths:
+        try:
+            run = read_run(path)
+        except MetarlError as error:
+            left_out.append(LeftOut(Path(path), str(error)))
+        else:
+            runs.append(run)
+            left_out += run.left_out
+    if paths and not runs:
+        alone = len(paths) == 1
+        raise MetarlError(left_out[0].why if alone else f"none of {len(paths)} runs can be read: {left_out[0].why}")
+    return runs, left_out
+
+
 def read_run(path: str | Path) -> RunResult:
     """Return what a run's folder holds; a last line of metrics that was cut off is left out.
 
@@ -186,25 +226,57 @@ def read_run(path: str | Path) -> RunResult:
     config = resolved(run_config(path))
     if not (path / EVALUATION).is_file():
         raise MetarlError(f"run {path} has no {EVALUATION}; write it with `metarl evaluate {path}`")
-    evaluation, elsewhere = Evaluation.load(path / EVALUATION), {}
-    for split in OTHER_SPLITS:
-        file = path / f"evaluation-{split}.json"
-        if file.is_file():
-            elsewhere[split] = Evaluation.load(file)
-            _require_the_same_agent(path / EVALUATION, evaluation, file, elsewhere[split])
-    run = RunResult(path, config, evaluation, elsewhere, read_metrics(path), read_sessions(path))
+    evaluation, metrics, sessions = Evaluation.load(path / EVALUATION), read_metrics(path), read_sessions(path)
+    _require_measured(path, metrics)
+    references, left_out = _read_references(path)
+    elsewhere, unlike = _read_elsewhere(path, evaluation, references)
+    run = RunResult(path, config, evaluation, elsewhere, metrics, sessions, references, [*left_out, *unlike])
     _require_own(run)
     return run
 
 
-def _require_the_same_agent(path: Path, first: Evaluation, other_path: Path, other: Evaluation) -> None:
-    """Refuse evaluations of one run on two splits that differ in more than the split."""
+def _read_elsewhere(
+    path: Path, evaluation: Evaluation, references: Sequence[tuple[Path, Evaluation]]
+) -> tuple[dict[str, Evaluation], list[LeftOut]]:
+    """Return how the run's agent did in tasks of other splits, by split, and what differs in more than the split."""
+    found, left_out = {}, []
+    for file, other in references:
+        if other.split in OTHER_SPLITS and file.name == f"evaluation-{other.split}.json":
+            if why := _more_than_the_split(evaluation, other):
+                left_out.append(LeftOut(file, f"{path / EVALUATION} and {file} {why}; evaluate both alike"))
+            else:
+                found[other.split] = other
+    return found, left_out
+
+
+def _more_than_the_split(first: Evaluation, other: Evaluation) -> str:
+    """Return in words what evaluations of one run on two splits differ in beside the split, '' where nothing does."""
     for what in ("trained", "agent", "rounds", "replicas"):
         mine, theirs = getattr(first, what), getattr(other, what)
         if mine != theirs:
-            raise MetarlError(
-                f"{path} and {other_path} differ in {what}: {shortened(mine)}, {shortened(theirs)}; evaluate both alike"
-            )
+            return f"differ in {what}: {shortened(mine)}, {shortened(theirs)}"
+    return ""
+
+
+def _require_measured(path: Path, metrics: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse lines of metrics that lack what every table is made of."""
+    for number, line in enumerate(metrics, start=1):
+        for key in ("update", "env_steps", "time/steps_per_second"):
+            if not isinstance(line.get(key), (int, float)):
+                raise MetarlError(
+                    f"{path / METRICS}:{number} has no number {key!r}; go back to a copy of the file, or train again"
+                )
+
+
+def _read_references(path: Path) -> tuple[list[tuple[Path, Evaluation]], list[LeftOut]]:
+    """Return the references in a run's folder, and those that cannot be read."""
+    references, left_out = [], []
+    for file in sorted(path.glob(REFERENCES)):
+        try:
+            references.append((file, Evaluation.load(file)))
+        except MetarlError as error:
+            left_out.append(LeftOut(file, str(error)))
+    return references, left_out
 
 
 def _require_own(run: RunResult) -> None:
@@ -240,7 +312,7 @@ def _trained(problem: str, runs: Sequence[RunResult]) -> list[Group]:
     _require_comparable([(run.path / EVALUATION, run.evaluation) for run in runs])
     settings: dict[str, list[RunResult]] = {}
     for run in runs:
-        settings.setdefault(json.dumps(_setting(run), sort_keys=True), []).append(run)
+        settings.setdefault(json.dumps(setting_of(run), sort_keys=True), []).append(run)
     groups = [sorted(members, key=lambda run: run.seed) for members in settings.values()]
     for members in groups:
         _require_one_of_each_seed(members)
@@ -252,11 +324,10 @@ def _trained(problem: str, runs: Sequence[RunResult]) -> list[Group]:
 
 def _references(problem: str, runs: Sequence[RunResult]) -> list[Group]:
     """Return what `metarl evaluate RUN --agent NAME` measured in the runs' tasks, each agent once."""
-    first, files = runs[0], sorted(path for run in runs for path in run.path.glob(REFERENCES))
-    measured = [(path, Evaluation.load(path)) for path in files]
+    first = runs[0]
     measured = [
         (path, evaluation)
-        for path, evaluation in measured
+        for path, evaluation in sorted((each for run in runs for each in run.references), key=lambda each: each[0])
         if evaluation.split == first.evaluation.split and evaluation.trained is None
     ]
     _require_comparable([(first.path / EVALUATION, first.evaluation), *measured])
@@ -307,14 +378,15 @@ def _require_one_of_each_seed(members: Sequence[RunResult]) -> None:
             )
 
 
-def _setting(run: RunResult) -> dict[str, Any]:
+def setting_of(run: RunResult) -> dict[str, Any]:
+    """Return what runs of one setting have in common: their config without the seed and what moves no number."""
     return {key: value for key, value in run.config.items() if key not in _SAME}
 
 
 def _names(groups: Sequence[Sequence[RunResult]]) -> list[str]:
     """Return each group's agent, with what differs between groups of the same agent."""
     agents = [members[0].config["agent"]["name"] for members in groups]
-    flat = [_flat(_setting(members[0])) for members in groups]
+    flat = [flattened(setting_of(members[0])) for members in groups]
     names = []
     for agent, setting in zip(agents, flat, strict=True):
         others = [other for other, name in zip(flat, agents, strict=True) if name == agent]
@@ -323,10 +395,11 @@ def _names(groups: Sequence[Sequence[RunResult]]) -> list[str]:
     return names
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by one key each, such as `agent.inner_lr`."""
     if not isinstance(value, Mapping):
         return {prefix: value}
-    parts = (_flat(inner, f"{prefix}.{key}" if prefix else key) for key, inner in value.items())
+    parts = (flattened(inner, f"{prefix}.{key}" if prefix else key) for key, inner in value.items())
     return {key: inner for part in parts for key, inner in part.items()}
 
 

@@ -21,6 +21,9 @@ INIT_TIMEOUT = 20.0
 FINISH_TIMEOUT = 60.0
 """Seconds that the last uploads may take."""
 
+URLS = "urls.txt"
+"""File in a run's folder of W&B: the address of each W&B run that it became online, one a line."""
+
 Mode = Literal["online", "offline", "disabled"]
 
 T = TypeVar("T")
@@ -42,6 +45,7 @@ class WandbLog:
             _warn_off(error)
             return
         self._run = self._begun(run_dir, config, mode)
+        self._attempt(lambda run: _record_address(run, run_dir / "wandb" / URLS))
 
     def _borrow_environment(self, run_dir: Path, mode: Mode) -> None:
         # Without the folders W&B stages files in the home directory; it fails at a mode that it does not know, whatever
@@ -159,6 +163,14 @@ def _init(run_dir: Path, config: TrainConfig, mode: Mode) -> Run:
     )
     run.define_metric("*", step_metric="env_steps")
     return run
+
+
+def _record_address(run: Run, file: Path) -> None:
+    """Add an online run's address to the file: a page of results links to it."""
+    if not run.offline and run.url:  # asked for its address, an offline run warns
+        file.parent.mkdir(exist_ok=True)
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(f"{run.url}\n")
 
 
 def _line(error: Exception) -> str:

@@ -210,6 +210,26 @@ def test_an_error_in_wandb_costs_one_warning_and_no_line(
     assert warning == "metarl: warning: W&B stopped: ConnectionError: gone; metrics go to metrics.jsonl alone"
 
 
+def test_the_address_of_every_online_run_stands_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Online:
+        def __init__(self, url: str | None) -> None:
+            self.url, self.offline = url, url is None
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *arguments, **keywords: None
+
+    for url in ("https://wandb.ai/me/metarl/runs/a", "https://wandb.ai/me/metarl/runs/b", None):
+        monkeypatch.setattr("metarl.wandb_log._init", lambda *arguments, url=url: Online(url))
+        RunLog(tmp_path, configured("offline")).close(completed=True)
+    assert (tmp_path / "wandb" / "urls.txt").read_text().split() == [
+        "https://wandb.ai/me/metarl/runs/a",
+        "https://wandb.ai/me/metarl/runs/b",
+    ]
+    assert capsys.readouterr().err == ""
+
+
 def test_lines_that_were_lost_cost_one_warning_and_what_comes_after_the_gap_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,16 +19,16 @@ from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation
 from metarl.report import COLORS
 from metarl.results import grouped, read_run
-from metarl.results_page import (
+from metarl.results_page import markdown
+from metarl.results_pictures import profile_figure, training_figure
+from metarl.results_tables import (
     comparison_rows,
     gap_rows,
-    markdown,
     measure_rows,
     recovery_rows,
     score_rows,
     summary_rows,
 )
-from metarl.results_pictures import profile_figure, training_figure
 from metarl.statistics import crossed_bootstrap, iqm
 from metarl.streams import generator
 from metarl.task import load
@@ -275,6 +275,7 @@ def test_evaluation_of_another_agent_is_refused(tmp_path: Path, how: dict[str, A
         ("run.json", "[]", "run.json is damaged"),
         ("metrics.jsonl", '{"update": 0, "env\n{"update": 1}\n', "metrics.jsonl:1 is no whole JSON object"),
         ("run.json", None, "run.json cannot be read"),
+        ("metrics.jsonl", '{"update": 0, "env_steps": 5}\n', "metrics.jsonl:1 has no number 'time/steps_per_second'"),
     ],
 )
 def test_damaged_run_is_refused_in_one_line(
@@ -528,8 +529,9 @@ def test_gap_asks_for_every_seed_and_one_checkpoint(tmp_path: Path) -> None:
     elsewhere(runs[0], "train", scores(3))
     assert len(gap_rows(grouped([read_run(run) for run in runs]))) == 1
     elsewhere(runs[1], "train", scores(4), trained={"checkpoint": "last"})
-    with pytest.raises(MetarlError, match=r"evaluation\.json and .*evaluation-train\.json differ in trained"):
-        read_run(runs[1])
+    (unlike,) = read_run(runs[1]).left_out
+    assert re.search(r"evaluation\.json and .*evaluation-train\.json differ in trained", unlike.why)
+    assert len(gap_rows(grouped([read_run(run) for run in runs]))) == 1
 
 
 def test_recovery_of_scripted_rewards_is_on_the_page(tmp_path: Path) -> None:
@@ -664,7 +666,7 @@ def test_reference_of_other_rounds_is_refused_and_another_checkpoint_of_the_run_
 def test_mistakes_on_the_command_line_cost_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_folder(tmp_path / "run", scores(0))
     assert main(["report", str(run), "-o", str(tmp_path / "page.txt")]) == 2
-    assert "a page is written as '.md'" in capsys.readouterr().err
+    assert "a page is written as '.md', '.html' or '.tex'" in capsys.readouterr().err
     (run / "evaluation.json").unlink()
     assert main(["report", str(run), "-o", str(tmp_path / "page.md")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -690,7 +692,14 @@ def test_report_of_real_runs_writes_page_and_pictures(tmp_path: Path) -> None:
         assert f"]({name})" in text
         assert 1000 < (tmp_path / "out" / name).stat().st_size < 150_000
     (runs[1] / "evaluation.json").unlink()
-    refused = metarl("report", *runs, "-o", tmp_path / "out" / "page.md")
+    left = metarl("report", *runs, "-o", tmp_path / "out" / "page.html")
+    assert left.returncode == 0
+    assert left.stdout.splitlines()[1].split()[:2] == ["maml-ppo", "1"]
+    (line,) = left.stderr.splitlines()
+    assert line.endswith(f"left out: run {runs[1]} has no evaluation.json; write it with `metarl evaluate {runs[1]}`")
+    assert "<title>Results on navigation-2d</title>" in (tmp_path / "out" / "page.html").read_text()
+    (runs[0] / "evaluation.json").unlink()
+    refused = metarl("report", runs[1], "-o", tmp_path / "out" / "page.md")
     assert (refused.returncode, refused.stdout) == (2, "")
     (line,) = refused.stderr.splitlines()
     assert line.endswith(f"run {runs[1]} has no evaluation.json; write it with `metarl evaluate {runs[1]}`")

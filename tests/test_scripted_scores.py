@@ -10,7 +10,8 @@ import pytest
 from metarl.evaluation import Evaluation, evaluate
 from metarl.measures import above
 from metarl.results import Group, grouped, read_run
-from metarl.results_page import Asked, comparison_rows, markdown, measure_rows, score_rows, summary_rows
+from metarl.results_page import markdown
+from metarl.results_tables import Asked, comparison_rows, measure_rows, score_rows, summary_rows
 
 from .scripted import Numbered, Scripted, constant, solved_numbers, solves, solves_after_round
 from .test_results import run_folder
