@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
 
 from .errors import MetarlError
 
@@ -17,8 +19,35 @@ if TYPE_CHECKING:
     import mujoco
     from matplotlib.axes import Axes
 
+    from .task import TaskFamily
+
 WIDTH, HEIGHT = 480, 480
 """Size of a picture in pixels."""
+
+
+@contextlib.contextmanager
+def drawing(family: TaskFamily) -> Iterator[None]:
+    """Say in one line that a package is missing that the family's environment draws with."""
+    try:
+        yield
+    except DependencyNotInstalled as error:
+        raise MetarlError(f"family {family.name!r} cannot be drawn: {error}") from None
+
+
+def nothing_drawn(family: TaskFamily) -> MetarlError:
+    """Return the error of a family whose environment gives no picture."""
+    return MetarlError(
+        f"family {family.name!r} draws nothing; its environment must give pictures in render_mode 'rgb_array'"
+    )
+
+
+def ink_box(frames: Iterable[np.ndarray]) -> tuple[slice, slice]:
+    """Return the rows and columns of pictures of one shape without the margin that all of them have, if it is white."""
+    ink = functools.reduce(np.logical_or, ((frame != 255).any(axis=2) for frame in frames))
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    if not len(rows):
+        return slice(None), slice(None)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 class AxesCanvas:
@@ -89,6 +118,9 @@ class MujocoCanvas:
 
         self.data.qpos[:] = qpos
         mujoco.mj_forward(self.model, self.data)
+        if self.renderer.viewer is not None:
+            # Gymnasium leaves the context of whichever world was drawn last, or none where that one was closed.
+            self.renderer.viewer.make_context_current()
         frame = self.renderer.render(self.mode)
         return None if frame is None else np.array(frame)
 
