@@ -288,6 +288,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     evaluation.save(result)
     plot([evaluation], picture)
     say(f"{table([evaluation])}\n\nnumbers: {result}\npicture: {picture}")
+    if arguments.wandb:
+        from .wandb_jobs import log_evaluation
+
+        log_evaluation(arguments, config, trained, evaluation, picture)
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -40,7 +40,7 @@ def add_options(parser: Any) -> None:
     parser.add_argument(
         "--fps", type=at_least(1), metavar="N", help="pictures a second (default: an episode lasts six seconds)"
     )
-    parser.add_argument("--size", type=at_least(160), default=320, metavar="PX", help="width of a panel (default: 320)")
+    parser.add_argument("--size", type=at_least(160), metavar="PX", help="width of a panel (default: 320 or less)")
 
 
 def render(arguments: argparse.Namespace) -> None:
@@ -49,15 +49,17 @@ def render(arguments: argparse.Namespace) -> None:
     from .film import film
     from .played import played_agent
     from .progress import say
+    from .report import counted
     from .train import run_config
     from .video import write_video
 
     numbers = _numbers(arguments)
     config = run_config(arguments.run, [] if arguments.device is None else [f"device={arguments.device}"])
     output = _output(arguments)
-    agent, name, _ = played_agent(arguments, config)
+    agent, name, trained = played_agent(arguments, config)
     rounds = arguments.rounds or config.rounds
-    say(f"playing {arguments.among} tasks, filming {_listed(numbers)} in {rounds} rounds")
+    shown = ", ".join(map(str, numbers))
+    say(f"playing {counted(arguments.among, 'task')}, filming {shown} in {counted(rounds, 'round')}")
     filmed = film(
         agent,
         make_family(config),
@@ -74,6 +76,10 @@ def render(arguments: argparse.Namespace) -> None:
     )
     write_video(filmed, output, fps=arguments.fps, size=arguments.size)
     say(f"video: {output}")
+    if arguments.wandb:
+        from .wandb_jobs import log_video
+
+        log_video(arguments, config, trained, output)
 
 
 def _numbers(arguments: argparse.Namespace) -> Sequence[int]:
@@ -86,10 +92,6 @@ def _numbers(arguments: argparse.Namespace) -> Sequence[int]:
     if arguments.tasks is not None:
         raise MetarlError("--tasks and --task were both given; the first ones or chosen ones: leave one out")
     return tuple(dict.fromkeys(arguments.task))
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
 
 
 def _output(arguments: argparse.Namespace) -> Path:

@@ -27,9 +27,11 @@ WIDTH, HEIGHT = 480, 480
 
 @contextlib.contextmanager
 def drawing(family: TaskFamily) -> Iterator[None]:
-    """Say in one line that a package is missing that the family's environment draws with."""
+    """Say in one line why a family's environment cannot draw: a package is missing, or it does not know how."""
     try:
         yield
+    except NotImplementedError:  # an environment without `render`
+        raise nothing_drawn(family) from None
     except DependencyNotInstalled as error:
         raise MetarlError(f"family {family.name!r} cannot be drawn: {error}") from None
 
@@ -96,7 +98,7 @@ class AxesCanvas:
 
 
 class MujocoCanvas:
-    """Gymnasium's MuJoCo renderer, on one world's model."""
+    """Gymnasium's MuJoCo renderer, on one world's model, which is its own to change."""
 
     def __init__(self, model: mujoco.MjModel, mode: str | None) -> None:
         import mujoco
@@ -108,6 +110,8 @@ class MujocoCanvas:
         elif sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             # GLFW would end the process with a failed assertion.
             raise MetarlError("render_mode 'human' needs a display and there is none; take render_mode 'rgb_array'")
+        # Without a GPU, shadows take two thirds of the time of a picture.
+        model.vis.quality.shadowsize = 0
         self.model, self.data = model, mujoco.MjData(model)
         camera = {"trackbodyid": 0, "distance": 4.0}
         self.renderer: Any = MujocoRenderer(model, self.data, camera, WIDTH, HEIGHT, camera_name=_camera(model))

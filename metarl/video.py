@@ -28,7 +28,7 @@ MOST_PIXELS = 4096
 """Longest side of a video: many players of H.264 take no longer one."""
 MARGIN, LINE, BORDER = 12, 20, 4
 """Pixels around panels, from one line of text to the next, and of the border around an episode that has ended."""
-TEXT, HEADING = 13, 15
+SMALLEST, TEXT, HEADING = 8, 13, 15
 """Sizes of the letters in pixels."""
 WHITE, INK, GREY, ENDED = "#FFFFFF", "#000000", "#666666", "#D55E00"
 """The colours; ENDED marks an episode that ended before the time limit."""
@@ -60,16 +60,16 @@ def has_ffmpeg() -> bool:
     return True
 
 
-def write_video(film: Film, path: str | Path, *, fps: int | None = None, size: int = 320) -> None:
+def write_video(film: Film, path: str | Path, *, fps: int | None = None, size: int | None = None) -> None:
     """Write a film to a .mp4 or .gif file, whole or not at all.
 
-    `size` is the width of a panel in pixels, `fps` the number of pictures a second (by default 3 to 20, so that an
+    `size` is the width of a panel in pixels (by default 320, and less where there are more than three rounds), `fps` the number of pictures a second (by default 3 to 20, so that an
     episode lasts about six seconds). Raises MetarlError for another suffix, mp4 without ffmpeg, a video that would be
     too large, and where the file cannot be written.
     """
     suffix = video_suffix(path)
     fps = fps or min(20, max(3, round(len(film.times) / 6)))
-    sheet = Sheet(film, size)
+    sheet = Sheet(film, size or max(200, 960 // max(3, film.rounds)))
     times = [*film.times, *[film.times[-1]] * round(fps * SECONDS_HELD)]
     write_atomically(path, _mp4(map(sheet.frame, times), fps) if suffix == ".mp4" else _gif(sheet, times, fps))
 
@@ -189,10 +189,10 @@ class Sheet:
             if over
             else f"step {step}: return so far {number(take.running[step])}"
         )
-        pen.text((x, y + height + 2), now, fill=ENDED if over else INK, font=_font(TEXT, bold=over))
+        pen.text((x, y + height + 2), now, fill=ENDED if over else INK, font=_fitting(now, width, bold=over))
         others = f", mean of {self.film.replicas} {number(take.mean_return)}" if self.film.replicas > 1 else ""
         whole = f"whole episode {number(take.total)}{others}{', success' if take.success else ''}"
-        pen.text((x, y + height + 2 + LINE), whole, fill=GREY, font=_font(TEXT))
+        pen.text((x, y + height + 2 + LINE), whole, fill=GREY, font=_fitting(whole, width))
 
 
 def _round_in_words(film: Film, column: int) -> str:
@@ -209,6 +209,12 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
             return lines
         letters -= 1
     return textwrap.wrap(text, letters)
+
+
+def _fitting(text: str, width: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return the font of `TEXT`, or the largest below it in which a line is at most `width` pixels long."""
+    sizes = range(TEXT, SMALLEST, -1)
+    return next((font for size in sizes if (font := _font(size, bold=bold)).getlength(text) <= width), _font(SMALLEST))
 
 
 @functools.cache
