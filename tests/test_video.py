@@ -243,7 +243,7 @@ class Blind(gymnasium.Env[np.ndarray, Any]):
 @dataclass(frozen=True)
 class BlindFamily(ClassFamily):
     name: ClassVar[str] = "blind"
-    parameters = {"number": Parameter(Uniform(0.0, 1.0))}
+    parameters: ClassVar[dict[str, Parameter]] = {"number": Parameter(Uniform(0.0, 1.0))}
     horizon: Horizon = 3
 
     def make(self, task: dict[str, Any], render_mode: str | None) -> Blind:
