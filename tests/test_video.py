@@ -30,6 +30,7 @@ from metarl.render import choose_offscreen_backend
 from metarl.task import Horizon, Parameter, load
 from metarl.train import meta_train
 from metarl.trial import run_trial
+from metarl.vector import BatchedEnv
 from metarl.video import Sheet, has_ffmpeg, video_suffix, write_video
 
 from .runs import config, metarl
@@ -263,11 +264,29 @@ def test_a_machine_that_draws_nothing_is_told_in_one_line(monkeypatch: pytest.Mo
         film(Wanderer(6), load("half-cheetah-velocity", horizon=2), [0], agent_name="a", num_tasks=1)
 
 
-def test_worlds_of_mujoco_are_drawn_in_turn_each_by_its_own_model() -> None:
+@pytest.fixture
+def backend() -> None:
     try:
         choose_offscreen_backend()
     except MetarlError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_body_far_from_the_start_still_runs_on_a_floor() -> None:
+    family = load("half-cheetah-velocity", horizon=2)
+    with contextlib.closing(
+        BatchedEnv(family, family.sample("test", 1, seed=0), threads=0, render_mode="rgb_array")
+    ) as envs:
+        envs.reset(seed=0)
+        envs.batch.state["qpos"][0, 0] = 300.0
+        (picture,) = envs.render() or ()
+    corner = picture[-40:, :120].astype(int).max(axis=2)
+    assert (corner < 60).any() and (corner > 120).any()  # both colours of its squares
+
+
+@pytest.mark.usefixtures("backend")
+def test_worlds_of_mujoco_are_drawn_in_turn_and_come_out_the_same_again() -> None:
     family = load("half-cheetah-velocity", horizon=2)
     taken = film(Wanderer(6), family, [0, 1], agent_name="a", num_tasks=2, rounds=2)
     pictures = [[take.shots[-1].picture for take in row] for row in taken.takes]
