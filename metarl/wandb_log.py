@@ -29,7 +29,7 @@ FINISH_TIMEOUT = 60.0
 Mode = Literal["online", "offline", "disabled"]
 
 T = TypeVar("T")
-Table = tuple[list[str], list[list[Any]]]
+Table = tuple[list[str | int], list[list[Any]]]
 """Names of the columns, and the rows."""
 
 
@@ -139,7 +139,7 @@ class WandbLog:
 
 def rounds_table(evaluation: Evaluation) -> Table:
     """Return the numbers of each round."""
-    columns = ["round", "env_steps_in_task", "return_iqm", "interval_low", "interval_high"]
+    columns: list[str | int] = ["round", "env_steps_in_task", "return_iqm", "interval_low", "interval_high"]
     rows = [
         [i + 1, float(evaluation.env_steps[i]), float(evaluation.iqm[i]), *map(float, evaluation.interval[i])]
         for i in range(evaluation.rounds)
@@ -153,7 +153,11 @@ def tasks_table(evaluation: Evaluation) -> Table:
     if evaluation.successes is not None:
         measured["success"] = evaluation.successes
     rounds = range(1, evaluation.rounds + 1)
-    columns = ["task", *evaluation.tasks.values, *(f"{name}_round_{k}" for name in measured for k in rounds)]
+    columns: list[str | int] = [
+        "task",
+        *evaluation.tasks.values,
+        *(f"{name}_round_{k}" for name in measured for k in rounds),
+    ]
     rows = [
         # W&B has no cell for arrays.
         [

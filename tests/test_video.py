@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 import sys
 from collections.abc import Callable
@@ -283,6 +284,22 @@ def test_a_body_far_from_the_start_still_runs_on_a_floor() -> None:
         (picture,) = envs.render() or ()
     corner = picture[-40:, :120].astype(int).max(axis=2)
     assert (corner < 60).any() and (corner > 120).any()  # both colours of its squares
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_world_is_drawn_as_before_when_another_environment_is_gone() -> None:
+    family = load("half-cheetah-velocity", horizon=2)
+    tasks = family.sample("test", 1, seed=0)
+    other, envs = (BatchedEnv(family, tasks, threads=0, render_mode="rgb_array") for _ in range(2))
+    other.reset(seed=0)
+    envs.reset(seed=0)
+    other.render()
+    before = (envs.render() or ())[0]
+    other.close()
+    del other
+    gc.collect()
+    np.testing.assert_array_equal((envs.render() or ())[0], before)
+    envs.close()
 
 
 @pytest.mark.usefixtures("backend")
