@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import subprocess
@@ -88,11 +89,11 @@ def _mp4(frames: Iterable[np.ndarray], fps: int) -> bytes:
         writer = imageio_ffmpeg.write_frames(
             path, (width, height), fps=fps, macro_block_size=2, output_params=faststart, ffmpeg_log_level="error"
         )
-        writer.send(None)
-        writer.send(first.tobytes())
-        for frame in frames:
-            writer.send(frame.tobytes())
-        writer.close()
+        with contextlib.closing(writer):
+            writer.send(None)
+            writer.send(first.tobytes())
+            for frame in frames:
+                writer.send(frame.tobytes())
         return path.read_bytes()
 
 
