@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import errno
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import __version__
+from . import __version__, cli_render
+from .arguments import add_trial, add_wandb, at_least, finite
 from .errors import MetarlError, did_you_mean
 
 if TYPE_CHECKING:
-    from .agent import RegisteredAgent, Settings
-    from .config import TrainConfig
+    from .agent import Settings
 
 Command = Callable[[argparse.Namespace], int | None]
 """What a command does; it returns the exit status, None for 0."""
@@ -99,35 +98,13 @@ class Parser(argparse.ArgumentParser):
             raise MetarlError(f"{name} {value!r} is unknown; {did_you_mean(value, action.choices)}")
 
 
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text} is too small: it must be at least {least}")
-        return value
-
-    return number
-
-
-def _finite(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text} is not finite: give a return")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="metarl", description="Meta-reinforcement learning: train agents that adapt, and measure it.")
     parser.add_argument("--version", action="version", version=f"metarl {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_train(commands)
     _add_evaluate(commands)
+    cli_render.add_options(_add(commands, "render", cli_render.render, "film how an agent adapts to unseen tasks"))
     _add_report(commands)
     _add_listings(commands)
     _add_check(commands)
@@ -165,7 +142,7 @@ def _add_train(commands: Any) -> None:
     parser = _add(commands, "train", _train, "train an agent on a family of tasks", lambda word: word[:1] != "-")
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML config, such as those in configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config: agent.inner_lr=0.05")
-    parser.add_argument("--seed", type=_at_least(0), metavar="N", help="the same as seed=N")
+    parser.add_argument("--seed", type=at_least(0), metavar="N", help="the same as seed=N")
     parser.add_argument("--run-dir", metavar="DIR", help="run folder (default: runs/<family>-<agent>-seed<seed>)")
     parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder instead")
 
@@ -173,23 +150,11 @@ def _add_train(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     parser = _add(commands, "evaluate", _evaluate, "measure how a trained agent adapts to unseen tasks")
     parser.add_argument("run", metavar="RUN", help="run folder")
-    parser.add_argument("--split", default="test", metavar="S", help="split the tasks are from (default: test)")
-    parser.add_argument("--tasks", type=_at_least(1), default=40, metavar="N", help="number of tasks (default: 40)")
-    parser.add_argument(
-        "--rounds", type=_at_least(1), metavar="K", help="rounds in each task (default: as in training)"
-    )
-    parser.add_argument("--replicas", type=_at_least(1), metavar="N", help="episodes a round (default: as in training)")
-    parser.add_argument(
-        "--seed", type=_at_least(0), default=0, metavar="N", help="names tasks and episodes (default: 0)"
-    )
+    parser.add_argument("--tasks", type=at_least(1), default=40, metavar="N", help="number of tasks (default: 40)")
+    add_trial(parser)
+    add_wandb(parser)
     parser.add_argument("--json", metavar="F", help="result file (default: RUN/evaluation.json)")
     parser.add_argument("--plot", metavar="F", help="picture, .png or .svg (default: RUN/adaptation.png)")
-    parser.add_argument("--threads", type=_at_least(0), metavar="N", help="simulation threads (default: one a core)")
-    parser.add_argument("--device", metavar="auto|cpu|cuda", help="where networks run (default: as in training)")
-    parser.add_argument("--checkpoint", metavar="best|last", help="checkpoint (default: best)")
-    parser.add_argument(
-        "--agent", metavar="NAME", help="measure this agent untrained instead, such as random: the floor"
-    )
 
 
 def _add_report(commands: Any) -> None:
@@ -206,7 +171,7 @@ def _add_report(commands: Any) -> None:
     )
     parser.add_argument("--title", metavar="TEXT", help="title of the page")
     parser.add_argument(
-        "--threshold", type=_finite, metavar="R", help="a return: show how many tasks reach it, and how soon"
+        "--threshold", type=finite, metavar="R", help="a return: show how many tasks reach it, and how soon"
     )
     parser.add_argument(
         "--normalize",
@@ -229,9 +194,9 @@ def _add_listings(commands: Any) -> None:
     parser.add_argument(
         "--render", metavar="F", help="draw the worlds of a few tasks instead, into a .png or .svg file"
     )
-    parser.add_argument("--tasks", type=_at_least(1), metavar="N", help="tasks to draw (default: 200; worlds: 6)")
+    parser.add_argument("--tasks", type=at_least(1), metavar="N", help="tasks to draw (default: 200; worlds: 6)")
     parser.add_argument("--split", metavar="S", help="split the worlds' tasks are from (default: train)")
-    parser.add_argument("--steps", type=_at_least(0), metavar="K", help="random steps before the picture (default: 20)")
+    parser.add_argument("--steps", type=at_least(0), metavar="K", help="random steps before the picture (default: 20)")
     parser = _add(commands, "agents", _agents, "list the agents, or show one")
     parser.add_argument("name", nargs="?", metavar="NAME", help="agent to show with its settings")
 
@@ -242,7 +207,7 @@ def _add_check(commands: Any) -> None:
         "target", nargs="?", metavar="TARGET", help="registered name, a family's YAML file, or module:attribute"
     )
     parser.add_argument("--all", action="store_true", help="check everything registered, each family in each preset")
-    parser.add_argument("--jobs", type=_at_least(1), metavar="N", help="processes of --all (default: one a core)")
+    parser.add_argument("--jobs", type=at_least(1), metavar="N", help="processes of --all (default: one a core)")
     parser = _add(commands, "new-family", _new_family, "write a package with a family of your own to start from")
     parser.add_argument("name", metavar="NAME", help="what the family is called, such as windy-cart")
     parser.add_argument("--dir", metavar="D", help="new or empty folder for it (default: NAME)")
@@ -310,13 +275,14 @@ def _resumed(arguments: argparse.Namespace) -> tuple[Any, Path]:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from .config import make_family
     from .evaluation import evaluate
+    from .played import played_agent
     from .progress import say
     from .report import plot, table
     from .train import run_config
 
     config = run_config(arguments.run, [] if arguments.device is None else [f"device={arguments.device}"])
     result, picture = _outputs(arguments)
-    agent, name, trained = _measured_agent(arguments, config)
+    agent, name, trained = played_agent(arguments, config)
     evaluation = evaluate(
         agent,
         make_family(config),
@@ -332,6 +298,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     evaluation.save(result)
     plot([evaluation], picture)
     say(f"{table([evaluation])}\n\nnumbers: {result}\npicture: {picture}")
+    if arguments.wandb:
+        from .wandb_jobs import log_evaluation
+
+        log_evaluation(arguments, config, trained, evaluation, picture)
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -365,44 +335,16 @@ def _report(arguments: argparse.Namespace) -> None:
 def _outputs(arguments: argparse.Namespace) -> tuple[Path, Path]:
     """Return where numbers and picture go, known to be writable: nobody shall wait for a result that has no place."""
     from .files import require_writable
+    from .played import result_suffix
     from .report import picture_suffix
 
-    what = [arguments.agent, None if arguments.split == "test" else arguments.split]
-    suffix = "".join(f"-{word}" for word in what if word)
+    suffix = result_suffix(arguments)
     result = Path(arguments.json or Path(arguments.run) / f"evaluation{suffix}.json")
     picture = Path(arguments.plot or Path(arguments.run) / f"adaptation{suffix}.png")
     picture_suffix(picture)
     for path in (result, picture):
         require_writable(path)
     return result, picture
-
-
-def _measured_agent(
-    arguments: argparse.Namespace, config: TrainConfig
-) -> tuple[RegisteredAgent, str, Mapping[str, Any] | None]:
-    """Return the run's agent, or the one asked for by name as it is before any training: with name and provenance."""
-    from .train import load_run
-
-    if arguments.agent is None:
-        run = load_run(arguments.run, arguments.checkpoint or "best", device=arguments.device)
-        return run.agent, config.agent["name"], run.provenance
-    if arguments.checkpoint is not None:
-        raise MetarlError(
-            "--agent and --checkpoint were both given; an agent taken by name has no checkpoint: leave one out"
-        )
-    return *_untrained(arguments.agent, config), None
-
-
-def _untrained(name: str, config: TrainConfig) -> tuple[RegisteredAgent, str]:
-    from .agent import make_agent
-    from .config import make_family
-    from .trial import TrainableAgent
-
-    # The run's own agent keeps the run's settings: it is where the training began.
-    settings = config.agent if name == config.agent["name"] else {}
-    settings = {key: value for key, value in settings.items() if key != "name"}
-    agent = make_agent(name, make_family(config), settings, seed=config.seed, device=config.device)
-    return agent, f"{name} (untrained)" if isinstance(agent, TrainableAgent) else name
 
 
 def _families(arguments: argparse.Namespace) -> None:

@@ -212,14 +212,12 @@ def evaluate(
     if task_chunk_size is not None and task_chunk_size < 1:
         raise MetarlError(f"task_chunk_size is {task_chunk_size}; it must be at least 1")
     tasks = family.sample(split, num_tasks, seed=seed)
-    # The episodes' random numbers belong to the split, as the tasks do: training with the same seed has others.
-    trial_seed = int(generator(seed, "evaluation", split).integers(2**63))
     switches = "switch_at" in family.settings
     chunks, num_unstable = [], 0
     for start in range(0, num_tasks, task_chunk_size or num_tasks):
         chunk = tasks[start : start + (task_chunk_size or num_tasks)]
         with contextlib.closing(family.make_vec(chunk, replicas, threads=threads)) as envs:
-            trial = run_trial(agent, envs, rounds, seed=trial_seed)
+            trial = run_trial(agent, envs, rounds, seed=trial_seed(seed, split))
             num_unstable += trial.num_unstable
             scores = _scores(trial, pooled=getattr(agent, "pools_replicas", True))
             chunks.append((*scores, _rewards(trial, family.horizon)) if switches else scores)
@@ -248,6 +246,12 @@ def evaluate(
         rewards=rewards[0] if rewards else None,
         trained=trained,
     )
+
+
+def trial_seed(seed: int, split: str) -> int:
+    """Return what names the episodes of an evaluation with `seed` in the tasks of `split`."""
+    # They belong to the split, as the tasks do: training with the same seed has others.
+    return int(generator(seed, "evaluation", split).integers(2**63))
 
 
 def _scores(trial: Trial, *, pooled: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.error import DependencyNotInstalled
 
 from .distributions import LogUniform
-from .errors import MetarlError
 from .files import write_atomically
 from .pages import finitely_many, in_words
+from .render import drawing, ink_box, nothing_drawn
 from .replay import bounds
 from .report import COLORS, MARKERS, picture_suffix
 from .streams import Streams
@@ -269,7 +268,7 @@ def worlds_figure(family: TaskFamily, num_tasks: int = 6, split: str = "train", 
     for axes, frame, task, step in zip(every, _cropped(frames), tasks, taken, strict=False):
         axes.imshow(frame)
         ended = f"\n(ended after {step} steps)" if step < steps else ""
-        axes.set_title(_task_in_words(family, task) + ended, size=9)
+        axes.set_title(textwrap.fill(task_in_words(family, task), 44) + ended, size=9)
     title = f"Worlds of {family.name}: {num_tasks} tasks of the {split} split after {steps} random steps"
     figure.suptitle(textwrap.fill(title, 33 * columns), x=0.01, ha="left", weight="bold", size=11)
     return figure
@@ -279,27 +278,20 @@ def _cropped(frames: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
     """Return the pictures without the margin that all of them have, if it is white."""
     if len({frame.shape for frame in frames}) > 1:
         return frames
-    ink = np.logical_or.reduce([(frame != 255).any(axis=2) for frame in frames])
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if not len(rows):
-        return frames
-    return [frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] for frame in frames]
+    box = ink_box(frames)
+    return [frame[box] for frame in frames]
 
 
 def _frames(family: TaskFamily, tasks: Tasks, steps: int) -> tuple[Sequence[np.ndarray], np.ndarray]:
     """Return a picture of each task's world after random steps, and how many steps it took before its end."""
-    try:
+    with drawing(family):
         envs = BatchedEnv(family, tasks, threads=0, render_mode="rgb_array")
         with contextlib.closing(envs):
             envs.reset(seed=0)
             taken = _walk(envs, steps)
             frames = envs.render() or ()
-    except DependencyNotInstalled as error:
-        raise MetarlError(f"family {family.name!r} cannot be drawn: {error}") from None
     if len(frames) < len(tasks):
-        raise MetarlError(
-            f"family {family.name!r} draws nothing; its environment must give pictures in render_mode 'rgb_array'"
-        )
+        raise nothing_drawn(family)
     return frames, taken
 
 
@@ -323,7 +315,8 @@ def _random_actions(space: Any, streams: Streams) -> np.ndarray:
     return (low + streams.uniform(space.shape) * (high - low)).astype(space.dtype)
 
 
-def _task_in_words(family: TaskFamily, task: Mapping[str, Any]) -> str:
+def task_in_words(family: TaskFamily, task: Mapping[str, Any]) -> str:
+    """Return a task's values in few digits, with their units; of many values only the first."""
     parts = []
     for name, value in task.items():
         numbers = np.ravel(value)
@@ -334,5 +327,4 @@ def _task_in_words(family: TaskFamily, task: Mapping[str, Any]) -> str:
         if len(parts) == MOST_PARAMETERS:
             break
     more = len(task) - len(parts)
-    words = "; ".join(parts) + (f"; {more} more" if more else "")
-    return textwrap.fill(words, 44)
+    return "; ".join(parts) + (f"; {more} more" if more else "")

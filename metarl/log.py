@@ -61,17 +61,12 @@ class RunLog:
         os.fsync(self._metrics)
 
     def summarize(self, evaluation: Evaluation, env_steps: int) -> None:
-        """Draw the adaptation curve (validation.png) and send it to W&B with the final table."""
+        """Draw the adaptation curve (validation.png) and send it to W&B with the final tables."""
         from .report import plot
 
         picture = self.run_dir / PICTURE
         plot([evaluation], picture)
-        columns = ["round", "env_steps_in_task", "return_iqm", "interval_low", "interval_high"]
-        rows = [
-            [i + 1, float(evaluation.env_steps[i]), float(evaluation.iqm[i]), *map(float, evaluation.interval[i])]
-            for i in range(evaluation.rounds)
-        ]
-        self._wandb.summarize(env_steps, picture, columns, rows)
+        self._wandb.summarize(evaluation, env_steps, picture)
 
     def close(self, *, completed: bool) -> None:
         """Close the file and the W&B run, which is marked as crashed unless the training was completed."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
 
 from .errors import MetarlError
 
@@ -17,8 +19,39 @@ if TYPE_CHECKING:
     import mujoco
     from matplotlib.axes import Axes
 
+    from .task import TaskFamily
+
 WIDTH, HEIGHT = 480, 480
 """Size of a picture in pixels."""
+WIDER = 25
+"""How many times as wide as Gymnasium's, 20 to 40 m from the start, the floor is drawn."""
+
+
+@contextlib.contextmanager
+def drawing(family: TaskFamily) -> Iterator[None]:
+    """Say in one line why a family's environment cannot draw: a package is missing, or it does not know how."""
+    try:
+        yield
+    except NotImplementedError:  # an environment without `render`
+        raise nothing_drawn(family) from None
+    except DependencyNotInstalled as error:
+        raise MetarlError(f"family {family.name!r} cannot be drawn: {error}") from None
+
+
+def nothing_drawn(family: TaskFamily) -> MetarlError:
+    """Return the error of a family whose environment gives no picture."""
+    return MetarlError(
+        f"family {family.name!r} draws nothing; its environment must give pictures in render_mode 'rgb_array'"
+    )
+
+
+def ink_box(frames: Iterable[np.ndarray]) -> tuple[slice, slice]:
+    """Return the rows and columns of pictures of one shape without the margin that all of them have, if it is white."""
+    ink = functools.reduce(np.logical_or, ((frame != 255).any(axis=2) for frame in frames))
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    if not len(rows):
+        return slice(None), slice(None)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 class AxesCanvas:
@@ -67,7 +100,7 @@ class AxesCanvas:
 
 
 class MujocoCanvas:
-    """Gymnasium's MuJoCo renderer, on one world's model."""
+    """Gymnasium's MuJoCo renderer, on one world's model, which is its own to change."""
 
     def __init__(self, model: mujoco.MjModel, mode: str | None) -> None:
         import mujoco
@@ -79,6 +112,9 @@ class MujocoCanvas:
         elif sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             # GLFW would end the process with a failed assertion.
             raise MetarlError("render_mode 'human' needs a display and there is none; take render_mode 'rgb_array'")
+        # Without a GPU, shadows take two thirds of the time of a picture.
+        model.vis.quality.shadowsize = 0
+        _widen_floor(model)
         self.model, self.data = model, mujoco.MjData(model)
         camera = {"trackbodyid": 0, "distance": 4.0}
         self.renderer: Any = MujocoRenderer(model, self.data, camera, WIDTH, HEIGHT, camera_name=_camera(model))
@@ -89,12 +125,25 @@ class MujocoCanvas:
 
         self.data.qpos[:] = qpos
         mujoco.mj_forward(self.model, self.data)
+        if self.renderer.viewer is not None:
+            # Gymnasium leaves the context of whichever world was drawn last, or none where that one was closed.
+            self.renderer.viewer.make_context_current()
         frame = self.renderer.render(self.mode)
         return None if frame is None else np.array(frame)
 
     def close(self) -> None:
         """Close the window or the offscreen context."""
         self.renderer.close()
+
+
+def _widen_floor(model: mujoco.MjModel) -> None:
+    """Have the floor drawn as far as any body runs: contacts know no edge, pictures do, and a cheetah runs beyond it."""
+    import mujoco
+
+    floors = model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE
+    model.geom_size[floors, :2] *= WIDER
+    materials = np.unique(model.geom_matid[floors])
+    model.mat_texrepeat[materials[materials >= 0]] *= WIDER
 
 
 def _camera(model: mujoco.MjModel) -> str | None:

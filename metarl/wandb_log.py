@@ -5,16 +5,21 @@ from __future__ import annotations
 import importlib
 import netrc
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
+
+import numpy as np
 
 from .config import TrainConfig, WandbConfig, resolved, shortened
 from .progress import warn
 
 if TYPE_CHECKING:
     from wandb import Run
+
+    from .evaluation import Evaluation
 
 INIT_TIMEOUT = 20.0
 """Seconds that the server may take to answer at the beginning."""
@@ -27,13 +32,33 @@ URLS = "urls.txt"
 Mode = Literal["online", "offline", "disabled"]
 
 T = TypeVar("T")
+Table = tuple[list[str | int], list[list[Any]]]
+"""Names of the columns, and the rows."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a W&B run is about; the training and what is measured of it later are runs of one group."""
+
+    kind: Literal["train", "evaluate", "render"] = "train"
+    """W&B's `job_type`."""
+    agent: str | None = None
+    """Name of the agent where it is not the run's own."""
+    suffix: str = ""
+    """What tells its name from that of another job of the kind."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Entries of W&B's config beside the run's."""
 
 
 class WandbLog:
     """Mirrors a run's metrics to W&B. After the first error it says so in one line and falls silent."""
 
-    def __init__(self, run_dir: Path, config: TrainConfig) -> None:
+    def __init__(self, run_dir: Path, config: TrainConfig, job: Job = Job()) -> None:
         self._run: Run | None = None
+        self._job = job
+        self._instead = (
+            "metrics go to metrics.jsonl alone" if job.kind == "train" else f"{run_dir} holds the result all the same"
+        )
         self._lent: dict[str, str | None] = {}
         try:
             mode = chosen_mode(config.wandb)
@@ -42,7 +67,7 @@ class WandbLog:
             self._borrow_environment(run_dir, mode)
             importlib.import_module("wandb")
         except Exception as error:  # a broken installation: any error at all may come out of it
-            _warn_off(error)
+            self._warn_off(error)
             return
         self._run = self._begun(run_dir, config, mode)
         self._attempt(lambda run: _record_address(run, run_dir / "wandb" / URLS))
@@ -58,10 +83,10 @@ class WandbLog:
 
     def _begun(self, run_dir: Path, config: TrainConfig, mode: Mode) -> Run | None:
         try:
-            return _init(run_dir, config, mode)
+            return _init(run_dir, config, mode, self._job)
         except Exception as error:  # whatever W&B raises, training goes on
             if mode == "offline":
-                _warn_off(error)
+                self._warn_off(error)
                 return None
             warn(f"W&B cannot be reached: {_line(error)}; logging offline, to be uploaded with `wandb sync`")
             return self._begun(run_dir, config, "offline")
@@ -70,14 +95,26 @@ class WandbLog:
         """Log the numbers of one update; `env_steps` among them is the x axis."""
         self._attempt(lambda run: run.log(dict(metrics)))
 
-    def summarize(self, env_steps: int, picture: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Log the adaptation curve as a picture and the final table."""
+    def summarize(self, evaluation: Evaluation, env_steps: int, picture: Path) -> None:
+        """Log an evaluation: the adaptation curve (.png), a table of rounds and one of tasks."""
 
         def send(run: Run) -> None:
             import wandb
 
-            table = wandb.Table(columns=list(columns), data=[list(row) for row in rows])
-            run.log({"env_steps": env_steps, "adaptation_curve": wandb.Image(str(picture)), "adaptation": table})
+            parts = {"adaptation": rounds_table(evaluation), "tasks": tasks_table(evaluation)}
+            tables = {name: wandb.Table(columns=columns, data=rows) for name, (columns, rows) in parts.items()}
+            run.log({"env_steps": env_steps, "adaptation_curve": wandb.Image(str(picture)), **tables})
+
+        self._attempt(send)
+
+    def show(self, video: Path, env_steps: int) -> None:
+        """Log a video (.mp4 or .gif)."""
+
+        def send(run: Run) -> None:
+            import wandb
+
+            film = wandb.Video(str(video), format="gif" if video.suffix.lower() == ".gif" else "mp4")
+            run.log({"env_steps": env_steps, "adaptation_video": film})
 
         self._attempt(send)
 
@@ -98,7 +135,43 @@ class WandbLog:
             action(self._run)
         except Exception as error:  # an outage, a full disk, a crashed W&B service: training goes on
             self._run = None
-            warn(f"W&B stopped: {_line(error)}; metrics go to metrics.jsonl alone")
+            warn(f"W&B stopped: {_line(error)}; {self._instead}")
+
+    def _warn_off(self, error: Exception) -> None:
+        warn(f"W&B is off: {_line(error)}; {self._instead}")
+
+
+def rounds_table(evaluation: Evaluation) -> Table:
+    """Return the numbers of each round."""
+    columns: list[str | int] = ["round", "env_steps_in_task", "return_iqm", "interval_low", "interval_high"]
+    rows = [
+        [i + 1, float(evaluation.env_steps[i]), float(evaluation.iqm[i]), *map(float, evaluation.interval[i])]
+        for i in range(evaluation.rounds)
+    ]
+    return columns, rows
+
+
+def tasks_table(evaluation: Evaluation) -> Table:
+    """Return a row for each task: its place, its parameters, its return in each round, and success where it is known."""
+    measured = {"return": evaluation.returns}
+    if evaluation.successes is not None:
+        measured["success"] = evaluation.successes
+    rounds = range(1, evaluation.rounds + 1)
+    columns: list[str | int] = [
+        "task",
+        *evaluation.tasks.values,
+        *(f"{name}_round_{k}" for name in measured for k in rounds),
+    ]
+    rows = [
+        # W&B has no cell for arrays.
+        [
+            i,
+            *(str(v) if isinstance(v, list) else v for v in task.values()),
+            *np.hstack([m[i] for m in measured.values()]).tolist(),
+        ]
+        for i, task in enumerate(evaluation.tasks)
+    ]
+    return columns, rows
 
 
 def chosen_mode(config: WandbConfig) -> Mode:
@@ -139,8 +212,10 @@ def _hosts() -> set[str]:
     return {urlsplit(url).netloc for url in ([own] if own else [wandb.Settings().base_url, "https://api.wandb.ai"])}
 
 
-def _init(run_dir: Path, config: TrainConfig, mode: Mode) -> Run:
+def _init(run_dir: Path, config: TrainConfig, mode: Mode, job: Job) -> Run:
     import wandb
+
+    name = run_dir.resolve().name if job.kind == "train" else f"{run_dir.resolve().name} {job.kind}{job.suffix}"
 
     settings = wandb.Settings(
         init_timeout=INIT_TIMEOUT,
@@ -153,12 +228,13 @@ def _init(run_dir: Path, config: TrainConfig, mode: Mode) -> Run:
     run = wandb.init(
         mode=mode,
         dir=run_dir,
-        name=run_dir.resolve().name,
-        config=resolved(config),
+        name=name,
+        config={**resolved(config), **job.about},
         project=config.wandb.project,
         entity=config.wandb.entity,
-        group=config.wandb.group,
-        tags=config.wandb.tags,
+        group=config.wandb.group or f"{config.family['name']}-{job.agent or config.agent['name']}",
+        job_type=job.kind,
+        tags=[*config.wandb.tags, f"seed-{config.seed}"],
         settings=settings,
     )
     run.define_metric("*", step_metric="env_steps")
@@ -175,7 +251,3 @@ def _record_address(run: Run, file: Path) -> None:
 
 def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".split("\n", 1)[0]
-
-
-def _warn_off(error: Exception) -> None:
-    warn(f"W&B is off: {_line(error)}; metrics go to metrics.jsonl alone")

@@ -113,6 +113,12 @@ def inspect(run_dir: Path) -> list[dict[str, Any]]:
     return [json.loads(record) for record in read.stdout.splitlines() if record.startswith("{")]
 
 
+def tables_in(run_dir: Path) -> dict[str, Any]:
+    """Return what is in the tables of a folder's W&B runs, by name."""
+    paths = (run_dir / "wandb").glob("offline-run-*/files/media/table/*.table.json")
+    return {path.name.split("_", 1)[0]: json.loads(path.read_text()) for path in paths}
+
+
 def test_an_offline_run_holds_config_metrics_picture_and_table_by_env_steps(tmp_path: Path) -> None:
     run_dir, home = tmp_path / "run", set(Path.home().iterdir())
     log = RunLog(run_dir, configured("offline"))
@@ -132,8 +138,10 @@ def test_an_offline_run_holds_config_metrics_picture_and_table_by_env_steps(tmp_
     assert {name: logged[name] for name in ("family", "agent", "seed")} == {
         name: resolved(configured())[name] for name in ("family", "agent", "seed")
     }
-    (table,) = (run_dir / "wandb").rglob("*.table.json")
-    assert json.loads(table.read_text())["data"][1][:3] == [2, 10, evaluation().iqm[1]]
+    tables = tables_in(run_dir)
+    assert tables["adaptation"]["data"][1][:3] == [2, 10, evaluation().iqm[1]]
+    assert tables["tasks"]["columns"] == ["task", "goal", "return_round_1", "return_round_2"]
+    assert tables["tasks"]["data"] == [[0, "[0.0, 0.0]", 1, 2], [1, "[0.0, 0.0]", 2, 3], [2, "[0.0, 0.0]", 3, 5]]
     assert set(Path.home().iterdir()) == home
     assert "WANDB_DATA_DIR" not in os.environ
 
