@@ -1,5 +1,14 @@
 """Built-in agents. Importing this package registers them; a new agent is one file and one line here."""
 
-from . import bandit_references, gridnavi_references, maml_presets, mdp_references, random, rl2, sb3
+from . import bandit_references, gridnavi_references, maml_presets, mdp_references, random, rl2, sb3, sb3_oracle
 
-__all__ = ["bandit_references", "gridnavi_references", "maml_presets", "mdp_references", "random", "rl2", "sb3"]
+__all__ = [
+    "bandit_references",
+    "gridnavi_references",
+    "maml_presets",
+    "mdp_references",
+    "random",
+    "rl2",
+    "sb3",
+    "sb3_oracle",
+]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import numpy as np
@@ -18,10 +17,10 @@ from metarl.agent import Count, Fraction, Positive, Settings, register_agent
 from metarl.errors import MetarlError
 from metarl.replay import selected
 from metarl.streams import Streams
-from metarl.task import TaskFamily
 from metarl.trial import Episodes, TimeStep, Trial
 
 from .policy import CategoricalHead
+from .sb3_common import Spaces, flattened, numpy_seeded, steps_taken, told_in_one_line, torch_seeded
 from .state import StateDict, load_training_state, require_same_shapes, training_state
 from .threads import acting, one_thread
 
@@ -30,11 +29,13 @@ if TYPE_CHECKING:
     from stable_baselines3.common.buffers import RolloutBuffer
 
 
-class SB3PPOConfig(Settings):
+class SB3PPOSettings(Settings):
     """Settings of stable-baselines3's PPO, under its names and with its defaults."""
 
     hidden_sizes: tuple[Count, ...] = (64, 64)
     """Layers of the policy and of the value network, `net_arch`."""
+    log_std_init: float = 0.0
+    """Logarithm of the actions' standard deviation at the start, in the environment's units; of continuous actions only."""
     learning_rate: Positive = 3e-4
     """Step size of Adam."""
     n_epochs: Count = 10
@@ -53,6 +54,11 @@ class SB3PPOConfig(Settings):
     """Weight of the value loss."""
     max_grad_norm: Positive = 0.5
     """Norm that the gradient is cut down to."""
+
+
+class SB3PPOConfig(SB3PPOSettings):
+    """The same, and whether it goes on learning in a new task."""
+
     adapts: bool = False
     """Whether a copy of the policy for each task is trained on, by the same update, on the episodes of each round in it: fine-tuning of a
     trained agent, learning from scratch of an untrained one. Train it with one round: later ones are not learned from."""
@@ -68,9 +74,9 @@ class SB3PPO:
 
     Config: ClassVar[type[Settings]] = SB3PPOConfig
 
-    def __init__(self, config: SB3PPOConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+    def __init__(self, config: SB3PPOConfig, family: Spaces, *, seed: int, device: str) -> None:
         self.config = config
-        with one_thread(), _torch_seeded(seed):
+        with one_thread(), torch_seeded(seed):
             self.model = _new_model(config, family, device)
         self.pools_replicas = config.adapts
         space = family.action_space
@@ -93,7 +99,7 @@ class SB3PPO:
         """
         from stable_baselines3.common.buffers import RolloutBuffer
 
-        played = [_flat(episodes) for episodes in rounds]
+        played = [steps_taken(episodes) for episodes in rounds]
         observations, actions, rewards, starts, ends, finals = (
             np.concatenate(parts) for parts in zip(*played, strict=True)
         )
@@ -143,7 +149,7 @@ class SB3PPO:
         """
         unused = model.rollout_buffer
         try:
-            with one_thread(), _numpy_seeded(rng), _told_in_one_line():
+            with one_thread(), numpy_seeded(rng), told_in_one_line():
                 model.rollout_buffer = made = self.buffer(rounds, model)
                 model.train()
                 # The library looks at losses before each step. What the last one has led to shows in the policy alone.
@@ -188,7 +194,7 @@ class SB3Learner:
         """Return actions [task, replica, *action]."""
         agent, shape = self.agent, self.streams.shape
         space = agent.model.action_space
-        with acting(), _told_in_one_line():
+        with acting(), told_in_one_line():
             streams = self.streams.where(timestep.active)
             chances = self._chances(timestep.observations)
             if agent.head is not None:
@@ -220,79 +226,26 @@ class SB3Learner:
             self.agent.train(model, [own], np.random.default_rng(int(seeds[task])))
 
 
-def _new_model(config: SB3PPOConfig, family: TaskFamily, device: str) -> PPO:
+def _new_model(config: SB3PPOConfig, family: Spaces, device: str) -> PPO:
     from stable_baselines3 import PPO
     from stable_baselines3.common.logger import Logger
 
     settings = config.model_dump(exclude={"adapts"})
-    sizes = list(settings.pop("hidden_sizes"))
+    sizes, log_std_init = list(settings.pop("hidden_sizes")), settings.pop("log_std_init")
     # Without an environment: rollouts come from metarl. Its own buffer, of two steps, is never used.
     model = PPO(
         "MlpPolicy",
         None,  # type: ignore[arg-type]
         n_steps=2,
         device=device,
-        policy_kwargs={"net_arch": {"pi": sizes, "vf": sizes}},
+        policy_kwargs={"net_arch": {"pi": sizes, "vf": sizes}, "log_std_init": log_std_init},
         _init_setup_model=False,
         **settings,
     )
     space = family.action_space
-    # Its networks want vectors.
-    model.observation_space = _flattened(family.observation_space)
-    model.action_space = spaces.Discrete(int(space.n)) if isinstance(space, spaces.Discrete) else _flattened(space)
+    model.observation_space = flattened(family.observation_space)
+    model.action_space = spaces.Discrete(int(space.n)) if isinstance(space, spaces.Discrete) else flattened(space)
     model.n_envs = 1
     model._setup_model()
     model.set_logger(Logger(None, []))
     return model
-
-
-def _flattened(space: spaces.Box) -> spaces.Box:
-    return spaces.Box(space.low.reshape(-1), space.high.reshape(-1), dtype=space.dtype.type)
-
-
-def _flat(episodes: Episodes) -> tuple[np.ndarray, ...]:
-    """Return the steps taken in a round, [step, ...], episode by episode.
-
-    Observations, actions, rewards, whether an episode starts, and of its last step whether it was truncated (-1 of others);
-    then the observation after each episode's end, [episode, ...].
-    """
-
-    def taken(array: np.ndarray) -> np.ndarray:
-        return np.asarray(np.moveaxis(array, 0, 2)[np.moveaxis(episodes.mask, 0, 2)])
-
-    time = np.arange(len(episodes.mask))[:, None, None]
-    ends = np.where(time == episodes.lengths - 1, episodes.truncations.astype(np.int64), -1)
-    starts = np.broadcast_to(time == 0, episodes.mask.shape)
-    finals = episodes.final_observations.reshape(-1, *episodes.final_observations.shape[2:])
-    told = (episodes.observations, episodes.actions, episodes.rewards, starts, ends)
-    return *(taken(array) for array in told), finals
-
-
-@contextlib.contextmanager
-def _torch_seeded(seed: int) -> Iterator[None]:
-    """Draw torch's own random numbers from a seed, and give its generators back as they were."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-@contextlib.contextmanager
-def _told_in_one_line() -> Iterator[None]:
-    """Turn torch's refusal of a distribution whose parameters are not finite into a MetarlError."""
-    try:
-        yield
-    except ValueError as error:
-        if not str(error).startswith("Expected parameter"):
-            raise
-        raise MetarlError("the policy's outputs are not finite numbers; take a lower agent.learning_rate") from None
-
-
-@contextlib.contextmanager
-def _numpy_seeded(rng: np.random.Generator) -> Iterator[None]:
-    """Draw NumPy's global random numbers, by which stable-baselines3 shuffles, from `rng`, and give them back as they were."""
-    before = np.random.get_state()  # noqa: NPY002 -- stable-baselines3 draws from it
-    np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002

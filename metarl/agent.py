@@ -93,5 +93,8 @@ def resolve_device(device: str) -> str:
 
 
 def describe_agent(cls: type[Any]) -> str:
-    """Return the first line of an agent's docstring."""
-    return (inspect.getdoc(cls) or "").split("\n", 1)[0]
+    """Return the first line of an agent's docstring, and that it is an oracle if it is."""
+    from .trial import ORACLE, Oracle
+
+    line = (inspect.getdoc(cls) or "").split("\n", 1)[0]
+    return f"{line} ({ORACLE})" if issubclass(cls, Oracle) else line

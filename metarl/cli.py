@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -160,9 +161,13 @@ def _add(
     return parser
 
 
+def _is_no_option(word: str) -> bool:
+    return word[:1] != "-"
+
+
 def _add_train(commands: Any) -> None:
     # argparse places no word after an option, but `train CONFIG --seed 1 key=value` is how people write.
-    parser = _add(commands, "train", _train, "train an agent on a family of tasks", lambda word: word[:1] != "-")
+    parser = _add(commands, "train", _train, "train an agent on a family of tasks", _is_no_option)
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML config, such as those in configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config: agent.inner_lr=0.05")
     parser.add_argument("--seed", type=_at_least(0), metavar="N", help="the same as seed=N")
@@ -171,12 +176,18 @@ def _add_train(commands: Any) -> None:
 
 
 def _add_evaluate(commands: Any) -> None:
-    parser = _add(commands, "evaluate", _evaluate, "measure how a trained agent adapts to unseen tasks")
+    parser = _add(commands, "evaluate", _evaluate, "measure how a trained agent adapts to unseen tasks", _is_no_option)
     parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="agent.key=value", help="settings of --agent NAME: agent.adapts=true"
+    )
     parser.add_argument("--split", default="test", metavar="S", help="split the tasks are from (default: test)")
     parser.add_argument("--tasks", type=_at_least(1), default=40, metavar="N", help="number of tasks (default: 40)")
     parser.add_argument(
         "--rounds", type=_at_least(1), metavar="K", help="rounds in each task (default: as in training)"
+    )
+    parser.add_argument(
+        "--budget", type=_at_least(1), default=1, metavar="B", help="play B rounds for each measured one (default: 1)"
     )
     parser.add_argument("--replicas", type=_at_least(1), metavar="N", help="episodes a round (default: as in training)")
     parser.add_argument(
@@ -305,19 +316,21 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from .train import run_config
 
     config = run_config(arguments.run, [] if arguments.device is None else [f"device={arguments.device}"])
-    result, picture = _outputs(arguments)
-    agent, name, trained = _measured_agent(arguments, config)
+    measured = _measured_agent(arguments, config)
+    result, picture = _outputs(arguments, measured.agent_settings)
     evaluation = evaluate(
-        agent,
+        measured.agent,
         make_family(config),
-        agent_name=name,
+        agent_name=measured.name,
         split=arguments.split,
         num_tasks=arguments.tasks,
         rounds=arguments.rounds or config.rounds,
+        budget=arguments.budget,
         replicas=arguments.replicas or config.replicas,
         seed=arguments.seed,
         threads=arguments.threads,
-        trained=trained,
+        trained=measured.trained,
+        agent_settings=measured.agent_settings,
     )
     evaluation.save(result)
     plot([evaluation], picture)
@@ -345,12 +358,18 @@ def _report(arguments: argparse.Namespace) -> None:
     say(f"{aligned(summary_rows(groups))}\n\npage: {output}")
 
 
-def _outputs(arguments: argparse.Namespace) -> tuple[Path, Path]:
+def _outputs(arguments: argparse.Namespace, agent_settings: Mapping[str, Any]) -> tuple[Path, Path]:
     """Return where numbers and picture go, known to be writable: nobody shall wait for a result that has no place."""
+    import json
+    from urllib.parse import quote
+
     from .files import require_writable
     from .report import picture_suffix
 
-    what = [arguments.agent, None if arguments.split == "test" else arguments.split]
+    settings = (f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in agent_settings.items())
+    what = [arguments.agent, *(quote(setting, safe="=.,[]") for setting in settings)]
+    what += [f"budget={arguments.budget}" if arguments.budget > 1 else None]
+    what += [None if arguments.split == "test" else arguments.split]
     suffix = "".join(f"-{word}" for word in what if word)
     result = Path(arguments.json or Path(arguments.run) / f"evaluation{suffix}.json")
     picture = Path(arguments.plot or Path(arguments.run) / f"adaptation{suffix}.png")
@@ -360,32 +379,59 @@ def _outputs(arguments: argparse.Namespace) -> tuple[Path, Path]:
     return result, picture
 
 
-def _measured_agent(
-    arguments: argparse.Namespace, config: TrainConfig
-) -> tuple[RegisteredAgent, str, Mapping[str, Any] | None]:
-    """Return the run's agent, or the one asked for by name as it is before any training: with name and provenance."""
+@dataclass(frozen=True)
+class _Measured:
+    """An agent to be evaluated, and what is told of it."""
+
+    agent: RegisteredAgent
+    name: str
+    trained: Mapping[str, Any] | None
+    """Its provenance; None of an untrained one."""
+    agent_settings: Mapping[str, Any]
+    """What the command line set of it."""
+
+
+def _measured_agent(arguments: argparse.Namespace, config: TrainConfig) -> _Measured:
+    """Return the run's agent, or the one asked for by name as it is before any training."""
     from .train import load_run
 
+    overrides = [*arguments.overrides, *arguments.extra]
     if arguments.agent is None:
+        if overrides:
+            raise MetarlError(
+                f"{overrides[0]!r} was given without --agent; a trained agent keeps its settings: add --agent NAME, or "
+                "leave it out"
+            )
         run = load_run(arguments.run, arguments.checkpoint or "best", device=arguments.device)
-        return run.agent, config.agent["name"], run.provenance
+        return _Measured(run.agent, config.agent["name"], run.provenance, {})
     if arguments.checkpoint is not None:
         raise MetarlError(
             "--agent and --checkpoint were both given; an agent taken by name has no checkpoint: leave one out"
         )
-    return *_untrained(arguments.agent, config), None
+    return _untrained(arguments, config, overrides)
 
 
-def _untrained(name: str, config: TrainConfig) -> tuple[RegisteredAgent, str]:
-    from .agent import make_agent
-    from .config import make_family
+def _untrained(arguments: argparse.Namespace, config: TrainConfig, overrides: Sequence[str]) -> _Measured:
+    from .agent import AGENTS, make_agent
+    from .config import make_family, parse_override
+    from .train import run_config
     from .trial import TrainableAgent
 
+    name, keys = arguments.agent, [parse_override(override)[0].split(".") for override in overrides]
+    for override, key in zip(overrides, keys, strict=True):
+        if len(key) == 1 or key[0] != "agent" or key[1] == "name":
+            raise MetarlError(
+                f"command line {override!r}: {'.'.join(key)} cannot be set here; set agent.KEY=VALUE of --agent, all else is the "
+                "run's or has an option: see `metarl evaluate --help`"
+            )
     # The run's own agent keeps the run's settings: it is where the training began.
-    settings = config.agent if name == config.agent["name"] else {}
-    settings = {key: value for key, value in settings.items() if key != "name"}
+    own = [] if AGENTS[name] is AGENTS[config.agent["name"]] else [f"agent={name}"]
+    settings = {
+        key: value for key, value in run_config(arguments.run, [*own, *overrides]).agent.items() if key != "name"
+    }
     agent = make_agent(name, make_family(config), settings, seed=config.seed, device=config.device)
-    return agent, f"{name} (untrained)" if isinstance(agent, TrainableAgent) else name
+    title = f"{name} (untrained)" if isinstance(agent, TrainableAgent) else name
+    return _Measured(agent, title, None, {key: settings[key] for key in sorted({key[1] for key in keys})})
 
 
 def _families(arguments: argparse.Namespace) -> None:
