@@ -1,6 +1,16 @@
 """Built-in agents. Importing this package registers them; a new agent is one file and one line here."""
 
-from . import bandit_references, gridnavi_references, maml_presets, mdp_references, random, rl2, sb3, sb3_oracle
+from . import (
+    bandit_references,
+    gridnavi_references,
+    maml_presets,
+    mdp_references,
+    random,
+    rl2,
+    sb3,
+    sb3_oracle,
+    sb3_sac,
+)
 
 __all__ = [
     "bandit_references",
@@ -11,4 +21,5 @@ __all__ = [
     "rl2",
     "sb3",
     "sb3_oracle",
+    "sb3_sac",
 ]

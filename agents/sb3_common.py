@@ -33,22 +33,23 @@ def flattened(space: spaces.Box) -> spaces.Box:
     return spaces.Box(space.low.reshape(-1), space.high.reshape(-1), dtype=space.dtype.type)
 
 
+def taken(episodes: Episodes, array: np.ndarray) -> np.ndarray:
+    """Return the rows of `array` [time, task, replica, ...] of steps that were taken, episode by episode. [step, ...]"""
+    return np.asarray(np.moveaxis(array, 0, 2)[np.moveaxis(episodes.mask, 0, 2)])
+
+
 def steps_taken(episodes: Episodes) -> tuple[np.ndarray, ...]:
     """Return the steps taken in a round, [step, ...], episode by episode.
 
     Observations, actions, rewards, whether an episode starts, and of its last step whether it was truncated (-1 of others);
     then the observation after each episode's end, [episode, ...].
     """
-
-    def taken(array: np.ndarray) -> np.ndarray:
-        return np.asarray(np.moveaxis(array, 0, 2)[np.moveaxis(episodes.mask, 0, 2)])
-
     time = np.arange(len(episodes.mask))[:, None, None]
     ends = np.where(time == episodes.lengths - 1, episodes.truncations.astype(np.int64), -1)
     starts = np.broadcast_to(time == 0, episodes.mask.shape)
     finals = episodes.final_observations.reshape(-1, *episodes.final_observations.shape[2:])
     told = (episodes.observations, episodes.actions, episodes.rewards, starts, ends)
-    return *(taken(array) for array in told), finals
+    return *(taken(episodes, array) for array in told), finals
 
 
 @contextlib.contextmanager
