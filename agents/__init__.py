@@ -9,6 +9,7 @@ from . import (
     rl2,
     sb3,
     sb3_oracle,
+    sb3_recurrent,
     sb3_sac,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "rl2",
     "sb3",
     "sb3_oracle",
+    "sb3_recurrent",
     "sb3_sac",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
@@ -19,9 +18,20 @@ from metarl.replay import selected
 from metarl.streams import Streams
 from metarl.trial import Episodes, TimeStep, Trial
 
-from .policy import CategoricalHead
-from .sb3_common import Spaces, flattened, numpy_seeded, steps_taken, told_in_one_line, torch_seeded
-from .state import StateDict, load_training_state, require_same_shapes, training_state
+from .sb3_common import (
+    Spaces,
+    counted_from_zero,
+    drawn_actions,
+    flattened,
+    load_policy_state,
+    policy_state,
+    require_finite,
+    steps_taken,
+    told_in_one_line,
+    torch_seeded,
+    trained_on,
+)
+from .state import StateDict
 from .threads import acting, one_thread
 
 if TYPE_CHECKING:
@@ -79,9 +89,7 @@ class SB3PPO:
         with one_thread(), torch_seeded(seed):
             self.model = _new_model(config, family, device)
         self.pools_replicas = config.adapts
-        space = family.action_space
-        self.head = CategoricalHead(space) if isinstance(space, spaces.Discrete) else None
-        self.action_shape = space.shape or ()
+        self.action_space = family.action_space
 
     def begin(self, streams: Streams) -> SB3Learner:
         """Return a learner that plays the policy."""
@@ -103,7 +111,7 @@ class SB3PPO:
         observations, actions, rewards, starts, ends, finals = (
             np.concatenate(parts) for parts in zip(*played, strict=True)
         )
-        index = actions.reshape(len(actions), -1) if self.head is None else actions - self.head.start
+        index = counted_from_zero(self.action_space, actions)
         values, log_prob = self._judged(model, observations, index)
         with torch.no_grad():
             after = model.policy.predict_values(self.observations(finals)).flatten()
@@ -126,8 +134,7 @@ class SB3PPO:
             values, log_prob, _ = model.policy.evaluate_actions(
                 self.observations(observations), torch.as_tensor(index, device=model.device)
             )
-        if not (values.isfinite().all() and log_prob.isfinite().all()):
-            raise MetarlError("the policy or its values are not finite numbers; take a lower agent.learning_rate")
+        require_finite(values, log_prob)
         return values, log_prob
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
@@ -147,39 +154,21 @@ class SB3PPO:
 
         Raises MetarlError where a loss, or what the policy has come to, is not a finite number.
         """
-        unused = model.rollout_buffer
-        try:
-            with one_thread(), numpy_seeded(rng), told_in_one_line():
-                model.rollout_buffer = made = self.buffer(rounds, model)
-                model.train()
-                # The library looks at losses before each step. What the last one has led to shows in the policy alone.
-                self._judged(model, made.observations, made.actions if self.head is None else made.actions[:, 0])
-        finally:  # the batch is not kept: learners copy the model
-            model.rollout_buffer = unused
-        told = model.logger.name_to_value
-        names = ("loss", "policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction")
-        metrics = {name: float(told[f"train/{name}"]) for name in names}
-        if not all(math.isfinite(value) for value in metrics.values()):
-            raise MetarlError(f"the loss is {metrics['loss']}; take a lower agent.learning_rate")
-        explained = float(told["train/explained_variance"])
-        # Of returns that are all the same there is nothing to explain.
-        return {**metrics, "explained_variance": explained if math.isfinite(explained) else 0.0}
-
-    def _tensors(self) -> StateDict:
-        return dict(self.model.policy.state_dict())
-
-    def _optimizer(self) -> tuple[torch.optim.Adam, dict[str, Tensor]]:
-        policy: Any = self.model.policy
-        return policy.optimizer, dict(policy.named_parameters())
+        with one_thread(), told_in_one_line():
+            made = self.buffer(rounds, model)
+            metrics = trained_on(model, made, rng)
+            # The library looks at losses before each step. What the last one has led to shows in the policy alone.
+            discrete = isinstance(self.action_space, spaces.Discrete)
+            self._judged(model, made.observations, made.actions[:, 0] if discrete else made.actions)
+        return metrics
 
     def state_dict(self) -> StateDict:
         """Return parameters and optimiser state."""
-        return training_state(self._tensors(), *self._optimizer())
+        return policy_state(self.model.policy)
 
     def load_state_dict(self, state: StateDict) -> None:
         """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
-        require_same_shapes(self.state_dict(), state)
-        load_training_state(self._tensors(), *self._optimizer(), state)
+        load_policy_state(self.model.policy, state)
 
 
 class SB3Learner:
@@ -192,19 +181,10 @@ class SB3Learner:
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return actions [task, replica, *action]."""
-        agent, shape = self.agent, self.streams.shape
-        space = agent.model.action_space
+        streams = self.streams.where(timestep.active)
         with acting(), told_in_one_line():
-            streams = self.streams.where(timestep.active)
             chances = self._chances(timestep.observations)
-            if agent.head is not None:
-                logits = torch.cat([each.logits for each in chances]).unflatten(0, shape)
-                return agent.head.mode(logits) if deterministic else agent.head.sample(logits, streams)
-            actions = torch.cat([each.mean for each in chances]).unflatten(0, shape).cpu().numpy()
-            if not deterministic:
-                deviations = torch.cat([each.stddev for each in chances]).unflatten(0, shape).cpu().numpy()
-                actions = actions + deviations * streams.normal((actions.shape[-1],))
-            return np.asarray(actions.reshape(*shape, *agent.action_shape), dtype=space.dtype)
+            return drawn_actions(chances, self.agent.action_space, streams, deterministic=deterministic)
 
     def _chances(self, observations: np.ndarray) -> list[Any]:
         """Return torch's distributions of actions, of all tasks at once or one for each."""

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Protocol
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from torch import Tensor
 
 from metarl.errors import MetarlError
+from metarl.streams import Streams
 from metarl.trial import Episodes
+
+from .policy import CategoricalHead
+from .state import StateDict, load_training_state, require_same_shapes, training_state
 
 
 class Spaces(Protocol):
@@ -50,6 +56,68 @@ def steps_taken(episodes: Episodes) -> tuple[np.ndarray, ...]:
     finals = episodes.final_observations.reshape(-1, *episodes.final_observations.shape[2:])
     told = (episodes.observations, episodes.actions, episodes.rewards, starts, ends)
     return *(taken(episodes, array) for array in told), finals
+
+
+def counted_from_zero(space: spaces.Box | spaces.Discrete, actions: np.ndarray) -> np.ndarray:
+    """Return actions [n, *action] as the library's policies take them: flat, and those of a discrete space from 0 on."""
+    return actions - space.start if isinstance(space, spaces.Discrete) else actions.reshape(len(actions), -1)
+
+
+def drawn_actions(
+    chances: Sequence[Any], space: spaces.Box | spaces.Discrete, streams: Streams, *, deterministic: bool
+) -> np.ndarray:
+    """Return actions [*streams.shape, *action] from torch's distributions of them, drawn from `streams`.
+
+    `chances` are the distributions of all worlds, in one or several parts.
+    """
+    shape = streams.shape
+    if isinstance(space, spaces.Discrete):
+        head, logits = CategoricalHead(space), torch.cat([each.logits for each in chances]).unflatten(0, shape)
+        return head.mode(logits) if deterministic else head.sample(logits, streams)
+    actions = torch.cat([each.mean for each in chances]).unflatten(0, shape).cpu().numpy()
+    if not deterministic:
+        deviations = torch.cat([each.stddev for each in chances]).unflatten(0, shape).cpu().numpy()
+        actions = actions + deviations * streams.normal((actions.shape[-1],))
+    return np.asarray(actions.reshape(*shape, *space.shape), dtype=space.dtype)
+
+
+def trained_on(model: Any, buffer: Any, rng: np.random.Generator) -> dict[str, float]:
+    """Train an on-policy model by its own `train` on a full buffer, which it does not keep, and return what it logs.
+
+    Raises MetarlError where a loss is not a finite number.
+    """
+    unused = model.rollout_buffer
+    try:
+        with numpy_seeded(rng):
+            model.rollout_buffer = buffer
+            model.train()
+    finally:  # learners copy the model
+        model.rollout_buffer = unused
+    told = model.logger.name_to_value
+    names = ("loss", "policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction")
+    metrics = {name: float(told[f"train/{name}"]) for name in names}
+    if not all(math.isfinite(value) for value in metrics.values()):
+        raise MetarlError(f"the loss is {metrics['loss']}; take a lower agent.learning_rate")
+    explained = float(told["train/explained_variance"])
+    # Of returns that are all the same there is nothing to explain.
+    return {**metrics, "explained_variance": explained if math.isfinite(explained) else 0.0}
+
+
+def policy_state(policy: Any) -> StateDict:
+    """Return parameters and optimiser state of a policy with one optimiser."""
+    return training_state(dict(policy.state_dict()), policy.optimizer, dict(policy.named_parameters()))
+
+
+def load_policy_state(policy: Any, state: StateDict) -> None:
+    """Restore what `policy_state` gave. Raises MetarlError where names or shapes differ."""
+    require_same_shapes(policy_state(policy), state)
+    load_training_state(dict(policy.state_dict()), policy.optimizer, dict(policy.named_parameters()), state)
+
+
+def require_finite(*judged: Tensor) -> None:
+    """Raise MetarlError where values or log-probabilities are not finite numbers."""
+    if not all(tensor.isfinite().all() for tensor in judged):
+        raise MetarlError("the policy or its values are not finite numbers; take a lower agent.learning_rate")
 
 
 @contextlib.contextmanager

@@ -488,16 +488,22 @@ def _draw(arguments: argparse.Namespace) -> None:
 
 
 def _agents(arguments: argparse.Namespace) -> None:
-    from .agent import AGENTS, describe_agent
+    from .agent import AGENTS, describe_agent, missing_package, what_to_install
     from .pages import listing
     from .progress import say
 
     if arguments.name is not None:
         cls = AGENTS[arguments.name]
         settings = listing(_settings(cls.Config)) or "  none"
-        say(f"{arguments.name}: {describe_agent(cls)}\n\nsettings:\n{settings}")
+        missing = what_to_install(arguments.name)
+        say(
+            "\n\n".join(
+                [f"{arguments.name}: {describe_agent(cls)}", *filter(None, [missing]), f"settings:\n{settings}"]
+            )
+        )
     else:
-        say(listing((name, describe_agent(AGENTS[name])) for name in AGENTS))
+        needs = {name: f" (needs {package})" for name in AGENTS if (package := missing_package(name))}
+        say(listing((name, describe_agent(AGENTS[name]) + needs.get(name, "")) for name in AGENTS))
         _report_broken(AGENTS.broken)
 
 
