@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.agent import make_agent
+from metarl.agent import make_agent, missing_package
 from metarl.streams import generator
 from metarl.task import load
 from metarl.trial import run_trial
@@ -61,7 +61,10 @@ def test_state_goes_from_gpu_to_cpu_and_back(name: str) -> None:
         torch.testing.assert_close(on_gpu.state_dict()[key].cpu(), value, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["sb3-ppo", "sb3-ppo-oracle"])
+BY_SB3 = [name for name in ("sb3-ppo", "sb3-ppo-oracle", "sb3-recurrent-ppo") if not missing_package(name)]
+
+
+@pytest.mark.parametrize("name", BY_SB3)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_stable_baselines3_plays_and_learns_on_a_gpu_about_what_it_does_on_a_cpu(family: str, name: str) -> None:
     made = load(family, horizon=8)
