@@ -140,8 +140,15 @@ def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
     over = counted(counts.pop(), "task") if len(counts) == 1 else "tasks"
     legend = f"IQM over {over}, 95% bootstrap interval; faint: single tasks"
     # Below the axes, where it hides no curve.
-    figure.legend(loc="outside lower center", ncols=min(3, len(evaluations)), frameon=False, title=legend, fontsize=9)
+    columns = legend_columns(_labels(evaluations), most=3)
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, title=legend, fontsize=9)
     return figure
+
+
+def legend_columns(labels: Sequence[str], most: int) -> int:
+    """Return in how many columns labels stand below a figure 7.2 inches wide: at most `most`, and none runs over its edge."""
+    widest = 0.6 + 0.072 * max(map(len, labels))  # inches, with the line beside it, at 9 points
+    return max(1, min(most, len(labels), int(7.0 / widest)))
 
 
 def _curve(axes: Axes, evaluation: Evaluation, label: str, color: str, marker: str) -> None:
