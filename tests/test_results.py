@@ -608,7 +608,6 @@ def test_no_label_of_a_picture_runs_over_its_edge(tmp_path: Path) -> None:
             f"evaluation-{number}.json",
             agent_settings=settings,
             budget=100 * number,
-            oracle=True,
         )
     groups = grouped([read_run(run)])
     assert len(groups) == 3
