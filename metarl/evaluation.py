@@ -216,16 +216,21 @@ def evaluate(
     """Return how `agent` does in `num_tasks` tasks of a split that it meets for the first time; it is left unchanged.
 
     `agent_name` is its class's name by default. With a `budget` of 100 the agent plays and learns from 100 rounds where
-    it would from one, and each hundredth is measured: 1, 101, 201, ... `threads` (native simulation threads) and `task_chunk_size` (tasks
-    side by side, default all; fewer take less memory) change neither environments nor random numbers. `trained` (how the
-    agent was trained) and `agent_settings` (what was set of it) are written into the result. Raises
-    MetarlError for an unknown split and for fewer than one task, round, replica, round a budget or task a chunk.
+    it would from one, and each hundredth is measured: 1, 101, 201, ... `threads` (native simulation threads) and
+    `task_chunk_size` (tasks side by side, default all; fewer take less memory) change neither environments nor random
+    numbers. `trained` (how the agent was trained) and `agent_settings` (what was set of it) are written into the result.
+    Raises MetarlError for an unknown split, for a budget in a single round, and for fewer than one task, round, replica,
+    round a budget or task a chunk.
     """
     if task_chunk_size is not None and task_chunk_size < 1:
         raise MetarlError(f"task_chunk_size is {task_chunk_size}; it must be at least 1")
     for name, value in (("rounds", rounds), ("budget", budget)):
         if value < 1:
             raise MetarlError(f"{name} is {value}; it must be at least 1")
+    if budget > 1 and rounds == 1:
+        raise MetarlError(
+            f"budget is {budget} with one round, before which nothing is played; take rounds of at least 2"
+        )
     tasks = family.sample(split, num_tasks, seed=seed)
     # The episodes' random numbers belong to the split, as the tasks do: training with the same seed has others.
     trial_seed = int(generator(seed, "evaluation", split).integers(2**63))

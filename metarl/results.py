@@ -174,6 +174,11 @@ def _require_own(run: RunResult) -> None:
             f"{run.path / EVALUATION} is of agent {measured[0]!r}, training seed {measured[1]}, the run is of "
             f"{mine[0]!r}, {mine[1]}; write it again with `metarl evaluate {run.path}`"
         )
+    if run.evaluation.budget > 1:
+        raise MetarlError(
+            f"{run.path / EVALUATION} is of budget {run.evaluation.budget}, which other runs' are not; write it again with "
+            f"`metarl evaluate {run.path}`"
+        )
 
 
 def grouped(runs: Sequence[RunResult]) -> list[Group]:

@@ -142,6 +142,11 @@ def test_a_budget_measures_every_so_many_rounds_of_the_same_trial_and_counts_all
     assert "budget 3: 2 more rounds behind each but the last" in table([sparse])
 
 
+def test_a_budget_in_a_single_round_is_refused() -> None:
+    with pytest.raises(MetarlError, match="budget is 5 with one round, before which nothing is played"):
+        evaluate(constant(0), Numbered(), rounds=1, budget=5)
+
+
 def test_a_long_budget_keeps_no_round_in_memory() -> None:
     kept: list[Any] = []
     agent = Scripted(lambda timestep, adapted: np.zeros(timestep.active.shape, dtype=np.int64))

@@ -347,6 +347,13 @@ def test_references_of_one_name_that_played_differently_are_refused(tmp_path: Pa
         grouped([read_run(run) for run in runs])
 
 
+def test_a_run_measured_with_a_budget_of_its_own_is_refused(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1))
+    replace(Evaluation.load(run / "evaluation.json"), budget=5).save(run / "evaluation.json")
+    with pytest.raises(MetarlError, match=r"is of budget 5.*write it again"):
+        grouped([read_run(run)])
+
+
 def test_page_of_finitely_many_tasks_says_what_intervals_are_of(tmp_path: Path) -> None:
     runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed, unseen=False) for seed in (1, 2)]
     page = tmp_path / "page.md"
