@@ -52,6 +52,16 @@ class ActionHead(Protocol):
         ...
 
 
+def require_scalable(space: spaces.Box) -> None:
+    """Raise MetarlError unless actions of the box can be scaled to [-1, 1]."""
+    if not space.is_bounded():
+        raise MetarlError(f"action space {space} has no bounds; give the family finite ones, to scale actions by")
+    if not np.issubdtype(space.dtype, np.floating):
+        raise MetarlError(f"action space {space} holds whole numbers; a policy of normal actions needs a float dtype")
+    if not (space.high > space.low).all():
+        raise MetarlError(f"action space {space} has a dimension without width; leave that dimension out")
+
+
 class GaussianHead:
     """Independent normal actions in the box scaled to [-1, 1]; outputs are means, then logarithms of deviations.
 
@@ -60,14 +70,7 @@ class GaussianHead:
     """
 
     def __init__(self, space: spaces.Box) -> None:
-        if not space.is_bounded():
-            raise MetarlError(f"action space {space} has no bounds; give the family finite ones, to scale actions by")
-        if not np.issubdtype(space.dtype, np.floating):
-            raise MetarlError(
-                f"action space {space} holds whole numbers; a policy of normal actions needs a float dtype"
-            )
-        if not (space.high > space.low).all():
-            raise MetarlError(f"action space {space} has a dimension without width; leave that dimension out")
+        require_scalable(space)
         self.dim = int(np.prod(space.shape))
         self.shape = space.shape
         self.num_outputs, self.num_features = 2 * self.dim, self.dim

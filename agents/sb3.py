@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import numpy as np
@@ -18,11 +16,22 @@ from metarl.agent import Count, Fraction, Positive, Settings, register_agent
 from metarl.errors import MetarlError
 from metarl.replay import selected
 from metarl.streams import Streams
-from metarl.task import TaskFamily
 from metarl.trial import Episodes, TimeStep, Trial
 
-from .policy import CategoricalHead
-from .state import StateDict, load_training_state, require_same_shapes, training_state
+from .sb3_common import (
+    Spaces,
+    counted_from_zero,
+    drawn_actions,
+    flattened,
+    load_policy_state,
+    policy_state,
+    require_finite,
+    steps_taken,
+    told_in_one_line,
+    torch_seeded,
+    trained_on,
+)
+from .state import StateDict
 from .threads import acting, one_thread
 
 if TYPE_CHECKING:
@@ -30,11 +39,13 @@ if TYPE_CHECKING:
     from stable_baselines3.common.buffers import RolloutBuffer
 
 
-class SB3PPOConfig(Settings):
+class SB3PPOSettings(Settings):
     """Settings of stable-baselines3's PPO, under its names and with its defaults."""
 
     hidden_sizes: tuple[Count, ...] = (64, 64)
     """Layers of the policy and of the value network, `net_arch`."""
+    log_std_init: float = 0.0
+    """Logarithm of the actions' standard deviation at the start, in the environment's units; of continuous actions only."""
     learning_rate: Positive = 3e-4
     """Step size of Adam."""
     n_epochs: Count = 10
@@ -53,6 +64,11 @@ class SB3PPOConfig(Settings):
     """Weight of the value loss."""
     max_grad_norm: Positive = 0.5
     """Norm that the gradient is cut down to."""
+
+
+class SB3PPOConfig(SB3PPOSettings):
+    """The same, and whether it goes on learning in a new task."""
+
     adapts: bool = False
     """Whether a copy of the policy for each task is trained on, by the same update, on the episodes of each round in it: fine-tuning of a
     trained agent, learning from scratch of an untrained one. Train it with one round: later ones are not learned from."""
@@ -68,14 +84,12 @@ class SB3PPO:
 
     Config: ClassVar[type[Settings]] = SB3PPOConfig
 
-    def __init__(self, config: SB3PPOConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+    def __init__(self, config: SB3PPOConfig, family: Spaces, *, seed: int, device: str) -> None:
         self.config = config
-        with one_thread(), _torch_seeded(seed):
+        with one_thread(), torch_seeded(seed):
             self.model = _new_model(config, family, device)
         self.pools_replicas = config.adapts
-        space = family.action_space
-        self.head = CategoricalHead(space) if isinstance(space, spaces.Discrete) else None
-        self.action_shape = space.shape or ()
+        self.action_space = family.action_space
 
     def begin(self, streams: Streams) -> SB3Learner:
         """Return a learner that plays the policy."""
@@ -93,11 +107,11 @@ class SB3PPO:
         """
         from stable_baselines3.common.buffers import RolloutBuffer
 
-        played = [_flat(episodes) for episodes in rounds]
+        played = [steps_taken(episodes) for episodes in rounds]
         observations, actions, rewards, starts, ends, finals = (
             np.concatenate(parts) for parts in zip(*played, strict=True)
         )
-        index = actions.reshape(len(actions), -1) if self.head is None else actions - self.head.start
+        index = counted_from_zero(self.action_space, actions)
         values, log_prob = self._judged(model, observations, index)
         with torch.no_grad():
             after = model.policy.predict_values(self.observations(finals)).flatten()
@@ -120,8 +134,7 @@ class SB3PPO:
             values, log_prob, _ = model.policy.evaluate_actions(
                 self.observations(observations), torch.as_tensor(index, device=model.device)
             )
-        if not (values.isfinite().all() and log_prob.isfinite().all()):
-            raise MetarlError("the policy or its values are not finite numbers; take a lower agent.learning_rate")
+        require_finite(values, log_prob)
         return values, log_prob
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
@@ -141,39 +154,21 @@ class SB3PPO:
 
         Raises MetarlError where a loss, or what the policy has come to, is not a finite number.
         """
-        unused = model.rollout_buffer
-        try:
-            with one_thread(), _numpy_seeded(rng), _told_in_one_line():
-                model.rollout_buffer = made = self.buffer(rounds, model)
-                model.train()
-                # The library looks at losses before each step. What the last one has led to shows in the policy alone.
-                self._judged(model, made.observations, made.actions if self.head is None else made.actions[:, 0])
-        finally:  # the batch is not kept: learners copy the model
-            model.rollout_buffer = unused
-        told = model.logger.name_to_value
-        names = ("loss", "policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction")
-        metrics = {name: float(told[f"train/{name}"]) for name in names}
-        if not all(math.isfinite(value) for value in metrics.values()):
-            raise MetarlError(f"the loss is {metrics['loss']}; take a lower agent.learning_rate")
-        explained = float(told["train/explained_variance"])
-        # Of returns that are all the same there is nothing to explain.
-        return {**metrics, "explained_variance": explained if math.isfinite(explained) else 0.0}
-
-    def _tensors(self) -> StateDict:
-        return dict(self.model.policy.state_dict())
-
-    def _optimizer(self) -> tuple[torch.optim.Adam, dict[str, Tensor]]:
-        policy: Any = self.model.policy
-        return policy.optimizer, dict(policy.named_parameters())
+        with one_thread(), told_in_one_line():
+            made = self.buffer(rounds, model)
+            metrics = trained_on(model, made, rng)
+            # The library looks at losses before each step. What the last one has led to shows in the policy alone.
+            discrete = isinstance(self.action_space, spaces.Discrete)
+            self._judged(model, made.observations, made.actions[:, 0] if discrete else made.actions)
+        return metrics
 
     def state_dict(self) -> StateDict:
         """Return parameters and optimiser state."""
-        return training_state(self._tensors(), *self._optimizer())
+        return policy_state(self.model.policy)
 
     def load_state_dict(self, state: StateDict) -> None:
         """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
-        require_same_shapes(self.state_dict(), state)
-        load_training_state(self._tensors(), *self._optimizer(), state)
+        load_policy_state(self.model.policy, state)
 
 
 class SB3Learner:
@@ -186,19 +181,10 @@ class SB3Learner:
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return actions [task, replica, *action]."""
-        agent, shape = self.agent, self.streams.shape
-        space = agent.model.action_space
-        with acting(), _told_in_one_line():
-            streams = self.streams.where(timestep.active)
+        streams = self.streams.where(timestep.active)
+        with acting(), told_in_one_line():
             chances = self._chances(timestep.observations)
-            if agent.head is not None:
-                logits = torch.cat([each.logits for each in chances]).unflatten(0, shape)
-                return agent.head.mode(logits) if deterministic else agent.head.sample(logits, streams)
-            actions = torch.cat([each.mean for each in chances]).unflatten(0, shape).cpu().numpy()
-            if not deterministic:
-                deviations = torch.cat([each.stddev for each in chances]).unflatten(0, shape).cpu().numpy()
-                actions = actions + deviations * streams.normal((actions.shape[-1],))
-            return np.asarray(actions.reshape(*shape, *agent.action_shape), dtype=space.dtype)
+            return drawn_actions(chances, self.agent.action_space, streams, deterministic=deterministic)
 
     def _chances(self, observations: np.ndarray) -> list[Any]:
         """Return torch's distributions of actions, of all tasks at once or one for each."""
@@ -220,79 +206,26 @@ class SB3Learner:
             self.agent.train(model, [own], np.random.default_rng(int(seeds[task])))
 
 
-def _new_model(config: SB3PPOConfig, family: TaskFamily, device: str) -> PPO:
+def _new_model(config: SB3PPOConfig, family: Spaces, device: str) -> PPO:
     from stable_baselines3 import PPO
     from stable_baselines3.common.logger import Logger
 
     settings = config.model_dump(exclude={"adapts"})
-    sizes = list(settings.pop("hidden_sizes"))
+    sizes, log_std_init = list(settings.pop("hidden_sizes")), settings.pop("log_std_init")
     # Without an environment: rollouts come from metarl. Its own buffer, of two steps, is never used.
     model = PPO(
         "MlpPolicy",
         None,  # type: ignore[arg-type]
         n_steps=2,
         device=device,
-        policy_kwargs={"net_arch": {"pi": sizes, "vf": sizes}},
+        policy_kwargs={"net_arch": {"pi": sizes, "vf": sizes}, "log_std_init": log_std_init},
         _init_setup_model=False,
         **settings,
     )
     space = family.action_space
-    # Its networks want vectors.
-    model.observation_space = _flattened(family.observation_space)
-    model.action_space = spaces.Discrete(int(space.n)) if isinstance(space, spaces.Discrete) else _flattened(space)
+    model.observation_space = flattened(family.observation_space)
+    model.action_space = spaces.Discrete(int(space.n)) if isinstance(space, spaces.Discrete) else flattened(space)
     model.n_envs = 1
     model._setup_model()
     model.set_logger(Logger(None, []))
     return model
-
-
-def _flattened(space: spaces.Box) -> spaces.Box:
-    return spaces.Box(space.low.reshape(-1), space.high.reshape(-1), dtype=space.dtype.type)
-
-
-def _flat(episodes: Episodes) -> tuple[np.ndarray, ...]:
-    """Return the steps taken in a round, [step, ...], episode by episode.
-
-    Observations, actions, rewards, whether an episode starts, and of its last step whether it was truncated (-1 of others);
-    then the observation after each episode's end, [episode, ...].
-    """
-
-    def taken(array: np.ndarray) -> np.ndarray:
-        return np.asarray(np.moveaxis(array, 0, 2)[np.moveaxis(episodes.mask, 0, 2)])
-
-    time = np.arange(len(episodes.mask))[:, None, None]
-    ends = np.where(time == episodes.lengths - 1, episodes.truncations.astype(np.int64), -1)
-    starts = np.broadcast_to(time == 0, episodes.mask.shape)
-    finals = episodes.final_observations.reshape(-1, *episodes.final_observations.shape[2:])
-    told = (episodes.observations, episodes.actions, episodes.rewards, starts, ends)
-    return *(taken(array) for array in told), finals
-
-
-@contextlib.contextmanager
-def _torch_seeded(seed: int) -> Iterator[None]:
-    """Draw torch's own random numbers from a seed, and give its generators back as they were."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-@contextlib.contextmanager
-def _told_in_one_line() -> Iterator[None]:
-    """Turn torch's refusal of a distribution whose parameters are not finite into a MetarlError."""
-    try:
-        yield
-    except ValueError as error:
-        if not str(error).startswith("Expected parameter"):
-            raise
-        raise MetarlError("the policy's outputs are not finite numbers; take a lower agent.learning_rate") from None
-
-
-@contextlib.contextmanager
-def _numpy_seeded(rng: np.random.Generator) -> Iterator[None]:
-    """Draw NumPy's global random numbers, by which stable-baselines3 shuffles, from `rng`, and give them back as they were."""
-    before = np.random.get_state()  # noqa: NPY002 -- stable-baselines3 draws from it
-    np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002

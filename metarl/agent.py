@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
@@ -36,6 +37,7 @@ class RegisteredAgent(Protocol):
 
     Config: ClassVar[type[Settings]]
     """The agent's settings, beside the code that reads them."""
+    # An agent that needs a package beside metarl's own names the module in `requires: ClassVar[str]`.
     # An agent that plays only some families names them in `plays: ClassVar[tuple[str, ...]]`, and refuses others with a
     # MetarlError when it is made: `metarl check` tries it on those.
 
@@ -68,13 +70,27 @@ def make_agent(
     """Return a new agent for a family, its initial parameters drawn from `seed`.
 
     `device` is 'cpu', 'cuda', or 'auto' (cuda where there is one). Raises MetarlError for an unknown agent, a setting
-    that is unknown or out of range, and for 'cuda' on a machine without.
+    that is unknown or out of range, a package that is not installed, and for 'cuda' on a machine without.
     """
     from .config import validated
 
     cls = AGENTS[name]
+    if missing := what_to_install(name):
+        raise MetarlError(missing)
     config = validated(cls.Config, dict(settings or {}), where=f"agent {name!r}")
     return cls(config, family, seed=seed, device=resolve_device(device))
+
+
+def missing_package(name: str) -> str:
+    """Return the package that an agent needs and that is not installed, '' where nothing is missing."""
+    module = getattr(AGENTS[name], "requires", "")
+    return "" if not module or importlib.util.find_spec(module) is not None else module.replace("_", "-")
+
+
+def what_to_install(name: str) -> str:
+    """Return what to install before an agent can be used, in one line; '' where nothing is missing."""
+    package = missing_package(name)
+    return package and f"agent {name!r} needs package {package!r}, which is not installed; pip install {package}"
 
 
 def resolve_device(device: str) -> str:
@@ -93,5 +109,8 @@ def resolve_device(device: str) -> str:
 
 
 def describe_agent(cls: type[Any]) -> str:
-    """Return the first line of an agent's docstring."""
-    return (inspect.getdoc(cls) or "").split("\n", 1)[0]
+    """Return the first line of an agent's docstring, and that it is an oracle if it is."""
+    from .trial import ORACLE, Oracle
+
+    line = (inspect.getdoc(cls) or "").split("\n", 1)[0]
+    return f"{line} ({ORACLE})" if issubclass(cls, Oracle) else line

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .agent import AGENTS
+from .agent import AGENTS, what_to_install
 from .declared import is_file
 from .errors import MetarlError, did_you_mean
 from .progress import say
@@ -73,6 +73,8 @@ def check(target: str) -> None:
             raise MetarlError(missing)
         findings = check_family(found)
     elif inspect.isclass(found) and hasattr(found, "begin"):
+        if target in list(AGENTS) and (missing := what_to_install(target)):
+            raise MetarlError(missing)
         findings = check_agent(found)
     else:
         raise MetarlError(f"target {target!r} is {found!r}; give a class that extends TaskFamily, or an agent's class")
@@ -240,6 +242,8 @@ def judge(subject: Subject) -> Verdict:
     """Check one subject, unless it needs a package that is not installed."""
     began = time.perf_counter()
     if subject.kind == "agent":
+        if missing := what_to_install(subject.name):
+            return Verdict(subject, (), missing, None)
         return Verdict(subject, check_agent(subject.name), "", time.perf_counter() - began)
     cls = FAMILIES[subject.name]
     if missing := missing_requirement(cls):

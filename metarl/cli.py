@@ -104,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_train(commands)
     _add_evaluate(commands)
-    cli_render.add_options(_add(commands, "render", cli_render.render, "film how an agent adapts to unseen tasks"))
+    cli_render.add_options(
+        _add(commands, "render", cli_render.render, "film how an agent adapts to unseen tasks", _is_no_option)
+    )
     _add_report(commands)
     _add_listings(commands)
     _add_check(commands)
@@ -137,9 +139,13 @@ def _add(
     return parser
 
 
+def _is_no_option(word: str) -> bool:
+    return word[:1] != "-"
+
+
 def _add_train(commands: Any) -> None:
     # argparse places no word after an option, but `train CONFIG --seed 1 key=value` is how people write.
-    parser = _add(commands, "train", _train, "train an agent on a family of tasks", lambda word: word[:1] != "-")
+    parser = _add(commands, "train", _train, "train an agent on a family of tasks", _is_no_option)
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML config, such as those in configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config: agent.inner_lr=0.05")
     parser.add_argument("--seed", type=at_least(0), metavar="N", help="the same as seed=N")
@@ -148,9 +154,12 @@ def _add_train(commands: Any) -> None:
 
 
 def _add_evaluate(commands: Any) -> None:
-    parser = _add(commands, "evaluate", _evaluate, "measure how a trained agent adapts to unseen tasks")
+    parser = _add(commands, "evaluate", _evaluate, "measure how a trained agent adapts to unseen tasks", _is_no_option)
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("--tasks", type=at_least(1), default=40, metavar="N", help="number of tasks (default: 40)")
+    parser.add_argument(
+        "--budget", type=at_least(1), default=1, metavar="B", help="play B rounds for each measured one (default: 1)"
+    )
     add_trial(parser)
     add_wandb(parser)
     parser.add_argument("--json", metavar="F", help="result file (default: RUN/evaluation.json)")
@@ -281,19 +290,21 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from .train import run_config
 
     config = run_config(arguments.run, [] if arguments.device is None else [f"device={arguments.device}"])
-    result, picture = _outputs(arguments)
-    agent, name, trained = played_agent(arguments, config)
+    measured = played_agent(arguments, config)
+    result, picture = _outputs(arguments, measured.agent_settings)
     evaluation = evaluate(
-        agent,
+        measured.agent,
         make_family(config),
-        agent_name=name,
+        agent_name=measured.name,
         split=arguments.split,
         num_tasks=arguments.tasks,
         rounds=arguments.rounds or config.rounds,
+        budget=arguments.budget,
         replicas=arguments.replicas or config.replicas,
         seed=arguments.seed,
         threads=arguments.threads,
-        trained=trained,
+        trained=measured.trained,
+        agent_settings=measured.agent_settings,
     )
     evaluation.save(result)
     plot([evaluation], picture)
@@ -301,7 +312,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.wandb:
         from .wandb_jobs import log_evaluation
 
-        log_evaluation(arguments, config, trained, evaluation, picture)
+        log_evaluation(arguments, config, measured, evaluation, picture)
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -332,13 +343,13 @@ def _report(arguments: argparse.Namespace) -> None:
     say(f"{aligned(summary_rows(groups))}\n\npage: {output}")
 
 
-def _outputs(arguments: argparse.Namespace) -> tuple[Path, Path]:
+def _outputs(arguments: argparse.Namespace, agent_settings: Mapping[str, Any]) -> tuple[Path, Path]:
     """Return where numbers and picture go, known to be writable: nobody shall wait for a result that has no place."""
     from .files import require_writable
     from .played import result_suffix
     from .report import picture_suffix
 
-    suffix = result_suffix(arguments)
+    suffix = result_suffix(arguments, agent_settings)
     result = Path(arguments.json or Path(arguments.run) / f"evaluation{suffix}.json")
     picture = Path(arguments.plot or Path(arguments.run) / f"adaptation{suffix}.png")
     picture_suffix(picture)
@@ -401,16 +412,22 @@ def _draw(arguments: argparse.Namespace) -> None:
 
 
 def _agents(arguments: argparse.Namespace) -> None:
-    from .agent import AGENTS, describe_agent
+    from .agent import AGENTS, describe_agent, missing_package, what_to_install
     from .pages import listing
     from .progress import say
 
     if arguments.name is not None:
         cls = AGENTS[arguments.name]
         settings = listing(_settings(cls.Config)) or "  none"
-        say(f"{arguments.name}: {describe_agent(cls)}\n\nsettings:\n{settings}")
+        missing = what_to_install(arguments.name)
+        say(
+            "\n\n".join(
+                [f"{arguments.name}: {describe_agent(cls)}", *filter(None, [missing]), f"settings:\n{settings}"]
+            )
+        )
     else:
-        say(listing((name, describe_agent(AGENTS[name])) for name in AGENTS))
+        needs = {name: f" (needs {package})" for name in AGENTS if (package := missing_package(name))}
+        say(listing((name, describe_agent(AGENTS[name]) + needs.get(name, "")) for name in AGENTS))
         _report_broken(AGENTS.broken)
 
 

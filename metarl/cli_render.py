@@ -6,10 +6,13 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arguments import add_trial, add_wandb, at_least
 from .errors import MetarlError
+
+if TYPE_CHECKING:
+    from .played import Played
 
 MOST_TASKS = 3
 """How many tasks are shown unless the user says which."""
@@ -55,16 +58,16 @@ def render(arguments: argparse.Namespace) -> None:
 
     numbers = _numbers(arguments)
     config = run_config(arguments.run, [] if arguments.device is None else [f"device={arguments.device}"])
-    output = _output(arguments)
-    agent, name, trained = played_agent(arguments, config)
+    played = played_agent(arguments, config)
+    output = _output(arguments, played)
     rounds = arguments.rounds or config.rounds
     shown = ", ".join(map(str, numbers))
     say(f"playing {counted(arguments.among, 'task')}, filming {shown} in {counted(rounds, 'round')}")
     filmed = film(
-        agent,
+        played.agent,
         make_family(config),
         numbers,
-        agent_name=name,
+        agent_name=played.name,
         split=arguments.split,
         num_tasks=arguments.among,
         rounds=rounds,
@@ -79,7 +82,7 @@ def render(arguments: argparse.Namespace) -> None:
     if arguments.wandb:
         from .wandb_jobs import log_video
 
-        log_video(arguments, config, trained, output)
+        log_video(arguments, config, played, output)
 
 
 def _numbers(arguments: argparse.Namespace) -> Sequence[int]:
@@ -94,7 +97,7 @@ def _numbers(arguments: argparse.Namespace) -> Sequence[int]:
     return tuple(dict.fromkeys(arguments.task))
 
 
-def _output(arguments: argparse.Namespace) -> Path:
+def _output(arguments: argparse.Namespace, played: Played) -> Path:
     """Return where the video goes, known to be writable: nobody shall wait for a video that has no place."""
     from .files import require_writable
     from .played import result_suffix
@@ -102,7 +105,7 @@ def _output(arguments: argparse.Namespace) -> Path:
 
     if arguments.output is None:
         suffix = ".mp4" if has_ffmpeg() else ".gif"
-        output = Path(arguments.run) / f"adaptation{result_suffix(arguments)}{suffix}"
+        output = Path(arguments.run) / f"adaptation{result_suffix(arguments, played.agent_settings)}{suffix}"
     else:
         output = Path(arguments.output)
         video_suffix(output)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from .progress import warn
 from .statistics import iqm, iqm_interval
 from .streams import generator
 from .task import TaskFamily, Tasks
-from .trial import Agent, Oracle, Trial, run_trial
+from .trial import ORACLE, Agent, Episodes, Oracle, rounds_of
 from .versions import git_commit, versions
 
 FORMAT = "metarl evaluation 1"
@@ -59,8 +60,9 @@ class Evaluation:
     successes: np.ndarray | None
     """Share of replicas with a success; None where the family knows no success. [task, round]"""
     env_steps_per_task: np.ndarray
-    """Environment steps spent in the task by the end of the round: over all replicas where the agent learns from them
-    together, else mean over replicas, each of which adapted by itself. [task, round]"""
+    """Environment steps spent in the task by the end of the round, and of those behind it that were not measured: over
+    all replicas where the agent learns from them together, else mean over replicas, each of which adapted by itself.
+    [task, round]"""
     unseen: bool
     """Whether the tasks are new to an agent trained on the train split; false where the family has only finitely many."""
     rewards: np.ndarray | None = None
@@ -68,6 +70,12 @@ class Evaluation:
     throughout. [task, step]"""
     trained: Mapping[str, Any] | None = None
     """How the agent was trained (settings, seed, updates, steps, checkpoint), as far as the caller knows."""
+    agent_settings: Mapping[str, Any] = field(default_factory=dict)
+    """What was set of an untrained agent for this evaluation alone."""
+    budget: int = 1
+    """Rounds that the agent played and learned from between one measured round and the next, the former included."""
+    oracle: bool = False
+    """Whether the agent was shown the tasks: a reference for what adaptation could reach, not a competitor."""
     versions: Mapping[str, str] = field(default_factory=versions)
     """Versions of the packages that move the numbers."""
     commit: str | None = field(default_factory=git_commit)
@@ -79,8 +87,15 @@ class Evaluation:
         return self.returns.shape[0]
 
     @property
+    def label(self) -> str:
+        """Name of the agent with what was set of it, the budget beyond the rounds, and that it is an oracle if it is."""
+        told = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in self.agent_settings.items()]
+        told += [f"budget={self.budget}"] if self.budget > 1 else []
+        return " ".join([self.agent, *told, *([f"({ORACLE})"] if self.oracle else [])])
+
+    @property
     def rounds(self) -> int:
-        """Number of rounds; the agent adapted between them."""
+        """Number of rounds measured; the agent adapted between them."""
         return self.returns.shape[1]
 
     @cached_property
@@ -141,6 +156,9 @@ class Evaluation:
             "family": self.family,
             "settings": dict(self.settings),
             "agent": self.agent,
+            "agent_settings": dict(self.agent_settings),
+            "budget": self.budget,
+            "oracle": self.oracle,
             "trained": None if self.trained is None else dict(self.trained),
             "split": self.split,
             "seed": self.seed,
@@ -196,33 +214,49 @@ def evaluate(
     split: str = "test",
     num_tasks: int = 40,
     rounds: int = 2,
+    budget: int = 1,
     replicas: int = 1,
     seed: int = 0,
     threads: int | None = None,
     task_chunk_size: int | None = None,
     trained: Mapping[str, Any] | None = None,
+    agent_settings: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Return how `agent` does in `num_tasks` tasks of a split that it meets for the first time; it is left unchanged.
 
-    `agent_name` is its class's name by default. `threads` (native simulation threads) and `task_chunk_size` (tasks
-    side by side, default all; fewer take less memory) change neither environments nor random numbers. `trained` is
-    written into the result: how the agent was trained. Raises
-    MetarlError for an unknown split and for fewer than one task, round, replica or task a chunk.
+    `agent_name` is its class's name by default. With a `budget` of 100 the agent plays and learns from 100 rounds where
+    it would from one, and each hundredth is measured: 1, 101, 201, ... `threads` (native simulation threads) and
+    `task_chunk_size` (tasks side by side, default all; fewer take less memory) change neither environments nor random
+    numbers. `trained` (how the agent was trained) and `agent_settings` (what was set of it) are written into the result.
+    Raises MetarlError for an unknown split, for a budget in a single round, and for fewer than one task, round, replica,
+    round a budget or task a chunk.
     """
     if task_chunk_size is not None and task_chunk_size < 1:
         raise MetarlError(f"task_chunk_size is {task_chunk_size}; it must be at least 1")
+    for name, value in (("rounds", rounds), ("budget", budget)):
+        if value < 1:
+            raise MetarlError(f"{name} is {value}; it must be at least 1")
+    if budget > 1 and rounds == 1:
+        raise MetarlError(
+            f"budget is {budget} with one round, before which nothing is played; take rounds of at least 2"
+        )
     tasks = family.sample(split, num_tasks, seed=seed)
     switches = "switch_at" in family.settings
-    chunks, num_unstable = [], 0
+    chunks, num_unstable, num_rounds = [], 0, 1 + (rounds - 1) * budget
     for start in range(0, num_tasks, task_chunk_size or num_tasks):
         chunk = tasks[start : start + (task_chunk_size or num_tasks)]
         with contextlib.closing(family.make_vec(chunk, replicas, threads=threads)) as envs:
-            trial = run_trial(agent, envs, rounds, seed=trial_seed(seed, split))
-            num_unstable += trial.num_unstable
-            scores = _scores(trial, pooled=getattr(agent, "pools_replicas", True))
-            chunks.append((*scores, _rewards(trial, family.horizon)) if switches else scores)
+            played: Iterable[Episodes] = itertools.islice(
+                rounds_of(agent, envs, seed=trial_seed(seed, split)), num_rounds
+            )
+            kept: list[Episodes] = []
+            if switches:  # only then are all rounds kept
+                played = kept = list(played)
+            *scores, unstable = _scores(played, budget, pooled=getattr(agent, "pools_replicas", True))
+            chunks.append([*scores, _rewards(kept, family.horizon)] if switches else scores)
+            num_unstable += unstable
     if num_unstable:
-        total = num_tasks * replicas * rounds
+        total = num_tasks * replicas * num_rounds
         warn(
             f"the physics broke down in {num_unstable} of {total} episodes, which were cut off there; look at the policy"
         )
@@ -245,6 +279,9 @@ def evaluate(
         unseen=split != "train" and family.num_tasks is None,
         rewards=rewards[0] if rewards else None,
         trained=trained,
+        agent_settings=agent_settings or {},
+        budget=budget,
+        oracle=isinstance(agent, Oracle),
     )
 
 
@@ -254,28 +291,36 @@ def trial_seed(seed: int, split: str) -> int:
     return int(generator(seed, "evaluation", split).integers(2**63))
 
 
-def _scores(trial: Trial, *, pooled: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a trial's returns, successes (NaN where unknown) and environment steps, each [task, round]."""
-    returns = trial.returns.mean(axis=2).T
-    unknown = np.full(len(trial.tasks), np.nan)
-    successes = [
-        unknown if episodes.successes is None else episodes.successes.mean(axis=1) for episodes in trial.rounds
-    ]
-    # Replicas that adapt apart from each other are trials of their own, and cost their own steps.
-    lengths = [episodes.lengths.sum(axis=1) if pooled else episodes.lengths.mean(axis=1) for episodes in trial.rounds]
-    return returns, np.stack(successes, axis=1), np.cumsum(lengths, axis=0).T
+def _scores(played: Iterable[Episodes], budget: int, *, pooled: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Return the scores of a trial's rounds, of which one in `budget` is measured, and which are not kept.
+
+    Returns, successes (NaN where unknown) and environment steps, each [task, round]; then the number of unstable episodes.
+    """
+    returns, successes, lengths, num_unstable = [], [], [], 0
+    for number, episodes in enumerate(played):
+        # Replicas that adapt apart from each other are trials of their own, and cost their own steps.
+        lengths.append(episodes.lengths.sum(axis=1) if pooled else episodes.lengths.mean(axis=1))
+        num_unstable += episodes.num_unstable
+        if number % budget == 0:
+            returns.append(episodes.returns)
+            unknown = np.full(len(episodes.returns), np.nan)
+            successes.append(unknown if episodes.successes is None else episodes.successes.mean(axis=1))
+    # A round that is not measured counts with the measured one before it: both are spent before the next.
+    ends = np.minimum(np.arange(1, len(returns) + 1) * budget, len(lengths)) - 1
+    env_steps = np.cumsum(lengths, axis=0)[ends]
+    return np.stack(returns).mean(axis=2).T, np.stack(successes, axis=1), env_steps.T, num_unstable
 
 
-def _rewards(trial: Trial, horizon: int) -> np.ndarray:
-    """Return the rewards of a trial's steps, mean over the replicas that took the step. [task, step]
+def _rewards(rounds: Sequence[Episodes], horizon: int) -> np.ndarray:
+    """Return the rewards of the steps of a trial's rounds, mean over the replicas that took the step. [task, step]
 
     Each world counts its own steps, as its switches do: where episodes end early, worlds are at the same step at different times.
     """
-    num_tasks, replicas = trial.rounds[0].mask.shape[1:]
-    rewards = np.full((num_tasks, replicas, horizon * len(trial.rounds)), np.nan)
+    num_tasks, replicas = rounds[0].mask.shape[1:]
+    rewards = np.full((num_tasks, replicas, horizon * len(rounds)), np.nan)
     steps = np.arange(rewards.shape[2])
     taken = np.zeros((num_tasks, replicas, 1), dtype=np.int64)
-    for episodes in trial.rounds:
+    for episodes in rounds:
         lengths = episodes.lengths[..., None]
         played = np.moveaxis(episodes.mask, 0, 2)
         rewards[(steps >= taken) & (steps < taken + lengths)] = np.moveaxis(episodes.rewards, 0, 2)[played]
@@ -326,6 +371,10 @@ def _from_document(document: Mapping[str, Any]) -> Evaluation:
         unseen=bool(document["unseen"]),
         rewards=rewards,
         trained=document["trained"],
+        # Files from before these were written say nothing of them.
+        agent_settings=dict(document.get("agent_settings", {})),
+        budget=int(document.get("budget", 1)),
+        oracle=bool(document.get("oracle", False)),
         versions=dict(document["versions"]),
         commit=document["commit"],
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from .errors import MetarlError
 
@@ -13,35 +16,72 @@ if TYPE_CHECKING:
     from .config import TrainConfig
 
 
-def played_agent(
-    arguments: argparse.Namespace, config: TrainConfig
-) -> tuple[RegisteredAgent, str, Mapping[str, Any] | None]:
-    """Return the run's agent, or the one asked for by name as it is before any training: with name and provenance."""
+@dataclass(frozen=True)
+class Played:
+    """An agent that plays, and what is told of it."""
+
+    agent: RegisteredAgent
+    name: str
+    """What results call it."""
+    trained: Mapping[str, Any] | None
+    """Its provenance; None of an untrained one."""
+    agent_settings: Mapping[str, Any]
+    """What the command line set of it."""
+
+
+def played_agent(arguments: argparse.Namespace, config: TrainConfig) -> Played:
+    """Return the run's agent, or the one asked for by name as it is before any training.
+
+    Raises MetarlError for settings or a checkpoint that the one asked for cannot have.
+    """
     from .train import load_run
 
+    overrides = [*arguments.overrides, *arguments.extra]
     if arguments.agent is None:
+        if overrides:
+            raise MetarlError(
+                f"{overrides[0]!r} was given without --agent; a trained agent keeps its settings: add --agent NAME, or "
+                "leave it out"
+            )
         run = load_run(arguments.run, arguments.checkpoint or "best", device=arguments.device)
-        return run.agent, config.agent["name"], run.provenance
+        return Played(run.agent, config.agent["name"], run.provenance, {})
     if arguments.checkpoint is not None:
         raise MetarlError(
             "--agent and --checkpoint were both given; an agent taken by name has no checkpoint: leave one out"
         )
-    return *_untrained(arguments.agent, config), None
+    return _untrained(arguments, config, overrides)
 
 
-def _untrained(name: str, config: TrainConfig) -> tuple[RegisteredAgent, str]:
-    from .agent import make_agent
-    from .config import make_family
+def _untrained(arguments: argparse.Namespace, config: TrainConfig, overrides: Sequence[str]) -> Played:
+    from .agent import AGENTS, make_agent
+    from .config import make_family, parse_override
+    from .train import run_config
     from .trial import TrainableAgent
 
+    name, keys = arguments.agent, [parse_override(override)[0].split(".") for override in overrides]
+    for override, key in zip(overrides, keys, strict=True):
+        if len(key) == 1 or key[0] != "agent" or key[1] == "name":
+            raise MetarlError(
+                f"command line {override!r}: {'.'.join(key)} cannot be set here; set agent.KEY=VALUE of --agent, all else is the "
+                "run's or has an option of its own: see --help"
+            )
     # The run's own agent keeps the run's settings: it is where the training began.
-    settings = config.agent if name == config.agent["name"] else {}
-    settings = {key: value for key, value in settings.items() if key != "name"}
+    own = [] if AGENTS[name] is AGENTS[config.agent["name"]] else [f"agent={name}"]
+    settings = {
+        key: value for key, value in run_config(arguments.run, [*own, *overrides]).agent.items() if key != "name"
+    }
     agent = make_agent(name, make_family(config), settings, seed=config.seed, device=config.device)
-    return agent, f"{name} (untrained)" if isinstance(agent, TrainableAgent) else name
+    title = f"{name} (untrained)" if isinstance(agent, TrainableAgent) else name
+    return Played(agent, title, None, {key: settings[key] for key in sorted({key[1] for key in keys})})
 
 
-def result_suffix(arguments: argparse.Namespace) -> str:
-    """Return what tells a result's file from others in the run folder: agent and split, where they are not the usual."""
-    what = [arguments.agent, None if arguments.split == "test" else arguments.split]
+def result_suffix(arguments: argparse.Namespace, agent_settings: Mapping[str, Any]) -> str:
+    """Return what tells a result's file from others in the run folder, where it is not the usual one.
+
+    Agent, what was set of it, budget and split.
+    """
+    settings = (f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in agent_settings.items())
+    what = [arguments.agent, *(quote(setting, safe="=.,[]") for setting in settings)]
+    what += [f"budget={arguments.budget}" if getattr(arguments, "budget", 1) > 1 else None]
+    what += [None if arguments.split == "test" else arguments.split]
     return "".join(f"-{word}" for word in what if word)

@@ -43,7 +43,7 @@ def _block(evaluation: Evaluation) -> str:
     counts = (
         f"{counted(evaluation.num_tasks, 'task')}, {counted(evaluation.replicas, 'replica')}, seed {evaluation.seed}"
     )
-    lines = [f"{evaluation.agent} on {evaluation.family}, {evaluation.split} split: {counts}"]
+    lines = [f"{evaluation.label} on {evaluation.family}, {evaluation.split} split: {counts}"]
     number = functools.partial(number_text, decimals=decimals_for(evaluation.interval))
     rates = evaluation.success_rate
     header = ("round", "env steps by its end", "return (IQM)", "95% interval", "mean")
@@ -55,6 +55,11 @@ def _block(evaluation: Evaluation) -> str:
         rows.append((str(i + 1), steps, number(evaluation.iqm[i]), interval, number(evaluation.mean[i]), *rate))
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    if evaluation.budget > 1:
+        more = counted(evaluation.budget - 1, "more round")
+        lines.append(
+            f"budget {evaluation.budget}: {more} behind each but the last, learned from, their steps counted with it"
+        )
     if evaluation.rounds > 1:
         interval = interval_text(evaluation.gain.interval, number)
         change = f"round {evaluation.rounds} minus round 1, paired by task"
@@ -135,8 +140,15 @@ def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
     over = counted(counts.pop(), "task") if len(counts) == 1 else "tasks"
     legend = f"IQM over {over}, 95% bootstrap interval; faint: single tasks"
     # Below the axes, where it hides no curve.
-    figure.legend(loc="outside lower center", ncols=min(3, len(evaluations)), frameon=False, title=legend, fontsize=9)
+    columns = legend_columns(_labels(evaluations), most=3)
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, title=legend, fontsize=9)
     return figure
+
+
+def legend_columns(labels: Sequence[str], most: int) -> int:
+    """Return in how many columns labels stand below a figure 7.2 inches wide: at most `most`, and none runs over its edge."""
+    widest = 0.6 + 0.072 * max(map(len, labels))  # inches, with the line beside it, at 9 points
+    return max(1, min(most, len(labels), int(7.0 / widest)))
 
 
 def _curve(axes: Axes, evaluation: Evaluation, label: str, color: str, marker: str) -> None:
@@ -158,7 +170,7 @@ def _curve(axes: Axes, evaluation: Evaluation, label: str, color: str, marker: s
 def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
     """Return what tells each evaluation apart: its agent, and whatever else is not the same in all."""
     columns = [
-        [evaluation.agent for evaluation in evaluations],
+        [evaluation.label for evaluation in evaluations],
         *(
             words
             for words in (

@@ -19,6 +19,7 @@ from .log import METRICS, read_metrics, read_sessions
 from .report import counted
 from .statistics import crossed_bootstrap, gap_bootstrap, iqm, iqm_interval, paired_bootstrap
 from .streams import generator
+from .trial import ORACLE
 
 EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
 """Files in a run's folder: how its agent did in unseen tasks, and how others did in the same."""
@@ -289,6 +290,11 @@ def _require_own(run: RunResult) -> None:
             f"{run.path / EVALUATION} is of agent {measured[0]!r}, training seed {measured[1]}, the run is of "
             f"{mine[0]!r}, {mine[1]}; write it again with `metarl evaluate {run.path}`"
         )
+    if run.evaluation.budget > 1:
+        raise MetarlError(
+            f"{run.path / EVALUATION} is of budget {run.evaluation.budget}, which other runs' are not; write it again with "
+            f"`metarl evaluate {run.path}`"
+        )
 
 
 def grouped(runs: Sequence[RunResult]) -> list[Group]:
@@ -339,10 +345,10 @@ def _references(problem: str, runs: Sequence[RunResult]) -> list[Group]:
             )
     found: dict[str, Group] = {}
     for path, evaluation in measured:
-        same = found.setdefault(evaluation.agent, Group(evaluation.agent, problem, (), [evaluation], path))
+        same = found.setdefault(evaluation.label, Group(evaluation.label, problem, (), [evaluation], path))
         if not np.array_equal(same.evaluations[0].returns, evaluation.returns, equal_nan=True):
             raise MetarlError(
-                f"{same.beside} and {path} are of agents of one name, {evaluation.agent!r}, that played differently: of other "
+                f"{same.beside} and {path} are of agents of one name, {evaluation.label!r}, that played differently: of other "
                 "settings or seeds; leave one of them out"
             )
     return list(found.values())
@@ -384,14 +390,15 @@ def setting_of(run: RunResult) -> dict[str, Any]:
 
 
 def _names(groups: Sequence[Sequence[RunResult]]) -> list[str]:
-    """Return each group's agent, with what differs between groups of the same agent."""
+    """Return each group's agent, with what differs between groups of the same agent, and whether it is an oracle."""
     agents = [members[0].config["agent"]["name"] for members in groups]
     flat = [flattened(setting_of(members[0])) for members in groups]
     names = []
-    for agent, setting in zip(agents, flat, strict=True):
+    for agent, setting, members in zip(agents, flat, groups, strict=True):
         others = [other for other, name in zip(flat, agents, strict=True) if name == agent]
         differing = [key for key in setting if any(key not in other or other[key] != setting[key] for other in others)]
-        names.append(" ".join([agent, *(f"{key}={setting[key]}" for key in differing)]))
+        told = [f"{key}={setting[key]}" for key in differing]
+        names.append(" ".join([agent, *told, *([f"({ORACLE})"] if members[0].evaluation.oracle else [])]))
     return names
 
 

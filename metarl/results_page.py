@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -94,20 +95,20 @@ def commands(groups: Sequence[Group], again: str) -> list[str]:
             ]
         if group.beside is not None:
             (evaluation,) = group.evaluations
-            lines.append(_evaluate_command(group.beside.parent, evaluation, group.beside.name, group.name))
+            lines.append(_evaluate_command(group.beside.parent, evaluation, group.beside.name, reference=True))
     return [*dict.fromkeys(lines), again]
 
 
-def _evaluate_command(run: Path, evaluation: Evaluation, file: str, agent: str | None = None) -> str:
-    """Return the command that measured the run's agent, or the reference `agent` in its tasks."""
+def _evaluate_command(run: Path, evaluation: Evaluation, file: str, *, reference: bool = False) -> str:
+    """Return the command that measured the run's agent, or a reference in its tasks."""
     path = portable(str(run))
-    words: list[object] = [
-        "metarl",
-        "evaluate",
-        path,
-        *(["--agent", agent.removesuffix(" (untrained)")] if agent else []),
-    ]
+    words: list[object] = ["metarl", "evaluate", path]
+    if reference:
+        words += ["--agent", evaluation.agent.removesuffix(" (untrained)")]
+        words += [f"agent.{key}={json.dumps(value)}" for key, value in evaluation.agent_settings.items()]
     words += ["--rounds", evaluation.rounds, "--replicas", evaluation.replicas, "--tasks", evaluation.num_tasks]
+    if evaluation.budget > 1:
+        words += ["--budget", evaluation.budget]
     if evaluation.seed != 0:
         words += ["--seed", evaluation.seed]
     if (evaluation.trained or {}).get("checkpoint") == "last":

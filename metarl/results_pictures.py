@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .measures import above, steps_before
-from .report import COLORS, MARKERS, dressed
+from .report import COLORS, MARKERS, dressed, legend_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +21,10 @@ def _look(number: int) -> tuple[str, str, str]:
     """Return colour, marker and line style of a group: with more groups than colours, the others are dotted."""
     again, first = divmod(number, len(COLORS))
     return COLORS[first], MARKERS[(first + 3 * again) % len(MARKERS)], ":" if again else "-"
+
+
+def _columns(groups: Sequence[Group]) -> int:
+    return legend_columns([group.name for group in groups], most=4)
 
 
 def adaptation_figure(groups: Sequence[Group]) -> Figure:
@@ -37,7 +41,7 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
             axes.vlines(steps, low, high, color=color, lw=2)
         axes.plot(steps, group.iqm, color=color, marker=marker, ls=style, mec="white", lw=2, label=group.name)
     dressed(axes, [group.evaluations[0] for group in groups])
-    figure.legend(loc="outside lower center", ncols=min(4, len(groups)), frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=_columns(groups), frameon=False, fontsize=9)
     return figure
 
 
@@ -62,7 +66,7 @@ def profile_figure(groups: Sequence[Group]) -> Figure:
     axes.set_ylabel("Share of seeds and tasks above R")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9", lw=0.8)
-    figure.legend(loc="outside lower center", ncols=min(4, len(groups)), frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=_columns(groups), frameon=False, fontsize=9)
     return figure
 
 
@@ -89,7 +93,7 @@ def training_figure(groups: Sequence[Group]) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9", lw=0.8)
     axes.xaxis.set_major_formatter(EngFormatter())
-    figure.legend(loc="outside lower center", ncols=min(4, len(groups)), frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=_columns(groups), frameon=False, fontsize=9)
     return figure
 
 

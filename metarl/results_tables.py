@@ -13,6 +13,7 @@ from .measures import adaptation_speed, cvar, differences, improvements, normali
 from .report import decimals_for, interval_text, number_text
 from .results import OTHER_SPLITS, Group
 from .statistics import iqm
+from .trial import ORACLE
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,9 @@ def score_rows(groups: Sequence[Group], low: str, high: str) -> list[tuple[str, 
 
 
 def _named(name: str, groups: Sequence[Group]) -> Group:
-    """Return the group of this name. Raises MetarlError where there is none."""
+    """Return the group of this name, in which `(oracle)` may be left out. Raises MetarlError where there is none."""
     for group in groups:
-        if group.name == name:
+        if name in (group.name, group.name.removesuffix(f" ({ORACLE})")):
             return group
     names = ", ".join(repr(group.name) for group in groups)
     raise MetarlError(f"there is no {name!r} on {groups[0].problem} to normalize by; there are {names}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -69,6 +71,11 @@ class Episodes:
         """Steps of each episode. int64 [task, replica]"""
         return self.mask.sum(axis=0)
 
+    @property
+    def num_unstable(self) -> int:
+        """Number of episodes that were cut off because the physics broke down."""
+        return 0 if self.unstable is None else int(self.unstable.sum())
+
     @cached_property
     def last_step(self) -> TimeStep:
         """What follows each episode's last step: the true final observation, last action, reward and kind of end."""
@@ -104,12 +111,16 @@ class Trial:
     @property
     def num_unstable(self) -> int:
         """Number of episodes that were cut off because the physics broke down."""
-        return sum(int(episodes.unstable.sum()) for episodes in self.rounds if episodes.unstable is not None)
+        return sum(episodes.num_unstable for episodes in self.rounds)
 
     @cached_property
     def env_steps(self) -> np.ndarray:
         """Environment steps spent in each task by the end of each round, over all replicas. int64 [round, task]"""
         return np.cumsum([episodes.lengths.sum(axis=1) for episodes in self.rounds], axis=0)
+
+
+ORACLE = "oracle, shown the task"
+"""What stands behind the name of an `Oracle` wherever agents or results are listed."""
 
 
 class Learner(Protocol):
@@ -284,12 +295,23 @@ def run_trial(
     """
     if rounds < 1:
         raise MetarlError(f"rounds is {rounds}; it must be at least 1")
+    played = rounds_of(agent, envs, seed=seed, stopwatch=stopwatch)
+    return Trial(envs.tasks, tuple(itertools.islice(played, rounds)))
+
+
+def rounds_of(
+    agent: Agent | Oracle, envs: BatchedEnv, *, seed: int, stopwatch: Stopwatch | None = None
+) -> Iterator[Episodes]:
+    """Yield the rounds of `run_trial` one by one, without end: a long trial need not be held in memory.
+
+    The learner adapts to a round when the next one is asked for.
+    """
     stopwatch = stopwatch or Stopwatch()
     streams = Streams.of(seed, "learner", envs.tasks.index[:, None], np.arange(envs.replicas))
     learner = begin(agent, envs.tasks, streams)
-    played: list[Episodes] = [rollout(envs, learner, seed=seed, stopwatch=stopwatch)]
-    while len(played) < rounds:
+    episodes = rollout(envs, learner, seed=seed, stopwatch=stopwatch)
+    while True:
+        yield episodes
         with stopwatch.part("adaptation"):
-            learner.adapt(played[-1])
-        played.append(rollout(envs, learner, played[-1], stopwatch=stopwatch))
-    return Trial(envs.tasks, tuple(played))
+            learner.adapt(episodes)
+        episodes = rollout(envs, learner, episodes, stopwatch=stopwatch)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .played import result_suffix
+from .played import Played, result_suffix
 from .report import plot
 from .wandb_log import Job, WandbLog
 
@@ -21,29 +21,27 @@ if TYPE_CHECKING:
 def log_evaluation(
     arguments: argparse.Namespace,
     config: TrainConfig,
-    trained: Mapping[str, Any] | None,
+    played: Played,
     evaluation: Evaluation,
     picture: Path,
 ) -> None:
     """Log what `metarl evaluate` measured and drew, and the video of the same agent and split where there is one."""
-    video = Path(arguments.run) / f"adaptation{result_suffix(arguments)}"
-    with _logged(arguments, config, "evaluate") as log, tempfile.TemporaryDirectory() as folder:
+    video = Path(arguments.run) / f"adaptation{result_suffix(arguments, played.agent_settings)}"
+    with _logged(arguments, config, played, "evaluate") as log, tempfile.TemporaryDirectory() as folder:
         if picture.suffix.lower() != ".png":  # W&B shows pixels only
             picture = Path(folder) / "adaptation.png"
             plot([evaluation], picture)
-        log.summarize(evaluation, _env_steps(trained), picture)
+        log.summarize(evaluation, _env_steps(played.trained), picture)
         for film in (video.with_suffix(".mp4"), video.with_suffix(".gif")):
             if film.exists():
-                log.show(film, _env_steps(trained))
+                log.show(film, _env_steps(played.trained))
                 break
 
 
-def log_video(
-    arguments: argparse.Namespace, config: TrainConfig, trained: Mapping[str, Any] | None, video: Path
-) -> None:
+def log_video(arguments: argparse.Namespace, config: TrainConfig, played: Played, video: Path) -> None:
     """Log what `metarl render` filmed."""
-    with _logged(arguments, config, "render") as log:
-        log.show(video, _env_steps(trained))
+    with _logged(arguments, config, played, "render") as log:
+        log.show(video, _env_steps(played.trained))
 
 
 def _env_steps(trained: Mapping[str, Any] | None) -> int:
@@ -53,17 +51,18 @@ def _env_steps(trained: Mapping[str, Any] | None) -> int:
 
 @contextlib.contextmanager
 def _logged(
-    arguments: argparse.Namespace, config: TrainConfig, kind: Literal["evaluate", "render"]
+    arguments: argparse.Namespace, config: TrainConfig, played: Played, kind: Literal["evaluate", "render"]
 ) -> Iterator[WandbLog]:
     """Open a W&B run in the group of the training; the training's own is left as it is, uploaded or not."""
     # Asked for by name, so a training without W&B does not forbid it; WANDB_MODE=disabled does.
     mode = None if config.wandb.mode == "disabled" else config.wandb.mode
     config = config.model_copy(update={"wandb": config.wandb.model_copy(update={"mode": mode})})
-    played = {"split": arguments.split, "seed": arguments.seed, "checkpoint": arguments.checkpoint or "best"}
+    about = {"split": arguments.split, "seed": arguments.seed, "checkpoint": arguments.checkpoint or "best"}
     if arguments.agent is not None:
-        played = {**played, "agent": arguments.agent, "checkpoint": None}
-    suffix = result_suffix(arguments)
-    log = WandbLog(Path(arguments.run), config, Job(kind, arguments.agent, suffix, {"played": played}))
+        settings = dict(played.agent_settings)
+        about = {**about, "agent": arguments.agent, "agent_settings": settings, "checkpoint": None}
+    suffix = result_suffix(arguments, played.agent_settings)
+    log = WandbLog(Path(arguments.run), config, Job(kind, arguments.agent, suffix, {"played": about}))
     done = False
     try:
         yield log

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -149,6 +150,23 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "an agent by name and a checkpoint": (
         lambda folder, run: ["evaluate", str(run), "--agent", "random", "--checkpoint", "last"],
         "--agent and --checkpoint were both given",
+    ),
+    "budget of none": (lambda folder, run: ["evaluate", str(run), "--budget", "0"], "must be at least 1"),
+    "setting of a trained agent": (
+        lambda folder, run: ["evaluate", str(run), "agent.inner_lr=1"],
+        "given without --agent; a trained agent keeps its settings",
+    ),
+    "unknown setting of a reference": (
+        lambda folder, run: ["evaluate", str(run), "--agent", "sb3-ppo", "agent.adaps=true"],
+        "agent.adaps: unknown key; did you mean 'adapts'?",
+    ),
+    "setting that is not the agent's": (
+        lambda folder, run: ["evaluate", str(run), "--agent", "sb3-ppo", "rounds=3"],
+        "rounds cannot be set here",
+    ),
+    "reference by another name": (
+        lambda folder, run: ["evaluate", str(run), "--agent", "sb3-ppo", "agent.name=rl2"],
+        "agent.name cannot be set here",
     ),
     "unknown checkpoint": (lambda folder, run: ["evaluate", str(run), "--checkpoint", "b"], "must be 'best' or 'last'"),
     "unwritable result": (
@@ -493,6 +511,34 @@ def test_evaluate_says_that_an_agent_made_by_name_is_untrained(run: Path, capsys
         assert f"{name} (untrained) on navigation-2d" in capsys.readouterr().out
         result = json.loads((run / f"evaluation-{name}.json").read_text())
         assert (result["agent"], result["trained"]) == (f"{name} (untrained)", None)
+
+
+def test_references_of_other_settings_and_budgets_stand_side_by_side_and_repeat(run: Path, tmp_path: Path) -> None:
+    measure = ["evaluate", str(run), "--tasks", "3", "--rounds", "2"]
+    small = ["agent.hidden_sizes=[4]", "agent.n_epochs=1"]
+    for words in (
+        [],
+        ["--agent", "sb3-ppo", *small],
+        ["agent.adapts=true", "--agent", "sb3-ppo", *small],
+        ["--agent", "sb3-ppo", *small, "agent.adapts=True", "--budget", "5"],
+    ):
+        assert main([*measure, *words]) == 0
+    files = sorted(path.name for path in run.glob("evaluation-*.json"))
+    ends = ["adapts=true-hidden_sizes=[4]-n_epochs=1-budget=5", "adapts=true-hidden_sizes=[4]-n_epochs=1"]
+    assert files == [f"evaluation-sb3-ppo-{end}.json" for end in (*ends, "hidden_sizes=[4]-n_epochs=1")]
+    told = [json.loads((run / name).read_text()) for name in files]
+    assert [each["env_steps"] for each in told] == [[50, 60], [10, 20], [5, 10]]
+    assert told[0]["agent_settings"] == {"adapts": True, "hidden_sizes": [4], "n_epochs": 1}
+    page = tmp_path / "page.md"
+    assert main(["report", str(run), "-o", str(page)]) == 0
+    text = page.read_text()
+    for end in ("adapts=true hidden_sizes=[4] n_epochs=1 budget=5", "hidden_sizes=[4] n_epochs=1"):
+        assert f"| sb3-ppo (untrained) {end} |" in text
+    again = next(line for line in text.splitlines() if "--budget 5" in line)
+    before = (run / files[0]).read_bytes()
+    (run / files[0]).unlink()
+    assert main([*measure[:2], *shlex.split(again)[3:]]) == 0
+    assert (run / files[0]).read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["bench", "demo"])

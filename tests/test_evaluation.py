@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +25,26 @@ from metarl.distributions import LogUniform, Uniform
 from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation, evaluate
 from metarl.families import State
+from metarl.measures import steps_before
 from metarl.mujoco_family import MujocoFamily
+from metarl.report import table
 from metarl.streams import Streams, generator
 from metarl.task import Horizon, Parameter, TaskFamily, Values, load
-from metarl.trial import run_trial
+from metarl.trial import Episodes, run_trial
 from metarl.versions import commit_of, versions
 
 from .probes import UnequalEpisodes
-from .scripted import Numbered, Scripted, Wanderer, constant, evaluation_of, solved_numbers, solves, solves_after_round
+from .scripted import (
+    Numbered,
+    Scripted,
+    ScriptedLearner,
+    Wanderer,
+    constant,
+    evaluation_of,
+    solved_numbers,
+    solves,
+    solves_after_round,
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +127,49 @@ def test_replicas_that_adapt_apart_cost_only_their_own_steps() -> None:
     apart = evaluate(agent, Numbered(horizon=7), num_tasks=3, replicas=5)
     assert together.env_steps.tolist() == [35, 70]
     assert apart.env_steps.tolist() == [7, 14]
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_budget_measures_every_so_many_rounds_of_the_same_trial_and_counts_all(pooled: bool) -> None:
+    agent = solves_after_round(3)
+    agent.pools_replicas = pooled
+    every = evaluate(agent, Numbered(), num_tasks=5, rounds=7, replicas=2)
+    sparse = evaluate(agent, Numbered(), num_tasks=5, rounds=3, budget=3, replicas=2)
+    assert [len(learner.adapted_to) for learner in agent.learners] == [6, 6]
+    np.testing.assert_array_equal(sparse.returns, every.returns[:, [0, 3, 6]])
+    # What is spent before a measured round is spent by the end of the one before it.
+    np.testing.assert_array_equal(steps_before(sparse.env_steps), steps_before(every.env_steps)[[0, 3, 6]])
+    assert sparse.env_steps[-1] == every.env_steps[-1]
+    assert (sparse.budget, sparse.label) == (3, "Scripted budget=3")
+    assert "budget 3: 2 more rounds behind each but the last" in table([sparse])
+
+
+def test_a_budget_in_a_single_round_is_refused() -> None:
+    with pytest.raises(MetarlError, match="budget is 5 with one round, before which nothing is played"):
+        evaluate(constant(0), Numbered(), rounds=1, budget=5)
+
+
+def test_a_long_budget_keeps_no_round_in_memory() -> None:
+    kept: list[Any] = []
+    agent = Scripted(lambda timestep, adapted: np.zeros(timestep.active.shape, dtype=np.int64))
+
+    class Forgetful(ScriptedLearner):
+        def adapt(self, episodes: Episodes) -> None:
+            kept.append(weakref.ref(episodes))
+
+    agent.begin = lambda streams: Forgetful(agent.script)  # type: ignore[method-assign]
+    evaluate(agent, Numbered(), num_tasks=2, rounds=2, budget=20)
+    assert len(kept) == 20
+    assert not any(reference() for reference in kept)
+
+
+def test_files_from_before_oracles_and_budgets_were_written_are_read(tmp_path: Path) -> None:
+    document = json.loads(evaluate(constant(1), Numbered(), num_tasks=3).to_json())
+    for name in ("oracle", "budget", "agent_settings"):
+        del document[name]
+    (tmp_path / "old.json").write_text(json.dumps(document))
+    old = Evaluation.load(tmp_path / "old.json")
+    assert (old.oracle, old.budget, old.agent_settings, old.label) == (False, 1, {}, "Scripted")
 
 
 def test_file_says_how_the_agent_was_trained(tmp_path: Path) -> None:
@@ -426,7 +482,7 @@ def test_save_makes_the_folder_and_refuses_a_path_through_a_file(tmp_path: Path)
 # Mistakes
 
 
-@pytest.mark.parametrize("name", ["num_tasks", "rounds", "replicas", "task_chunk_size"])
+@pytest.mark.parametrize("name", ["num_tasks", "rounds", "budget", "replicas", "task_chunk_size"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_counts_below_one_are_refused_by_name(name: str, value: int) -> None:
     with pytest.raises(MetarlError, match=f"{name} is {value}; it must be at least 1"):

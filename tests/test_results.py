@@ -20,7 +20,7 @@ from metarl.evaluation import Evaluation
 from metarl.report import COLORS
 from metarl.results import grouped, read_run
 from metarl.results_page import markdown
-from metarl.results_pictures import profile_figure, training_figure
+from metarl.results_pictures import adaptation_figure, profile_figure, training_figure
 from metarl.results_tables import (
     comparison_rows,
     gap_rows,
@@ -354,6 +354,13 @@ def test_references_of_one_name_that_played_differently_are_refused(tmp_path: Pa
         beside(run, "sb3-ppo", returns=theirs)
     with pytest.raises(MetarlError, match=r"of one name, 'sb3-ppo', that played differently.*; leave one of them out"):
         grouped([read_run(run) for run in runs])
+
+
+def test_a_run_measured_with_a_budget_of_its_own_is_refused(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1))
+    replace(Evaluation.load(run / "evaluation.json"), budget=5).save(run / "evaluation.json")
+    with pytest.raises(MetarlError, match=r"is of budget 5.*write it again"):
+        grouped([read_run(run)])
 
 
 def test_page_of_finitely_many_tasks_says_what_intervals_are_of(tmp_path: Path) -> None:
@@ -719,3 +726,23 @@ def test_profile_falls_from_all_to_none_as_shares_of_the_last_round_do(tmp_path:
 def test_more_groups_than_colours_still_look_different() -> None:
     looks = [results_pictures._look(number) for number in range(2 * len(COLORS))]
     assert len(set(looks)) == len(looks)
+
+
+def test_no_label_of_a_picture_runs_over_its_edge(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1))
+    settings = {"adapts": True, "batch_size": 400, "learning_rate": 0.003}
+    for number in (1, 2):
+        beside(
+            run,
+            "sb3-ppo (untrained)",
+            f"evaluation-{number}.json",
+            agent_settings=settings,
+            budget=100 * number,
+        )
+    groups = grouped([read_run(run)])
+    assert len(groups) == 3
+    for figure in (adaptation_figure(groups), profile_figure(groups)):
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.width

@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metarl.agent import AGENTS, make_agent
+from metarl.agent import AGENTS, make_agent, missing_package
 from metarl.task import load
 from metarl.trial import run_trial
 
 
-@pytest.mark.parametrize("name", sorted(name for name in AGENTS if hasattr(AGENTS[name], "update")))
+@pytest.mark.parametrize(
+    "name", sorted(name for name in AGENTS if hasattr(AGENTS[name], "update") and not missing_package(name))
+)
 def test_forty_tasks_at_once_equal_one_at_a_time_over_the_first_twenty_steps(name: str) -> None:
     family = load("half-cheetah-velocity", horizon=10)
-    # stable-baselines3 computes in single precision alone.
-    settings, tolerance = ({"dtype": "float64"}, 1e-9) if "dtype" in AGENTS[name].Config.model_fields else ({}, 1e-4)
+    # stable-baselines3 computes in single precision alone, whose rounding contacts magnify.
+    settings, tolerance = ({"dtype": "float64"}, 1e-9) if "dtype" in AGENTS[name].Config.model_fields else ({}, 1e-3)
     agent = make_agent(name, family, settings, seed=1, device="cpu")
     tasks = family.sample("test", 40, seed=0)
     together = run_trial(agent, family.make_vec(tasks, 2), 2, seed=3)

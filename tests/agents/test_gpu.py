@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.agent import make_agent
+from metarl.agent import make_agent, missing_package
 from metarl.streams import generator
 from metarl.task import load
 from metarl.trial import run_trial
@@ -61,13 +61,31 @@ def test_state_goes_from_gpu_to_cpu_and_back(name: str) -> None:
         torch.testing.assert_close(on_gpu.state_dict()[key].cpu(), value, rtol=1e-5, atol=1e-7)
 
 
+BY_SB3 = [name for name in ("sb3-ppo", "sb3-ppo-oracle", "sb3-recurrent-ppo") if not missing_package(name)]
+
+
+@pytest.mark.parametrize("name", BY_SB3)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_stable_baselines3_plays_and_learns_on_a_gpu_about_what_it_does_on_a_cpu(family: str) -> None:
+def test_stable_baselines3_plays_and_learns_on_a_gpu_about_what_it_does_on_a_cpu(family: str, name: str) -> None:
     made = load(family, horizon=8)
-    on_cpu, on_gpu = (make_agent("sb3-ppo", made, seed=2, device=device) for device in ("cpu", "cuda"))
+    on_cpu, on_gpu = (make_agent(name, made, seed=2, device=device) for device in ("cpu", "cuda"))
     trial = run_trial(on_cpu, made.make_vec(made.sample("train", 6, seed=0), 3), 2, seed=0)
     metrics = [agent.update(trial, generator(0)) for agent in (on_cpu, on_gpu)]
     assert metrics[0] == pytest.approx(metrics[1], rel=1e-2, abs=1e-3)
     for key, value in on_cpu.state_dict().items():
         torch.testing.assert_close(on_gpu.state_dict()[key].cpu(), value, rtol=1e-2, atol=1e-4)
     on_cpu.load_state_dict({key: value.cpu() for key, value in on_gpu.state_dict().items()})
+
+
+def test_sac_learns_on_a_gpu_and_plays_on_a_cpu_what_it_does_there() -> None:
+    made = load("navigation-2d", horizon=8)
+    on_cpu, on_gpu = (make_agent("sb3-sac", made, seed=2, device=device) for device in ("cpu", "cuda"))
+    envs = made.make_vec(made.sample("train", 6, seed=0), 3)
+    # Its noise is drawn on the device: updates there and here differ.
+    metrics = on_gpu.update(run_trial(on_gpu, envs, 2, seed=0), generator(0))
+    assert all(np.isfinite(list(metrics.values())))
+    on_cpu.load_state_dict({key: value.cpu() for key, value in on_gpu.state_dict().items()})
+    returns = [run_trial(agent, envs, 2, seed=1).returns for agent in (on_cpu, on_gpu)]
+    np.testing.assert_allclose(returns[0], returns[1], atol=1e-3)
+    on_gpu.load_state_dict(on_cpu.state_dict())
+    on_gpu.update(run_trial(on_gpu, envs, 2, seed=2), generator(1))
