@@ -44,7 +44,7 @@ class SB3SACConfig(Settings):
     """How far the target critics follow the critics in each gradient step."""
     gamma: Fraction = 0.99
     """Discount of rewards over an episode."""
-    gradient_steps: Count = 64
+    gradient_steps: Count = 32
     """Gradient steps after each trial."""
     ent_coef: Literal["auto"] | Positive = "auto"
     """Weight of the entropy bonus; 'auto' learns it, towards an entropy of minus the number of action dimensions."""
