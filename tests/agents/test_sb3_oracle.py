@@ -106,7 +106,13 @@ def test_it_is_marked_as_an_oracle_wherever_it_is_told_of(tmp_path: Path) -> Non
     assert "sb3-ppo-oracle (oracle, shown the task) on navigation-2d" in table([made])
     assert [group.name for group in grouped([read_run(run)])] == ["sb3-ppo-oracle (oracle, shown the task)"]
     told = {name: "(oracle, shown the task)" in describe_agent(AGENTS[name]) for name in AGENTS}
-    assert {name for name, oracle in told.items() if oracle} == {"sb3-ppo-oracle", "value-iteration"}
+    assert {name for name, oracle in told.items() if oracle} == {
+        "beeline",
+        "best-arm",
+        "sb3-ppo-oracle",
+        "shortest-path",
+        "value-iteration",
+    }
     assert not evaluate(make_agent("random", trained.family), trained.family, num_tasks=2).oracle
 
 
