@@ -54,5 +54,5 @@ def add_trial(parser: Any) -> None:
 def add_wandb(parser: Any) -> None:
     """Add the wish to have the result in W&B as well."""
     parser.add_argument(
-        "--wandb", action="store_true", help="log the result to Weights & Biases too, in the group of the training"
+        "--wandb", action="store_true", help="log the result to Weights & Biases too, in the group of its agent"
     )

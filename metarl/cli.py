@@ -321,7 +321,8 @@ def _report(arguments: argparse.Namespace) -> None:
     from .bench_sim import aligned
     from .files import require_writable
     from .progress import say, warn
-    from .results import grouped, read_runs
+    from .results import grouped
+    from .results_files import read_runs
     from .results_formats import page_path, write_results
     from .results_page import portable
     from .results_tables import Asked, summary_rows

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,8 @@ from .versions import git_commit, versions
 
 FORMAT = "metarl evaluation 1"
 """First entry of every evaluation file, by which `Evaluation.load` knows its own."""
+UNTRAINED = " (untrained)"
+"""What stands behind the name of an agent that would learn, and is measured as it was made."""
 
 
 @dataclass(frozen=True)
@@ -249,9 +251,9 @@ def evaluate(
             played: Iterable[Episodes] = itertools.islice(
                 rounds_of(agent, envs, seed=trial_seed(seed, split)), num_rounds
             )
-            kept: list[Episodes] = []
-            if switches:  # only then are all rounds kept
-                played = kept = list(played)
+            kept: list[tuple[np.ndarray, np.ndarray]] = []
+            if switches:
+                played = _noting_rewards(played, kept)
             *scores, unstable = _scores(played, budget, pooled=getattr(agent, "pools_replicas", True))
             chunks.append([*scores, _rewards(kept, family.horizon)] if switches else scores)
             num_unstable += unstable
@@ -311,19 +313,25 @@ def _scores(played: Iterable[Episodes], budget: int, *, pooled: bool) -> tuple[n
     return np.stack(returns).mean(axis=2).T, np.stack(successes, axis=1), env_steps.T, num_unstable
 
 
-def _rewards(rounds: Sequence[Episodes], horizon: int) -> np.ndarray:
-    """Return the rewards of the steps of a trial's rounds, mean over the replicas that took the step. [task, step]
+def _noting_rewards(played: Iterable[Episodes], kept: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[Episodes]:
+    """Hand rounds on, and keep rewards and mask of each."""
+    for episodes in played:
+        kept.append((episodes.rewards, episodes.mask))
+        yield episodes
+
+
+def _rewards(rounds: Sequence[tuple[np.ndarray, np.ndarray]], horizon: int) -> np.ndarray:
+    """Return the rewards of a trial's steps, from rewards and mask [time, task, replica] of each round, mean over the replicas that took the step. [task, step]
 
     Each world counts its own steps, as its switches do: where episodes end early, worlds are at the same step at different times.
     """
-    num_tasks, replicas = rounds[0].mask.shape[1:]
+    num_tasks, replicas = rounds[0][1].shape[1:]
     rewards = np.full((num_tasks, replicas, horizon * len(rounds)), np.nan)
     steps = np.arange(rewards.shape[2])
     taken = np.zeros((num_tasks, replicas, 1), dtype=np.int64)
-    for episodes in rounds:
-        lengths = episodes.lengths[..., None]
-        played = np.moveaxis(episodes.mask, 0, 2)
-        rewards[(steps >= taken) & (steps < taken + lengths)] = np.moveaxis(episodes.rewards, 0, 2)[played]
+    for earned, mask in rounds:
+        lengths = mask.sum(axis=0)[..., None]
+        rewards[(steps >= taken) & (steps < taken + lengths)] = np.moveaxis(earned, 0, 2)[np.moveaxis(mask, 0, 2)]
         taken = taken + lengths
     took = ~np.isnan(rewards)
     total, count = np.where(took, rewards, 0.0).sum(axis=1), took.sum(axis=1)
@@ -345,7 +353,14 @@ def _from_document(document: Mapping[str, Any]) -> Evaluation:
     """Return the evaluation that `to_json` wrote. Raises KeyError, TypeError, ValueError or OverflowError."""
     rows, index = document["tasks"], np.array(document["task_index"], dtype=np.int64)
     returns = np.array(document["returns"], dtype=np.float64)
-    env_steps = np.array(document["env_steps_per_task"])
+    env_steps, settings = np.array(document["env_steps_per_task"]), dict(document["settings"])
+    if not np.issubdtype(env_steps.dtype, np.number):
+        raise ValueError("'env_steps_per_task' are not all numbers")
+    told = {**document["versions"], "commit": document["commit"] or ""}
+    if not all(isinstance(value, str) for value in told.values()):
+        raise ValueError("'versions' and 'commit' are not all text")
+    if not all(isinstance(step, int) for step in settings.get("switch_at", ())):
+        raise ValueError("'switch_at' is not a list of steps")
     successes = None if document["successes"] is None else np.array(document["successes"], dtype=np.float64)
     if returns.ndim != 2 or not returns.size:
         raise ValueError(f"'returns' has shape {returns.shape}, not [task, round]")
@@ -359,7 +374,7 @@ def _from_document(document: Mapping[str, Any]) -> Evaluation:
         raise ValueError(f"{len(rows)} tasks and {index.size} indices are listed for {len(returns)} rows of 'returns'")
     return Evaluation(
         family=str(document["family"]),
-        settings=dict(document["settings"]),
+        settings=settings,
         agent=str(document["agent"]),
         split=str(document["split"]),
         seed=int(document["seed"]),

@@ -95,9 +95,20 @@ def read_sessions(run_dir: str | Path) -> list[dict[str, Any]]:
     path = Path(run_dir) / PROVENANCE
     text = _read(path)
     try:
-        return [dict(session) for session in json.loads(text)["sessions"]]
-    except (ValueError, KeyError, TypeError):
-        raise MetarlError(f"{path} is damaged; go back to a copy of the file, or train again") from None
+        sessions = [dict(session) for session in json.loads(text)["sessions"]]
+        whole = all(map(_is_whole_session, sessions))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise MetarlError(f"{path} is damaged; go back to a copy of the file, or train again")
+    return sessions
+
+
+def _is_whole_session(session: Mapping[str, Any]) -> bool:
+    """Return whether what is told of a session is what it should be: a command's words, a commit, versions."""
+    command, commit = session.get("command") or [], session.get("git_commit") or ""
+    texts = [commit, *session.get("versions", {}).values()]
+    return isinstance(command, list) and all(isinstance(text, str) for text in texts)
 
 
 def _read(path: Path) -> bytes:

@@ -97,12 +97,13 @@ def normalized(returns: np.ndarray, low: float, high: float) -> np.ndarray:
     return (returns - low) / (high - low)
 
 
-def shortfalls(scores: np.ndarray, target: float = 1.0) -> np.ndarray:
-    """Return how far each of `scores` is below `target`, zero where it is above; the mean is the optimality gap.
+def shortfalls(returns: np.ndarray, goals: np.ndarray | float) -> np.ndarray:
+    """Return how far `returns` [..., task] are below `goals` [task], zero where they are above.
 
-    Agarwal et al., 2021: what is above the target does not make up for what is below.
+    The mean, on the scale of scores, is the optimality gap of Agarwal et al., 2021: what is above the goal in one task does not make
+    up for what is below in another.
     """
-    return np.maximum(target - scores, 0.0)
+    return np.maximum(goals - returns, 0.0)
 
 
 class Recovery(NamedTuple):

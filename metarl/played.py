@@ -55,6 +55,7 @@ def played_agent(arguments: argparse.Namespace, config: TrainConfig) -> Played:
 def _untrained(arguments: argparse.Namespace, config: TrainConfig, overrides: Sequence[str]) -> Played:
     from .agent import AGENTS, make_agent
     from .config import make_family, parse_override
+    from .evaluation import UNTRAINED
     from .train import run_config
     from .trial import TrainableAgent
 
@@ -71,7 +72,7 @@ def _untrained(arguments: argparse.Namespace, config: TrainConfig, overrides: Se
         key: value for key, value in run_config(arguments.run, [*own, *overrides]).agent.items() if key != "name"
     }
     agent = make_agent(name, make_family(config), settings, seed=config.seed, device=config.device)
-    title = f"{name} (untrained)" if isinstance(agent, TrainableAgent) else name
+    title = f"{name}{UNTRAINED}" if isinstance(agent, TrainableAgent) else name
     return Played(agent, title, None, {key: settings[key] for key in sorted({key[1] for key in keys})})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,84 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from .config import resolved, shortened
 from .errors import MetarlError
-from .evaluation import Evaluation
-from .log import METRICS, read_metrics, read_sessions
-from .report import counted
+from .evaluation import UNTRAINED, Evaluation
+from .results_files import EVALUATION, RunResult, difference, flattened
 from .statistics import crossed_bootstrap, gap_bootstrap, iqm, iqm_interval, paired_bootstrap
 from .streams import generator
 from .trial import ORACLE
 
-EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
-"""Files in a run's folder: how its agent did in unseen tasks, and how others did in the same."""
-OTHER_SPLITS = ("train", "extrapolation")
-"""Splits on which an agent may be measured as well: `metarl evaluate RUN --split S` writes `evaluation-S.json`."""
 _SAME = frozenset({"seed", "wandb", "threads", "device", "checkpoint_every"})
 """Parts of a config in which runs of one setting may differ."""
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """What was asked for and cannot be shown."""
-
-    path: Path
-    """Folder of a run, or file of a reference."""
-    why: str
-    """What is wrong with it and what to do, in one line."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What one training run left behind."""
-
-    path: Path
-    """Its folder."""
-    config: Mapping[str, Any]
-    """Its resolved configuration."""
-    evaluation: Evaluation
-    """How its agent did in unseen tasks."""
-    elsewhere: Mapping[str, Evaluation]
-    """How it did in tasks of other splits, as far as it was measured there."""
-    metrics: Sequence[Mapping[str, float]]
-    """One line an update."""
-    sessions: Sequence[Mapping[str, Any]]
-    """What ran it: command, commit, versions."""
-    references: Sequence[tuple[Path, Evaluation]] = ()
-    """What `metarl evaluate RUN --agent NAME` measured in the run's tasks, with its file."""
-    left_out: Sequence[LeftOut] = ()
-    """References whose file cannot be read."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of the training."""
-        return int(self.config["seed"])
-
-    @property
-    def env_steps(self) -> int:
-        """Environment steps of training."""
-        return int(self.metrics[-1]["env_steps"]) if self.metrics else 0
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether updates are left to make."""
-        return not self.metrics or self.metrics[-1]["update"] + 1 < self.config["num_updates"]
-
-    @property
-    def minutes(self) -> float:
-        """Minutes of rollouts and updates, without evaluations."""
-        return float(self.minutes_by_update[-1]) if self.metrics else 0.0
-
-    @property
-    def minutes_by_update(self) -> np.ndarray:
-        """The same by the end of each update. [line of `metrics`]"""
-        steps = np.diff([0.0, *(line["env_steps"] for line in self.metrics)])
-        return np.cumsum(steps / [line["time/steps_per_second"] for line in self.metrics]) / 60
-
-    @property
-    def commits(self) -> tuple[str, ...]:
-        """Commits that it was trained at, the first ten digits of each."""
-        return tuple(dict.fromkeys((session.get("git_commit") or "unknown")[:10] for session in self.sessions))
 
 
 @dataclass(frozen=True)
@@ -104,8 +35,8 @@ class Group:
     """By seed; none of a reference, which was not trained."""
     evaluations: Sequence[Evaluation]
     """One for each run, or that of the reference."""
-    beside: Path | None = None
-    """File of the reference's evaluation; None of a trained agent."""
+    files: Sequence[Path] = ()
+    """Files of a reference's evaluations; none of a trained agent, whose are in its runs' folders."""
 
     @cached_property
     def returns(self) -> np.ndarray:
@@ -195,108 +126,6 @@ class Group:
         return generator(self.evaluations[0].seed, "bootstrap")
 
 
-def read_runs(paths: Sequence[str | Path]) -> tuple[list[RunResult], list[LeftOut]]:
-    """Return the runs that can be read, and those runs and references that cannot.
-
-    Raises MetarlError where no run is left.
-    """
-    runs: list[RunResult] = []
-    left_out: list[LeftOut] = []
-    for path in paths:
-        try:
-            run = read_run(path)
-        except MetarlError as error:
-            left_out.append(LeftOut(Path(path), str(error)))
-        else:
-            runs.append(run)
-            left_out += run.left_out
-    if paths and not runs:
-        alone = len(paths) == 1
-        raise MetarlError(left_out[0].why if alone else f"none of {len(paths)} runs can be read: {left_out[0].why}")
-    return runs, left_out
-
-
-def read_run(path: str | Path) -> RunResult:
-    """Return what a run's folder holds; a last line of metrics that was cut off is left out.
-
-    Raises MetarlError for a folder that holds no run or a damaged one, and for a run whose agent was not evaluated.
-    """
-    from .train import run_config
-
-    path = Path(path)
-    config = resolved(run_config(path))
-    if not (path / EVALUATION).is_file():
-        raise MetarlError(f"run {path} has no {EVALUATION}; write it with `metarl evaluate {path}`")
-    evaluation, metrics, sessions = Evaluation.load(path / EVALUATION), read_metrics(path), read_sessions(path)
-    _require_measured(path, metrics)
-    references, left_out = _read_references(path)
-    elsewhere, unlike = _read_elsewhere(path, evaluation, references)
-    run = RunResult(path, config, evaluation, elsewhere, metrics, sessions, references, [*left_out, *unlike])
-    _require_own(run)
-    return run
-
-
-def _read_elsewhere(
-    path: Path, evaluation: Evaluation, references: Sequence[tuple[Path, Evaluation]]
-) -> tuple[dict[str, Evaluation], list[LeftOut]]:
-    """Return how the run's agent did in tasks of other splits, by split, and what differs in more than the split."""
-    found, left_out = {}, []
-    for file, other in references:
-        if other.split in OTHER_SPLITS and file.name == f"evaluation-{other.split}.json":
-            if why := _more_than_the_split(evaluation, other):
-                left_out.append(LeftOut(file, f"{path / EVALUATION} and {file} {why}; evaluate both alike"))
-            else:
-                found[other.split] = other
-    return found, left_out
-
-
-def _more_than_the_split(first: Evaluation, other: Evaluation) -> str:
-    """Return in words what evaluations of one run on two splits differ in beside the split, '' where nothing does."""
-    for what in ("trained", "agent", "rounds", "replicas"):
-        mine, theirs = getattr(first, what), getattr(other, what)
-        if mine != theirs:
-            return f"differ in {what}: {shortened(mine)}, {shortened(theirs)}"
-    return ""
-
-
-def _require_measured(path: Path, metrics: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse lines of metrics that lack what every table is made of."""
-    for number, line in enumerate(metrics, start=1):
-        for key in ("update", "env_steps", "time/steps_per_second"):
-            if not isinstance(line.get(key), (int, float)):
-                raise MetarlError(
-                    f"{path / METRICS}:{number} has no number {key!r}; go back to a copy of the file, or train again"
-                )
-
-
-def _read_references(path: Path) -> tuple[list[tuple[Path, Evaluation]], list[LeftOut]]:
-    """Return the references in a run's folder, and those that cannot be read."""
-    references, left_out = [], []
-    for file in sorted(path.glob(REFERENCES)):
-        try:
-            references.append((file, Evaluation.load(file)))
-        except MetarlError as error:
-            left_out.append(LeftOut(file, str(error)))
-    return references, left_out
-
-
-def _require_own(run: RunResult) -> None:
-    """Refuse an evaluation that is of somebody else, such as the random agent in the run's tasks."""
-    trained = run.evaluation.trained or {}
-    mine = (run.config["agent"]["name"], run.seed)
-    measured = (run.evaluation.agent, trained.get("training_seed", run.seed))
-    if measured != mine:
-        raise MetarlError(
-            f"{run.path / EVALUATION} is of agent {measured[0]!r}, training seed {measured[1]}, the run is of "
-            f"{mine[0]!r}, {mine[1]}; write it again with `metarl evaluate {run.path}`"
-        )
-    if run.evaluation.budget > 1:
-        raise MetarlError(
-            f"{run.path / EVALUATION} is of budget {run.evaluation.budget}, which other runs' are not; write it again with "
-            f"`metarl evaluate {run.path}`"
-        )
-
-
 def grouped(runs: Sequence[RunResult]) -> list[Group]:
     """Return the runs by setting, in the order given. Raises MetarlError where their evaluations do not compare."""
     if not runs:
@@ -329,29 +158,25 @@ def _trained(problem: str, runs: Sequence[RunResult]) -> list[Group]:
 
 
 def _references(problem: str, runs: Sequence[RunResult]) -> list[Group]:
-    """Return what `metarl evaluate RUN --agent NAME` measured in the runs' tasks, each agent once."""
-    first = runs[0]
-    measured = [
-        (path, evaluation)
-        for path, evaluation in sorted((each for run in runs for each in run.references), key=lambda each: each[0])
-        if evaluation.split == first.evaluation.split and evaluation.trained is None
-    ]
-    _require_comparable([(first.path / EVALUATION, first.evaluation), *measured])
-    for path, evaluation in measured:
-        if evaluation.rounds != first.evaluation.rounds:
+    """Return what `metarl evaluate RUN --agent NAME` measured in the runs' tasks.
+
+    Each agent once; of one that would learn, and is untrained, those of all runs, which began it with seeds of their own.
+    """
+    found: dict[str, list[tuple[Path, Evaluation]]] = {}
+    for path, evaluation in sorted((each for run in runs for each in run.references), key=lambda each: each[0]):
+        members = found.setdefault(evaluation.label, [])
+        if any(np.array_equal(each.returns, evaluation.returns, equal_nan=True) for _, each in members):
+            continue
+        if members and not evaluation.agent.endswith(UNTRAINED):
             raise MetarlError(
-                f"{path} has {counted(evaluation.rounds, 'round')}, {first.path / EVALUATION} has "
-                f"{first.evaluation.rounds}; evaluate all on one problem alike"
-            )
-    found: dict[str, Group] = {}
-    for path, evaluation in measured:
-        same = found.setdefault(evaluation.label, Group(evaluation.label, problem, (), [evaluation], path))
-        if not np.array_equal(same.evaluations[0].returns, evaluation.returns, equal_nan=True):
-            raise MetarlError(
-                f"{same.beside} and {path} are of agents of one name, {evaluation.label!r}, that played differently: of other "
+                f"{members[0][0]} and {path} are of agents of one name, {evaluation.label!r}, that played differently: of other "
                 "settings or seeds; leave one of them out"
             )
-    return list(found.values())
+        members.append((path, evaluation))
+    return [
+        Group(label, problem, (), [evaluation for _, evaluation in members], [path for path, _ in members])
+        for label, members in found.items()
+    ]
 
 
 def _problem_names(evaluations: Sequence[Evaluation]) -> list[str]:
@@ -402,33 +227,9 @@ def _names(groups: Sequence[Sequence[RunResult]]) -> list[str]:
     return names
 
 
-def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested settings by one key each, such as `agent.inner_lr`."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    parts = (flattened(inner, f"{prefix}.{key}" if prefix else key) for key, inner in value.items())
-    return {key: inner for part in parts for key, inner in part.items()}
-
-
 def _require_comparable(evaluations: Sequence[tuple[Path, Evaluation]]) -> None:
     """Refuse evaluations, each with its file, of one problem that were not measured alike."""
     (path, first), *others = evaluations
     for other_path, other in others:
-        if difference := _difference(first, other):
-            raise MetarlError(f"{path} and {other_path} {difference}; evaluate all on one problem alike")
-
-
-def _difference(first: Evaluation, other: Evaluation) -> str:
-    """Return in words the first thing that keeps two evaluations from being compared, '' where nothing does."""
-    pairs = [
-        (what, getattr(first, what), getattr(other, what)) for what in ("family", "split", "replicas", "num_tasks")
-    ]
-    names = dict.fromkeys([*first.settings, *other.settings])
-    pairs[1:1] = [(f"settings: {name}", first.settings.get(name), other.settings.get(name)) for name in names]
-    for what, mine, theirs in pairs:
-        if mine != theirs:
-            return f"differ in {what}: {shortened(mine)}, {shortened(theirs)}"
-    for number, (mine, theirs) in enumerate(zip(first.tasks, other.tasks, strict=True), start=1):
-        if mine != theirs:
-            return f"are of different tasks: number {number} is {shortened(mine)}, {shortened(theirs)}"
-    return ""
+        if why := difference(first, other):
+            raise MetarlError(f"{path} and {other_path} {why}; evaluate all on one problem alike")

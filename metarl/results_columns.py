@@ -24,7 +24,7 @@ _COLUMNS = {
     "probability of improvement": "How often a seed of ours beats one of theirs in a task, a draw half; 95 % interval.",
     "score, first round": "Return on the scale of the title: interquartile mean over seeds and tasks, and its 95 % interval.",
     "score, last round": "Return on the scale of the title: interquartile mean over seeds and tasks, and its 95 % interval.",
-    "optimality gap": "How far scores of the last round are below 1, those above counting as 1; mean, and its 95 % interval.",
+    "optimality gap": "How far the last round is below the upper end of the scale in the same task, nowhere counting more; mean and 95 % interval.",
     "change at step": "Steps of the trial before the task became another.",
     "reward a step before": "Mean over the last steps before the change: interquartile mean over seeds and tasks, 95 % interval.",
     "right after": "The same over the first steps after it.",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from .errors import MetarlError
 from .files import write_atomically
-from .results import Group, LeftOut
+from .results import Group
+from .results_files import LeftOut
 from .results_tables import NOTHING, Asked
 
 SUFFIXES = (".md", ".html", ".tex")

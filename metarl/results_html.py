@@ -12,8 +12,9 @@ from string import Template
 
 from .errors import MetarlError
 from .report import counted
-from .results import Group, LeftOut
+from .results import Group
 from .results_columns import explained
+from .results_files import LeftOut
 from .results_page import commands, default_title, definitions, left_out_lines, versions_line
 from .results_plots import Panel, adaptation_panel, learning_panel, look, profile_panel
 from .results_runs import configs, tracked, videos

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .results import Group, LeftOut
+from .results import Group
+from .results_files import LeftOut
 from .results_page import default_title, definitions, left_out_lines
 from .results_tables import NOTHING, SEEDS, SUMMARY, Asked, tables
 

@@ -8,10 +8,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .evaluation import Evaluation
+from .evaluation import UNTRAINED, Evaluation
 from .files import write_atomically
 from .report import counted
-from .results import EVALUATION, Group, LeftOut
+from .results import Group
+from .results_files import EVALUATION, LeftOut
 from .results_pictures import adaptation_figure, profile_figure, training_figure
 from .results_tables import NOTHING, SUMMARY, Asked, tables
 
@@ -93,9 +94,9 @@ def commands(groups: Sequence[Group], again: str) -> list[str]:
                 _evaluate_command(run.path, elsewhere, f"evaluation-{split}.json")
                 for split, elsewhere in run.elsewhere.items()
             ]
-        if group.beside is not None:
-            (evaluation,) = group.evaluations
-            lines.append(_evaluate_command(group.beside.parent, evaluation, group.beside.name, reference=True))
+        if group.files:
+            measured = zip(group.files, group.evaluations, strict=True)
+            lines += [_evaluate_command(file.parent, each, file.name, reference=True) for file, each in measured]
     return [*dict.fromkeys(lines), again]
 
 
@@ -104,7 +105,7 @@ def _evaluate_command(run: Path, evaluation: Evaluation, file: str, *, reference
     path = portable(str(run))
     words: list[object] = ["metarl", "evaluate", path]
     if reference:
-        words += ["--agent", evaluation.agent.removesuffix(" (untrained)")]
+        words += ["--agent", evaluation.agent.removesuffix(UNTRAINED)]
         words += [f"agent.{key}={json.dumps(value)}" for key, value in evaluation.agent_settings.items()]
     words += ["--rounds", evaluation.rounds, "--replicas", evaluation.replicas, "--tasks", evaluation.num_tasks]
     if evaluation.budget > 1:

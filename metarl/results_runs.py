@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .config import dump_yaml
-from .results import Group, RunResult, flattened, setting_of
+from .results import Group, setting_of
+from .results_files import RunResult, flattened
 from .results_page import portable
 from .wandb_log import URLS
 

@@ -11,7 +11,8 @@ import numpy as np
 from .errors import MetarlError
 from .measures import adaptation_speed, cvar, differences, improvements, normalized, recovery, shortfalls, steps_to
 from .report import decimals_for, interval_text, number_text
-from .results import OTHER_SPLITS, Group
+from .results import Group
+from .results_files import OTHER_SPLITS
 from .statistics import iqm
 from .trial import ORACLE
 
@@ -148,14 +149,16 @@ def score_rows(groups: Sequence[Group], low: str, high: str) -> list[tuple[str, 
         for group in alike:
             first, last = (normalized(group.returns[..., n], *ends) for n in (0, -1))
             cells = [_with_interval(float(iqm(each.reshape(-1))), group.interval_of(each)) for each in (first, last)]
-            short = shortfalls(last)
+            # In each task beside what HIGH earns there: tasks that are worth less are no shortfall.
+            goals = best.returns[..., -1].mean(axis=0)
+            short = shortfalls(group.returns[..., -1], goals) / (ends[1] - ends[0])
             cells.append(_with_interval(float(short.mean()), group.mean_interval_of(short).clip(min=0)))
             rows.append((problem, group.name, *cells, _regret_cell(group, best)))
     return _told_apart(rows, groups)
 
 
 def _named(name: str, groups: Sequence[Group]) -> Group:
-    """Return the group of this name, in which `(oracle)` may be left out. Raises MetarlError where there is none."""
+    """Return the group of this name, without which it may be said that it is an oracle. Raises MetarlError where there is none."""
     for group in groups:
         if name in (group.name, group.name.removesuffix(f" ({ORACLE})")):
             return group
@@ -198,7 +201,8 @@ def recovery_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
         if rewards is None:
             continue
         # As far as every task was played: where episodes end early, trials do.
-        end = int((~np.isnan(rewards)).all(axis=(0, 1)).sum())
+        played = ~np.isnan(rewards)
+        end = int((played.shape[-1] - played[..., ::-1].argmax(axis=-1)).min()) if played.any(axis=-1).all() else 0
         for start, change, until in zip((0, *changes), changes, (*changes[1:], end), strict=False):
             window = min(_WINDOW, change - start, min(until, end) - change)
             cells: tuple[str, ...] = ("not every task came to it",)

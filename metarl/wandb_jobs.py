@@ -53,7 +53,7 @@ def _env_steps(trained: Mapping[str, Any] | None) -> int:
 def _logged(
     arguments: argparse.Namespace, config: TrainConfig, played: Played, kind: Literal["evaluate", "render"]
 ) -> Iterator[WandbLog]:
-    """Open a W&B run in the group of the training; the training's own is left as it is, uploaded or not."""
+    """Open a W&B run in the group of the agent that played; the training's own is left as it is, uploaded or not."""
     # Asked for by name, so a training without W&B does not forbid it; WANDB_MODE=disabled does.
     mode = None if config.wandb.mode == "disabled" else config.wandb.mode
     config = config.model_copy(update={"wandb": config.wandb.model_copy(update={"mode": mode})})

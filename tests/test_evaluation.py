@@ -434,6 +434,11 @@ def test_file_that_is_no_evaluation_is_refused_in_one_line_that_names_it(tmp_pat
         _damaged(document, successes=[[1.0]]),
         _damaged(document, env_steps_per_task=None),
         _damaged(document, settings=3),
+        _damaged(document, settings={"switch_at": 5}),
+        _damaged(document, settings={"switch_at": ["a"]}),
+        _damaged(document, env_steps_per_task=[["a", {}]] * 3),
+        _damaged(document, versions={"mujoco": None}),
+        _damaged(document, commit=7),
         _damaged(document, seed="x"),
     ]
     path = tmp_path / "evaluation.json"

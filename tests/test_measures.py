@@ -168,14 +168,19 @@ def test_scale_whose_upper_end_is_not_above_its_lower_is_refused(ends: tuple[flo
 
 def test_optimality_gap_does_not_set_off_what_is_above_the_target() -> None:
     scores = np.array([0.0] * 16 + [1.0] * 4)  # solves four tasks of twenty
-    assert shortfalls(scores).mean() == 0.8
-    assert shortfalls(np.array([0.5, 3.0])).mean() == 0.25
-    assert shortfalls(np.array([0.5, 3.0]), target=2.0).mean() == 0.75
+    assert shortfalls(scores, 1.0).mean() == 0.8
+    assert shortfalls(np.array([0.5, 3.0]), 1.0).mean() == 0.25
+
+
+def test_a_task_that_is_worth_less_to_both_is_no_gap() -> None:
+    oracle = np.array([-100.0, -20.0, 0.0])
+    assert shortfalls(oracle[None], oracle).mean() == 0.0
+    assert shortfalls(oracle - 6.0, oracle).mean() == 6.0
 
 
 def test_recovery_of_scripted_rewards_is_exact() -> None:
-    # 2 a step; the task changes after 30 steps, 0 for 15 steps, then 1 until the next change, after which nothing is known.
-    rewards = np.concatenate([np.full(30, 2.0), np.zeros(15), np.ones(25), np.full(10, np.nan)])
+    # 9, then 2 a step; the task changes after 30 steps, 0 for 15 steps, then 1 until the next change, after which nothing is known.
+    rewards = np.concatenate([np.full(20, 9.0), np.full(10, 2.0), np.zeros(15), np.ones(25), np.full(10, np.nan)])
     both = np.stack([rewards, 3 * rewards])
     found = recovery(both, 30, 70, window=10, pool=lambda values: values.mean(axis=0))
     np.testing.assert_array_equal(found.before, [2.0, 6.0])

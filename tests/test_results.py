@@ -18,7 +18,8 @@ from metarl.config import dump_yaml, load_config, resolved
 from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation
 from metarl.report import COLORS
-from metarl.results import grouped, read_run
+from metarl.results import grouped
+from metarl.results_files import read_run
 from metarl.results_page import markdown
 from metarl.results_pictures import adaptation_figure, profile_figure, training_figure
 from metarl.results_tables import (
@@ -273,6 +274,10 @@ def test_evaluation_of_another_agent_is_refused(tmp_path: Path, how: dict[str, A
     [
         ("run.json", '{"sessions": [{', "run.json is damaged"),
         ("run.json", "[]", "run.json is damaged"),
+        ("run.json", '{"sessions": [{"versions": null}]}', "run.json is damaged"),
+        ("run.json", '{"sessions": [{"versions": {"mujoco": 3}}]}', "run.json is damaged"),
+        ("run.json", '{"sessions": [{"command": "metarl train"}]}', "run.json is damaged"),
+        ("run.json", '{"sessions": [{"git_commit": true}]}', "run.json is damaged"),
         ("metrics.jsonl", '{"update": 0, "env\n{"update": 1}\n', "metrics.jsonl:1 is no whole JSON object"),
         ("run.json", None, "run.json cannot be read"),
         ("metrics.jsonl", '{"update": 0, "env_steps": 5}\n', "metrics.jsonl:1 has no number 'time/steps_per_second'"),
@@ -299,8 +304,9 @@ def test_what_does_not_compare_is_refused_in_one_line(tmp_path: Path) -> None:
     first = run_folder(tmp_path / "a", scores(1), seed=1)
     others = {
         "c/evaluation.json are of different tasks: number 1 is .*; ": run_folder(
-            tmp_path / "c", scores(0), seed=7, tasks_seed=1
+            tmp_path / "c", scores(0), seed=7, tasks=load("navigation-2d").sample("test", TASKS, seed=1)
         ),
+        "differ in seed: 0, 1; ": run_folder(tmp_path / "s", scores(0), seed=7, tasks_seed=1),
         "a and .*d have setting and seed in common": run_folder(tmp_path / "d", scores(0), seed=1),
         "a/evaluation.json and .*e/evaluation.json differ in rounds: 2, 1; ": run_folder(
             tmp_path / "e", scores(0)[:, :1], seed=7, env_steps_per_task=np.full((TASKS, 1), 10.0)
@@ -337,7 +343,7 @@ def test_references_stand_beside_the_agents_in_the_same_tasks(tmp_path: Path) ->
     reference = replace(Evaluation.load(runs[0] / "evaluation.json"), agent="random", returns=theirs, trained=None)
     reference.save(runs[1] / "evaluation-random.json")
     trained, beside = grouped([read_run(run) for run in runs])
-    assert (beside.name, beside.runs, trained.beside) == ("random", (), None)
+    assert (beside.name, beside.runs, trained.files) == ("random", (), ())
     _, difference = comparison_rows([trained, beside])
     change = (ours.sum(axis=1) + ROUNDS * 1.0 - theirs.sum(axis=1)).mean()
     assert difference[:2] == ("maml-ppo", "random")
@@ -371,12 +377,34 @@ def test_page_of_finitely_many_tasks_says_what_intervals_are_of(tmp_path: Path) 
         assert words in page.read_text()
 
 
-def test_reference_in_other_tasks_is_refused(tmp_path: Path) -> None:
-    run = run_folder(tmp_path / "run", scores(1))
+def test_reference_that_does_not_compare_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2)]
     other = run_folder(tmp_path / "other", scores(1), tasks_seed=5)
-    replace(Evaluation.load(other / "evaluation.json"), agent="random").save(run / "evaluation-random.json")
-    with pytest.raises(MetarlError, match=r"evaluation-random.json are of different tasks: .*; evaluate all"):
-        grouped([read_run(run)])
+    replace(Evaluation.load(other / "evaluation.json"), agent="random").save(runs[1] / "evaluation-random.json")
+    beside(runs[0])
+    beside(runs[1], "gittins", returns=scores(2)[:, :1], env_steps_per_task=np.full((TASKS, 1), 10.0))
+    read = [read_run(run) for run in runs]
+    assert [group.name for group in grouped(read)] == ["maml-ppo", "random"]
+    rounds, tasks = (each.why for each in read[1].left_out)
+    assert re.search(r"evaluation-random.json and evaluation.json differ in seed: 0, 5; evaluate both alike", tasks)
+    assert re.search(r"evaluation-gittins.json has 1 round, evaluation.json has 2; evaluate both alike", rounds)
+
+
+def test_untrained_agents_of_several_runs_are_seeds_of_one_reference(tmp_path: Path) -> None:
+    runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2, 3)]
+    for run, theirs in zip(runs, (scores(7), scores(8), scores(7)), strict=True):
+        beside(run, "sb3-ppo (untrained)", returns=theirs)
+    _, scratch = grouped([read_run(run) for run in runs])
+    np.testing.assert_array_equal(scratch.returns, [scores(7), scores(8)])  # the same numbers are of the same seed
+    assert page(runs).count("--agent sb3-ppo ") == 2
+
+
+def test_evaluations_of_the_trained_agent_that_are_not_shown_are_told_of(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1))
+    own = Evaluation.load(run / "evaluation.json")
+    replace(own, budget=3).save(run / "evaluation-budget=3.json")
+    (hidden,) = read_run(run).left_out
+    assert "evaluation-budget=3.json is of the trained agent; a page shows evaluation.json of a run" in hidden.why
 
 
 def test_long_trials_show_their_first_and_last_round_and_their_sum(tmp_path: Path) -> None:
@@ -531,14 +559,46 @@ def test_gap_is_what_is_lost_by_going_further_from_what_was_trained_on(tmp_path:
     assert "--tasks 5 --split train --json" in text
 
 
-def test_gap_asks_for_every_seed_and_one_checkpoint(tmp_path: Path) -> None:
+def test_gap_asks_for_every_seed(tmp_path: Path) -> None:
     runs = [run_folder(tmp_path / f"r{seed}", scores(seed), seed=seed) for seed in (1, 2)]
     elsewhere(runs[0], "train", scores(3))
     assert len(gap_rows(grouped([read_run(run) for run in runs]))) == 1
-    elsewhere(runs[1], "train", scores(4), trained={"checkpoint": "last"})
-    (unlike,) = read_run(runs[1]).left_out
-    assert re.search(r"evaluation\.json and .*evaluation-train\.json differ in trained", unlike.why)
-    assert len(gap_rows(grouped([read_run(run) for run in runs]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"trained": {"checkpoint": "last", "new": 1}}, "differ in trained: checkpoint: 'best', 'last'"),
+        ({"budget": 3}, "differ in budget: 1, 3"),
+        ({"replicas": 5}, "differ in replicas: 2, 5"),
+    ],
+)
+def test_gap_asks_for_one_agent_measured_alike(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    run = run_folder(tmp_path / "run", scores(1), trained={"checkpoint": "best", "old": 2})
+    elsewhere(run, "train", scores(4), **changes)
+    (unlike,) = read_run(run).left_out
+    assert told in unlike.why
+    assert len(gap_rows(grouped([read_run(run)]))) == 1
+    # What only one of them tells is no difference.
+    elsewhere(run, "train", scores(4), trained={"checkpoint": "best", "new": 1})
+    assert len(gap_rows(grouped([read_run(run)]))) == 2
+
+
+def test_scale_ends_at_the_last_round_of_both(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", np.tile([0.0, 5.0], (TASKS, 1)))
+    beside(run, "random", returns=np.tile([3.0, 0.0], (TASKS, 1)))
+    beside(run, "oracle", returns=np.tile([4.0, 10.0], (TASKS, 1)))
+    ours = score_rows(grouped([read_run(run)]), "random", "oracle")[1]
+    assert [cell.split()[0] for cell in ours[1:]] == ["0.00", "0.50", "0.50", "9.00"]
+
+
+def test_gap_of_the_oracle_to_itself_is_none(tmp_path: Path) -> None:
+    best = np.repeat(np.linspace(-100.0, 0.0, TASKS)[:, None], 2, axis=1)
+    run = run_folder(tmp_path / "run", best - 10.0)
+    beside(run, "random", returns=best - 100.0)
+    beside(run, "oracle", returns=best)
+    ours, oracle, _ = score_rows(grouped([read_run(run)]), "random", "oracle")[1:]
+    assert [row[3].split()[0] for row in (ours, oracle)] == ["0.10", "0.00"]
 
 
 def test_recovery_of_scripted_rewards_is_on_the_page(tmp_path: Path) -> None:
@@ -550,6 +610,9 @@ def test_recovery_of_scripted_rewards_is_on_the_page(tmp_path: Path) -> None:
     assert header == ("", "change at step", "reward a step before", "right after", "at the end", "env steps to 90 %")
     assert row[1:] == ("30", "2.00 [2.00, 2.00]", "0.25 [0.25, 0.25]", "1.00 [1.00, 1.00]", "14")
     assert "## Changes of the task" in page([run])
+    rewards[0, 10] = np.nan  # what is not a number is not left out
+    broken = run_folder(tmp_path / "broken", scores(1), family=family, rewards=rewards)
+    assert recovery_rows(grouped([read_run(broken)]))[1][2].startswith("not finite")
     rewards[0, 30:] = np.nan
     never = run_folder(tmp_path / "never", scores(1), family=family, rewards=rewards)
     assert recovery_rows(grouped([read_run(never)]))[1][2:] == ("not every task came to it", "", "", "")
@@ -649,25 +712,6 @@ def test_share_of_a_reference_that_earned_nothing_is_left_out(tmp_path: Path) ->
     beside(run, returns=np.zeros((TASKS, ROUNDS)))
     _, difference = comparison_rows(grouped([read_run(run)]))
     assert "inf" not in difference[4]
-
-
-def test_second_measurement_of_a_reference_that_does_not_compare_is_refused(tmp_path: Path) -> None:
-    runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2)]
-    other = run_folder(tmp_path / "other", scores(1), tasks_seed=5)
-    beside(runs[0])
-    replace(Evaluation.load(other / "evaluation.json"), agent="random").save(runs[1] / "evaluation-random.json")
-    with pytest.raises(MetarlError, match="different tasks"):
-        grouped([read_run(run) for run in runs])
-
-
-def test_reference_of_other_rounds_is_refused_and_another_checkpoint_of_the_run_is_none(tmp_path: Path) -> None:
-    run = run_folder(tmp_path / "run", scores(1))
-    own = replace(Evaluation.load(run / "evaluation.json"), trained={"checkpoint": "last"})
-    own.save(run / "evaluation-last.json")
-    assert len(grouped([read_run(run)])) == 1
-    beside(run, returns=scores(2)[:, :1], env_steps_per_task=np.full((TASKS, 1), 10.0))
-    with pytest.raises(MetarlError, match=r"has 1 round, .*evaluation.json has 2; evaluate all on one problem alike"):
-        grouped([read_run(run)])
 
 
 def test_mistakes_on_the_command_line_cost_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,8 +18,9 @@ import pytest
 
 from metarl.cli import main
 from metarl.errors import MetarlError
-from metarl.results import LeftOut, grouped, read_run
+from metarl.results import grouped
 from metarl.results_columns import explained
+from metarl.results_files import LeftOut, read_run
 from metarl.results_html import html_page
 from metarl.results_tables import (
     Asked,

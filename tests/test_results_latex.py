@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from metarl.results import grouped, read_run
+from metarl.results import grouped
+from metarl.results_files import read_run
 from metarl.results_latex import cell_text, latex
 from metarl.results_tables import comparison_rows, measure_rows, summary_rows
 

@@ -13,7 +13,8 @@ import pytest
 
 from metarl.measures import steps_before
 from metarl.report import COLORS
-from metarl.results import Group, grouped, read_run
+from metarl.results import Group, grouped
+from metarl.results_files import read_run
 from metarl.results_plots import Panel, adaptation_panel, learning_panel, look, profile_panel
 from metarl.results_tasks import different_tasks, tasks_panel
 from metarl.task import Tasks, load

@@ -9,7 +9,8 @@ import pytest
 
 from metarl.evaluation import Evaluation, evaluate
 from metarl.measures import above
-from metarl.results import Group, grouped, read_run
+from metarl.results import Group, grouped
+from metarl.results_files import read_run
 from metarl.results_page import markdown
 from metarl.results_tables import Asked, comparison_rows, measure_rows, score_rows, summary_rows
 

@@ -20,7 +20,8 @@ from metarl.distributions import Choice
 from metarl.errors import MetarlError
 from metarl.evaluation import Evaluation, evaluate
 from metarl.report import table
-from metarl.results import grouped, read_run
+from metarl.results import grouped
+from metarl.results_files import read_run
 from metarl.streams import Streams, generator
 from metarl.task import Parameter, TaskFamily
 from metarl.train import load_run, meta_train

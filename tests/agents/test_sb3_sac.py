@@ -109,6 +109,18 @@ def test_a_full_buffer_forgets_the_oldest_steps_first() -> None:
     np.testing.assert_array_equal(newest, cast(Any, roomy.model.replay_buffer).observations[50:180])
 
 
+def test_a_buffer_that_is_filled_to_the_last_step_is_full() -> None:
+    family = load("navigation-2d", horizon=6)
+    agent = new_agent(family, buffer_size=60)
+    agent.remember(a_trial(agent, family, rounds=1).rounds)  # 60 steps
+    assert agent.model.replay_buffer is not None
+    assert agent.model.replay_buffer.size() == 60
+
+
+def test_entropy_is_aimed_at_minus_the_number_of_action_dimensions() -> None:
+    assert new_agent(load("half-cheetah-velocity")).model.target_entropy == -6
+
+
 def test_a_trial_that_the_buffer_does_not_hold_is_refused_and_leaves_the_agent_as_it_was() -> None:
     family = load("navigation-2d", horizon=6)
     agent = new_agent(family, buffer_size=119)
