@@ -154,18 +154,29 @@ def _camera(model: mujoco.MjModel) -> str | None:
 
 @functools.cache
 def choose_offscreen_backend() -> None:
-    """Set MUJOCO_GL to the first backend that draws here, unless the user has set it. Raises MetarlError where none does.
-
-    Tried in a subprocess: a backend that is not there can take the process down with it.
-    """
-    if "MUJOCO_GL" in os.environ:
+    """Set MUJOCO_GL to the first backend that draws here, unless the user has set it. Raises MetarlError where none does."""
+    chosen = os.environ.get("MUJOCO_GL")
+    if chosen is not None:
+        if chosen.lower() in _BACKENDS and not _draws(chosen.lower()):
+            raise MetarlError(
+                f"MUJOCO_GL is {chosen!r}, which does not work here; unset it, and metarl takes one that does"
+            )
         return
-    for backend in ("egl", "osmesa", "glfw"):
-        probe = f"import mujoco.{backend} as gl; gl.GLContext(8, 8).make_current()"
-        env = {**os.environ, "MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
-        if subprocess.run([sys.executable, "-c", probe], env=env, capture_output=True, check=False).returncode == 0:
+    for backend in _BACKENDS:
+        if _draws(backend):
             os.environ["MUJOCO_GL"] = backend
             return
     raise MetarlError(
         "no OpenGL backend works here, so MuJoCo cannot draw; install EGL or OSMesa (Debian: libegl1 or libosmesa6)"
     )
+
+
+_BACKENDS = ("egl", "osmesa", "glfw")
+"""What MuJoCo can draw with, the one to be preferred first."""
+
+
+def _draws(backend: str) -> bool:
+    """Return whether a backend draws, tried in a subprocess: one that is not there can take the process down with it."""
+    probe = f"import mujoco.{backend} as gl; gl.GLContext(8, 8).make_current()"
+    env = {**os.environ, "MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
+    return subprocess.run([sys.executable, "-c", probe], env=env, capture_output=True, check=False).returncode == 0

@@ -135,8 +135,8 @@ def _read_others(
             left_out.append(LeftOut(file, str(error)))
             continue
         mine = other.agent == own.agent
-        if not mine and other.split != own.split:
-            continue  # a reference of other tasks than this page's
+        if other.split != own.split and not (mine and other.split in OTHER_SPLITS):
+            continue  # of tasks that are none of the page's
         if why := _not_beside(own, other, file.name):
             left_out.append(LeftOut(file, f"{file} {why}"))
         elif mine:
@@ -152,7 +152,7 @@ def _not_beside(own: Evaluation, other: Evaluation, name: str) -> str:
         return f"has {counted(other.rounds, 'round')}, {EVALUATION} has {own.rounds}; evaluate both alike"
     if other.agent != own.agent:
         why = difference(own, other)
-    elif other.split == own.split or name != f"evaluation-{other.split}.json" or other.split not in OTHER_SPLITS:
+    elif other.split == own.split or name != f"evaluation-{other.split}.json":
         told = " and ".join(f"evaluation-{split}.json" for split in OTHER_SPLITS)
         return f"is of the trained agent; a page shows {EVALUATION} of a run, and {told} beside it"
     else:

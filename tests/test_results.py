@@ -405,6 +405,8 @@ def test_evaluations_of_the_trained_agent_that_are_not_shown_are_told_of(tmp_pat
     replace(own, budget=3).save(run / "evaluation-budget=3.json")
     (hidden,) = read_run(run).left_out
     assert "evaluation-budget=3.json is of the trained agent; a page shows evaluation.json of a run" in hidden.why
+    elsewhere(run, "validation", scores(2))  # of tasks that no page is about
+    assert len(read_run(run).left_out) == 1
 
 
 def test_long_trials_show_their_first_and_last_round_and_their_sum(tmp_path: Path) -> None:
