@@ -177,6 +177,10 @@ _BACKENDS = ("egl", "osmesa", "glfw")
 
 def _draws(backend: str) -> bool:
     """Return whether a backend draws, tried in a subprocess: one that is not there can take the process down with it."""
-    probe = f"import mujoco.{backend} as gl; gl.GLContext(8, 8).make_current()"
+    # GLFW's context is none at all without a display, and says nothing of it before something is to be drawn.
+    probe = (
+        f"import mujoco, mujoco.{backend} as gl; context = gl.GLContext(8, 8); context.make_current(); "
+        "mujoco.MjrContext(mujoco.MjModel.from_xml_string('<mujoco/>'), mujoco.mjtFontScale.mjFONTSCALE_100)"
+    )
     env = {**os.environ, "MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
     return subprocess.run([sys.executable, "-c", probe], env=env, capture_output=True, check=False).returncode == 0

@@ -269,6 +269,19 @@ def test_a_machine_that_draws_nothing_is_told_in_one_line(monkeypatch: pytest.Mo
         film(Wanderer(6), load("half-cheetah-velocity", horizon=2), [0], agent_name="a", num_tasks=1)
 
 
+def test_a_backend_that_the_user_names_and_that_does_not_draw_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # GLFW is there wherever Gymnasium's MuJoCo is, and draws nothing without a display.
+    monkeypatch.setenv("MUJOCO_GL", "glfw")
+    for display in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(display, raising=False)
+    choose_offscreen_backend.cache_clear()
+    with pytest.raises(MetarlError, match="MUJOCO_GL is 'glfw', which does not work here"):
+        choose_offscreen_backend()
+    choose_offscreen_backend.cache_clear()
+
+
 @pytest.fixture
 def backend() -> None:
     try:
