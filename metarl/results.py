@@ -1,4 +1,4 @@
-"""Results of training runs over several seeds and settings: tables, pictures and the commands that repeat them."""
+"""Training runs on one problem by setting, with the references beside them: their returns, pooled over seeds and tasks, and intervals."""
 
 from __future__ import annotations
 
