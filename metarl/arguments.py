@@ -37,7 +37,7 @@ def finite(text: str) -> float:
 def add_trial(parser: Any) -> None:
     """Add what says which agent plays which trials: the same words name the same episodes in every command."""
     parser.add_argument(
-        "overrides", nargs="*", metavar="agent.key=value", help="settings of --agent NAME: agent.adapts=true"
+        "overrides", nargs="*", metavar="agent.key=value", help="settings of the agent from here on: agent.adapts=true"
     )
     parser.add_argument("--split", default="test", metavar="S", help="split the tasks are from (default: test)")
     parser.add_argument("--rounds", type=at_least(1), metavar="K", help="rounds in each task (default: as in training)")

@@ -73,7 +73,7 @@ class Evaluation:
     trained: Mapping[str, Any] | None = None
     """How the agent was trained (settings, seed, updates, steps, checkpoint), as far as the caller knows."""
     agent_settings: Mapping[str, Any] = field(default_factory=dict)
-    """What was set of an untrained agent for this evaluation alone."""
+    """What was set of the agent for this evaluation alone."""
     budget: int = 1
     """Rounds that the agent played and learned from between one measured round and the next, the former included."""
     oracle: bool = False
@@ -91,9 +91,13 @@ class Evaluation:
     @property
     def label(self) -> str:
         """Name of the agent with what was set of it, the budget beyond the rounds, and that it is an oracle if it is."""
+        return " ".join([self.agent, *self.changes, *([f"({ORACLE})"] if self.oracle else [])])
+
+    @property
+    def changes(self) -> list[str]:
+        """What was set of the agent for this evaluation, and the budget beyond the rounds."""
         told = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in self.agent_settings.items()]
-        told += [f"budget={self.budget}"] if self.budget > 1 else []
-        return " ".join([self.agent, *told, *([f"({ORACLE})"] if self.oracle else [])])
+        return [*told, *([f"budget={self.budget}"] if self.budget > 1 else [])]
 
     @property
     def rounds(self) -> int:

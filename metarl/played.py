@@ -26,46 +26,54 @@ class Played:
     trained: Mapping[str, Any] | None
     """Its provenance; None of an untrained one."""
     agent_settings: Mapping[str, Any]
-    """What the command line set of it."""
+    """What the command line set of it, or changed of a trained one."""
 
 
 def played_agent(arguments: argparse.Namespace, config: TrainConfig) -> Played:
-    """Return the run's agent, or the one asked for by name as it is before any training.
+    """Return the run's agent, or the one asked for by name as it is before any training, each with the settings asked for.
 
     Raises MetarlError for settings or a checkpoint that the one asked for cannot have.
     """
     from .train import load_run
 
     overrides = [*arguments.overrides, *arguments.extra]
+    keys = _keys_of_agent(overrides)
     if arguments.agent is None:
-        if overrides:
-            raise MetarlError(
-                f"{overrides[0]!r} was given without --agent; a trained agent keeps its settings: add --agent NAME, or "
-                "leave it out"
-            )
-        run = load_run(arguments.run, arguments.checkpoint or "best", device=arguments.device)
-        return Played(run.agent, config.agent["name"], run.provenance, {})
+        run = load_run(arguments.run, arguments.checkpoint or "best", device=arguments.device, overrides=overrides)
+        return Played(run.agent, config.agent["name"], run.provenance, {key: run.config.agent[key] for key in keys})
     if arguments.checkpoint is not None:
         raise MetarlError(
             "--agent and --checkpoint were both given; an agent taken by name has no checkpoint: leave one out"
         )
-    return _untrained(arguments, config, overrides)
+    return _untrained(arguments, config, overrides, keys)
 
 
-def _untrained(arguments: argparse.Namespace, config: TrainConfig, overrides: Sequence[str]) -> Played:
+def _keys_of_agent(overrides: Sequence[str]) -> list[str]:
+    """Return which settings of an agent are set, sorted. Raises MetarlError where something else is."""
+    from .config import parse_override
+
+    found = set()
+    for override in overrides:
+        section, _, key = parse_override(override)[0].partition(".")
+        if section != "agent" or key.split(".")[0] in ("", "name"):
+            raise MetarlError(
+                f"command line {override!r}: {section}{'.' if key else ''}{key} cannot be set here; set agent.KEY=VALUE, all else is "
+                "the run's or has an option of its own: see --help"
+            )
+        found.add(key.split(".")[0])
+    return sorted(found)
+
+
+def _untrained(
+    arguments: argparse.Namespace, config: TrainConfig, overrides: Sequence[str], keys: Sequence[str]
+) -> Played:
     from .agent import AGENTS, make_agent
-    from .config import make_family, parse_override
+    from .config import make_family
     from .evaluation import UNTRAINED
     from .train import run_config
     from .trial import TrainableAgent
 
-    name, keys = arguments.agent, [parse_override(override)[0].split(".") for override in overrides]
-    for override, key in zip(overrides, keys, strict=True):
-        if len(key) == 1 or key[0] != "agent" or key[1] == "name":
-            raise MetarlError(
-                f"command line {override!r}: {'.'.join(key)} cannot be set here; set agent.KEY=VALUE of --agent, all else is the "
-                "run's or has an option of its own: see --help"
-            )
+    name = arguments.agent
     # The run's own agent keeps the run's settings: it is where the training began.
     own = [] if AGENTS[name] is AGENTS[config.agent["name"]] else [f"agent={name}"]
     settings = {
@@ -73,7 +81,7 @@ def _untrained(arguments: argparse.Namespace, config: TrainConfig, overrides: Se
     }
     agent = make_agent(name, make_family(config), settings, seed=config.seed, device=config.device)
     title = f"{name}{UNTRAINED}" if isinstance(agent, TrainableAgent) else name
-    return Played(agent, title, None, {key: settings[key] for key in sorted({key[1] for key in keys})})
+    return Played(agent, title, None, {key: settings[key] for key in keys})
 
 
 def result_suffix(arguments: argparse.Namespace, agent_settings: Mapping[str, Any]) -> str:

@@ -32,11 +32,11 @@ class Group:
     problem: str
     """Family, with what tells its settings from those of others."""
     runs: Sequence[RunResult]
-    """By seed; none of a reference, which was not trained."""
+    """By seed; none of a reference, which was not trained, and of a trained agent with other settings."""
     evaluations: Sequence[Evaluation]
-    """One for each run, or that of the reference."""
+    """One for each run, or those of the reference."""
     files: Sequence[Path] = ()
-    """Files of a reference's evaluations; none of a trained agent, whose are in its runs' folders."""
+    """Files of the evaluations, where there are no runs."""
 
     @cached_property
     def returns(self) -> np.ndarray:
@@ -152,9 +152,27 @@ def _trained(problem: str, runs: Sequence[RunResult]) -> list[Group]:
     for members in groups:
         _require_one_of_each_seed(members)
     return [
-        Group(name, problem, members, [run.evaluation for run in members])
+        group
         for name, members in zip(_names(groups), groups, strict=True)
+        for group in (
+            Group(name, problem, members, [run.evaluation for run in members]),
+            *_variants(name, problem, members),
+        )
     ]
+
+
+def _variants(name: str, problem: str, runs: Sequence[RunResult]) -> list[Group]:
+    """Return what runs of one setting came to with other settings, or another budget, in the same tasks."""
+    found: dict[str, list[tuple[Path, Evaluation]]] = {}
+    for path, evaluation in (each for run in runs for each in run.variants):
+        found.setdefault(" ".join([name, *evaluation.changes]), []).append((path, evaluation))
+    return [_measured(told, problem, members) for told, members in found.items()]
+
+
+def _measured(name: str, problem: str, members: Sequence[tuple[Path, Evaluation]]) -> Group:
+    """Return the group of evaluations that stand beside a run's own."""
+    files, evaluations = zip(*members, strict=True)
+    return Group(name, problem, (), evaluations, files)
 
 
 def _references(problem: str, runs: Sequence[RunResult]) -> list[Group]:
@@ -173,10 +191,7 @@ def _references(problem: str, runs: Sequence[RunResult]) -> list[Group]:
                 "settings or seeds; leave one of them out"
             )
         members.append((path, evaluation))
-    return [
-        Group(label, problem, (), [evaluation for _, evaluation in members], [path for path, _ in members])
-        for label, members in found.items()
-    ]
+    return [_measured(label, problem, members) for label, members in found.items()]
 
 
 def _problem_names(evaluations: Sequence[Evaluation]) -> list[str]:

@@ -49,6 +49,8 @@ class RunResult:
     """How it did in tasks of other splits, as far as it was measured there."""
     references: Sequence[tuple[Path, Evaluation]] = ()
     """What `metarl evaluate RUN --agent NAME` measured in the run's tasks, with its file."""
+    variants: Sequence[tuple[Path, Evaluation]] = ()
+    """What `metarl evaluate RUN agent.KEY=VALUE` or a budget measured of its agent in the same tasks, with its file."""
     left_out: Sequence[LeftOut] = ()
     """What was measured and is not shown, and why."""
 
@@ -125,9 +127,15 @@ def read_run(path: str | Path) -> RunResult:
 
 def _read_others(
     path: Path, own: Evaluation
-) -> tuple[dict[str, Evaluation], list[tuple[Path, Evaluation]], list[LeftOut]]:
-    """Return what else was measured of a run: its agent on other splits, others in its tasks, and what is not shown."""
-    elsewhere, references, left_out = {}, [], []
+) -> tuple[dict[str, Evaluation], list[tuple[Path, Evaluation]], list[tuple[Path, Evaluation]], list[LeftOut]]:
+    """Return what else was measured of a run.
+
+    Its agent on other splits, others in its tasks, its agent with other settings, and what is not shown.
+    """
+    elsewhere: dict[str, Evaluation] = {}
+    references: list[tuple[Path, Evaluation]] = []
+    variants: list[tuple[Path, Evaluation]] = []
+    left_out: list[LeftOut] = []
     for file in sorted(path.glob(REFERENCES)):
         try:
             other = Evaluation.load(file)
@@ -139,11 +147,13 @@ def _read_others(
             continue  # of tasks that are none of the page's
         if why := _not_beside(own, other, file.name):
             left_out.append(LeftOut(file, f"{file} {why}"))
-        elif mine:
-            elsewhere[other.split] = other
-        else:
+        elif not mine:
             references.append((file, other))
-    return elsewhere, references, left_out
+        elif other.changes:
+            variants.append((file, other))
+        else:
+            elsewhere[other.split] = other
+    return elsewhere, references, variants, left_out
 
 
 def _not_beside(own: Evaluation, other: Evaluation, name: str) -> str:
@@ -152,17 +162,21 @@ def _not_beside(own: Evaluation, other: Evaluation, name: str) -> str:
         return f"has {counted(other.rounds, 'round')}, {EVALUATION} has {own.rounds}; evaluate both alike"
     if other.agent != own.agent:
         why = difference(own, other)
+    elif other.changes and other.split == own.split:
+        why = difference(own, other) or _more_than_what_was_asked(own, other)
     elif other.split == own.split or name != f"evaluation-{other.split}.json":
         told = " and ".join(f"evaluation-{split}.json" for split in OTHER_SPLITS)
         return f"is of the trained agent; a page shows {EVALUATION} of a run, and {told} beside it"
+    elif other.changes:
+        why = f"is of other settings: {' '.join(other.changes)}"
     else:
-        why = _more_than_the_split(own, other)
+        why = _more_than_what_was_asked(own, other)
     return why and f"and {EVALUATION} {why}; evaluate both alike"
 
 
-def _more_than_the_split(first: Evaluation, other: Evaluation) -> str:
-    """Return in words what evaluations of one run on two splits differ in beside the split, '' where nothing does."""
-    pairs = [(what, getattr(first, what), getattr(other, what)) for what in ("agent", "budget", "replicas")]
+def _more_than_what_was_asked(first: Evaluation, other: Evaluation) -> str:
+    """Return in words what evaluations of one run's agent differ in, beside the split and what was set, '' where nothing does."""
+    pairs = [(what, getattr(first, what), getattr(other, what)) for what in ("agent", "replicas")]
     trained, theirs = flattened(first.trained or {}), flattened(other.trained or {})
     # What only one of them tells came into being between the two.
     pairs += [(f"trained: {key}", trained[key], theirs[key]) for key in trained if key in theirs]
@@ -193,9 +207,9 @@ def _require_own(run: RunResult) -> None:
             f"{run.path / EVALUATION} is of agent {measured[0]!r}, training seed {measured[1]}, the run is of "
             f"{mine[0]!r}, {mine[1]}; write it again with `metarl evaluate {run.path}`"
         )
-    if run.evaluation.budget > 1:
+    if run.evaluation.changes:
         raise MetarlError(
-            f"{run.path / EVALUATION} is of budget {run.evaluation.budget}, which other runs' are not; write it again with "
+            f"{run.path / EVALUATION} is of {' '.join(run.evaluation.changes)}, which other runs' are not; write it again with "
             f"`metarl evaluate {run.path}`"
         )
 

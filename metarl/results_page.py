@@ -96,7 +96,10 @@ def commands(groups: Sequence[Group], again: str) -> list[str]:
             ]
         if group.files:
             measured = zip(group.files, group.evaluations, strict=True)
-            lines += [_evaluate_command(file.parent, each, file.name, reference=True) for file, each in measured]
+            lines += [
+                _evaluate_command(file.parent, each, file.name, reference=each.trained is None)
+                for file, each in measured
+            ]
     return [*dict.fromkeys(lines), again]
 
 
@@ -106,7 +109,7 @@ def _evaluate_command(run: Path, evaluation: Evaluation, file: str, *, reference
     words: list[object] = ["metarl", "evaluate", path]
     if reference:
         words += ["--agent", evaluation.agent.removesuffix(UNTRAINED)]
-        words += [f"agent.{key}={json.dumps(value)}" for key, value in evaluation.agent_settings.items()]
+    words += [f"agent.{key}={json.dumps(value)}" for key, value in evaluation.agent_settings.items()]
     words += ["--rounds", evaluation.rounds, "--replicas", evaluation.replicas, "--tasks", evaluation.num_tasks]
     if evaluation.budget > 1:
         words += ["--budget", evaluation.budget]

@@ -44,7 +44,7 @@ class Run:
     path: Path
     """The run folder."""
     config: TrainConfig
-    """Its resolved configuration."""
+    """Its resolved configuration, with what was changed since."""
     family: TaskFamily
     """The family it was trained on."""
     agent: RegisteredAgent
@@ -58,7 +58,7 @@ class Run:
     def provenance(self) -> dict[str, Any]:
         """How the agent was trained, ready for JSON. It holds no time or path: runs that are equal say the same."""
         return {
-            "agent_settings": _without_name(self.config.agent),
+            "agent_settings": _without_name(self.meta.config["agent"]),
             "training_seed": self.config.seed,
             "updates": self.meta.update,
             "training_env_steps": self.meta.env_steps,
@@ -121,21 +121,33 @@ def run_config(run_dir: str | Path, overrides: Sequence[str] = ()) -> TrainConfi
     return load_config(path, overrides)
 
 
-def load_run(run_dir: str | Path, checkpoint: str = "best", *, device: str | None = None) -> Run:
+def load_run(
+    run_dir: str | Path, checkpoint: str = "best", *, device: str | None = None, overrides: Sequence[str] = ()
+) -> Run:
     """Return the trained agent of a run, from its 'best' or 'last' checkpoint.
 
-    `device` is where it shall run, by default where the run's config says. Raises MetarlError for a missing run, and for
-    a checkpoint that is missing, damaged or of another family or agent.
+    `device` is where it shall run, by default where the run's config says. `overrides` such as 'agent.adapts=true' change
+    what it does from now on; the run's provenance stays that of its training. Raises MetarlError for a missing run, for a
+    checkpoint that is missing, damaged or of another family or agent, and for a setting that what was trained does not fit.
     """
     if checkpoint not in ("best", "last"):
         raise MetarlError(f"checkpoint is {checkpoint!r}; it must be 'best' or 'last'")
-    config = run_config(run_dir, [] if device is None else [f"device={device}"])
+    config = run_config(run_dir, more := [] if device is None else [f"device={device}"])
     path = Path(run_dir) / (BEST if checkpoint == "best" else LAST)
     if not path.exists():
         raise MetarlError(f"run {run_dir} has no {path.name} yet; train on with `metarl train --resume {run_dir}`")
-    family, agent = _family_and_agent(config)
-    meta = _restored(agent, path, config, ("family", "agent"), "put back the checkpoint or the config")
-    return Run(Path(run_dir), config, family, agent, checkpoint, meta)
+    changed = run_config(run_dir, [*more, *overrides])
+    family, agent = _family_and_agent(changed)
+    try:
+        meta = _restored(agent, path, config, ("family", "agent"), "put back the checkpoint or the config")
+    except MetarlError as error:
+        told = (
+            f"; {', '.join(overrides)} may be what it does not fit: leave out what shapes the agent"
+            if overrides
+            else ""
+        )
+        raise MetarlError(f"{error}{told}") from None
+    return Run(Path(run_dir), changed, family, agent, checkpoint, meta)
 
 
 def _family_and_agent(config: TrainConfig) -> tuple[TaskFamily, Any]:

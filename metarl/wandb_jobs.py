@@ -58,9 +58,10 @@ def _logged(
     mode = None if config.wandb.mode == "disabled" else config.wandb.mode
     config = config.model_copy(update={"wandb": config.wandb.model_copy(update={"mode": mode})})
     about = {"split": arguments.split, "seed": arguments.seed, "checkpoint": arguments.checkpoint or "best"}
+    if played.agent_settings:
+        about["agent_settings"] = dict(played.agent_settings)
     if arguments.agent is not None:
-        settings = dict(played.agent_settings)
-        about = {**about, "agent": arguments.agent, "agent_settings": settings, "checkpoint": None}
+        about |= {"agent": arguments.agent, "checkpoint": None}
     suffix = result_suffix(arguments, played.agent_settings)
     log = WandbLog(Path(arguments.run), config, Job(kind, arguments.agent, suffix, {"played": about}))
     done = False

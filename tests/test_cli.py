@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import pty
@@ -152,9 +153,13 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         "--agent and --checkpoint were both given",
     ),
     "budget of none": (lambda folder, run: ["evaluate", str(run), "--budget", "0"], "must be at least 1"),
-    "setting of a trained agent": (
-        lambda folder, run: ["evaluate", str(run), "agent.inner_lr=1"],
-        "given without --agent; a trained agent keeps its settings",
+    "setting that shapes what was trained": (
+        lambda folder, run: ["evaluate", str(run), "agent.hidden_sizes=[4]"],
+        "agent.hidden_sizes=[4] may be what it does not fit",
+    ),
+    "setting of a trained agent that is not the agent's": (
+        lambda folder, run: ["evaluate", str(run), "rounds=3"],
+        "rounds cannot be set here",
     ),
     "unknown setting of a reference": (
         lambda folder, run: ["evaluate", str(run), "--agent", "sb3-ppo", "agent.adaps=true"],
@@ -497,6 +502,33 @@ def test_evaluate_measures_the_random_floor_in_the_same_tasks(run: Path, capsys:
     assert (run / "adaptation-random.png").exists()
     assert main(["evaluate", str(run), "--tasks", "3", "--agent", "random", "--split", "extrapolation"]) == 0
     assert (run / "evaluation-random-extrapolation.json").exists()
+
+
+def test_a_trained_agent_is_measured_with_other_settings_beside_its_own(run: Path, tmp_path: Path) -> None:
+    measure = ["evaluate", str(run), "--tasks", "3", "--rounds", "3"]
+    for words in ([], ["agent.inner_lr=5", "agent.clip_range=0.5"], ["agent.inner_lr=1e-9"], ["--budget", "2"]):
+        assert main([*measure, *words]) == 0
+    names = ["inner_lr=1e-09", "clip_range=0.5-inner_lr=5.0", "budget=2"]
+    own, still, moved, longer = (
+        json.loads((run / f"evaluation{end}.json").read_text()) for end in ("", *(f"-{name}" for name in names))
+    )
+    assert [each["trained"] for each in (still, moved, longer)] == [own["trained"]] * 3
+    assert moved["agent_settings"] == {"clip_range": 0.5, "inner_lr": 5.0}
+    first = [[returns[0] for returns in each["returns"]] for each in (own, still, moved, longer)]
+    assert first[1:] == first[:1] * 3  # the same trained policy, before it adapts
+    last = [[returns[-1] for returns in each["returns"]] for each in (own, still, moved, longer)]
+    assert all(one != other for one, other in itertools.combinations(last, 2))
+    page = tmp_path / "page.md"
+    assert main(["report", str(run), "-o", str(page)]) == 0
+    text = page.read_text()
+    for told in ("inner_lr=1e-09", "clip_range=0.5 inner_lr=5.0", "budget=2"):
+        assert f"| maml-ppo {told} |" in text
+    before = (run / f"evaluation-{names[1]}.json").read_bytes()
+    (run / f"evaluation-{names[1]}.json").unlink()
+    again = next(line for line in text.splitlines() if "agent.clip_range" in line)
+    assert "--agent" not in again
+    assert main([*measure[:2], *shlex.split(again)[3:]]) == 0
+    assert (run / f"evaluation-{names[1]}.json").read_bytes() == before
 
 
 def test_the_random_floor_needs_no_checkpoint(run: Path) -> None:

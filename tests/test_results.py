@@ -362,11 +362,13 @@ def test_references_of_one_name_that_played_differently_are_refused(tmp_path: Pa
         grouped([read_run(run) for run in runs])
 
 
-def test_a_run_measured_with_a_budget_of_its_own_is_refused(tmp_path: Path) -> None:
-    run = run_folder(tmp_path / "run", scores(1))
-    replace(Evaluation.load(run / "evaluation.json"), budget=5).save(run / "evaluation.json")
-    with pytest.raises(MetarlError, match=r"is of budget 5.*write it again"):
-        grouped([read_run(run)])
+@pytest.mark.parametrize(("how", "told"), [({"budget": 5}, "budget=5"), ({"agent_settings": {"a": 3}}, "a=3")])
+def test_a_run_whose_own_evaluation_is_of_other_settings_is_refused(
+    tmp_path: Path, how: dict[str, Any], told: str
+) -> None:
+    run = run_folder(tmp_path / "run", scores(1), **how)
+    with pytest.raises(MetarlError, match=rf"evaluation\.json is of {told}, which other runs' are not; write it again"):
+        read_run(run)
 
 
 def test_page_of_finitely_many_tasks_says_what_intervals_are_of(tmp_path: Path) -> None:
@@ -402,11 +404,42 @@ def test_untrained_agents_of_several_runs_are_seeds_of_one_reference(tmp_path: P
 def test_evaluations_of_the_trained_agent_that_are_not_shown_are_told_of(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1))
     own = Evaluation.load(run / "evaluation.json")
-    replace(own, budget=3).save(run / "evaluation-budget=3.json")
-    (hidden,) = read_run(run).left_out
-    assert "evaluation-budget=3.json is of the trained agent; a page shows evaluation.json of a run" in hidden.why
+    own.save(run / "evaluation-copy.json")
+    replace(own, budget=3, replicas=5).save(run / "evaluation-budget=3.json")
+    odd, hidden = read_run(run).left_out
+    assert "evaluation-budget=3.json and evaluation.json differ in replicas: 2, 5; evaluate both alike" in odd.why
+    assert "evaluation-copy.json is of the trained agent; a page shows evaluation.json of a run" in hidden.why
     elsewhere(run, "validation", scores(2))  # of tasks that no page is about
-    assert len(read_run(run).left_out) == 1
+    assert len(read_run(run).left_out) == 2
+
+
+def variant(run: Path, returns: np.ndarray, **settings: Any) -> None:
+    own = Evaluation.load(run / "evaluation.json")
+    replace(own, returns=returns, agent_settings=settings).save(run / "evaluation-variant.json")
+
+
+def test_a_trained_agent_with_other_settings_is_a_row_of_its_own_by_setting(tmp_path: Path) -> None:
+    runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed, trained={"updates": 4}) for seed in (1, 2, 3)]
+    for number, run in enumerate(runs):
+        variant(run, scores(10 + number), adapts=True)
+    other = run_folder(tmp_path / "other", scores(4), trained={"updates": 4})
+    config = other / "config.yaml"
+    config.write_text(re.sub(r"num_updates: \d+", "num_updates: 9", config.read_text()))
+    variant(other, scores(20), adapts=True)
+    groups = grouped([read_run(run) for run in (*runs, other)])
+    first, second = (f"maml-ppo num_updates={number}" for number in (read_run(runs[0]).config["num_updates"], 9))
+    assert [group.name for group in groups] == [first, f"{first} adapts=true", second, f"{second} adapts=true"]
+    np.testing.assert_array_equal(groups[1].returns, [scores(10), scores(11), scores(12)])
+    np.testing.assert_array_equal(groups[3].returns, [scores(20)])
+
+
+def test_a_trained_agent_with_other_settings_that_was_trained_on_since_is_left_out(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1), trained={"updates": 4})
+    variant(run, scores(2), adapts=True)
+    own = Evaluation.load(run / "evaluation.json")
+    replace(own, trained={"updates": 8}).save(run / "evaluation.json")
+    (hidden,) = read_run(run).left_out
+    assert "differ in trained: updates: 8, 4; evaluate both alike" in hidden.why
 
 
 def test_long_trials_show_their_first_and_last_round_and_their_sum(tmp_path: Path) -> None:
@@ -571,7 +604,7 @@ def test_gap_asks_for_every_seed(tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"trained": {"checkpoint": "last", "new": 1}}, "differ in trained: checkpoint: 'best', 'last'"),
-        ({"budget": 3}, "differ in budget: 1, 3"),
+        ({"budget": 3}, "is of other settings: budget=3"),
         ({"replicas": 5}, "differ in replicas: 2, 5"),
     ],
 )
