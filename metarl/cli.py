@@ -324,7 +324,7 @@ def _report(arguments: argparse.Namespace) -> None:
     from .results import grouped
     from .results_files import read_runs
     from .results_formats import page_path, write_results
-    from .results_page import portable
+    from .results_page import About, portable
     from .results_tables import Asked, summary_rows
 
     output = page_path(arguments.output)
@@ -339,8 +339,7 @@ def _report(arguments: argparse.Namespace) -> None:
     asked += ["--normalize", *arguments.normalize] if arguments.normalize else []
     again = shlex.join(["metarl", "report", *words, "-o", portable(arguments.output), *asked])
     tables = Asked(arguments.threshold, tuple(arguments.normalize) if arguments.normalize else None)
-    about = {"title": arguments.title, "notes": arguments.note, "asked": tables}
-    write_results(groups, output, again=again, left_out=left_out, **about)
+    write_results(groups, output, About(again, arguments.title, arguments.note, tables, left_out))
     say(f"{aligned(summary_rows(groups))}\n\npage: {output}")
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from .errors import MetarlError
 from .files import write_atomically
 from .results import Group
-from .results_files import LeftOut
-from .results_tables import NOTHING, Asked
+from .results_page import About, write_page
 
 SUFFIXES = (".md", ".html", ".tex")
 """What a path of results may end in."""
@@ -23,33 +22,16 @@ def page_path(path: str | Path) -> Path:
     return Path(path)
 
 
-def write_results(
-    groups: Sequence[Group],
-    path: str | Path,
-    *,
-    title: str | None,
-    notes: Sequence[str],
-    again: str,
-    asked: Asked = NOTHING,
-    left_out: Sequence[LeftOut] = (),
-) -> None:
-    """Write the results in the form that the path's suffix names; `again` is the command that does.
-
-    `title` is the families' by default, `notes` are paragraphs under it, `asked` is what only some pages
-    tell, `left_out` what could not be read. Raises MetarlError where the file cannot be written.
-    """
+def write_results(groups: Sequence[Group], path: str | Path, about: About) -> None:
+    """Write the results in the form that the path's suffix names. Raises MetarlError where the file cannot be written."""
     path = page_path(path)
     if path.suffix == ".md":
-        from .results_page import write_page
-
-        write_page(groups, path, title=title, notes=notes, again=again, asked=asked, left_out=left_out)
+        write_page(groups, path, about)
     elif path.suffix == ".html":
         from .results_html import html_page
 
-        page = html_page(groups, title=title, notes=notes, again=again, asked=asked, left_out=left_out)
-        write_atomically(path, page.encode())
+        write_atomically(path, html_page(groups, about).encode())
     else:
         from .results_latex import latex
 
-        tables = latex(groups, title=title, notes=notes, asked=asked, left_out=left_out, again=again)
-        write_atomically(path, tables.encode())
+        write_atomically(path, latex(groups, about).encode())

@@ -15,10 +15,10 @@ from .report import counted
 from .results import Group
 from .results_columns import explained
 from .results_files import LeftOut
-from .results_page import commands, default_title, definitions, left_out_lines, versions_line
+from .results_page import About, commands, default_title, definitions, left_out_lines, versions_line
 from .results_plots import Panel, adaptation_panel, learning_panel, look, profile_panel
 from .results_runs import configs, tracked, videos
-from .results_tables import NOTHING, Asked, tables
+from .results_tables import Asked, tables
 from .results_tasks import tasks_panel
 
 _PAGE = Template("""<!DOCTYPE html>
@@ -67,15 +67,7 @@ _STROKES = {"solid": "none", "dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3", 
 """Line styles of plotly.js in a legend."""
 
 
-def html_page(
-    groups: Sequence[Group],
-    *,
-    title: str | None,
-    notes: Sequence[str],
-    again: str,
-    asked: Asked = NOTHING,
-    left_out: Sequence[LeftOut] = (),
-) -> str:
+def html_page(groups: Sequence[Group], about: About) -> str:
     """Return the page; the same runs give the same text. Raises MetarlError where plotly is not installed."""
     problems: dict[str, list[Group]] = {}
     for group in groups:
@@ -83,7 +75,7 @@ def html_page(
     panels: list[Panel] = []
     sections = {
         "Adaptation": _plots(panels, {name: adaptation_panel(each) for name, each in problems.items()}, ""),
-        "Metrics": _metrics(groups, asked),
+        "Metrics": _metrics(groups, about.asked),
         "Tasks": _plots(
             panels, {name: tasks_panel(each) for name, each in problems.items()}, "All tasks are the same one."
         ),
@@ -94,13 +86,13 @@ def html_page(
         "Videos": videos(groups),
         "Configs": configs(groups),
         "W&B": tracked(groups),
-        "Again": _again(groups, again),
+        "Again": _again(groups, about.again),
     }
     return _PAGE.substitute(
         policy=_POLICY,
-        title=html.escape(title or default_title(groups)),
+        title=html.escape(about.title or default_title(groups)),
         style=_asset("results_html.css"),
-        head=_head(groups, notes, left_out),
+        head=_head(groups, about.notes, about.left_out),
         tabs="\n".join(_tab(name, number == 0) for number, name in enumerate(sections)),
         sections="\n".join(_section(name, content) for name, content in sections.items()),
         panels=_json([dataclasses.asdict(panel) for panel in panels]),

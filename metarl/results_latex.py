@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 
 from .results import Group
-from .results_files import LeftOut
-from .results_page import default_title, definitions, left_out_lines
-from .results_tables import NOTHING, SEEDS, SUMMARY, Asked, tables
+from .results_page import About, default_title, definitions, left_out_lines
+from .results_tables import SEEDS, SUMMARY, tables
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -24,20 +23,12 @@ _SIGNED = re.compile(r"(?<![\w.)-])[+-]\d[\d.,]*\d|(?<![\w.)-])[+-]\d")
 """A number with its sign, and not the end of a name such as `maml-2`."""
 
 
-def latex(
-    groups: Sequence[Group],
-    *,
-    title: str | None,
-    notes: Sequence[str],
-    again: str,
-    asked: Asked = NOTHING,
-    left_out: Sequence[LeftOut] = (),
-) -> str:
+def latex(groups: Sequence[Group], about: About) -> str:
     """Return the tables of the page, those that have rows, each with its caption; notes are comments."""
-    title = title or default_title(groups)
-    said = [title, *notes, *left_out_lines(left_out), *definitions(groups), f"Written by: {again}"]
+    title = about.title or default_title(groups)
+    said = [title, *about.notes, *left_out_lines(about.left_out), *definitions(groups), f"Written by: {about.again}"]
     parts = ["\n".join(f"% {' '.join(text.split())}" for text in [*said, "Needs \\usepackage{booktabs}."])]
-    for heading, rows in tables(groups, asked).items():
+    for heading, rows in tables(groups, about.asked).items():
         if heading != SEEDS:  # whose commits no paper prints
             caption = "" if heading == SUMMARY else f": {heading[0].lower()}{heading[1:]}"
             parts.append(_table(rows, f"{title}{caption}.", re.sub(r"\W+", "-", heading.lower())))

@@ -6,6 +6,7 @@ import io
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .evaluation import UNTRAINED, Evaluation
@@ -17,23 +18,32 @@ from .results_pictures import adaptation_figure, profile_figure, training_figure
 from .results_tables import NOTHING, SUMMARY, Asked, tables
 
 
-def markdown(
-    groups: Sequence[Group],
-    title: str,
-    notes: Sequence[str],
-    pictures: Mapping[str, str],
-    again: str,
-    asked: Asked = NOTHING,
-    left_out: Sequence[LeftOut] = (),
-) -> str:
-    """Return the page; `pictures` are file names by what they show, `again` is the command that writes it."""
-    parts = [f"# {title}", *notes, *left_out_lines(left_out), *definitions(groups)]
-    shown = tables(groups, asked)
+@dataclass(frozen=True)
+class About:
+    """What results are written with, whatever their form."""
+
+    again: str
+    """The command that writes them."""
+    title: str | None = None
+    """By default it names the families."""
+    notes: Sequence[str] = ()
+    """Paragraphs under the title."""
+    asked: Asked = NOTHING
+    """What only some pages tell."""
+    left_out: Sequence[LeftOut] = ()
+    """What could not be read."""
+
+
+def markdown(groups: Sequence[Group], about: About, pictures: Mapping[str, str]) -> str:
+    """Return the page; `pictures` are file names by what they show."""
+    title = about.title or default_title(groups)
+    parts = [f"# {title}", *about.notes, *left_out_lines(about.left_out), *definitions(groups)]
+    shown = tables(groups, about.asked)
     parts += [_table(shown.pop(SUMMARY)), *(f"![{text}]({name})" for text, name in pictures.items())]
     for heading, rows in shown.items():
         parts += [f"## {heading}", _table(rows)]
     parts.append("## Again")
-    parts += ["\n".join(["```sh", *commands(groups, again), "```"]), versions_line(groups)]
+    parts += ["\n".join(["```sh", *commands(groups, about.again), "```"]), versions_line(groups)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -148,16 +158,7 @@ def versions_line(groups: Sequence[Group]) -> str:
     return f"{listed}. Evaluated at commit {', '.join(commits)}."
 
 
-def write_page(
-    groups: Sequence[Group],
-    path: str | Path,
-    *,
-    title: str | None,
-    notes: Sequence[str],
-    again: str,
-    asked: Asked = NOTHING,
-    left_out: Sequence[LeftOut] = (),
-) -> None:
+def write_page(groups: Sequence[Group], path: str | Path, about: About) -> None:
     """Write the page and its three pictures beside it. Raises MetarlError where they cannot be written."""
     path = Path(path)
     pictures = {}
@@ -173,8 +174,7 @@ def write_page(
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=100)
         write_atomically(path.with_name(names[text]), picture.getvalue())
-    page = markdown(groups, title or default_title(groups), notes, names, again, asked, left_out)
-    write_atomically(path, page.encode())
+    write_atomically(path, markdown(groups, about, names).encode())
 
 
 def default_title(groups: Sequence[Group]) -> str:

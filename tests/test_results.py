@@ -20,7 +20,7 @@ from metarl.evaluation import Evaluation
 from metarl.report import COLORS
 from metarl.results import grouped
 from metarl.results_files import read_run
-from metarl.results_page import markdown
+from metarl.results_page import About, markdown
 from metarl.results_pictures import adaptation_figure, profile_figure, training_figure
 from metarl.results_tables import (
     comparison_rows,
@@ -138,7 +138,7 @@ def test_settings_of_one_agent_are_told_apart_by_what_differs(tmp_path: Path) ->
 
 def page(paths: Sequence[Path]) -> str:
     groups = grouped([read_run(path) for path in paths])
-    return markdown(groups, "Title", ["A note."], {"what": "picture.png"}, "metarl report")
+    return markdown(groups, About("metarl report", "Title", ["A note."]), {"what": "picture.png"})
 
 
 def test_page_says_numbers_pictures_commands_and_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +227,7 @@ def test_a_single_validation_is_seen_in_the_picture(tmp_path: Path) -> None:
 def test_bar_in_a_setting_stays_inside_its_cell(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(0))
     (group,) = grouped([read_run(run)])
-    text = markdown([replace(group, name="maml-ppo agent.x=a|b")], "Title", [], {}, "metarl report")
+    text = markdown([replace(group, name="maml-ppo agent.x=a|b")], About("metarl report"), {})
     assert "| maml-ppo agent.x=a\\|b | 0 |" in text
 
 
@@ -349,7 +349,7 @@ def test_references_stand_beside_the_agents_in_the_same_tasks(tmp_path: Path) ->
     assert difference[:2] == ("maml-ppo", "random")
     assert difference[2].startswith(f"{change:.1f} [")  # one decimal: of two seeds the interval is wide
     assert difference[3] == f"{change / abs(theirs.sum(axis=1).mean()):+.1%}"
-    page = markdown([trained, beside], "Title", [], {}, "metarl report")
+    page = markdown([trained, beside], About("metarl report"), {})
     assert "| random |  |  |  |" in page
     assert "metarl evaluate runs/s2 --agent random --rounds 2 --replicas 2 --tasks 8" in page
 

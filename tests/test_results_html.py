@@ -22,6 +22,7 @@ from metarl.results import grouped
 from metarl.results_columns import explained
 from metarl.results_files import LeftOut, read_run
 from metarl.results_html import html_page
+from metarl.results_page import About
 from metarl.results_tables import (
     Asked,
     comparison_rows,
@@ -42,7 +43,7 @@ SECTIONS = ("adaptation", "metrics", "tasks", "profile", "learning", "videos", "
 
 def page(paths: Sequence[Path], **about: Any) -> str:
     groups = grouped([read_run(path) for path in paths])
-    return html_page(groups, **{"title": None, "notes": [], "again": "metarl report", **about})
+    return html_page(groups, About("metarl report", **about))
 
 
 def without_plotly(text: str) -> str:
@@ -202,7 +203,7 @@ def test_page_says_what_its_columns_mean(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1))
     beside(run)
     groups = grouped([read_run(run)])
-    text = without_plotly(html_page(groups, title=None, notes=[], again="", asked=Asked(threshold=3.0)))
+    text = without_plotly(html_page(groups, About("", asked=Asked(threshold=3.0))))
     headings = [heading for heading in summary_rows(groups)[0] + measure_rows(groups, 3.0)[0] if heading]
     for heading in [*headings, *filter(None, comparison_rows(groups)[0] + seed_rows(groups)[0])]:
         assert re.search(rf'<abbr title="[^"]+">{re.escape(html.escape(heading))}</abbr>', text), heading
@@ -232,8 +233,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     long = replace(grouped([read_run(bandit)])[0], name="rl2 " + "agent.some_setting_or_other=12345 " * 4)
     groups = [*grouped([read_run(run) for run in runs]), long]
     left_out = [LeftOut(Path(EVIL), f"run {EVIL} does not exist")]
-    about: dict[str, Any] = {"title": f"Title {EVIL}", "notes": [EVIL], "again": EVIL, "left_out": left_out}
-    (folder / "page.html").write_text(html_page(groups, **about))
+    about = About(EVIL, f"Title {EVIL}", [EVIL], left_out=left_out)
+    (folder / "page.html").write_text(html_page(groups, about))
     return folder / "page.html"
 
 

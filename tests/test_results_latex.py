@@ -12,6 +12,7 @@ import pytest
 from metarl.results import grouped
 from metarl.results_files import read_run
 from metarl.results_latex import cell_text, latex
+from metarl.results_page import About
 from metarl.results_tables import comparison_rows, measure_rows, summary_rows
 
 from .test_results import beside, run_folder, scores
@@ -37,7 +38,7 @@ def document(tmp_path: Path) -> tuple[str, list[list[tuple[str, ...]]]]:
     runs = [run_folder(tmp_path / f"s{seed}", scores(seed) - 20, seed=seed) for seed in (1, 2)]
     beside(runs[0], "[a_b] & 50% \\evil", "evaluation-odd.json", returns=scores(9))
     groups = grouped([read_run(run) for run in runs])
-    text = latex(groups, title="Results & more_or_less", notes=["A note\nof two lines."], again="metarl report")
+    text = latex(groups, About("metarl report", "Results & more_or_less", ["A note\nof two lines."]))
     return text, [summary_rows(groups), measure_rows(groups), comparison_rows(groups)]
 
 
@@ -66,7 +67,7 @@ def test_every_line_outside_a_table_is_a_comment(tmp_path: Path) -> None:
 
 def test_tables_of_trials_of_one_round_are_those_that_have_rows(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1)[:, :1], env_steps_per_task=scores(2)[:, :1])
-    text = latex(grouped([read_run(run)]), title=None, notes=[], again="metarl report")
+    text = latex(grouped([read_run(run)]), About("metarl report"))
     assert re.findall(r"\\label\{tab:(\w+)\}", text) == ["summary"]
 
 

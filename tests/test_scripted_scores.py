@@ -11,7 +11,7 @@ from metarl.evaluation import Evaluation, evaluate
 from metarl.measures import above
 from metarl.results import Group, grouped
 from metarl.results_files import read_run
-from metarl.results_page import markdown
+from metarl.results_page import About, markdown
 from metarl.results_tables import Asked, comparison_rows, measure_rows, score_rows, summary_rows
 
 from .scripted import Numbered, Scripted, constant, solved_numbers, solves, solves_after_round
@@ -107,7 +107,7 @@ def test_episodes_of_different_length_cost_what_each_of_them_took(tmp_path: Path
 
 
 def test_page_of_scripted_agents_says_the_same(tmp_path: Path) -> None:
-    text = markdown(measured(tmp_path, solves_four()), "T", [], {}, "", Asked(1.0, ("never", "always")))
+    text = markdown(measured(tmp_path, solves_four()), About("", asked=Asked(1.0, ("never", "always"))), {})
     assert "| never | never | 20% | never | never |" in text
     assert "## Scores between never, 0, and always, 1" in text
 
