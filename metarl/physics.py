@@ -11,11 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium
-import mujoco
 import numpy as np
-from mujoco.rollout import Rollout
 
 from .errors import MetarlError
+
+try:
+    import mujoco
+    from mujoco.rollout import Rollout
+except (AttributeError, ImportError, RuntimeError) as error:
+    # Imported, MuJoCo loads what MUJOCO_GL names, whether anything is to be drawn or not.
+    if "MUJOCO_GL" not in os.environ:
+        raise
+    raise MetarlError(
+        f"MuJoCo does not load with MUJOCO_GL={os.environ['MUJOCO_GL']} ({error}); unset it, and metarl takes what draws here"
+    ) from error
 
 State = dict[str, np.ndarray]
 """State of a batch of worlds by name, each array's first axis the world."""

@@ -577,3 +577,11 @@ def test_references_of_other_settings_and_budgets_stand_side_by_side_and_repeat(
 def test_the_status_of_a_command_is_the_status_of_the_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"metarl.{name}.main", lambda words: 3 if words == ["--fast"] else 1)
     assert main([name, "--fast"]) == 3
+
+
+def test_a_backend_of_drawing_that_mujoco_cannot_load_costs_one_line(tmp_path: Path) -> None:
+    config = write_config(tmp_path, family={"name": "half-cheetah-velocity"})
+    done = metarl("train", config, "--run-dir", tmp_path / "run", MUJOCO_GL="nothing")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("metarl: error: MuJoCo does not load with MUJOCO_GL=nothing (")
