@@ -6,11 +6,11 @@ import contextlib
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -237,39 +237,21 @@ def evaluate(
     Raises MetarlError for an unknown split, for a budget in a single round, and for fewer than one task, round, replica,
     round a budget or task a chunk.
     """
-    if task_chunk_size is not None and task_chunk_size < 1:
-        raise MetarlError(f"task_chunk_size is {task_chunk_size}; it must be at least 1")
-    for name, value in (("rounds", rounds), ("budget", budget)):
-        if value < 1:
-            raise MetarlError(f"{name} is {value}; it must be at least 1")
-    if budget > 1 and rounds == 1:
-        raise MetarlError(
-            f"budget is {budget} with one round, before which nothing is played; take rounds of at least 2"
-        )
+    _require_counts(rounds, budget, task_chunk_size)
     tasks = family.sample(split, num_tasks, seed=seed)
-    switches = "switch_at" in family.settings
-    chunks, num_unstable, num_rounds = [], 0, 1 + (rounds - 1) * budget
+    horizon = family.horizon if "switch_at" in family.settings else None
+    chunks, num_rounds = [], 1 + (rounds - 1) * budget
     for start in range(0, num_tasks, task_chunk_size or num_tasks):
         chunk = tasks[start : start + (task_chunk_size or num_tasks)]
         with contextlib.closing(family.make_vec(chunk, replicas, threads=threads)) as envs:
-            played: Iterable[Episodes] = itertools.islice(
-                rounds_of(agent, envs, seed=trial_seed(seed, split)), num_rounds
-            )
-            kept: list[tuple[np.ndarray, np.ndarray]] = []
-            if switches:
-                played = _noting_rewards(played, kept)
-            *scores, unstable = _scores(played, budget, pooled=getattr(agent, "pools_replicas", True))
-            chunks.append([*scores, _rewards(kept, family.horizon)] if switches else scores)
-            num_unstable += unstable
-    if num_unstable:
-        total = num_tasks * replicas * num_rounds
+            played = itertools.islice(rounds_of(agent, envs, seed=trial_seed(seed, split)), num_rounds)
+            chunks.append(_scores(played, budget, pooled=getattr(agent, "pools_replicas", True), horizon=horizon))
+    scores = _joined(chunks)
+    if scores.num_unstable:
         warn(
-            f"the physics broke down in {num_unstable} of {total} episodes, which were cut off there; look at the policy"
+            f"the physics broke down in {scores.num_unstable} of {num_tasks * replicas * num_rounds} episodes, which were "
+            "cut off there; look at the policy"
         )
-    # One layout in memory, whatever the chunks: the order in which NumPy adds up a mean follows from it.
-    returns, successes, env_steps, *rewards = (
-        np.ascontiguousarray(np.concatenate(parts)) for parts in zip(*chunks, strict=True)
-    )
     return Evaluation(
         family=family.name,
         settings=family.settings,
@@ -278,12 +260,12 @@ def evaluate(
         seed=seed,
         replicas=replicas,
         tasks=tasks,
-        returns=np.where(np.isfinite(returns), returns, np.nan),
+        returns=np.where(np.isfinite(scores.returns), scores.returns, np.nan),
         # A class may speak of success only where there was one; if it never did, it knows none.
-        successes=None if np.isnan(successes).all() else np.nan_to_num(successes),
-        env_steps_per_task=env_steps,
+        successes=None if np.isnan(scores.successes).all() else np.nan_to_num(scores.successes),
+        env_steps_per_task=scores.env_steps,
         unseen=split != "train" and family.num_tasks is None,
-        rewards=rewards[0] if rewards else None,
+        rewards=scores.rewards,
         trained=trained,
         agent_settings=agent_settings or {},
         budget=budget,
@@ -297,31 +279,74 @@ def trial_seed(seed: int, split: str) -> int:
     return int(generator(seed, "evaluation", split).integers(2**63))
 
 
-def _scores(played: Iterable[Episodes], budget: int, *, pooled: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+def _require_counts(rounds: int, budget: int, task_chunk_size: int | None) -> None:
+    counts = {"rounds": rounds, "budget": budget, "task_chunk_size": 1 if task_chunk_size is None else task_chunk_size}
+    for name, value in counts.items():
+        if value < 1:
+            raise MetarlError(f"{name} is {value}; it must be at least 1")
+    if budget > 1 and rounds == 1:
+        raise MetarlError(
+            f"budget is {budget} with one round, before which nothing is played; take rounds of at least 2"
+        )
+
+
+class _Scores(NamedTuple):
+    """What is kept of trials."""
+
+    returns: np.ndarray
+    """Mean over replicas. [task, round]"""
+    successes: np.ndarray
+    """Share of replicas, NaN where unknown. [task, round]"""
+    env_steps: np.ndarray
+    """Spent by the end of the round. [task, round]"""
+    rewards: np.ndarray | None
+    """Of each step, where they were asked for. [task, step]"""
+    num_unstable: int
+    """Episodes in which the physics broke down."""
+
+
+def _scores(played: Iterable[Episodes], budget: int, *, pooled: bool, horizon: int | None) -> _Scores:
     """Return the scores of a trial's rounds, of which one in `budget` is measured, and which are not kept.
 
-    Returns, successes (NaN where unknown) and environment steps, each [task, round]; then the number of unstable episodes.
+    Steps are `pooled` over replicas that learn together. With a `horizon` the reward of each step is kept.
     """
-    returns, successes, lengths, num_unstable = [], [], [], 0
+    returns, successes, lengths, rewards, num_unstable = [], [], [], [], 0
     for number, episodes in enumerate(played):
         # Replicas that adapt apart from each other are trials of their own, and cost their own steps.
         lengths.append(episodes.lengths.sum(axis=1) if pooled else episodes.lengths.mean(axis=1))
         num_unstable += episodes.num_unstable
+        if horizon is not None:
+            rewards.append((episodes.rewards, episodes.mask))
         if number % budget == 0:
             returns.append(episodes.returns)
             unknown = np.full(len(episodes.returns), np.nan)
             successes.append(unknown if episodes.successes is None else episodes.successes.mean(axis=1))
     # A round that is not measured counts with the measured one before it: both are spent before the next.
     ends = np.minimum(np.arange(1, len(returns) + 1) * budget, len(lengths)) - 1
-    env_steps = np.cumsum(lengths, axis=0)[ends]
-    return np.stack(returns).mean(axis=2).T, np.stack(successes, axis=1), env_steps.T, num_unstable
+    return _Scores(
+        returns=np.stack(returns).mean(axis=2).T,
+        successes=np.stack(successes, axis=1),
+        env_steps=np.cumsum(lengths, axis=0)[ends].T,
+        rewards=None if horizon is None else _rewards(rewards, horizon),
+        num_unstable=num_unstable,
+    )
 
 
-def _noting_rewards(played: Iterable[Episodes], kept: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[Episodes]:
-    """Hand rounds on, and keep rewards and mask of each."""
-    for episodes in played:
-        kept.append((episodes.rewards, episodes.mask))
-        yield episodes
+def _joined(chunks: Sequence[_Scores]) -> _Scores:
+    """Return the scores of all tasks."""
+
+    def all_of(parts: Iterable[np.ndarray]) -> np.ndarray:
+        # One layout in memory, whatever the chunks: the order in which NumPy adds up a mean follows from it.
+        return np.ascontiguousarray(np.concatenate(list(parts)))
+
+    rewards = [chunk.rewards for chunk in chunks if chunk.rewards is not None]
+    return _Scores(
+        returns=all_of(chunk.returns for chunk in chunks),
+        successes=all_of(chunk.successes for chunk in chunks),
+        env_steps=all_of(chunk.env_steps for chunk in chunks),
+        rewards=all_of(rewards) if rewards else None,
+        num_unstable=sum(chunk.num_unstable for chunk in chunks),
+    )
 
 
 def _rewards(rounds: Sequence[tuple[np.ndarray, np.ndarray]], horizon: int) -> np.ndarray:
