@@ -162,8 +162,10 @@ def _add_evaluate(commands: Any) -> None:
     )
     add_trial(parser)
     add_wandb(parser)
-    parser.add_argument("--json", metavar="F", help="result file (default: RUN/evaluation.json)")
-    parser.add_argument("--plot", metavar="F", help="picture, .png or .svg (default: RUN/adaptation.png)")
+    parser.add_argument(
+        "--json", metavar="F", help="result file (default: RUN/evaluation.json, with what was set in its name)"
+    )
+    parser.add_argument("--plot", metavar="F", help="picture, .png or .svg (default: RUN/adaptation.png, likewise)")
 
 
 def _add_report(commands: Any) -> None:

@@ -34,9 +34,15 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+_LONGEST_NAME = 220
+"""Bytes of a file's name: of the 255 that file systems take, some are the temporary file's."""
+
+
 def require_writable(path: str | Path) -> None:
     """Raise MetarlError where `path` could not be written: before the work whose result it is to hold. Leaves no trace."""
     path = Path(path)
+    if len(path.name.encode()) > _LONGEST_NAME:
+        raise MetarlError(f"{path.name[:40]}... is too long for the name of a file; give it a name of your own")
     if path.is_dir():
         raise MetarlError(f"{path} is a folder; give the path of a file")
     try:

@@ -164,8 +164,11 @@ def _trained(problem: str, runs: Sequence[RunResult]) -> list[Group]:
 def _variants(name: str, problem: str, runs: Sequence[RunResult]) -> list[Group]:
     """Return what runs of one setting came to with other settings, or another budget, in the same tasks."""
     found: dict[str, list[tuple[Path, Evaluation]]] = {}
+    note = f" ({ORACLE})"
+    end = note if name.endswith(note) else ""
     for path, evaluation in (each for run in runs for each in run.variants):
-        found.setdefault(" ".join([name, *evaluation.changes]), []).append((path, evaluation))
+        told = f"{' '.join([name.removesuffix(note), *evaluation.changes])}{end}"
+        found.setdefault(told, []).append((path, evaluation))
     return [_measured(told, problem, members) for told, members in found.items()]
 
 

@@ -149,6 +149,10 @@ def _read_others(
             left_out.append(LeftOut(file, f"{file} {why}"))
         elif not mine:
             references.append((file, other))
+        elif twins := [path for path, each in variants if each.changes == other.changes]:
+            left_out.append(
+                LeftOut(file, f"{file} is of {' '.join(other.changes)}, as {twins[0]} is; delete one of them")
+            )
         elif other.changes:
             variants.append((file, other))
         else:
@@ -162,13 +166,15 @@ def _not_beside(own: Evaluation, other: Evaluation, name: str) -> str:
         return f"has {counted(other.rounds, 'round')}, {EVALUATION} has {own.rounds}; evaluate both alike"
     if other.agent != own.agent:
         why = difference(own, other)
-    elif other.changes and other.split == own.split:
+    elif other.changes and other.split != own.split:
+        return f"is of {' '.join(other.changes)} in tasks of another split; a page shows those of {own.split} only"
+    elif other.changes:
         why = difference(own, other) or _more_than_what_was_asked(own, other)
+        if not why and np.array_equal(other.returns, own.returns, equal_nan=True):
+            return f"has the returns of {EVALUATION} in every round: {' '.join(other.changes)} changed nothing"
     elif other.split == own.split or name != f"evaluation-{other.split}.json":
         told = " and ".join(f"evaluation-{split}.json" for split in OTHER_SPLITS)
         return f"is of the trained agent; a page shows {EVALUATION} of a run, and {told} beside it"
-    elif other.changes:
-        why = f"is of other settings: {' '.join(other.changes)}"
     else:
         why = _more_than_what_was_asked(own, other)
     return why and f"and {EVALUATION} {why}; evaluate both alike"

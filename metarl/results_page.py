@@ -95,6 +95,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 def commands(groups: Sequence[Group], again: str) -> list[str]:
     """Return the command lines that repeat the runs and their evaluations, and `again`, which writes the page."""
     lines = []
+    own = {run.path: run.evaluation.agent for group in groups for run in group.runs}
     for group in groups:
         for run in group.runs:
             typed = [session["command"] for session in run.sessions if session.get("command")]
@@ -107,7 +108,7 @@ def commands(groups: Sequence[Group], again: str) -> list[str]:
         if group.files:
             measured = zip(group.files, group.evaluations, strict=True)
             lines += [
-                _evaluate_command(file.parent, each, file.name, reference=each.trained is None)
+                _evaluate_command(file.parent, each, file.name, reference=each.agent != own.get(file.parent))
                 for file, each in measured
             ]
     return [*dict.fromkeys(lines), again]

@@ -93,9 +93,10 @@ _ROUNDS = 4
 
 
 def _training_cells(group: Group) -> tuple[str, str, str]:
-    """Return seeds, environment steps and minutes of training; nothing for a reference."""
+    """Return seeds, environment steps and minutes of training; nothing for a reference, seeds alone of a trained agent's variant."""
     if not group.runs:
-        return ("", "", "")
+        told = (each.trained.get("training_seed", "?") for each in group.evaluations if each.trained is not None)
+        return ", ".join(map(str, told)), "", ""
     unfinished = " (unfinished)" if any(run.unfinished for run in group.runs) else ""
     seeds = ", ".join(str(run.seed) for run in group.runs)
     steps = np.mean([run.env_steps for run in group.runs]) / 1e6

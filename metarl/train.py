@@ -138,15 +138,11 @@ def load_run(
         raise MetarlError(f"run {run_dir} has no {path.name} yet; train on with `metarl train --resume {run_dir}`")
     changed = run_config(run_dir, [*more, *overrides])
     family, agent = _family_and_agent(changed)
-    try:
-        meta = _restored(agent, path, config, ("family", "agent"), "put back the checkpoint or the config")
-    except MetarlError as error:
-        told = (
-            f"; {', '.join(overrides)} may be what it does not fit: leave out what shapes the agent"
-            if overrides
-            else ""
-        )
-        raise MetarlError(f"{error}{told}") from None
+    unfit = (
+        f"; {', '.join(overrides)} may be what it does not fit: leave out what shapes the agent" if overrides else ""
+    )
+    remedy = "put back the checkpoint or the config"
+    meta = _restored(agent, path, config, ("family", "agent"), remedy, unfit=unfit)
     return Run(Path(run_dir), changed, family, agent, checkpoint, meta)
 
 
@@ -156,12 +152,15 @@ def _family_and_agent(config: TrainConfig) -> tuple[TaskFamily, Any]:
     agent = make_agent(name, family, _without_name(config.agent), seed=config.seed, device=config.device)
     if not isinstance(agent, TrainableAgent):
         raise MetarlError(f"agent {name!r} learns nothing in training; take one that does: see `metarl agents`")
+    return family, agent
+
+
+def _require_rounds(agent: Any, config: TrainConfig) -> None:
     least = getattr(agent, "min_rounds", 1)
     if config.rounds < least:
         raise MetarlError(
-            f"rounds is {config.rounds}: {name!r} needs at least {least}, {least - 1} to adapt on and one to measure"
+            f"rounds is {config.rounds}: {config.agent['name']!r} needs at least {least}, {least - 1} to adapt on and one to measure"
         )
-    return family, agent
 
 
 def _without_name(section: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,11 +168,12 @@ def _without_name(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _restored(
-    agent: TrainableAgent, path: Path, config: TrainConfig, defining: Sequence[str], remedy: str
+    agent: TrainableAgent, path: Path, config: TrainConfig, defining: Sequence[str], remedy: str, *, unfit: str = ""
 ) -> checkpoints.Meta:
     """Load a checkpoint into the agent and return what it says of itself, with settings that came since at their default.
 
-    Raises MetarlError with `remedy` where a `defining` part of its config is not the run's.
+    Raises MetarlError with `remedy` where a `defining` part of its config is not the run's, with `unfit` where the agent does
+    not take what it holds.
     """
     state, meta = checkpoints.load(path)
     theirs = completed(meta.config, f"checkpoint {path}")
@@ -182,7 +182,7 @@ def _restored(
     try:
         agent.load_state_dict(state)
     except MetarlError as error:
-        raise MetarlError(f"checkpoint {path}: {error}") from None
+        raise MetarlError(f"checkpoint {path}: {error}{unfit}") from None
     return meta.model_copy(update={"config": theirs})
 
 
@@ -237,6 +237,7 @@ class _Training:
     def __init__(self, config: TrainConfig, run_dir: Path) -> None:
         self.config, self.run_dir = config, run_dir
         self.family, self.agent = _family_and_agent(config)
+        _require_rounds(self.agent, config)
         self.update = 0
         """Updates made."""
         self.env_steps = 0

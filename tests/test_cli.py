@@ -531,6 +531,22 @@ def test_a_trained_agent_is_measured_with_other_settings_beside_its_own(run: Pat
     assert (run / f"evaluation-{names[1]}.json").read_bytes() == before
 
 
+def test_a_trained_agent_may_be_told_to_adapt_though_it_was_trained_in_one_round(tmp_path: Path) -> None:
+    changed = {**config(rounds=1, num_updates=1), "agent": {"name": "multi-task-ppo", "hidden_sizes": [8]}}
+    run = meta_train(TrainConfig(**changed), tmp_path / "run", progress=False)
+    assert main(["evaluate", str(run), "--tasks", "3", "--rounds", "2", "agent.adapts=all"]) == 0
+    assert (run / "evaluation-adapts=%22all%22.json").exists()
+
+
+def test_settings_that_make_too_long_a_name_are_refused_in_one_line(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = [f"agent.hidden_sizes=[{','.join(['8'] * 120)}]"]
+    assert main(["evaluate", str(run), "--agent", "maml-ppo", *many]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("is too long for the name of a file; give it a name of your own")
+
+
 def test_the_random_floor_needs_no_checkpoint(run: Path) -> None:
     for name in ("best", "last"):
         (run / f"{name}.safetensors").unlink()

@@ -9,8 +9,8 @@ import pickle
 import subprocess
 import sys
 import weakref
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -30,7 +30,7 @@ from metarl.mujoco_family import MujocoFamily
 from metarl.report import table
 from metarl.streams import Streams, generator
 from metarl.task import Horizon, Parameter, TaskFamily, Values, load
-from metarl.trial import Episodes, run_trial
+from metarl.trial import Episodes, rounds_of, run_trial
 from metarl.versions import commit_of, versions
 
 from .probes import UnequalEpisodes
@@ -559,3 +559,16 @@ def test_commit_is_none_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert commit_of(Path(versions_module.__file__)) is None
     assert commit_of(Path("/no/such/folder/file.py")) is None
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 2])
+def test_episodes_whose_physics_broke_down_are_counted_over_all_tasks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], chunk: int | None
+) -> None:
+    def broken(*arguments: Any, **settings: Any) -> Iterator[Episodes]:
+        for episodes in rounds_of(*arguments, **settings):
+            yield replace(episodes, unstable=np.ones(episodes.lengths.shape, dtype=bool))
+
+    monkeypatch.setattr("metarl.evaluation.rounds_of", broken)
+    evaluate(constant(1), Numbered(), num_tasks=3, rounds=2, replicas=2, task_chunk_size=chunk)
+    assert "the physics broke down in 12 of 12 episodes" in capsys.readouterr().err

@@ -433,6 +433,55 @@ def test_a_trained_agent_with_other_settings_is_a_row_of_its_own_by_setting(tmp_
     np.testing.assert_array_equal(groups[3].returns, [scores(20)])
 
 
+def test_a_row_of_other_settings_says_its_seeds_and_ends_in_the_note_of_an_oracle(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1), seed=3, trained={"training_seed": 3}, oracle=True)
+    variant(run, scores(2) + 50.0, adapts=True)
+    groups = grouped([read_run(run)])
+    name = "maml-ppo adapts=true (oracle, shown the task)"
+    assert summary_rows(groups)[2][:4] == (name, "3", "", "")
+    assert score_rows([*groups], "maml-ppo", "maml-ppo adapts=true")[2][2].startswith("1.00")
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"tasks_seed": 5}, "differ in seed: 0, 5"),
+        ({"returns": scores(1)}, "has the returns of evaluation.json in every round: adapts=true changed nothing"),
+        ({"split": "train"}, "is of adapts=true in tasks of another split"),
+    ],
+)
+def test_other_settings_that_do_not_stand_beside_the_run_are_left_out(
+    tmp_path: Path, how: dict[str, Any], why: str
+) -> None:
+    run = run_folder(tmp_path / "run", scores(1), trained={"updates": 4})
+    other = run_folder(
+        tmp_path / "other", agent_settings={"adapts": True}, trained={"updates": 4}, **{"returns": scores(2), **how}
+    )
+    (other / "evaluation.json").rename(run / "evaluation-other.json")
+    (hidden,) = read_run(run).left_out
+    assert why in hidden.why
+
+
+def test_the_same_settings_twice_are_not_two_seeds(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1), trained={"updates": 4})
+    variant(run, scores(2), adapts=True)
+    (run / "evaluation-twin.json").write_bytes((run / "evaluation-variant.json").read_bytes())
+    read = read_run(run)
+    assert [path.name for path, _ in read.variants] == ["evaluation-twin.json"]
+    (hidden,) = read.left_out
+    assert "is of adapts=true, as " in hidden.why and hidden.why.endswith("evaluation-twin.json is; delete one of them")
+
+
+def test_command_of_other_settings_takes_the_checkpoint_that_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_folder(tmp_path / "run", scores(1), trained={"checkpoint": "last"})
+    variant(run, scores(2), adapts=True)
+    monkeypatch.chdir(tmp_path)
+    expected = "metarl evaluate run agent.adapts=true --rounds 2 --replicas 2 --tasks 8 --checkpoint last\n"
+    assert expected in page([run])
+
+
 def test_a_trained_agent_with_other_settings_that_was_trained_on_since_is_left_out(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1), trained={"updates": 4})
     variant(run, scores(2), adapts=True)
@@ -604,7 +653,7 @@ def test_gap_asks_for_every_seed(tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"trained": {"checkpoint": "last", "new": 1}}, "differ in trained: checkpoint: 'best', 'last'"),
-        ({"budget": 3}, "is of other settings: budget=3"),
+        ({"budget": 3}, "is of budget=3 in tasks of another split"),
         ({"replicas": 5}, "differ in replicas: 2, 5"),
     ],
 )

@@ -70,6 +70,13 @@ def test_an_evaluation_is_a_run_of_the_trainings_group_with_tables_curve_and_vid
     assert [row[1] for row in table["data"]] == [str(task["goal"]) for task in evaluation.tasks]
 
 
+def test_settings_of_a_trained_agent_are_told_with_its_evaluation(run: Path) -> None:
+    assert main(["evaluate", str(run), "--tasks", "3", "agent.inner_lr=3.0", "--wandb"]) == 0
+    about = next(record["run"] for record in inspect(run) if record["type"] == "run")
+    played = {"split": "test", "seed": 0, "checkpoint": "best", "agent_settings": {"inner_lr": 3.0}}
+    assert about["config"]["update"]["played"] == played
+
+
 def test_a_video_of_another_agent_is_in_that_agents_group(run: Path) -> None:
     arguments = ["--agent", "random", "--tasks", "1", "--among", "1", "--rounds", "1", "--wandb"]
     assert main(["render", str(run), *arguments]) == 0
