@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .convolution import convolved, last_steps
 from .memory import Memory, State
 
 _SHARPNESS = 8.0
@@ -88,20 +89,7 @@ class _Layer(nn.Module):
 
     def convolved(self, normed: Tensor, recent: Tensor, resets: Tensor | None) -> Tensor:
         """Return `normed` [time, trial, size] convolved in time; `recent` [conv_width - 1, trial, size] came before it."""
-        if self.taps is None:
-            return normed
-        time, before = len(normed), self.conv_width - 1
-        padded = torch.cat([recent, normed])
-        mixed, seen = normed * self.taps[0], None
-        for lag in range(1, self.conv_width):
-            earlier = padded[before - lag : before - lag + time]
-            if resets is not None:
-                # Not where a trial began in between: at the step now, or at one of those after the earlier one.
-                since = torch.cat([resets.new_zeros(lag - 1, resets.shape[1]), resets])[:time]
-                seen = ~since if seen is None else seen & ~since
-                earlier = earlier * seen[..., None]
-            mixed = torch.addcmul(mixed, earlier, self.taps[lag])
-        return mixed
+        return normed if self.taps is None else convolved(normed, self.taps, recent, resets)
 
     def recurrence(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return decays and terms of the state's recurrence and the gate of what it puts out, each [..., size]."""
@@ -175,17 +163,6 @@ class LinearRecurrence(Memory):
             terms[0] += decays[0] * state["memory"][:, number]
             memory = linear_scan(decays, terms)
             memories.append(memory[-1])
-            recents.append(self._recent(normed, recent, resets))
+            recents.append(last_steps(normed, recent, resets).transpose(0, 1))
             x = layer.combine(x, memory, out_gate)
         return self.norm(x), {"memory": torch.stack(memories, dim=1), "recent": torch.stack(recents, dim=1)}
-
-    def _recent(self, normed: Tensor, recent: Tensor, resets: Tensor | None) -> Tensor:
-        """Return the last inputs of a layer after a sequence, [trial, conv_width - 1, size], zero before a reset."""
-        count = self.conv_width - 1
-        last = torch.cat([recent, normed])[len(normed) :]
-        if resets is not None and count:
-            begun = torch.cat([resets.new_zeros(count, resets.shape[1]), resets])[len(normed) :]
-            # Resets after each of them: those from it on, less its own.
-            after = begun.flip(0).cumsum(0).flip(0) - begun.long()
-            last = last * (after == 0)[..., None]
-        return last.transpose(0, 1)

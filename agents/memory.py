@@ -48,17 +48,18 @@ class Memory(nn.Module, ABC):
         """
 
 
-MemoryName = Literal["gru", "lstm", "transformer", "linear"]
+MemoryName = Literal["gru", "lstm", "transformer", "linear", "associative"]
 """The memories there are."""
 
 
 def make_memory(
-    name: MemoryName, num_inputs: int, size: int, num_layers: int, num_heads: int, conv_width: int
+    name: MemoryName, num_inputs: int, size: int, num_layers: int, *, num_heads: int, key_size: int, conv_width: int
 ) -> Memory:
     """Return a memory of `num_layers` layers of `size` units, without weights of meaning yet: see `initialize`.
 
-    `num_heads` is the Transformer's, `conv_width` the linear recurrence's.
+    `num_heads` is the Transformer's and the associative memory's, `key_size` the latter's, `conv_width` its and the linear recurrence's.
     """
+    from .associative import Associative
     from .linear_recurrence import LinearRecurrence
     from .transformer import Transformer
 
@@ -67,6 +68,7 @@ def make_memory(
         "lstm": lambda: Recurrent(nn.LSTM(num_inputs, size, num_layers)),
         "transformer": lambda: Transformer(num_inputs, size, num_layers, num_heads),
         "linear": lambda: LinearRecurrence(num_inputs, size, num_layers, conv_width),
+        "associative": lambda: Associative(num_inputs, size, num_layers, num_heads, key_size, conv_width),
     }
     return makers[name]()
 

@@ -44,9 +44,11 @@ class RL2Config(Settings):
     num_layers: Count = 1
     """Layers of the memory."""
     num_heads: Count = 4
-    """Attention heads of each layer, for the Transformer."""
+    """Heads of each layer, for the Transformer and the associative memory."""
+    key_size: Count = 32
+    """Keys of each head that things are stored under, for the associative memory."""
     conv_width: Count = 4
-    """Steps that the convolution of each layer sees, for the linear recurrence; 1 is without one."""
+    """Steps that the convolution of each layer sees, for the linear recurrence and the associative memory; 1 is without one."""
     initial_std: Positive = 0.6
     """Standard deviation of the first policy's actions, in half-ranges of the action space."""
     learning_rate: ScheduledRate = Schedule(start=1e-3)
@@ -97,7 +99,13 @@ class RecurrentNetwork(nn.Module):
         self.gaussian = isinstance(head, GaussianHead)
         outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
         self.memory = make_memory(
-            config.memory, num_inputs, config.hidden_size, config.num_layers, config.num_heads, config.conv_width
+            config.memory,
+            num_inputs,
+            config.hidden_size,
+            config.num_layers,
+            num_heads=config.num_heads,
+            key_size=config.key_size,
+            conv_width=config.conv_width,
         )
         self.policy = nn.Linear(config.hidden_size, outputs)
         self.value = nn.Linear(config.hidden_size, 1)

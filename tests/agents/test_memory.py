@@ -17,7 +17,7 @@ INPUTS, SIZE, TRIALS = 5, 8, 6
 
 
 def a_memory(name: MemoryName, num_layers: int = 2, dtype: torch.dtype = torch.float64) -> Memory:
-    memory = make_memory(name, INPUTS, SIZE, num_layers, num_heads=2, conv_width=3).to(dtype)
+    memory = make_memory(name, INPUTS, SIZE, num_layers, num_heads=2, key_size=3, conv_width=3).to(dtype)
     memory.initialize(torch.Generator().manual_seed(1))
     with torch.no_grad():
         # Branches that begin at zero would hide faults in what they add.
@@ -163,7 +163,7 @@ def test_features_know_the_past_and_not_the_future(name: MemoryName) -> None:
 
 @pytest.mark.parametrize("name", MEMORIES)
 def test_weights_follow_from_the_generator(name: MemoryName) -> None:
-    memories = [make_memory(name, INPUTS, SIZE, 2, 2, 3) for _ in range(3)]
+    memories = [make_memory(name, INPUTS, SIZE, 2, num_heads=2, key_size=3, conv_width=3) for _ in range(3)]
     for memory, seed in zip(memories, (1, 1, 2), strict=True):
         memory.initialize(torch.Generator().manual_seed(seed))
     one, same, other = (torch.cat([p.flatten() for p in memory.parameters()]) for memory in memories)

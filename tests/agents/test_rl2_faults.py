@@ -316,7 +316,7 @@ def test_first_weights_follow_from_the_seed() -> None:
 
 
 def fresh(name: str, size: int = 64) -> Memory:
-    memory = make_memory(name, 5, size, 2, num_heads=2, conv_width=3).double()  # type: ignore[arg-type]
+    memory = make_memory(name, 5, size, 2, num_heads=2, key_size=3, conv_width=3).double()  # type: ignore[arg-type]
     memory.initialize(torch.Generator().manual_seed(0))
     return memory
 
@@ -494,7 +494,7 @@ def test_first_weights_do_not_depend_on_the_number_of_threads(memory: str) -> No
 
 
 def test_unit_of_a_linear_recurrence_that_forgets_nothing_has_a_finite_gradient() -> None:
-    memory = make_memory("linear", 5, 8, 1, 1, 4)
+    memory = make_memory("linear", 5, 8, 1, num_heads=1, key_size=1, conv_width=4)
     memory.initialize(torch.Generator().manual_seed(0))
     with torch.no_grad():
         memory.blocks[0].rate[0] = -110.0  # type: ignore[union-attr, index]
