@@ -18,7 +18,7 @@ _KEPT_FOR = (50.0, 1000.0)
 """Steps after which a head's memory has faded to a third at first; from the first head to the last."""
 
 
-class _Read(NamedTuple):
+class Read(NamedTuple):
     """What a layer reads of a sequence; [trial, head, time, ...]."""
 
     query: Tensor
@@ -35,7 +35,7 @@ class _Read(NamedTuple):
     """Gate of what is put out. [trial, time, size]"""
 
 
-def recalled(read: _Read, before: Tensor, resets: Tensor | None) -> tuple[Tensor, Tensor]:
+def recall(read: Read, before: Tensor, resets: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return sums of what each query recalls [trial, head, time, n + 1], and the memory [trial, head, key, n + 1] after it.
 
     M_t = kept_t M_{t-1} + key_t value_t^T, recalled_t = query_t M_t: within a chunk of steps as attention without a softmax, from
@@ -58,6 +58,16 @@ def recalled(read: _Read, before: Tensor, resets: Tensor | None) -> tuple[Tensor
         sums.append((query @ key.transpose(2, 3) * fading) @ value + (query * since[..., None]) @ memory)
         memory = since[..., -1, None, None] * memory + (key * until[..., None]).transpose(2, 3) @ value
     return torch.cat(sums, dim=2), memory
+
+
+def shrunk_means(sums: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return means [..., n] of what was recalled, from sums [..., n + 1] whose last is a count, and the weighed count [...].
+
+    Of n things alike, each weighing w, it is w n / (1 + w n) of their mean: a posterior mean, whose prior weighs one.
+    """
+    weighed = sums * weight[..., None]
+    count = weighed[..., -1]
+    return weighed[..., :-1] / (1 + count)[..., None], count
 
 
 class _Layer(nn.Module):
@@ -86,7 +96,7 @@ class _Layer(nn.Module):
         # softplus(bias) = lost
         self.into.bias.data[-self.num_heads :] = torch.log(torch.expm1(lost)).to(self.into.bias)
 
-    def read(self, mixed: Tensor) -> _Read:
+    def read(self, mixed: Tensor) -> Read:
         """Return what is read of `mixed` [trial, time, size]."""
         heads = self.num_heads
         value, out_gate, query, key, gates = self.into(mixed).split(
@@ -94,7 +104,7 @@ class _Layer(nn.Module):
         )
         query, key, value = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key, value))
         weight, written, lost = gates.unflatten(-1, (3, heads)).permute(2, 0, 3, 1)
-        return _Read(
+        return Read(
             query=query.softmax(dim=-1),
             key=key.softmax(dim=-1) * written.sigmoid()[..., None],
             value=torch.cat([value, torch.ones_like(value[..., :1])], dim=-1),
@@ -103,13 +113,11 @@ class _Layer(nn.Module):
             out_gate=F.gelu(out_gate),
         )
 
-    def combine(self, x: Tensor, sums: Tensor, read: _Read) -> Tensor:
+    def combine(self, x: Tensor, sums: Tensor, read: Read) -> Tensor:
         """Return what the layer makes of its input and of what it recalls, both [trial, time, ...]."""
-        weighed = sums * read.weight[..., None]
-        # The mean of what is stored, shrunk towards nothing where little is; and how much it is.
-        count = weighed[..., -1:]
-        mean = (weighed[..., :-1] / (1 + count)).transpose(1, 2).flatten(2) * read.out_gate
-        x = x + self.out(torch.cat([mean, count[..., 0].log1p().transpose(1, 2)], dim=-1))
+        mean, count = shrunk_means(sums, read.weight)
+        recalled = mean.transpose(1, 2).flatten(2) * read.out_gate
+        x = x + self.out(torch.cat([recalled, count.log1p().transpose(1, 2)], dim=-1))
         return x + self.mlp_out(F.gelu(self.mlp_into(self.mlp_norm(x))))
 
 
@@ -172,8 +180,11 @@ class Associative(Memory):
         for number, layer in enumerate(self.blocks):
             normed, recent = layer.norm(x).transpose(0, 1), state["recent"][:, number].transpose(0, 1)
             read = layer.read(convolved(normed, layer.taps, recent, resets).transpose(0, 1))
-            sums, memory = recalled(read, state["stored"][:, number], None if resets is None else resets.T)
+            sums, memory = recall(read, state["stored"][:, number], None if resets is None else resets.T)
             stored.append(memory)
             recents.append(last_steps(normed, recent, resets).transpose(0, 1))
             x = layer.combine(x, sums, read)
-        return self.norm(x.transpose(0, 1)), {"stored": torch.stack(stored, dim=1), "recent": torch.stack(recents, dim=1)}
+        return self.norm(x.transpose(0, 1)), {
+            "stored": torch.stack(stored, dim=1),
+            "recent": torch.stack(recents, dim=1),
+        }

@@ -37,8 +37,8 @@ class RL2Config(Settings):
     """Settings of RL^2."""
 
     memory: MemoryName = "gru"
-    """What remembers: a GRU, as in the paper; an LSTM; a causal Transformer over the trial; or a gated linear recurrence,
-    whose update is a parallel scan over time."""
+    """What remembers: a GRU, as in the paper; an LSTM; a causal Transformer over the trial; a gated linear recurrence,
+    whose update is a parallel scan over time; or associations, linear attention that recalls the mean of what a key was stored with."""
     hidden_size: Count = 128
     """Units of each layer of the memory."""
     num_layers: Count = 1
@@ -87,6 +87,11 @@ class RL2Config(Settings):
             raise ValueError(
                 f"hidden_size is {self.hidden_size}: of each of {self.num_heads} heads of a transformer it must be an even "
                 f"part; take a multiple of {2 * self.num_heads}"
+            )
+        if self.memory == "associative" and self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}: {self.num_heads} heads of an associative memory share it evenly; take a "
+                f"multiple of {self.num_heads}"
             )
         return self
 

@@ -17,7 +17,10 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 AGENTS = {
     **{name: (name, {}) for name in ("maml-ppo", "maml-trpo", "promp", "meta-sgd", "cavia", "leo", "reptile", "rl2")},
-    **{f"rl2-{memory}": ("rl2", {"memory": memory, "bptt_steps": 5}) for memory in ("lstm", "transformer", "linear")},
+    **{
+        f"rl2-{memory}": ("rl2", {"memory": memory, "bptt_steps": 5})
+        for memory in ("lstm", "transformer", "linear", "associative")
+    },
 }
 FAMILIES = ["navigation-2d", "bernoulli-bandit"]
 

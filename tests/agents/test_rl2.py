@@ -339,6 +339,7 @@ def test_rates_follow_their_schedules_and_a_restored_agent_goes_on_where_it_was(
         ({"gae_lambda": {"start": 0.9, "end": 2, "updates": 3}}, "its end is 2; it must be at most 1"),
         ({"memory": "lsmt"}, "memory is 'lsmt'"),
         ({"memory": "transformer", "hidden_size": 12}, "take a multiple of 8"),
+        ({"memory": "associative", "hidden_size": 14}, "take a multiple of 4"),
         ({"bptt_steps": 0}, "bptt_steps is 0"),
     ],
 )
