@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .results import Group
+from .step_axis import step_axis
 
 
 def _look(number: int) -> tuple[str, str, str]:
@@ -33,14 +34,18 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
 
     figure = Figure(figsize=(7.2, 4.5), layout="constrained")
     axes = figure.subplots()
+    scale = step_axis([steps_before(group.env_steps) for group in groups])
     for i, group in enumerate(groups):
         color, marker, style = _look(i)
-        steps, (low, high) = steps_before(group.env_steps), group.interval.T
+        steps, (low, high) = scale.at(steps_before(group.env_steps)), group.interval.T
         axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0)
         if len(steps) == 1:  # a band needs two points
             axes.vlines(steps, low, high, color=color, lw=2)
         axes.plot(steps, group.iqm, color=color, marker=marker, ls=style, mec="white", lw=2, label=group.name)
     dressed(axes, [group.evaluations[0] for group in groups])
+    if (ticks := scale.ticks()) is not None:
+        axes.set_xticks(*ticks)
+        axes.set_xlabel(f"{axes.get_xlabel()}, by logarithm")
     figure.legend(loc="outside lower center", ncols=_columns(groups), frameon=False, fontsize=9)
     return figure
 

@@ -14,6 +14,7 @@ import numpy as np
 from .measures import above, steps_before
 from .report import COLORS, counted, decimals_for, interval_text, number_text
 from .results import Group
+from .step_axis import StepAxis, step_axis
 
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-left", "triangle-right")
 """Markers of plotly.js, one for each colour: those of the pictures."""
@@ -123,28 +124,34 @@ def adaptation_panel(groups: Sequence[Group]) -> Panel:
             _names(groups),
             "markers",
         )
-    traces = [trace for number, group in enumerate(groups) for trace in _adaptation(number, group)]
-    furthest = max(float(steps_before(group.env_steps)[-1]) for group in groups)
+    scale = step_axis([steps_before(group.env_steps) for group in groups])
+    traces = [trace for number, group in enumerate(groups) for trace in _adaptation(number, group, scale)]
     layout = {
-        "xaxis": axis(
-            "Environment steps spent in the new task before the round",
-            tickformat=",",
-            range=[-0.03 * furthest, 1.03 * furthest],
-            zeroline=False,
-        ),
+        "xaxis": _steps(scale),
         "yaxis": axis("Undiscounted return of an episode", tickformat=","),
     }
     title = f"Adaptation on {first.family}"
     return Panel(title, f"{note} as a band.", [Plot(title, traces, layout)], (), _names(groups))
 
 
-def _adaptation(number: int, group: Group) -> list[dict[str, Any]]:
+def _steps(scale: StepAxis) -> dict[str, Any]:
+    end = float(scale.at(np.array([scale.furthest]))[0])
+    ticks = scale.ticks()
+    marks: dict[str, Any] = {"tickformat": ","}
+    if ticks is not None:
+        marks = {"tickvals": numbers(ticks[0]), "ticktext": ticks[1]}
+    title = "Environment steps spent in the new task before the round" + (", by logarithm" if ticks else "")
+    return axis(title, range=[-0.03 * end, 1.03 * end], zeroline=False, **marks)
+
+
+def _adaptation(number: int, group: Group, scale: StepAxis) -> list[dict[str, Any]]:
     steps = steps_before(group.env_steps)
+    places = scale.at(steps)
     color, symbol, dash = look(number)
     line = {
         "type": "scatter",
         "mode": "lines+markers",
-        "x": numbers(steps),
+        "x": numbers(places),
         "y": numbers(group.iqm),
         "line": {"color": color, "dash": dash, "width": 2.5},
         "marker": {"color": color, "symbol": symbol, "size": 9, "line": {"color": "white", "width": 1}},
@@ -156,7 +163,7 @@ def _adaptation(number: int, group: Group) -> list[dict[str, Any]]:
         ],
         "meta": number,
     }
-    return [*_band(number, steps, *group.interval.T), line]
+    return [*_band(number, places, *group.interval.T), line]
 
 
 def _single_round(groups: Sequence[Group]) -> Plot:

@@ -22,6 +22,7 @@ from metarl.results import grouped
 from metarl.results_files import read_run
 from metarl.results_page import About, markdown
 from metarl.results_pictures import adaptation_figure, profile_figure, training_figure
+from metarl.results_plots import adaptation_panel
 from metarl.results_tables import (
     comparison_rows,
     gap_rows,
@@ -874,3 +875,17 @@ def test_no_label_of_a_picture_runs_over_its_edge(tmp_path: Path) -> None:
         (legend,) = figure.legends
         box = legend.get_window_extent()
         assert box.x0 >= 0 and box.x1 <= figure.bbox.width
+
+
+def test_agents_of_far_other_budgets_are_drawn_by_logarithm_with_marks_in_steps(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1), env_steps_per_task=np.tile([200.0, 400.0], (TASKS, 1)))
+    beside(run, "longer", env_steps_per_task=np.tile([90_000.0, 180_000.0], (TASKS, 1)))
+    groups = grouped([read_run(run)])
+    (axes,) = adaptation_figure(groups).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1,000", "10,000"]
+    assert axes.get_xlabel().endswith("by logarithm")
+    (plot,) = adaptation_panel(groups).plots
+    assert plot.layout["xaxis"]["ticktext"] == ["0", "1,000", "10,000"]
+    lines = [trace for trace in plot.traces if trace.get("mode") == "lines+markers"]
+    np.testing.assert_allclose([line["x"] for line in lines], [[0, np.log10(2)], [0, np.log10(451)]], rtol=1e-4)
+    assert "after 90,000 env steps" in lines[1]["hovertext"][1]
