@@ -1,4 +1,4 @@
-"""Results as tables of LaTeX, to be taken into a paper that uses the package booktabs."""
+"""Results as tables of LaTeX, to be taken into a paper that uses the packages booktabs and graphicx."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def latex(groups: Sequence[Group], about: About) -> str:
     """Return the tables of the page, those that have rows, each with its caption; notes are comments."""
     title = about.title or default_title(groups)
     said = [title, *about.notes, *left_out_lines(about.left_out), *definitions(groups), f"Written by: {about.again}"]
-    parts = ["\n".join(f"% {' '.join(text.split())}" for text in [*said, "Needs \\usepackage{booktabs}."])]
+    parts = ["\n".join(f"% {' '.join(text.split())}" for text in [*said, "Needs \\usepackage{booktabs,graphicx}."])]
     for heading, rows in tables(groups, about.asked).items():
         if heading != SEEDS:  # whose commits no paper prints
             caption = "" if heading == SUMMARY else f": {heading[0].lower()}{heading[1:]}"
@@ -43,13 +43,15 @@ def _table(rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
             r"  \centering",
             f"  \\caption{{{cell_text(caption)}}}",
             f"  \\label{{tab:{label}}}",
+            # As wide as it is, or as the page where that is less.
+            r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             f"  \\begin{{tabular}}{{{_columns(rows)}}}",
             r"    \toprule",
             f"    {_line(header)}",
             r"    \midrule",
             *(f"    {_line(row)}" for row in body),
             r"    \bottomrule",
-            r"  \end{tabular}",
+            r"  \end{tabular}}",
             r"\end{table}",
         ]
     )

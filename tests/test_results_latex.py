@@ -72,10 +72,11 @@ def test_tables_of_trials_of_one_round_are_those_that_have_rows(tmp_path: Path) 
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_tables_compile(tmp_path: Path) -> None:
+def test_tables_compile_and_are_no_wider_than_the_page(tmp_path: Path) -> None:
     text, _ = document(tmp_path)
-    whole = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}\n{text}\\end{{document}}\n"
+    whole = f"\\documentclass{{article}}\\usepackage{{booktabs,graphicx}}\\begin{{document}}\n{text}\\end{{document}}\n"
     (tmp_path / "tables.tex").write_text(whole)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout
