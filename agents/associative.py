@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .convolution import convolved, last_steps
-from .memory import Memory, State
+from .memory import Layer, Layered, State
 
 _CHUNK = 64
 """Steps that are compared with each other; what came before them is read from the memory."""
@@ -70,7 +70,7 @@ def shrunk_means(sums: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return weighed[..., :-1] / (1 + count)[..., None], count
 
 
-class _Layer(nn.Module):
+class _Layer(Layer):
     """Recall from the memory and a gated MLP, each added to what comes in."""
 
     def __init__(self, size: int, num_heads: int, key_size: int, conv_width: int) -> None:
@@ -121,7 +121,7 @@ class _Layer(nn.Module):
         return x + self.mlp_out(F.gelu(self.mlp_into(self.mlp_norm(x))))
 
 
-class Associative(Memory):
+class Associative(Layered):
     """Gated linear attention with a normalizer: a matrix for each head, from keys to the sum of what was stored under them.
 
     Katharopoulos et al., Transformers are RNNs, 2020, equations 16-20, with softmax features (Zhang et al., Hedgehog, 2024), a
@@ -133,19 +133,9 @@ class Associative(Memory):
     def __init__(
         self, num_inputs: int, size: int, num_layers: int, num_heads: int, key_size: int, conv_width: int
     ) -> None:
-        super().__init__()
-        self.size, self.num_heads, self.key_size, self.conv_width = size, num_heads, key_size, conv_width
-        self.embed = nn.Linear(num_inputs, size)
-        self.blocks = [_Layer(size, num_heads, key_size, conv_width) for _ in range(num_layers)]
-        self.layers = nn.ModuleList(self.blocks)
-        self.norm = nn.LayerNorm(size)
-
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw orthogonal weights; memories fade slowly, biases are zero."""
-        nn.init.orthogonal_(self.embed.weight, generator=generator)
-        nn.init.zeros_(self.embed.bias)
-        for layer in self.blocks:
-            layer.initialize(generator)
+        blocks = [_Layer(size, num_heads, key_size, conv_width) for _ in range(num_layers)]
+        super().__init__(num_inputs, size, blocks)
+        self.num_heads, self.key_size, self.conv_width, self.blocks = num_heads, key_size, conv_width, blocks
 
     def initial_state(self, num_trials: int) -> State:
         """Return zeros: what is stored [trial, layer, head, key, n + 1], and the last inputs of layers [trial, layer, conv_width - 1, size]."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .convolution import convolved, last_steps
-from .memory import Memory, State
+from .memory import Layer, Layered, State
 
 _SHARPNESS = 8.0
 """c of Griffin's equation 4: how far a gate can shorten a unit's memory."""
@@ -57,7 +57,7 @@ def _scanned(decays: Tensor, terms: Tensor) -> Tensor:
     return sums
 
 
-class _Layer(nn.Module):
+class _Layer(Layer):
     """Griffin's recurrent block and its gated MLP, each added to what comes in."""
 
     def __init__(self, size: int, conv_width: int) -> None:
@@ -106,7 +106,7 @@ class _Layer(nn.Module):
         return x + self.mlp_out(F.gelu(self.mlp_into(self.mlp_norm(x))))
 
 
-class LinearRecurrence(Memory):
+class LinearRecurrence(Layered):
     """The real-gated linear recurrent unit, RG-LRU: h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t x_t), gates of x_t alone.
 
     De et al., Griffin: Mixing Gated Linear Recurrences with Local Attention, 2024, equations 1-4, in its residual blocks.
@@ -115,19 +115,9 @@ class LinearRecurrence(Memory):
     """
 
     def __init__(self, num_inputs: int, size: int, num_layers: int, conv_width: int) -> None:
-        super().__init__()
-        self.size, self.conv_width = size, conv_width
-        self.embed = nn.Linear(num_inputs, size)
-        self.blocks = [_Layer(size, conv_width) for _ in range(num_layers)]
-        self.layers = nn.ModuleList(self.blocks)
-        self.norm = nn.LayerNorm(size)
-
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw orthogonal weights, and decays from 0.9 to 0.999; biases are zero."""
-        nn.init.orthogonal_(self.embed.weight, generator=generator)
-        nn.init.zeros_(self.embed.bias)
-        for layer in self.blocks:
-            layer.initialize(generator)
+        blocks = [_Layer(size, conv_width) for _ in range(num_layers)]
+        super().__init__(num_inputs, size, blocks)
+        self.conv_width, self.blocks = conv_width, blocks
 
     def initial_state(self, num_trials: int) -> State:
         """Return zeros: the memory [trial, layer, size], and the last inputs of layers [trial, layer, conv_width - 1, size]."""

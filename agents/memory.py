@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -124,6 +124,32 @@ class Recurrent(Memory):
         features, after = self.cells(inputs, before if len(before) == 2 else before[0])
         after = after if len(before) == 2 else (after,)
         return features, {name: value.transpose(0, 1) for name, value in zip(self.names, after, strict=True)}
+
+
+class Layer(nn.Module, ABC):
+    """What `Layered` is made of."""
+
+    @abstractmethod
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw all weights from `generator`."""
+
+
+class Layered(Memory):
+    """A memory of layers that add to what comes in, between an embedding and a norm."""
+
+    def __init__(self, num_inputs: int, size: int, layers: Sequence[Layer]) -> None:
+        super().__init__()
+        self.size = size
+        self.embed = nn.Linear(num_inputs, size)
+        self.layers = nn.ModuleList(layers)
+        self.norm = nn.LayerNorm(size)
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw an orthogonal embedding, and each layer as it says; biases are zero."""
+        nn.init.orthogonal_(self.embed.weight, generator=generator)
+        nn.init.zeros_(self.embed.bias)
+        for layer in self.layers:
+            cast(Layer, layer).initialize(generator)
 
 
 def stacked(states: Sequence[State]) -> State:
