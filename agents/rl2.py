@@ -21,7 +21,7 @@ from metarl.agent import Count, Positive, Settings, register_agent
 from metarl.errors import MetarlError
 from metarl.streams import Streams
 from metarl.task import TaskFamily
-from metarl.trial import Episodes, TimeStep, Trial
+from metarl.trial import NUM_UPDATES, Episodes, TimeStep, Trial
 
 from .memory import MemoryName, State, make_memory, stacked
 from .moments import RunningMoments, ValueScale
@@ -368,7 +368,7 @@ class RL2:
             **dict(self.network.named_parameters()),
             **{f"input_moments.{name}": value for name, value in self.input_moments.tensors.items()},
             **{f"value_scale.{name}": value for name, value in self.value_scale.tensors.items()},
-            "num_updates": self.num_updates,
+            NUM_UPDATES: self.num_updates,
         }
 
     def state_dict(self) -> StateDict:

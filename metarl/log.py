@@ -7,9 +7,11 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from .config import TrainConfig, dump_yaml, resolved
 from .errors import MetarlError
@@ -25,26 +27,44 @@ CONFIG, PROVENANCE, METRICS, PICTURE = "config.yaml", "run.json", "metrics.jsonl
 """What a run folder holds beside its checkpoints."""
 
 
+class Origin(NamedTuple):
+    """The checkpoint that a run started from, and what had been spent on it."""
+
+    run: str
+    """Folder of its run."""
+    updates: int
+    """Updates that run had made."""
+    env_steps: int
+    """Environment steps, those of the runs it had started from included."""
+    minutes: float
+    """Minutes of rollouts and updates, likewise."""
+
+
 class RunLog:
     """Writes one run folder. Only one process at a time may: raises MetarlError where another is at it."""
 
-    def __init__(self, run_dir: str | Path, config: TrainConfig, *, updates: int = 0) -> None:
-        """Open the log of a new run, or of one that goes on after `updates` updates: later lines are dropped."""
+    def __init__(
+        self, run_dir: str | Path, config: TrainConfig, *, updates: int = 0, origin: Origin | None = None
+    ) -> None:
+        """Open the log of a new run, or of one that goes on after `updates` updates: later lines are dropped.
+
+        `origin` is what a new run starts from.
+        """
         self.run_dir = Path(run_dir)
         self._metrics = _opened(self.run_dir / METRICS)
         try:
-            self._begin(config, updates)
+            self._begin(config, updates, origin)
         except BaseException:
             os.close(self._metrics)  # and with it the lock
             raise
 
-    def _begin(self, config: TrainConfig, updates: int) -> None:
+    def _begin(self, config: TrainConfig, updates: int, origin: Origin | None) -> None:
         _lock(self._metrics, self.run_dir)
         kept = _truncate(self._metrics, updates)
         if len(kept) < updates:
             warn(f"{self.run_dir / METRICS} holds {len(kept)} of the {updates} updates made; the other lines are lost")
         write_atomically(self.run_dir / CONFIG, dump_yaml(resolved(config)).encode())
-        _add_session(self.run_dir / PROVENANCE, updates)
+        _add_session(self.run_dir / PROVENANCE, updates, origin)
         self._wandb = WandbLog(self.run_dir, config)
         # A resumed run becomes a new W&B run that holds all of it, so that no curve has a gap or a repetition.
         for line in kept:
@@ -87,6 +107,14 @@ def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in [*lines, *([last] if _is_whole(last) else [])]]
 
 
+def minutes_by_update(metrics: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return the minutes of rollouts and updates by the end of each line's update, with those of what the run started from. [line]"""
+    origin = sessions[0].get("started_from") if sessions else None
+    steps = np.diff([origin["env_steps"] if origin else 0.0, *(line["env_steps"] for line in metrics)])
+    spent = np.cumsum(steps / [line["time/steps_per_second"] for line in metrics]) / 60
+    return spent + (origin["minutes"] if origin else 0.0)
+
+
 def read_sessions(run_dir: str | Path) -> list[dict[str, Any]]:
     """Return what each process that trained the run wrote of itself: versions, commit, command.
 
@@ -105,10 +133,15 @@ def read_sessions(run_dir: str | Path) -> list[dict[str, Any]]:
 
 
 def _is_whole_session(session: Mapping[str, Any]) -> bool:
-    """Return whether what is told of a session is what it should be: a command's words, a commit, versions."""
+    """Return whether what is told of a session is what it should be: a command's words, a commit, versions, an origin."""
     command, commit = session.get("command") or [], session.get("git_commit") or ""
     texts = [commit, *session.get("versions", {}).values()]
-    return isinstance(command, list) and all(isinstance(text, str) for text in texts)
+    origin = session.get("started_from")
+    known = origin is None or (
+        isinstance(origin, dict)
+        and all(isinstance(origin.get(name), (int, float)) for name in ("env_steps", "minutes"))
+    )
+    return isinstance(command, list) and all(isinstance(text, str) for text in texts) and known
 
 
 def _read(path: Path) -> bytes:
@@ -176,7 +209,7 @@ def _write(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _add_session(path: Path, updates: int) -> None:
+def _add_session(path: Path, updates: int, origin: Origin | None) -> None:
     """Add what this process runs on to the file; a run that was resumed has several sessions."""
     try:
         sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.exists() and updates else []
@@ -190,5 +223,6 @@ def _add_session(path: Path, updates: int) -> None:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "num_cores": os.cpu_count(),
+        **({} if origin is None else {"started_from": origin._asdict()}),
     }
     write_atomically(path, (json.dumps({"sessions": [*sessions, session]}, indent=2) + "\n").encode())

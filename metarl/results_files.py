@@ -12,7 +12,7 @@ import numpy as np
 from .config import resolved, shortened
 from .errors import MetarlError
 from .evaluation import Evaluation
-from .log import METRICS, read_metrics, read_sessions
+from .log import METRICS, minutes_by_update, read_metrics, read_sessions
 from .report import counted
 
 EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
@@ -61,7 +61,7 @@ class RunResult:
 
     @property
     def env_steps(self) -> int:
-        """Environment steps of training."""
+        """Environment steps of training, those of a run it started from included."""
         return int(self.metrics[-1]["env_steps"]) if self.metrics else 0
 
     @property
@@ -71,14 +71,13 @@ class RunResult:
 
     @property
     def minutes(self) -> float:
-        """Minutes of rollouts and updates, without evaluations."""
+        """Minutes of rollouts and updates, likewise, without evaluations."""
         return float(self.minutes_by_update[-1]) if self.metrics else 0.0
 
     @property
     def minutes_by_update(self) -> np.ndarray:
         """The same by the end of each update. [line of `metrics`]"""
-        steps = np.diff([0.0, *(line["env_steps"] for line in self.metrics)])
-        return np.cumsum(steps / [line["time/steps_per_second"] for line in self.metrics]) / 60
+        return minutes_by_update(self.metrics, self.sessions)
 
     @property
     def commits(self) -> tuple[str, ...]:

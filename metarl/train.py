@@ -18,13 +18,13 @@ from .config import TrainConfig, completed, load_config, make_family, resolved, 
 from .errors import MetarlError
 from .evaluation import Evaluation, evaluate
 from .files import sweep
-from .log import CONFIG, METRICS, PICTURE, PROVENANCE, RunLog
+from .log import CONFIG, METRICS, PICTURE, PROVENANCE, Origin, RunLog, minutes_by_update, read_metrics, read_sessions
 from .progress import Progress, progress_for, say
 from .statistics import iqm
 from .stopwatch import Stopwatch
 from .streams import generator
 from .task import TaskFamily
-from .trial import TrainableAgent, Trial, run_trial
+from .trial import NUM_UPDATES, TrainableAgent, Trial, run_trial
 from .versions import versions
 
 BEST, LAST = "best.safetensors", "last.safetensors"
@@ -33,7 +33,7 @@ BEST, LAST = "best.safetensors", "last.safetensors"
 VALIDATION_SEED = 0
 """Names the validation tasks and their episodes in every run: the best checkpoints of two seeds pass the same test."""
 
-_DEFINING = ("family", "agent", "seed", "meta_batch_size", "replicas", "rounds")
+_DEFINING = ("family", "agent", "seed", "meta_batch_size", "replicas", "rounds", "start_from")
 """What may not change when a run goes on; the length of the run, its evaluations and its logging may."""
 
 
@@ -71,7 +71,8 @@ def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False
 
     With `resume`, a run that was killed goes on from its last checkpoint, bitwise as if it had not been (on CPU); of a
     finished one nothing changes. Raises MetarlError for a folder that holds a run already or cannot be written, an
-    agent that does not learn, a metric that is not finite, and a checkpoint that does not fit the config.
+    agent that does not learn, a metric that is not finite, a checkpoint that does not fit the config, and a run to start
+    from that is not there or does not fit.
     """
     run_dir, config = Path(run_dir), TrainConfig.model_validate(resolved(config))
     if not resume and holds_run(run_dir):
@@ -81,6 +82,8 @@ def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False
     training = _Training(config, run_dir)
     if resume and (run_dir / LAST).exists():
         training.restore()
+    elif config.start_from is not None:
+        training.start_from(config.start_from.replace("{seed}", str(config.seed)))
     if training.update < config.num_updates:
         title = f"{config.agent['name']} on {config.family['name']}"
         if progress:
@@ -244,7 +247,27 @@ class _Training:
         """Environment steps spent, over all tasks and replicas."""
         self.best: float | None = None
         """Best validation IQM so far, of what `evaluation.best_by` says."""
+        self.origin: Origin | None = None
+        """What the agent was when the run began, if not new."""
         self.log: RunLog
+
+    def start_from(self, run_dir: str) -> None:
+        """Begin as the best checkpoint of a run, with what was spent on it, in other tasks or with other settings."""
+        mine, theirs = self.config.agent["name"], run_config(run_dir).agent["name"]
+        if theirs != mine:
+            raise MetarlError(
+                f"start_from is {run_dir!r}, a run of {theirs!r}; a {mine!r} starts from its own kind only"
+            )
+        state, meta = checkpoints.load(Path(run_dir) / BEST)
+        if NUM_UPDATES in state:
+            state[NUM_UPDATES].zero_()
+        try:
+            self.agent.load_state_dict(state)
+        except MetarlError as error:
+            raise MetarlError(f"start_from is {run_dir!r}: {error}") from None
+        lines = [line for line in read_metrics(run_dir) if line["update"] < meta.update]
+        minutes = minutes_by_update(lines, read_sessions(run_dir))[-1:].sum()
+        self.env_steps, self.origin = meta.env_steps, Origin(run_dir, meta.update, meta.env_steps, float(minutes))
 
     def restore(self) -> None:
         """Go back to the last checkpoint."""
@@ -259,7 +282,7 @@ class _Training:
     def logged(self) -> Iterator[None]:
         """Keep the run's log open."""
         with _room(self.run_dir):
-            self.log = RunLog(self.run_dir, self.config, updates=self.update)
+            self.log = RunLog(self.run_dir, self.config, updates=self.update, origin=self.origin)
         done = False
         try:
             # Under the log's lock: no other process is writing these now.

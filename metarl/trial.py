@@ -157,6 +157,10 @@ class Oracle(Protocol):
         ...
 
 
+NUM_UPDATES = "num_updates"
+"""What an agent's state calls the updates it has made, if it counts them for its schedules."""
+
+
 @runtime_checkable
 class TrainableAgent(Agent, Protocol):
     """An agent that meta-training improves and a checkpoint holds."""
@@ -166,7 +170,10 @@ class TrainableAgent(Agent, Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that training changes, as a flat dict of tensors: parameters, optimiser, statistics."""
+        """Return everything that training changes, as a flat dict of tensors: parameters, optimiser, statistics.
+
+        A count of updates under 'num_updates' is zero again where another run starts from this one.
+        """
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

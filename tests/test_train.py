@@ -24,7 +24,7 @@ from metarl.cli import main
 from metarl.config import TrainConfig, resolved
 from metarl.errors import MetarlError
 from metarl.evaluation import evaluate
-from metarl.log import RunLog
+from metarl.log import RunLog, minutes_by_update, read_sessions
 from metarl.stopwatch import Stopwatch
 from metarl.train import default_run_dir, is_finished, load_run, meta_train
 from metarl.trial import run_trial
@@ -555,3 +555,70 @@ def test_a_trial_that_leaves_the_numbers_stops_training_as_an_update_does(
     ):
         trained(tmp_path / "other", num_updates=9, rounds=3)
     assert load(tmp_path / "other" / "last.safetensors")[1].update == 2
+
+
+def test_a_run_starts_from_the_best_checkpoint_of_another_with_its_steps_and_minutes(run: Path, tmp_path: Path) -> None:
+    name = agent_of(run)
+    other = trained(tmp_path / "other", name, rounds=3, start_from=str(run), num_updates=2, seed=5, checkpoint_every=1)
+    begun, meta = load(run / "best.safetensors")
+    assert [line["env_steps"] for line in read_metrics(other)] == [meta.env_steps + 90, meta.env_steps + 180]
+    fresh = trained(tmp_path / "fresh", name, rounds=3, num_updates=2, seed=5)
+    assert (fresh / "last.safetensors").read_bytes() != (other / "last.safetensors").read_bytes()
+    (session,) = read_sessions(other)
+    spent = minutes_by_update(read_metrics(run), read_sessions(run))[meta.update - 1]
+    assert session["started_from"] == {
+        "run": str(run), "updates": meta.update, "env_steps": meta.env_steps, "minutes": pytest.approx(spent),
+    }  # fmt: skip
+    minutes = minutes_by_update(read_metrics(other), [session])
+    assert spent < minutes[0] < minutes[1] < spent + 5
+    assert load_run(other).provenance["training_env_steps"] > meta.env_steps
+
+
+def test_what_a_run_starts_from_is_what_the_other_had_learned_and_schedules_begin_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SMALL["rl2"], "learning_rate", {"start": 1e-3, "end": 1e-5, "updates": 4})
+    first = trained(tmp_path / "first-3", "rl2")
+    begun, learned = [], train.run_trial
+
+    def recorded(agent: Any, *args: Any, **kwargs: Any) -> Any:
+        begun.append(agent.state_dict())
+        return learned(agent, *args, **kwargs)
+
+    monkeypatch.setattr(train, "run_trial", recorded)
+    second = trained(tmp_path / "second", "rl2", seed=3, start_from=str(tmp_path / "first-{seed}"))
+    state, _ = load(first / "best.safetensors")
+    assert int(state["num_updates"]) > 0 == int(begun[0]["num_updates"])
+    assert all(torch.equal(begun[0][name], tensor) for name, tensor in state.items() if name != "num_updates")
+    assert [line["agent/learning_rate"] for line in read_metrics(second)] == [
+        line["agent/learning_rate"] for line in read_metrics(first)
+    ]
+
+
+def test_a_run_that_started_from_another_and_was_killed_goes_on_without_it(tmp_path: Path) -> None:
+    first = trained(tmp_path / "first", "rl2")
+    changes: dict[str, Any] = {"start_from": str(first), "seed": 4}
+    whole, killed = trained(tmp_path / "whole", "rl2", **changes), tmp_path / "killed"
+    trained(killed, "rl2", **changes, num_updates=2)
+    shutil.rmtree(first)
+    trained(killed, "rl2", **changes, resume=True)
+    assert load(killed / "last.safetensors")[1].env_steps == load(whole / "last.safetensors")[1].env_steps
+    assert (killed / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
+    assert [session.get("started_from", {}).get("run") for session in read_sessions(killed)] == [str(first), None]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"start_from": "nowhere"}, "run nowhere does not exist"),
+        ({"agent": "rl2"}, "a run of 'maml-ppo'; a 'rl2' starts from its own kind only"),
+        ({"family": {"name": "half-cheetah-velocity", "horizon": 5}}, "has shape .* here it is"),
+    ],
+)
+def test_a_run_to_start_from_that_is_missing_or_does_not_fit_costs_one_line_and_makes_nothing(
+    tmp_path: Path, changes: dict[str, Any], complaint: str
+) -> None:
+    first = trained(tmp_path / "first", num_updates=1)
+    with pytest.raises(MetarlError, match=complaint):
+        trained(tmp_path / "second", **{"start_from": str(first), **changes})
+    assert not (tmp_path / "second").exists()
