@@ -241,7 +241,8 @@ def _train(arguments: argparse.Namespace) -> None:
     from .progress import say
 
     config, run_dir = _resumed(arguments) if arguments.resume else _begun(arguments)
-    from .train import is_finished, meta_train
+    from .runs import is_finished
+    from .train import meta_train
 
     if arguments.resume and is_finished(run_dir, config):
         say(f"{run_dir} is finished: all {config.num_updates} updates are made; for more, add num_updates=N")
@@ -264,7 +265,7 @@ def _begun(arguments: argparse.Namespace) -> tuple[Any, Path]:
             "no config given; write `metarl train CONFIG`, or `metarl train --resume RUN` to go on with a run"
         )
     from .config import load_config
-    from .train import default_run_dir
+    from .runs import default_run_dir
 
     config = load_config(arguments.config, _overrides(arguments))
     return config, Path(arguments.run_dir) if arguments.run_dir else default_run_dir(config)
@@ -275,7 +276,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[Any, Path]:
         raise MetarlError(
             "--run-dir and --resume were both given; a run that goes on stays in its folder: leave one out"
         )
-    from .train import run_config
+    from .runs import run_config
 
     # Of two places for words, argparse fills CONFIG first.
     return run_config(arguments.resume, _overrides(arguments, *filter(None, [arguments.config]))), Path(
@@ -289,7 +290,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from .played import played_agent
     from .progress import say
     from .report import plot, table
-    from .train import run_config
+    from .runs import run_config
 
     config = run_config(arguments.run, [] if arguments.device is None else [f"device={arguments.device}"])
     measured = played_agent(arguments, config)

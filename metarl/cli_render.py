@@ -53,7 +53,7 @@ def render(arguments: argparse.Namespace) -> None:
     from .played import played_agent
     from .progress import say
     from .report import counted
-    from .train import run_config
+    from .runs import run_config
     from .video import write_video
 
     numbers = _numbers(arguments)

@@ -12,7 +12,8 @@ from .errors import MetarlError
 from .evaluation import Evaluation, evaluate
 from .progress import say
 from .report import plot, table
-from .train import Run, free_folder, load_run, meta_train
+from .runs import Run, free_folder, load_run
+from .train import meta_train
 
 NUM_TASKS = 40
 """Unseen tasks that each agent is measured on."""

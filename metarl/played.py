@@ -34,7 +34,7 @@ def played_agent(arguments: argparse.Namespace, config: TrainConfig) -> Played:
 
     Raises MetarlError for settings or a checkpoint that the one asked for cannot have.
     """
-    from .train import load_run
+    from .runs import load_run
 
     overrides = [*arguments.overrides, *arguments.extra]
     keys = _keys_of_agent(overrides)
@@ -70,7 +70,7 @@ def _untrained(
     from .agent import AGENTS, make_agent
     from .config import make_family
     from .evaluation import UNTRAINED
-    from .train import run_config
+    from .runs import run_config
     from .trial import TrainableAgent
 
     name = arguments.agent

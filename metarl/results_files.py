@@ -111,7 +111,7 @@ def read_run(path: str | Path) -> RunResult:
 
     Raises MetarlError for a folder that holds no run or a damaged one, and for a run whose agent was not evaluated.
     """
-    from .train import run_config
+    from .runs import run_config
 
     path = Path(path)
     config = resolved(run_config(path))

@@ -11,6 +11,9 @@ from typing import Any
 
 import yaml
 
+from metarl.config import TrainConfig, resolved
+from metarl.train import meta_train
+
 AGENTS = {
     "maml-ppo": {"name": "maml-ppo", "hidden_sizes": [8], "num_epochs": 2},
     "rl2": {"name": "rl2", "hidden_size": 8, "num_epochs": 2, "num_minibatches": 2},
@@ -33,6 +36,16 @@ def config(agent: str = "maml-ppo", **changes: Any) -> dict[str, Any]:
         "wandb": {"mode": "disabled"},
         **changes,
     }
+
+
+def configured(agent: str = "maml-ppo", **changes: Any) -> TrainConfig:
+    """Return such a config, checked."""
+    return TrainConfig.model_validate(resolved(TrainConfig(**config(agent, **changes))))
+
+
+def trained(run_dir: Path, agent: str = "maml-ppo", *, resume: bool = False, **changes: Any) -> Path:
+    """Train in a folder and return it."""
+    return meta_train(configured(agent, **changes), run_dir, resume=resume, progress=False)
 
 
 def write_config(folder: Path, agent: str = "maml-ppo", **changes: Any) -> Path:

@@ -18,27 +18,20 @@ import pytest
 import torch
 
 from metarl import train
-from metarl.agent import AGENTS, make_agent
+from metarl.agent import AGENTS
 from metarl.checkpoint import load, save
 from metarl.cli import main
-from metarl.config import TrainConfig, resolved
+from metarl.config import TrainConfig
 from metarl.errors import MetarlError
 from metarl.evaluation import evaluate
 from metarl.log import RunLog, minutes_by_update, read_sessions
+from metarl.runs import LAST, is_finished, load_run
 from metarl.stopwatch import Stopwatch
-from metarl.train import default_run_dir, is_finished, load_run, meta_train
+from metarl.train import meta_train
 from metarl.trial import run_trial
 
 from .runs import AGENTS as SMALL
-from .runs import command, config, read_metrics, write_config
-
-
-def configured(agent: str = "maml-ppo", **changes: Any) -> TrainConfig:
-    return TrainConfig.model_validate(resolved(TrainConfig(**config(agent, **changes))))
-
-
-def trained(run_dir: Path, agent: str = "maml-ppo", *, resume: bool = False, **changes: Any) -> Path:
-    return meta_train(configured(agent, **changes), run_dir, resume=resume, progress=False)
+from .runs import command, config, configured, read_metrics, trained, write_config
 
 
 def updates(run_dir: Path) -> list[int]:
@@ -95,16 +88,6 @@ def test_the_best_checkpoint_is_the_one_with_the_best_validation_score(
     assert best.update == max(scores, key=lambda update: scores[update])
     assert last.best == best.best == max(scores.values())
     assert last.update == 8
-
-
-def test_training_changes_the_agent_and_load_run_gives_it_back(run: Path) -> None:
-    loaded = load_run(run, "last")
-    state, _ = load(run / "last.safetensors")
-    settings = {key: value for key, value in loaded.config.agent.items() if key != "name"}
-    fresh = make_agent(loaded.config.agent["name"], loaded.family, settings, seed=0, device="cpu").state_dict()  # type: ignore[attr-defined]
-    again = loaded.agent.state_dict()  # type: ignore[attr-defined]
-    assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
-    assert any(not torch.equal(fresh[name], tensor) for name, tensor in state.items())
 
 
 def test_training_draws_new_tasks_each_update_and_never_test_tasks(
@@ -200,15 +183,6 @@ def test_a_folder_that_holds_a_run_is_not_written_over(copy: Path) -> None:
         trained(copy)
 
 
-def test_the_default_folder_is_one_that_is_free(tmp_path: Path) -> None:
-    names = []
-    for _ in range(3):
-        run_dir = default_run_dir(configured(), tmp_path)
-        run_dir.mkdir()
-        names.append(run_dir.name)
-    assert names == [f"navigation-2d-maml-ppo-seed0{end}" for end in ("", "-2", "-3")]
-
-
 @pytest.mark.parametrize("broken", ["loss", "weight"])
 def test_what_is_no_longer_finite_stops_training_with_update_and_term(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
@@ -238,23 +212,6 @@ def test_an_agent_that_does_not_learn_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MetarlError, match="agent 'random' learns nothing in training"):
         meta_train(TrainConfig(**config(agent="maml-ppo") | {"agent": "random"}), tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
-
-
-def test_a_checkpoint_of_other_shapes_or_another_family_is_refused(copy: Path, tmp_path: Path) -> None:
-    name = load_run(copy).config.agent["name"]
-    other = trained(tmp_path / "other", name, family={"name": "point-sparse", "horizon": 5}, num_updates=1)
-    shutil.copy(other / "best.safetensors", copy / "best.safetensors")
-    with pytest.raises(MetarlError, match=r"family.name is .*, the run was begun with .*; put back"):
-        load_run(copy)
-    # Even one that lies about where it is from.
-    from metarl import checkpoint
-
-    state, _ = checkpoint.load(other / "best.safetensors")
-    _, meta = checkpoint.load(copy / "last.safetensors")
-    key = next(key for key in state if state[key].ndim == 2)
-    checkpoint.save(copy / "best.safetensors", {**state, key: torch.zeros(3, 3)}, meta)
-    with pytest.raises(MetarlError, match=r"best.safetensors: the saved agent does not fit: .* has shape \(3, 3\)"):
-        load_run(copy)
 
 
 def _mounted(folder: Path, size: str) -> bool:
@@ -347,7 +304,7 @@ def test_a_kill_before_the_last_checkpoint_is_made_good(
     original: Any = getattr(RunLog if dies_in == "summarize" else train._Training, dies_in)
 
     def dying(self: Any, what: Any, *arguments: Any) -> None:
-        if dies_in == "summarize" or (what == train.LAST and self.update == 4):
+        if dies_in == "summarize" or (what == LAST and self.update == 4):
             raise KeyboardInterrupt
         original(self, what, *arguments)
 
@@ -366,12 +323,6 @@ def test_a_first_update_that_fails_does_not_keep_the_folder(tmp_path: Path) -> N
         trained(tmp_path / "run", rounds=1)
     trained(tmp_path / "run", num_updates=1)
     assert updates(tmp_path / "run") == [0]
-
-
-def test_a_folder_with_metrics_alone_holds_a_run(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").write_text('{"update": 0}\n')
-    with pytest.raises(MetarlError, match="holds a run already"):
-        trained(tmp_path)
 
 
 @pytest.mark.parametrize("changed", [{"num_tasks": 4}, {"replicas": 3}, {"best_by": "trial"}])
@@ -475,21 +426,6 @@ def test_an_update_that_fails_stops_training_with_the_agent_of_before_in_the_las
     assert meta.update == 5
     expected, _ = load(tmp_path / "plain" / "last.safetensors")
     assert all(np.array_equal(np.asarray(value), np.asarray(expected[name])) for name, value in state.items())
-
-
-def test_a_run_says_how_its_agent_was_trained(run: Path) -> None:
-    provenance = load_run(run, "last").provenance
-    settings = {key: value for key, value in load_run(run).config.agent.items() if key != "name"}
-    assert provenance == {
-        "agent_settings": settings,
-        "training_seed": 0,
-        "updates": 4,
-        "training_env_steps": 240,
-        "checkpoint": "last",
-    }
-    best = load_run(run).provenance
-    assert (best["checkpoint"], best["updates"]) == ("best", load(run / "best.safetensors")[1].update)
-    assert json.loads(json.dumps(provenance)) == provenance
 
 
 def test_runs_of_different_seeds_are_validated_on_the_same_tasks(

@@ -76,7 +76,7 @@ def test_the_episode_that_is_seen_is_the_first_replica(taken: Film) -> None:
 
 
 def test_a_trained_agent_is_seen_as_it_was_measured(run: Path) -> None:
-    from metarl.train import load_run
+    from metarl.runs import load_run
 
     assert main(["evaluate", str(run), "--tasks", "6", "--replicas", "1"]) == 0
     evaluation = Evaluation.load(run / "evaluation.json")

@@ -22,9 +22,10 @@ from metarl.evaluation import Evaluation, evaluate
 from metarl.report import table
 from metarl.results import grouped
 from metarl.results_files import read_run
+from metarl.runs import load_run
 from metarl.streams import Streams, generator
 from metarl.task import Parameter, TaskFamily
-from metarl.train import load_run, meta_train
+from metarl.train import meta_train
 from metarl.trial import run_trial
 
 from ..runs import config

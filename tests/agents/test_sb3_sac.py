@@ -18,10 +18,11 @@ from metarl.agent_checks import Press, Reach
 from metarl.config import TrainConfig
 from metarl.errors import MetarlError
 from metarl.evaluation import evaluate
+from metarl.runs import load_run
 from metarl.sb3 import make_sb3_vec
 from metarl.streams import Streams, generator
 from metarl.task import TaskFamily
-from metarl.train import load_run, meta_train
+from metarl.train import meta_train
 from metarl.trial import TimeStep, Trial, run_trial
 
 from ..probes import UnequalEpisodes
