@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 from pydantic import Field
 
-from metarl.agent import Fraction, Settings, register_agent
+from metarl.agent import Count, Fraction, Settings, register_agent
 from metarl.streams import Streams
 from metarl.task import TaskFamily
 from metarl.trial import Episodes, TimeStep
@@ -191,7 +191,9 @@ class GittinsConfig(Settings):
     """Settings of the Gittins index."""
 
     discount: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Discount that the index is optimal for; None: 1 - 1/n for n pulls an episode, which looks n pulls ahead."""
+    """Discount that the index is optimal for; None: 1 - 1/n for n pulls a trial, which looks n pulls ahead."""
+    rounds: Count = 1
+    """Episodes of a trial, through which an arm's chance stays what it is."""
 
 
 @register_agent("gittins")
@@ -204,15 +206,21 @@ class Gittins(BanditReference[GittinsConfig]):
     """
 
     Config: ClassVar[type[Settings]] = GittinsConfig
+    rounds_setting: ClassVar[str] = "rounds"
+
+    @property
+    def pulls(self) -> int:
+        """Pulls of a trial."""
+        return self.horizon * self.config.rounds
 
     @property
     def discount(self) -> float:
-        """The discount in force; for episodes of one pull, where nothing is to be learned for, one half."""
-        return self.config.discount or 1 - 1 / max(self.horizon, 2)
+        """The discount in force; for trials of one pull, where nothing is to be learned for, one half."""
+        return self.config.discount or 1 - 1 / max(self.pulls, 2)
 
     def index(self, successes: np.ndarray, failures: np.ndarray, streams: Streams) -> np.ndarray:
         """Return Gittins indices."""
-        table = gittins_indices(min(self.horizon, TABLED_PULLS), self.discount)
+        table = gittins_indices(min(self.pulls, TABLED_PULLS), self.discount)
         pulls = successes + failures
         beyond = pulls >= len(table)
         if not beyond.any():

@@ -230,6 +230,7 @@ class BayesOptimalSearch:
 
     Config: ClassVar[type[Settings]] = BayesOptimalSearchConfig
     plays: ClassVar[tuple[str, ...]] = ("gridnavi",)
+    rounds_setting: ClassVar[str] = "episodes"
     pools_replicas: ClassVar[bool] = False
 
     def __init__(self, config: BayesOptimalSearchConfig, family: TaskFamily, *, seed: int, device: str) -> None:

@@ -73,9 +73,12 @@ class RL2Config(Settings):
     """Norm that the gradient is cut down to."""
     discount: ScheduledFraction = Schedule(start=0.99)
     """Discount of rewards over the trial, gamma; may go from `start` to `end` in so many `updates`. A low one is learned
-    from sooner, 1 is what evaluation measures (Francois-Lavet et al., 2015)."""
+    from sooner (Francois-Lavet et al., 2015); 1, with trial_end: termination, is what evaluation measures."""
     gae_lambda: ScheduledFraction = Schedule(start=0.95)
     """Lambda of generalized advantage estimation over the trial; may go from `start` to `end` in so many `updates`."""
+    trial_end: Literal["truncation", "termination"] = "truncation"
+    """What the time limit of a trial's last episode is: a truncation, behind which what was learned goes on to be worth
+    something, or a termination: the trial is all there is, as in the paper."""
     normalize_inputs: bool = True
     """Whether observations and rewards are shifted and scaled by the moments of those trained on, for the network's eyes."""
     dtype: Literal["float32", "float64"] = "float32"
@@ -174,6 +177,14 @@ class RL2:
 
     Config: ClassVar[type[Settings]] = RL2Config
     pools_replicas: ClassVar[bool] = False
+    shaped_by: ClassVar[tuple[str, ...]] = (
+        "memory",
+        "hidden_size",
+        "num_layers",
+        "num_heads",
+        "key_size",
+        "conv_width",
+    )
 
     def __init__(self, config: RL2Config, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device = config, device
@@ -297,10 +308,12 @@ class RL2:
         """Return advantages over the trial, [time, trial]; `values` [time + 1, trial] in units of return.
 
         An episode's end inside the trial is bootstrapped through: the trial goes on. At the trial's own end, a
-        termination is worth nothing, and a truncation what the value of the true final observation says.
+        termination is worth nothing, and a truncation what the value of the true final observation says, but with
+        `trial_end: termination`.
         """
         after_last = trials.mask.sum(axis=0)
-        bootstrap = np.where(trials.terminated, 0.0, values[after_last, np.arange(values.shape[1])])
+        over = trials.terminated | (self.config.trial_end == "termination")
+        bootstrap = np.where(over, 0.0, values[after_last, np.arange(values.shape[1])])
         return generalized_advantages(
             trials.rewards,
             values[:-1],

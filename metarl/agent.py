@@ -40,6 +40,10 @@ class RegisteredAgent(Protocol):
     # An agent that needs a package beside metarl's own names the module in `requires: ClassVar[str]`.
     # An agent that plays only some families names them in `plays: ClassVar[tuple[str, ...]]`, and refuses others with a
     # MetarlError when it is made: `metarl check` tries it on those.
+    # An agent whose weights could be read by other networks of the same shapes names the settings that make its networks in
+    # `shaped_by: ClassVar[tuple[str, ...]]`: they cannot change after training.
+    # An agent that must know how many rounds a trial has names that setting in `rounds_setting: ClassVar[str]`: where it is not
+    # set, `metarl evaluate` sets it.
 
     def __init__(self, config: Any, family: TaskFamily, *, seed: int, device: str) -> None: ...
 

@@ -26,7 +26,9 @@ class Meta(Settings):
     update: Annotated[int, Field(ge=0)]
     """Meta-updates made."""
     env_steps: Annotated[int, Field(ge=0)]
-    """Environment steps spent in training."""
+    """Environment steps spent in training, those of the run it started from included."""
+    begun_at: Annotated[int, Field(ge=0)] = 0
+    """Environment steps that had been spent when this run began: none, or those of the run it started from."""
     best: float | None
     """Best validation IQM so far, of what `evaluation.best_by` says; None before the first evaluation."""
     config: dict[str, Any]

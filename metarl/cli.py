@@ -163,7 +163,9 @@ def _add_evaluate(commands: Any) -> None:
     add_trial(parser)
     add_wandb(parser)
     parser.add_argument(
-        "--json", metavar="F", help="result file (default: RUN/evaluation.json, with what was set in its name)"
+        "--json",
+        metavar="F",
+        help="result file (default: RUN/evaluation.json; agent, what was set of it, budget and split stand in its name)",
     )
     parser.add_argument("--plot", metavar="F", help="picture, .png or .svg (default: RUN/adaptation.png, likewise)")
 
@@ -241,11 +243,15 @@ def _train(arguments: argparse.Namespace) -> None:
     from .progress import say
 
     config, run_dir = _resumed(arguments) if arguments.resume else _begun(arguments)
-    from .runs import is_finished
+    from .report import counted
+    from .runs import updates_made
     from .train import meta_train
 
-    if arguments.resume and is_finished(run_dir, config):
-        say(f"{run_dir} is finished: all {config.num_updates} updates are made; for more, add num_updates=N")
+    made = updates_made(run_dir, config) if arguments.resume else 0
+    if made >= config.num_updates:
+        say(
+            f"{run_dir} is finished: {counted(made, 'update')} made, {config.num_updates} asked for; for more, add num_updates=N"
+        )
     else:
         try:
             meta_train(config, run_dir, resume=bool(arguments.resume))

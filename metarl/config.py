@@ -74,7 +74,7 @@ class TrainConfig(Settings):
     """Episodes side by side in each task and round."""
     rounds: Count = 2
     """Rounds in each trial; the agent adapts between them."""
-    start_from: str | None = None
+    start_from: Annotated[str, Field(min_length=1)] | None = None
     """Run whose best checkpoint the agent begins as, such as one of shorter trials; '{seed}' in it is this run's seed. Its
     environment steps count on; updates and schedules begin anew."""
     threads: Annotated[int, Field(ge=0)] | None = None

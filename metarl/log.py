@@ -107,6 +107,17 @@ def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in [*lines, *([last] if _is_whole(last) else [])]]
 
 
+def require_measured(run_dir: str | Path, metrics: Sequence[Mapping[str, Any]]) -> None:
+    """Raise MetarlError for lines of a run's metrics that lack what every table is made of."""
+    for number, line in enumerate(metrics, start=1):
+        validation = (key for key in line if key.startswith("validation/"))
+        for key in ("update", "env_steps", "time/steps_per_second", *validation):
+            if not isinstance(line.get(key), (int, float)):
+                raise MetarlError(
+                    f"{Path(run_dir) / METRICS}:{number} has no number {key!r}; go back to a copy of the file, or train again"
+                )
+
+
 def minutes_by_update(metrics: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Return the minutes of rollouts and updates by the end of each line's update, with those of what the run started from. [line]"""
     origin = sessions[0].get("started_from") if sessions else None

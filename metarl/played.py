@@ -79,6 +79,9 @@ def _untrained(
     settings = {
         key: value for key, value in run_config(arguments.run, [*own, *overrides]).agent.items() if key != "name"
     }
+    counts = getattr(AGENTS[name], "rounds_setting", None)
+    if counts is not None and counts not in keys:
+        settings[counts] = getattr(arguments, "rounds", None) or config.rounds
     agent = make_agent(name, make_family(config), settings, seed=config.seed, device=config.device)
     title = f"{name}{UNTRAINED}" if isinstance(agent, TrainableAgent) else name
     return Played(agent, title, None, {key: settings[key] for key in keys})

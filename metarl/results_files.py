@@ -12,7 +12,7 @@ import numpy as np
 from .config import resolved, shortened
 from .errors import MetarlError
 from .evaluation import Evaluation
-from .log import METRICS, minutes_by_update, read_metrics, read_sessions
+from .log import minutes_by_update, read_metrics, read_sessions, require_measured
 from .report import counted
 
 EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
@@ -118,7 +118,7 @@ def read_run(path: str | Path) -> RunResult:
     if not (path / EVALUATION).is_file():
         raise MetarlError(f"run {path} has no {EVALUATION}; write it with `metarl evaluate {path}`")
     evaluation, metrics, sessions = Evaluation.load(path / EVALUATION), read_metrics(path), read_sessions(path)
-    _require_measured(path, metrics)
+    require_measured(path, metrics)
     run = RunResult(path, config, evaluation, metrics, sessions, *_read_others(path, evaluation))
     _require_own(run)
     return run
@@ -189,17 +189,6 @@ def _more_than_what_was_asked(first: Evaluation, other: Evaluation) -> str:
         if mine != others:
             return f"differ in {what}: {shortened(mine)}, {shortened(others)}"
     return ""
-
-
-def _require_measured(path: Path, metrics: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse lines of metrics that lack what every table is made of."""
-    for number, line in enumerate(metrics, start=1):
-        validation = (key for key in line if key.startswith("validation/"))
-        for key in ("update", "env_steps", "time/steps_per_second", *validation):
-            if not isinstance(line.get(key), (int, float)):
-                raise MetarlError(
-                    f"{path / METRICS}:{number} has no number {key!r}; go back to a copy of the file, or train again"
-                )
 
 
 def _require_own(run: RunResult) -> None:

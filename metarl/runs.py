@@ -49,16 +49,29 @@ class Run:
         }
 
 
+GOES_ON = "leave it out, or begin a new run"
+"""What to do about a setting that a run that goes on cannot have."""
+DEFINING = ("family", "agent", "seed", "meta_batch_size", "replicas", "rounds", "start_from")
+"""What may not change when a run goes on; the length of the run, its evaluations and its logging may."""
+
+
 def holds_run(run_dir: Path) -> bool:
     """Return whether the folder holds what was learned or measured: a run that failed at its first update is none."""
     metrics = run_dir / METRICS
     return any((run_dir / name).exists() for name in (LAST, BEST)) or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
-def is_finished(run_dir: str | Path, config: TrainConfig) -> bool:
-    """Return whether a run has made all the updates that `config` asks for. Raises MetarlError if it is damaged."""
+def updates_made(run_dir: str | Path, config: TrainConfig) -> int:
+    """Return how many updates the last checkpoint of a run has seen, 0 where there is none.
+
+    Raises MetarlError if it is damaged, or if `config` is that of another run.
+    """
     path = Path(run_dir) / LAST
-    return path.exists() and checkpoints.load(path)[1].update >= config.num_updates
+    if not path.exists():
+        return 0
+    meta = checkpoints.load(path)[1]
+    _require_same(config, meta, path, DEFINING, GOES_ON)
+    return meta.update
 
 
 def default_run_dir(config: TrainConfig, root: str | Path = "runs") -> Path:
@@ -92,17 +105,35 @@ def load_run(
     if checkpoint not in ("best", "last"):
         raise MetarlError(f"checkpoint is {checkpoint!r}; it must be 'best' or 'last'")
     config = run_config(run_dir, more := [] if device is None else [f"device={device}"])
-    path = Path(run_dir) / (BEST if checkpoint == "best" else LAST)
-    if not path.exists():
-        raise MetarlError(f"run {run_dir} has no {path.name} yet; train on with `metarl train --resume {run_dir}`")
+    path = checkpoint_path(run_dir, BEST if checkpoint == "best" else LAST)
     changed = run_config(run_dir, [*more, *overrides]) if overrides else config
     family, agent = family_and_agent(changed)
+    require_same_networks(agent, changed, config, f"run {run_dir}")
     unfit = (
         f"; {', '.join(overrides)} may be what it does not fit: leave out what shapes the agent" if overrides else ""
     )
     remedy = "put back the checkpoint or the config"
     meta = restored(agent, path, config, ("family", "agent"), remedy, unfit=unfit)
     return Run(Path(run_dir), changed, family, agent, checkpoint, meta)
+
+
+def checkpoint_path(run_dir: str | Path, name: str) -> Path:
+    """Return the path of a run's checkpoint. Raises MetarlError where it is not there."""
+    path = Path(run_dir) / name
+    if not path.exists():
+        raise MetarlError(f"run {run_dir} has no {name} yet; train on with `metarl train --resume {run_dir}`")
+    return path
+
+
+def require_same_networks(agent: Any, ours: TrainConfig, theirs: TrainConfig, whose: str) -> None:
+    """Refuse settings that make other networks of the weights of `whose` run, even where all shapes are the same."""
+    for key in getattr(agent, "shaped_by", ()):
+        mine, other = ours.agent[key], theirs.agent[key]
+        if mine != other:
+            raise MetarlError(
+                f"agent.{key} is {shortened(mine)}, {whose} was trained with {shortened(other)}: its weights are of other "
+                f"networks; take agent.{key}={shortened(other)}"
+            )
 
 
 def family_and_agent(config: TrainConfig) -> tuple[TaskFamily, Any]:
@@ -128,14 +159,22 @@ def restored(
     not take what it holds.
     """
     state, meta = checkpoints.load(path)
-    theirs = completed(meta.config, f"checkpoint {path}")
-    if differences := _differences(resolved(config), theirs, defining):
-        raise MetarlError(f"checkpoint {path} does not fit: {differences}; {remedy}")
+    theirs = _require_same(config, meta, path, defining, remedy)
     try:
         agent.load_state_dict(state)
     except MetarlError as error:
         raise MetarlError(f"checkpoint {path}: {error}{unfit}") from None
     return meta.model_copy(update={"config": theirs})
+
+
+def _require_same(
+    config: TrainConfig, meta: checkpoints.Meta, path: Path, defining: Sequence[str], remedy: str
+) -> dict[str, Any]:
+    """Return the whole config of a checkpoint. Raises MetarlError with `remedy` where a `defining` part is not the run's."""
+    theirs = completed(meta.config, f"checkpoint {path}")
+    if differences := _differences(resolved(config), theirs, defining):
+        raise MetarlError(f"checkpoint {path} does not fit: {differences}; {remedy}")
+    return theirs
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], parts: Sequence[str]) -> str:

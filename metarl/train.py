@@ -15,9 +15,31 @@ from .config import TrainConfig, resolved
 from .errors import MetarlError
 from .evaluation import Evaluation, evaluate
 from .files import sweep
-from .log import CONFIG, PICTURE, PROVENANCE, Origin, RunLog, minutes_by_update, read_metrics, read_sessions
-from .progress import Progress, progress_for, say
-from .runs import BEST, LAST, family_and_agent, holds_run, restored, run_config
+from .log import (
+    CONFIG,
+    METRICS,
+    PICTURE,
+    PROVENANCE,
+    Origin,
+    RunLog,
+    minutes_by_update,
+    read_metrics,
+    read_sessions,
+    require_measured,
+)
+from .progress import Progress, progress_for, say, warn
+from .runs import (
+    BEST,
+    DEFINING,
+    GOES_ON,
+    LAST,
+    checkpoint_path,
+    family_and_agent,
+    holds_run,
+    require_same_networks,
+    restored,
+    run_config,
+)
 from .statistics import iqm
 from .stopwatch import Stopwatch
 from .streams import generator
@@ -26,9 +48,6 @@ from .versions import versions
 
 VALIDATION_SEED = 0
 """Names the validation tasks and their episodes in every run: the best checkpoints of two seeds pass the same test."""
-
-_DEFINING = ("family", "agent", "seed", "meta_batch_size", "replicas", "rounds", "start_from")
-"""What may not change when a run goes on; the length of the run, its evaluations and its logging may."""
 
 
 def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False, progress: bool = True) -> Path:
@@ -47,7 +66,9 @@ def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False
     training = _Training(config, run_dir)
     if resume and (run_dir / LAST).exists():
         training.restore()
-    elif config.start_from is not None:
+    elif resume:
+        _require_no_checkpoint_lost(run_dir)
+    if training.update == 0 and config.start_from is not None:
         training.start_from(config.start_from.replace("{seed}", str(config.seed)))
     if training.update < config.num_updates:
         title = f"{config.agent['name']} on {config.family['name']}"
@@ -56,6 +77,18 @@ def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False
         with training.logged(), progress_for(title, shown=progress) as bar:
             training.run(bar)
     return run_dir
+
+
+def _require_no_checkpoint_lost(run_dir: Path) -> None:
+    """Refuse to begin again a run that had a last checkpoint, and say so where one was stopped before its first."""
+    made = len(read_metrics(run_dir)) if (run_dir / METRICS).exists() else 0
+    if made > run_config(run_dir).checkpoint_every:
+        raise MetarlError(
+            f"{run_dir} tells of {made} updates, but its {LAST} is gone; put it back from a copy, or begin a new run, which may "
+            f"start from the best checkpoint: start_from={run_dir}"
+        )
+    if made:
+        warn(f"{run_dir} was stopped before its first {LAST}: it begins again, the {made} updates made are dropped")
 
 
 def _require_rounds(agent: Any, config: TrainConfig) -> None:
@@ -104,6 +137,8 @@ class _Training:
         """Updates made."""
         self.env_steps = 0
         """Environment steps spent, over all tasks and replicas."""
+        self.begun_at = 0
+        """Environment steps that had been spent when the run began."""
         self.best: float | None = None
         """Best validation IQM so far, of what `evaluation.best_by` says."""
         self.origin: Origin | None = None
@@ -112,27 +147,36 @@ class _Training:
 
     def start_from(self, run_dir: str) -> None:
         """Begin as the best checkpoint of a run, with what was spent on it, in other tasks or with other settings."""
-        mine, theirs = self.config.agent["name"], run_config(run_dir).agent["name"]
-        if theirs != mine:
-            raise MetarlError(
-                f"start_from is {run_dir!r}, a run of {theirs!r}; a {mine!r} starts from its own kind only"
-            )
-        state, meta = checkpoints.load(Path(run_dir) / BEST)
-        if NUM_UPDATES in state:
-            state[NUM_UPDATES].zero_()
         try:
-            self.agent.load_state_dict(state)
+            self.origin = self._taken_over(run_dir)
         except MetarlError as error:
             raise MetarlError(f"start_from is {run_dir!r}: {error}") from None
-        lines = [line for line in read_metrics(run_dir) if line["update"] < meta.update]
+        self.env_steps = self.begun_at = self.origin.env_steps
+
+    def _taken_over(self, run_dir: str) -> Origin:
+        mine, theirs = self.config.agent["name"], run_config(run_dir)
+        if theirs.agent["name"] != mine:
+            raise MetarlError(f"a run of {theirs.agent['name']!r}; {mine!r} starts from its own kind only")
+        path = checkpoint_path(run_dir, BEST)
+        require_same_networks(self.agent, self.config, theirs, "it")
+        state, meta = checkpoints.load(path)
+        if NUM_UPDATES in state:
+            state[NUM_UPDATES].zero_()
+        self.agent.load_state_dict(state)
+        metrics = read_metrics(run_dir)
+        require_measured(run_dir, metrics)
+        lines = [line for line in metrics if line["update"] < meta.update]
+        if len(lines) < meta.update:
+            raise MetarlError(
+                f"its {METRICS} tells of {len(lines)} of the {meta.update} updates that its {BEST} has seen; go back to a copy"
+            )
         minutes = minutes_by_update(lines, read_sessions(run_dir))[-1:].sum()
-        self.env_steps, self.origin = meta.env_steps, Origin(run_dir, meta.update, meta.env_steps, float(minutes))
+        return Origin(run_dir, meta.update, meta.env_steps, float(minutes))
 
     def restore(self) -> None:
         """Go back to the last checkpoint."""
-        path, remedy = self.run_dir / LAST, "leave it out, or begin a new run"
-        meta = restored(self.agent, path, self.config, _DEFINING, remedy)
-        self.update, self.env_steps = meta.update, meta.env_steps
+        meta = restored(self.agent, self.run_dir / LAST, self.config, DEFINING, GOES_ON)
+        self.update, self.env_steps, self.begun_at = meta.update, meta.env_steps, meta.begun_at
         # Scores compare on the same tasks only.
         same = _test_of_best(TrainConfig.model_validate(meta.config)) == _test_of_best(self.config)
         self.best = meta.best if same else None
@@ -179,7 +223,7 @@ class _Training:
             with stopwatch.part("trial"):
                 trial = self._trial(stopwatch)
             with stopwatch.part("update"):
-                learned = self.agent.update(trial, generator(self.config.seed, "update", number))
+                learned = self.agent.update(trial, generator(self._seed, "update", number))
         env_steps = int(trial.env_steps[-1].sum())
         metrics = {**_returns(trial), **{f"agent/{name}": value for name, value in learned.items()}}
         _require_finite(metrics, number, self.run_dir)
@@ -216,10 +260,16 @@ class _Training:
             )
             raise MetarlError(f"update {self.update}: {error}; training stopped, {kept}") from None
 
+    @property
+    def _seed(self) -> int:
+        """What names all that is random: a run that started from another one of its seed does not meet its tasks again."""
+        seed = self.config.seed
+        return int(generator(seed, "start_from", self.begun_at).integers(2**63)) if self.begun_at else seed
+
     def _trial(self, stopwatch: Stopwatch) -> Trial:
         config, start = self.config, self.update * self.config.meta_batch_size
-        tasks = self.family.sample("train", config.meta_batch_size, seed=config.seed, start=start)
-        seed = int(generator(config.seed, "trial", self.update).integers(2**63))
+        tasks = self.family.sample("train", config.meta_batch_size, seed=self._seed, start=start)
+        seed = int(generator(self._seed, "trial", self.update).integers(2**63))
         with contextlib.closing(self.family.make_vec(tasks, config.replicas, threads=config.threads)) as envs:
             return run_trial(self.agent, envs, config.rounds, seed=seed, stopwatch=stopwatch)
 
@@ -246,6 +296,7 @@ class _Training:
         meta = checkpoints.Meta(
             update=self.update,
             env_steps=self.env_steps,
+            begun_at=self.begun_at,
             best=self.best,
             config=resolved(self.config),
             versions=versions(),

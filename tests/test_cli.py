@@ -28,7 +28,7 @@ from metarl.errors import MetarlError
 from metarl.task import FAMILIES, missing_requirement
 from metarl.train import meta_train
 
-from .runs import command, config, metarl, write_config
+from .runs import command, config, metarl, trained, write_config
 
 
 @pytest.fixture(scope="module")
@@ -559,6 +559,18 @@ def test_evaluate_says_that_an_agent_made_by_name_is_untrained(run: Path, capsys
         assert f"{name} (untrained) on navigation-2d" in capsys.readouterr().out
         result = json.loads((run / f"evaluation-{name}.json").read_text())
         assert (result["agent"], result["trained"]) == (f"{name} (untrained)", None)
+
+
+def test_a_reference_that_plans_for_the_trial_is_told_its_rounds(tmp_path: Path) -> None:
+    family = {"name": "gridnavi", "horizon": 8}
+    run = trained(tmp_path / "run", "rl2", family=family, num_updates=1, rounds=2)
+    for settings in ([], ["agent.episodes=2"], ["agent.episodes=4"]):
+        assert main(["evaluate", str(run), "--tasks", "60", "--agent", "bayes-optimal-search", *settings]) == 0
+    told, two, four = (
+        json.loads((run / f"evaluation-bayes-optimal-search{more}.json").read_text())["returns"]
+        for more in ("", "-episodes=2", "-episodes=4")
+    )
+    assert told == two != four
 
 
 def test_references_of_other_settings_and_budgets_stand_side_by_side_and_repeat(run: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from metarl.config import TrainConfig
 from metarl.errors import MetarlError
 from metarl.evaluation import evaluate
 from metarl.log import RunLog, minutes_by_update, read_sessions
-from metarl.runs import LAST, is_finished, load_run
+from metarl.runs import LAST, load_run, updates_made
 from metarl.stopwatch import Stopwatch
 from metarl.train import meta_train
 from metarl.trial import run_trial
@@ -131,7 +131,7 @@ def test_a_killed_run_resumes_bitwise_equal(tmp_path: Path, agent: str) -> None:
         time.sleep(0.002)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert not is_finished(killed, configured(agent, **changes))
+    assert updates_made(killed, configured(agent, **changes)) < 30
     assert main(["train", "--resume", str(killed)]) == 0
     assert (killed / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
     assert (killed / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
@@ -166,7 +166,7 @@ def test_a_run_that_dies_at_any_update_resumes_bitwise_equal(
 def test_a_finished_run_says_so_and_goes_on_when_asked_for_more(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     assert main(["train", "--resume", str(copy)]) == 0
-    assert "is finished: all 4 updates are made" in capsys.readouterr().out
+    assert "is finished: 4 updates made, 4 asked for" in capsys.readouterr().out
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
     assert main(["train", "--resume", str(copy), "num_updates=6"]) == 0
     assert updates(copy) == [0, 1, 2, 3, 4, 5]
@@ -312,10 +312,33 @@ def test_a_kill_before_the_last_checkpoint_is_made_good(
         patch.setattr(RunLog if dies_in == "summarize" else train._Training, dies_in, dying)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path / "run", run.name)
-    assert not is_finished(tmp_path / "run", configured(run.name))
+    assert updates_made(tmp_path / "run", configured(run.name)) < 4
     trained(tmp_path / "run", run.name, resume=True)
     for name in ("last.safetensors", "best.safetensors", "validation.png"):
         assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_a_run_stopped_before_its_first_checkpoint_says_that_it_begins_again(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (copy / LAST).read_bytes()
+    (copy / LAST).unlink()
+    with pytest.raises(MetarlError, match=r"tells of 4 updates, but its last.safetensors is gone; .*start_from="):
+        trained(copy, agent_of(copy), resume=True)
+    metrics = copy / "metrics.jsonl"
+    metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:2]))
+    trained(copy, agent_of(copy), resume=True)
+    assert "stopped before its first last.safetensors: it begins again, the 2 updates made are dropped" in (
+        capsys.readouterr().err
+    )
+    assert (copy / LAST).read_bytes() == whole
+
+
+def test_a_finished_run_is_not_called_so_under_another_config(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", str(copy), "--seed", "7"]) == 2
+    assert "seed is 7, the run was begun with 0; leave it out" in capsys.readouterr().err
+    assert main(["train", "--resume", str(copy), "num_updates=2"]) == 0
+    assert "4 updates made, 2 asked for" in capsys.readouterr().out
 
 
 def test_a_first_update_that_fails_does_not_keep_the_folder(tmp_path: Path) -> None:
@@ -497,7 +520,9 @@ def test_a_run_starts_from_the_best_checkpoint_of_another_with_its_steps_and_min
     name = agent_of(run)
     other = trained(tmp_path / "other", name, rounds=3, start_from=str(run), num_updates=2, seed=5, checkpoint_every=1)
     begun, meta = load(run / "best.safetensors")
-    assert [line["env_steps"] for line in read_metrics(other)] == [meta.env_steps + 90, meta.env_steps + 180]
+    # 90 steps an update, but where an episode ended at its goal.
+    steps = np.diff([meta.env_steps, *(line["env_steps"] for line in read_metrics(other))])
+    assert ((steps > 80) & (steps <= 90)).all()
     fresh = trained(tmp_path / "fresh", name, rounds=3, num_updates=2, seed=5)
     assert (fresh / "last.safetensors").read_bytes() != (other / "last.safetensors").read_bytes()
     (session,) = read_sessions(other)
@@ -546,8 +571,8 @@ def test_a_run_that_started_from_another_and_was_killed_goes_on_without_it(tmp_p
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"start_from": "nowhere"}, "run nowhere does not exist"),
-        ({"agent": "rl2"}, "a run of 'maml-ppo'; a 'rl2' starts from its own kind only"),
+        ({"start_from": "nowhere"}, "start_from is 'nowhere': run nowhere does not exist"),
+        ({"agent": "rl2"}, "a run of 'maml-ppo'; 'rl2' starts from its own kind only"),
         ({"family": {"name": "half-cheetah-velocity", "horizon": 5}}, "has shape .* here it is"),
     ],
 )
@@ -558,3 +583,53 @@ def test_a_run_to_start_from_that_is_missing_or_does_not_fit_costs_one_line_and_
     with pytest.raises(MetarlError, match=complaint):
         trained(tmp_path / "second", **{"start_from": str(first), **changes})
     assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda run: (run / "best.safetensors").unlink(), "has no best.safetensors yet"),
+        (lambda run: (run / "metrics.jsonl").write_text('{"foo": 1}\n'), "metrics.jsonl:1 has no number 'update'"),
+        (lambda run: (run / "metrics.jsonl").write_text(""), "tells of 0 of the . updates that its best.safetensors"),
+    ],
+)
+def test_a_damaged_run_is_not_started_from(
+    copy: Path, tmp_path: Path, damage: Callable[[Path], None], complaint: str
+) -> None:
+    name = agent_of(copy)
+    damage(copy)
+    with pytest.raises(MetarlError, match=f"start_from is .*{complaint}"):
+        trained(tmp_path / "second", name, start_from=str(copy))
+
+
+def test_weights_are_not_read_by_other_networks_of_the_same_shapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SMALL["rl2"], "memory", "transformer")
+    first = trained(tmp_path / "first", "rl2", num_updates=2)
+    with pytest.raises(
+        MetarlError, match=r"agent.num_heads is 2, run .* was trained with 4: .* take agent.num_heads=4"
+    ):
+        load_run(first, overrides=["agent.num_heads=2"])
+    monkeypatch.setitem(SMALL["rl2"], "num_heads", 2)
+    with pytest.raises(MetarlError, match=r"start_from is .*: agent.num_heads is 2, it was trained with 4"):
+        trained(tmp_path / "second", "rl2", start_from=str(first))
+
+
+def test_a_run_that_starts_from_another_of_its_seed_does_not_meet_its_tasks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[np.ndarray] = []
+    original = train._Training._trial
+
+    def recorded(self: Any, stopwatch: Any) -> Any:
+        trial = original(self, stopwatch)
+        drawn.append(trial.rounds[0].rewards)
+        return trial
+
+    monkeypatch.setattr(train._Training, "_trial", recorded)
+    first = trained(tmp_path / "first", "rl2")
+    trained(tmp_path / "second", "rl2", start_from=str(first))
+    third = trained(tmp_path / "third", "rl2", start_from=str(tmp_path / "second"))
+    assert len({rewards.tobytes() for rewards in drawn}) == 12
+    assert load(third / LAST)[1].begun_at == load(tmp_path / "second" / "best.safetensors")[1].env_steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,6 +128,14 @@ def test_gittins_agent_plays_on_when_the_rounds_of_a_trial_outgrow_its_table() -
     returns = metarl.evaluate(make_agent("gittins", family), family, num_tasks=1000, rounds=10).mean
     assert returns[-1] > returns[0] + 1
     assert returns.sum() == pytest.approx(77.0, rel=0.02)
+
+
+def test_gittins_agent_looks_ahead_to_the_end_of_the_trial() -> None:
+    family = load("bernoulli-bandit", "n10-k5")
+    agent: Any = make_agent("gittins", family, {"rounds": 4})
+    successes, failures = np.array([7, 0, 20]), np.array([13, 15, 15])
+    expected = gittins_indices(40, 1 - 1 / 40)[successes + failures, successes]
+    np.testing.assert_array_equal(agent.index(successes, failures, Streams.of(0)), expected)
 
 
 def test_upper_confidence_bounds_equal_a_plain_loop() -> None:

@@ -128,8 +128,9 @@ def test_bootstrap_reads_the_true_final_observation_and_leaves_the_memory_alone(
         np.testing.assert_allclose(inputs[length, column, :2].numpy(), final)
 
 
-def test_advantages_equal_a_plain_loop_over_each_trial() -> None:
-    agent = new_agent(UnequalEpisodes(), discount=0.9, gae_lambda=0.7)
+@pytest.mark.parametrize("trial_end", ["truncation", "termination"])
+def test_advantages_equal_a_plain_loop_over_each_trial(trial_end: str) -> None:
+    agent = new_agent(UnequalEpisodes(), discount=0.9, gae_lambda=0.7, trial_end=trial_end)
     trial = unequal_trial(agent)
     trials = sequences(trial)
     values = np.random.default_rng(0).normal(size=(len(trials.mask) + 1, 8))
@@ -137,8 +138,8 @@ def test_advantages_equal_a_plain_loop_over_each_trial() -> None:
     for column in range(8):
         task, replica = divmod(column, 2)
         rewards = [r for e in trial.rounds for r in e.rewards[: e.lengths[task, replica], task, replica]]
-        terminated = trial.rounds[-1].terminations[:, task, replica].any()
-        following = list(values[1 : len(rewards), column]) + [0.0 if terminated else values[len(rewards), column]]
+        over = trial.rounds[-1].terminations[:, task, replica].any() or trial_end == "termination"
+        following = list(values[1 : len(rewards), column]) + [0.0 if over else values[len(rewards), column]]
         expected, carry = [], 0.0
         for reward, value, next_value in reversed(list(zip(rewards, values[:, column], following, strict=False))):
             carry = reward + 0.9 * next_value - value + 0.9 * 0.7 * carry
