@@ -33,7 +33,7 @@ _EXPORTS = {
     "check_family": "check",
     "evaluate": "evaluation",
     "load": "task",
-    "load_run": "train",
+    "load_run": "runs",
     "make_agent": "agent",
     "meta_train": "train",
     "register": "task",
