@@ -14,19 +14,7 @@ from metarl.checkpoint import load, save
 from metarl.errors import MetarlError
 from metarl.runs import default_run_dir, load_run
 
-from .runs import AGENTS as SMALL
 from .runs import configured, trained
-
-
-@pytest.fixture(scope="module", params=sorted(SMALL))
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of each agent, not to be changed."""
-    return trained(tmp_path_factory.mktemp("runs") / request.param, request.param)
-
-
-@pytest.fixture
-def copy(run: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(run, tmp_path / "copy"))
 
 
 def test_training_changes_the_agent_and_load_run_gives_it_back(run: Path) -> None:

@@ -1,0 +1,22 @@
+"""Fixtures of tests of runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .runs import AGENTS as SMALL
+from .runs import trained
+
+
+@pytest.fixture(scope="module", params=sorted(SMALL))
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of each agent, not to be changed."""
+    return trained(tmp_path_factory.mktemp("runs") / request.param, request.param)
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "copy"))
