@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from metarl.agents.mdp_references import (
     Counts,
+    MDPReference,
     PlanningLearner,
     confidence_radii,
+    knowledge_gradients,
     mean_rewards,
     mean_transitions,
     optimal_action_values,
     optimistic_action_values,
     sample_dirichlet,
 )
-from scipy import optimize, stats
+from scipy import integrate, optimize, stats
 
 import metarl
 from metarl.agent import make_agent
@@ -34,7 +36,7 @@ PAPER = {
 """Total rewards by episodes in Duan et al., RL^2, 2016, table 2."""
 
 
-@pytest.mark.parametrize("name", [*PAPER, "value-iteration"])
+@pytest.mark.parametrize("name", [*PAPER, "knowledge-gradient", "value-iteration"])
 def test_references_for_mdps_keep_the_rules_of_agents(name: str) -> None:
     assert check_agent(name) == []
 
@@ -53,6 +55,62 @@ def test_greedy_that_knows_the_familys_prior_earns_far_more_than_the_papers() ->
     family = load("tabular-mdp")
     agent = make_agent("mdp-greedy", family, {"prior_mean": 1.0, "prior_weight": 1.0})
     assert metarl.evaluate(agent, family, num_tasks=500, rounds=25).mean.sum() > 1.15 * PAPER["mdp-greedy"][25]
+
+
+@pytest.mark.parametrize("rounds", [10, 25])
+def test_knowledge_gradient_earns_more_than_all_that_the_paper_compares_with_and_less_than_the_optimum(
+    rounds: int,
+) -> None:
+    family = load("tabular-mdp")
+    earned = {
+        name: metarl.evaluate(make_agent(name, family, settings), family, num_tasks=500, rounds=rounds).mean.sum()
+        for name, settings in [
+            ("knowledge-gradient", {"rounds": rounds}),
+            ("mdp-greedy", {"prior_mean": 1.0, "prior_weight": 1.0}),
+            ("psrl", {"prior_mean": 1.0}),
+            ("ucrl2", {}),
+            ("value-iteration", {}),
+        ]
+    }
+    optimum, ours = earned.pop("value-iteration"), earned.pop("knowledge-gradient")
+    assert max(earned.values()) < ours < optimum
+
+
+def test_the_highest_mean_reward_everywhere_is_within_two_percent_of_the_optimum() -> None:
+    tasks = load("tabular-mdp").sample("test", 4000, seed=0).values
+    rewards = tasks["rewards"]
+    transitions = tasks["transitions"] / tasks["transitions"].sum(axis=-1, keepdims=True)
+    optimum = optimal_action_values(rewards, transitions, 10)[0, :, 0].max(axis=-1).mean()
+    greedy = np.take_along_axis(transitions, rewards.argmax(axis=-1)[..., None, None], axis=2)[:, :, 0]
+    values = np.zeros(rewards.shape[:2])
+    for _ in range(10):
+        values = rewards.max(axis=-1) + (greedy @ values[..., None])[..., 0]
+    assert 0.98 * optimum < values[:, 0].mean() < optimum
+
+
+def test_knowledge_of_the_last_step_is_worth_nothing() -> None:
+    agent = make_agent("knowledge-gradient", load("tabular-mdp"), {"rounds": 1})
+    assert isinstance(agent, MDPReference)
+    counts = Counts((1, 1), 10, 5)
+    counts.visits[..., 0, 0], counts.reward_sums[..., 0, 0] = 9.0, 27.0
+    np.testing.assert_allclose(agent.plan(counts, Streams.of(0, "test"))[0], mean_rewards(counts, 1.0, 1.0))
+
+
+def test_knowledge_gradients_are_what_an_observation_adds_to_the_highest_mean_on_average() -> None:
+    coin = np.random.default_rng(0)
+    means, variances = coin.normal(1.0, 1.0, (6, 4)), 1 / (1 + coin.integers(0, 9, (6, 4)))
+    means[0, :2] = 2.5  # two that are equally good
+    computed = knowledge_gradients(means, variances)
+    for row, action in np.ndindex(6, 4):
+        mean, variance = means[row, action], variances[row, action]
+        others = np.delete(means[row], action).max()
+
+        def adds(observed: float, mean: float = mean, variance: float = variance, others: float = others) -> float:
+            after = (mean / variance + observed) / (1 / variance + 1)
+            return max(after, others) * stats.norm.pdf(observed, mean, math.sqrt(variance + 1))
+
+        expected = integrate.quad(adds, mean - 12, mean + 12, limit=400)[0] - max(mean, others)
+        assert computed[row, action] == pytest.approx(expected, abs=1e-6)
 
 
 def random_mdps(num: int, states: int = 4, actions: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +219,7 @@ class Keeping:
         return self.learner
 
 
-@pytest.mark.parametrize("name", list(PAPER))
+@pytest.mark.parametrize("name", [*PAPER, "knowledge-gradient"])
 def test_counts_equal_a_plain_loop_that_sees_only_what_the_learner_is_shown(name: str) -> None:
     family = load("tabular-mdp")
     keeping = Keeping(make_agent(name, family))
