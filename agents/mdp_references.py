@@ -82,7 +82,7 @@ class PlanningLearner:
 
     def _plan(self, where: np.ndarray) -> None:
         planned = self.plan(self.counts, self.streams.where(where))
-        if self.action_values is not None:
+        if self.action_values is not None and not where.all():
             planned = np.where(where[..., None, None], planned, self.action_values)
         self.action_values = planned
 
@@ -285,8 +285,9 @@ class KnowledgeGradient(MDPReference[KnowledgeGradientConfig]):
     """Plays each state as a bandit of its own, by the online knowledge gradient: what a pull pays and what it teaches.
 
     Ryzhov, Powell and Frazier, The Knowledge Gradient Algorithm for a General Class of Online Learning Problems, 2012: the
-    posterior mean, and for each pull to come what one more observation adds to the highest mean. The pulls to come are the steps left, shared evenly by the states. The prior is the family's. Transitions are left aside:
-    rows are drawn so even that who knows an MDP and takes the highest mean reward everywhere earns 99 % of the optimum.
+    posterior mean, and for each pull to come what one more observation adds to the highest mean. The pulls to come are the
+    steps left, shared evenly by the states. The prior is the family's. Transitions are left aside: rows are drawn so even
+    that who knows an MDP and takes the highest mean reward everywhere earns 99 % of the optimum.
     """
 
     Config: ClassVar[type[Settings]] = KnowledgeGradientConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -86,6 +87,19 @@ def test_the_highest_mean_reward_everywhere_is_within_two_percent_of_the_optimum
     for _ in range(10):
         values = rewards.max(axis=-1) + (greedy @ values[..., None])[..., 0]
     assert 0.98 * optimum < values[:, 0].mean() < optimum
+
+
+def test_knowledge_gradient_acts_on_a_reward_within_the_episode() -> None:
+    learner = make_agent("knowledge-gradient", load("tabular-mdp")).begin(
+        Streams.of(0, "test", np.arange(2)[:, None], np.arange(1))
+    )
+    none = np.zeros((2, 1), dtype=bool)
+    first = TimeStep(
+        np.broadcast_to(np.eye(10)[4], (2, 1, 10)), np.zeros((2, 1), int), np.zeros((2, 1)), none, none, ~none
+    )
+    learner.act(first, deterministic=True)
+    paid = dataclasses.replace(first, previous_actions=np.array([[3], [2]]), previous_rewards=np.full((2, 1), 50.0))
+    assert learner.act(paid, deterministic=True).tolist() == [[3], [2]]
 
 
 def test_knowledge_of_the_last_step_is_worth_nothing() -> None:
