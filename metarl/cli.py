@@ -160,12 +160,13 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--budget", type=at_least(1), default=1, metavar="B", help="play B rounds for each measured one (default: 1)"
     )
+    parser.add_argument("--deterministic", action="store_true", help="take the policy's mode at every step, no samples")
     add_trial(parser)
     add_wandb(parser)
     parser.add_argument(
         "--json",
         metavar="F",
-        help="result file (default: RUN/evaluation.json; agent, what was set of it, budget and split stand in its name)",
+        help="result file (default: RUN/evaluation.json; agent, settings, budget, deterministic and split stand in its name)",
     )
     parser.add_argument("--plot", metavar="F", help="picture, .png or .svg (default: RUN/adaptation.png, likewise)")
 
@@ -310,6 +311,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         rounds=arguments.rounds or config.rounds,
         budget=arguments.budget,
         replicas=arguments.replicas or config.replicas,
+        deterministic=arguments.deterministic,
         seed=arguments.seed,
         threads=arguments.threads,
         trained=measured.trained,

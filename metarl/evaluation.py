@@ -76,6 +76,8 @@ class Evaluation:
     """What was set of the agent for this evaluation alone."""
     budget: int = 1
     """Rounds that the agent played and learned from between one measured round and the next, the former included."""
+    deterministic: bool = False
+    """Whether the agent took its policy's mode at every step, instead of a sample."""
     oracle: bool = False
     """Whether the agent was shown the tasks: a reference for what adaptation could reach, not a competitor."""
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -90,14 +92,15 @@ class Evaluation:
 
     @property
     def label(self) -> str:
-        """Name of the agent with what was set of it, the budget beyond the rounds, and that it is an oracle if it is."""
+        """Name of the agent with its `changes`, and that it is an oracle if it is."""
         return " ".join([self.agent, *self.changes, *([f"({ORACLE})"] if self.oracle else [])])
 
     @property
     def changes(self) -> list[str]:
-        """What was set of the agent for this evaluation, and the budget beyond the rounds."""
+        """What was set of the agent for this evaluation, the budget beyond the rounds, and that it took no samples."""
         told = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in self.agent_settings.items()]
-        return [*told, *([f"budget={self.budget}"] if self.budget > 1 else [])]
+        told += [f"budget={self.budget}"] if self.budget > 1 else []
+        return told + (["deterministic"] if self.deterministic else [])
 
     @property
     def rounds(self) -> int:
@@ -164,6 +167,7 @@ class Evaluation:
             "agent": self.agent,
             "agent_settings": dict(self.agent_settings),
             "budget": self.budget,
+            "deterministic": self.deterministic,
             "oracle": self.oracle,
             "trained": None if self.trained is None else dict(self.trained),
             "split": self.split,
@@ -222,6 +226,7 @@ def evaluate(
     rounds: int = 2,
     budget: int = 1,
     replicas: int = 1,
+    deterministic: bool = False,
     seed: int = 0,
     threads: int | None = None,
     task_chunk_size: int | None = None,
@@ -231,21 +236,30 @@ def evaluate(
     """Return how `agent` does in `num_tasks` tasks of a split that it meets for the first time; it is left unchanged.
 
     `agent_name` is its class's name by default. With a `budget` of 100 the agent plays and learns from 100 rounds where
-    it would from one, and each hundredth is measured: 1, 101, 201, ... `threads` (native simulation threads) and
+    it would from one, and each hundredth is measured: 1, 101, 201, ... A `deterministic` one takes its policy's mode at every
+    step, as stable-baselines3's `evaluate_policy` does by default; here it is what was trained, with noise. `threads` (native simulation threads) and
     `task_chunk_size` (tasks side by side, default all; fewer take less memory) change neither environments nor random
     numbers. `trained` (how the agent was trained) and `agent_settings` (what was set of it) are written into the result.
     Raises MetarlError for an unknown split, for a budget in a single round, and for fewer than one task, round, replica,
-    round a budget or task a chunk.
+    round a budget or task a chunk. Nor has an agent whose replicas learn together (`pools_replicas`) deterministic rounds to
+    adapt to: it learns from what its noise tried.
     """
     _require_counts(rounds, budget, task_chunk_size)
+    agent_name = type(agent).__name__ if agent_name is None else agent_name
+    pooled = getattr(agent, "pools_replicas", True)
+    if deterministic and pooled and rounds > 1:
+        raise MetarlError(
+            f"{agent_name} adapts to what its exploration noise tried, and has none if deterministic; take one round, or an agent "
+            "that adapts by remembering, such as rl2"
+        )
     tasks = family.sample(split, num_tasks, seed=seed)
     horizon = family.horizon if "switch_at" in family.settings else None
     chunks, num_rounds = [], 1 + (rounds - 1) * budget
     for start in range(0, num_tasks, task_chunk_size or num_tasks):
         chunk = tasks[start : start + (task_chunk_size or num_tasks)]
         with contextlib.closing(family.make_vec(chunk, replicas, threads=threads)) as envs:
-            played = itertools.islice(rounds_of(agent, envs, seed=trial_seed(seed, split)), num_rounds)
-            chunks.append(_scores(played, budget, pooled=getattr(agent, "pools_replicas", True), horizon=horizon))
+            played = rounds_of(agent, envs, seed=trial_seed(seed, split), deterministic=deterministic)
+            chunks.append(_scores(itertools.islice(played, num_rounds), budget, pooled=pooled, horizon=horizon))
     scores = _joined(chunks)
     if scores.num_unstable:
         warn(
@@ -255,7 +269,7 @@ def evaluate(
     return Evaluation(
         family=family.name,
         settings=family.settings,
-        agent=type(agent).__name__ if agent_name is None else agent_name,
+        agent=agent_name,
         split=split,
         seed=seed,
         replicas=replicas,
@@ -269,6 +283,7 @@ def evaluate(
         trained=trained,
         agent_settings=agent_settings or {},
         budget=budget,
+        deterministic=deterministic,
         oracle=isinstance(agent, Oracle),
     )
 
@@ -418,6 +433,7 @@ def _from_document(document: Mapping[str, Any]) -> Evaluation:
         # Files from before these were written say nothing of them.
         agent_settings=dict(document.get("agent_settings", {})),
         budget=int(document.get("budget", 1)),
+        deterministic=bool(document.get("deterministic", False)),
         oracle=bool(document.get("oracle", False)),
         versions=dict(document["versions"]),
         commit=document["commit"],

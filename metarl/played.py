@@ -90,10 +90,11 @@ def _untrained(
 def result_suffix(arguments: argparse.Namespace, agent_settings: Mapping[str, Any]) -> str:
     """Return what tells a result's file from others in the run folder, where it is not the usual one.
 
-    Agent, what was set of it, budget and split.
+    Agent, what was set of it, budget, whether it was deterministic, and split.
     """
     settings = (f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in agent_settings.items())
     what = [arguments.agent, *(quote(setting, safe="=.,[]") for setting in settings)]
     what += [f"budget={arguments.budget}" if getattr(arguments, "budget", 1) > 1 else None]
+    what += ["deterministic" if getattr(arguments, "deterministic", False) else None]
     what += [None if arguments.split == "test" else arguments.split]
     return "".join(f"-{word}" for word in what if word)

@@ -63,9 +63,11 @@ def definitions(groups: Sequence[Group]) -> list[str]:
         f"{counted(evaluation.replicas, 'episode')} a round in each"
         for evaluation in evaluations
     )
+    modes = {evaluation.deterministic for group in groups for evaluation in group.evaluations}
+    still = ", but where a row says `deterministic`" if True in modes else ""
     what = (
         f"{'; '.join(counts)}. Returns are undiscounted, of episodes "
-        "with exploration noise; IQM over training seeds and tasks, with the 95 % interval by bootstrap over both; of a single "
+        f"with exploration noise{still}; IQM over training seeds and tasks, with the 95 % interval by bootstrap over both; of a single "
         "seed it is over tasks, and says nothing of other training seeds. Gain is the last "
         "round less the first, paired by task; trial is the sum over rounds. Minutes are wall-clock time of rollouts and "
         "updates, without evaluations; env steps and minutes are means over seeds. docs/evaluation.md defines each measure."
@@ -124,6 +126,8 @@ def _evaluate_command(run: Path, evaluation: Evaluation, file: str, *, reference
     words += ["--rounds", evaluation.rounds, "--replicas", evaluation.replicas, "--tasks", evaluation.num_tasks]
     if evaluation.budget > 1:
         words += ["--budget", evaluation.budget]
+    if evaluation.deterministic:
+        words.append("--deterministic")
     if evaluation.seed != 0:
         words += ["--seed", evaluation.seed]
     if (evaluation.trained or {}).get("checkpoint") == "last":

@@ -307,18 +307,23 @@ def run_trial(
 
 
 def rounds_of(
-    agent: Agent | Oracle, envs: BatchedEnv, *, seed: int, stopwatch: Stopwatch | None = None
+    agent: Agent | Oracle,
+    envs: BatchedEnv,
+    *,
+    seed: int,
+    deterministic: bool = False,
+    stopwatch: Stopwatch | None = None,
 ) -> Iterator[Episodes]:
     """Yield the rounds of `run_trial` one by one, without end: a long trial need not be held in memory.
 
-    The learner adapts to a round when the next one is asked for.
+    The learner adapts to a round when the next one is asked for. A `deterministic` one takes its policy's mode at every step.
     """
     stopwatch = stopwatch or Stopwatch()
     streams = Streams.of(seed, "learner", envs.tasks.index[:, None], np.arange(envs.replicas))
     learner = begin(agent, envs.tasks, streams)
-    episodes = rollout(envs, learner, seed=seed, stopwatch=stopwatch)
+    episodes = rollout(envs, learner, seed=seed, deterministic=deterministic, stopwatch=stopwatch)
     while True:
         yield episodes
         with stopwatch.part("adaptation"):
             learner.adapt(episodes)
-        episodes = rollout(envs, learner, episodes, stopwatch=stopwatch)
+        episodes = rollout(envs, learner, episodes, deterministic=deterministic, stopwatch=stopwatch)

@@ -60,6 +60,8 @@ def _logged(
     about = {"split": arguments.split, "seed": arguments.seed, "checkpoint": arguments.checkpoint or "best"}
     if played.agent_settings:
         about["agent_settings"] = dict(played.agent_settings)
+    if getattr(arguments, "deterministic", False):
+        about["deterministic"] = True
     if arguments.agent is not None:
         about |= {"agent": arguments.agent, "checkpoint": None}
     suffix = result_suffix(arguments, played.agent_settings)

@@ -153,6 +153,10 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         "--agent and --checkpoint were both given",
     ),
     "budget of none": (lambda folder, run: ["evaluate", str(run), "--budget", "0"], "must be at least 1"),
+    "no noise to learn from": (
+        lambda folder, run: ["evaluate", str(run), "--deterministic"],
+        "maml-ppo adapts to what its exploration noise tried, and has none if deterministic",
+    ),
     "setting that shapes what was trained": (
         lambda folder, run: ["evaluate", str(run), "agent.hidden_sizes=[4]"],
         "agent.hidden_sizes=[4] may be what it does not fit",
@@ -559,6 +563,27 @@ def test_evaluate_says_that_an_agent_made_by_name_is_untrained(run: Path, capsys
         assert f"{name} (untrained) on navigation-2d" in capsys.readouterr().out
         result = json.loads((run / f"evaluation-{name}.json").read_text())
         assert (result["agent"], result["trained"]) == (f"{name} (untrained)", None)
+
+
+def test_a_deterministic_evaluation_stands_beside_the_sampled_one_and_repeats(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", "rl2", num_updates=1, rounds=2)
+    measure = ["evaluate", str(run), "--tasks", "4", "--replicas", "3"]
+    for words in ([], ["--deterministic"]):
+        assert main([*measure, *words]) == 0
+    file = run / "evaluation-deterministic.json"
+    sampled, still = (json.loads(path.read_text()) for path in (run / "evaluation.json", file))
+    assert (sampled["deterministic"], still["deterministic"]) == (False, True)
+    assert sampled["returns"] != still["returns"]
+    page = tmp_path / "page.md"
+    assert main(["report", str(run), "-o", str(page)]) == 0
+    text = page.read_text()
+    assert "| rl2 deterministic |" in text
+    assert "with exploration noise, but where a row says `deterministic`" in text
+    again = next(line for line in text.splitlines() if "--deterministic" in line)
+    before = file.read_bytes()
+    file.unlink()
+    assert main([*measure[:2], *shlex.split(again)[3:]]) == 0
+    assert file.read_bytes() == before
 
 
 def test_a_reference_that_plans_for_the_trial_is_told_its_rounds(tmp_path: Path) -> None:

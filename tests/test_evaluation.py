@@ -149,6 +149,27 @@ def test_a_budget_in_a_single_round_is_refused() -> None:
         evaluate(constant(0), Numbered(), rounds=1, budget=5)
 
 
+def test_a_deterministic_agent_takes_its_mode_in_every_round_and_the_file_says_so(tmp_path: Path) -> None:
+    agent = constant(0)
+    agent.pools_replicas = False
+    noisy, still = (evaluate(agent, Numbered(), num_tasks=3, rounds=2, deterministic=mode) for mode in (False, True))
+    assert [set(learner.deterministic) for learner in agent.learners] == [{False}, {True}]
+    assert len(agent.learners[1].deterministic) == 2 * Numbered().horizon
+    assert (noisy.label, still.label) == ("Scripted", "Scripted deterministic")
+    still.save(tmp_path / "still.json")
+    assert Evaluation.load(tmp_path / "still.json").deterministic
+
+
+def test_an_agent_that_learns_from_its_noise_has_no_deterministic_round_to_adapt_to() -> None:
+    with pytest.raises(MetarlError, match="Scripted adapts to what its exploration noise tried, and has none if"):
+        evaluate(constant(0), Numbered(), rounds=2, deterministic=True)
+    agent = constant(1)
+    evaluate(
+        agent, Numbered(), num_tasks=3, rounds=1, deterministic=True
+    )  # before adaptation there is nothing to learn from
+    assert agent.learners[0].deterministic == [True]
+
+
 def test_a_long_budget_keeps_no_round_in_memory() -> None:
     kept: list[Any] = []
     agent = Scripted(lambda timestep, adapted: np.zeros(timestep.active.shape, dtype=np.int64))
@@ -165,11 +186,12 @@ def test_a_long_budget_keeps_no_round_in_memory() -> None:
 
 def test_files_from_before_oracles_and_budgets_were_written_are_read(tmp_path: Path) -> None:
     document = json.loads(evaluate(constant(1), Numbered(), num_tasks=3).to_json())
-    for name in ("oracle", "budget", "agent_settings"):
+    for name in ("oracle", "budget", "agent_settings", "deterministic"):
         del document[name]
     (tmp_path / "old.json").write_text(json.dumps(document))
     old = Evaluation.load(tmp_path / "old.json")
-    assert (old.oracle, old.budget, old.agent_settings, old.label) == (False, 1, {}, "Scripted")
+    assert (old.oracle, old.budget, old.agent_settings, old.deterministic) == (False, 1, {}, False)
+    assert old.label == "Scripted"
 
 
 def test_file_says_how_the_agent_was_trained(tmp_path: Path) -> None:

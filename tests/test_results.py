@@ -363,7 +363,10 @@ def test_references_of_one_name_that_played_differently_are_refused(tmp_path: Pa
         grouped([read_run(run) for run in runs])
 
 
-@pytest.mark.parametrize(("how", "told"), [({"budget": 5}, "budget=5"), ({"agent_settings": {"a": 3}}, "a=3")])
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [({"budget": 5}, "budget=5"), ({"agent_settings": {"a": 3}}, "a=3"), ({"deterministic": True}, "deterministic")],
+)
 def test_a_run_whose_own_evaluation_is_of_other_settings_is_refused(
     tmp_path: Path, how: dict[str, Any], told: str
 ) -> None:
