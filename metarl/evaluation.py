@@ -236,10 +236,11 @@ def evaluate(
     """Return how `agent` does in `num_tasks` tasks of a split that it meets for the first time; it is left unchanged.
 
     `agent_name` is its class's name by default. With a `budget` of 100 the agent plays and learns from 100 rounds where
-    it would from one, and each hundredth is measured: 1, 101, 201, ... A `deterministic` one takes its policy's mode at every
-    step, as stable-baselines3's `evaluate_policy` does by default; here it is what was trained, with noise. `threads` (native simulation threads) and
-    `task_chunk_size` (tasks side by side, default all; fewer take less memory) change neither environments nor random
-    numbers. `trained` (how the agent was trained) and `agent_settings` (what was set of it) are written into the result.
+    it would from one, and each hundredth is measured: 1, 101, 201, ... A `deterministic` one takes its policy's mode at
+    every step, as in stable-baselines3's `evaluate_policy`; by default it acts as it was trained, with noise. `threads`
+    (native simulation threads) and `task_chunk_size` (tasks side by side, default all; fewer take less memory) change
+    neither environments nor random numbers. `trained` (how the agent was trained) and `agent_settings` (what was set of it)
+    are written into the result.
     Raises MetarlError for an unknown split, for a budget in a single round, and for fewer than one task, round, replica,
     round a budget or task a chunk. Nor has an agent whose replicas learn together (`pools_replicas`) deterministic rounds to
     adapt to: it learns from what its noise tried.
