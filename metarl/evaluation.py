@@ -250,8 +250,8 @@ def evaluate(
     pooled = getattr(agent, "pools_replicas", True)
     if deterministic and pooled and rounds > 1:
         raise MetarlError(
-            f"{agent_name} adapts to what its exploration noise tried, and has none if deterministic; take one round, or an agent "
-            "that adapts by remembering, such as rl2"
+            f"{agent_name} may learn from what the exploration noise of all replicas tried (`pools_replicas`), and has none if "
+            "deterministic; take one round, or an agent that adapts by remembering, such as rl2"
         )
     tasks = family.sample(split, num_tasks, seed=seed)
     horizon = family.horizon if "switch_at" in family.settings else None

@@ -155,7 +155,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "budget of none": (lambda folder, run: ["evaluate", str(run), "--budget", "0"], "must be at least 1"),
     "no noise to learn from": (
         lambda folder, run: ["evaluate", str(run), "--deterministic"],
-        "maml-ppo adapts to what its exploration noise tried, and has none if deterministic",
+        "maml-ppo may learn from what the exploration noise of all replicas tried",
     ),
     "setting that shapes what was trained": (
         lambda folder, run: ["evaluate", str(run), "agent.hidden_sizes=[4]"],

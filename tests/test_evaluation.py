@@ -161,12 +161,10 @@ def test_a_deterministic_agent_takes_its_mode_in_every_round_and_the_file_says_s
 
 
 def test_an_agent_that_learns_from_its_noise_has_no_deterministic_round_to_adapt_to() -> None:
-    with pytest.raises(MetarlError, match="Scripted adapts to what its exploration noise tried, and has none if"):
+    with pytest.raises(MetarlError, match="Scripted may learn from what the exploration noise of all replicas tried"):
         evaluate(constant(0), Numbered(), rounds=2, deterministic=True)
     agent = constant(1)
-    evaluate(
-        agent, Numbered(), num_tasks=3, rounds=1, deterministic=True
-    )  # before adaptation there is nothing to learn from
+    evaluate(agent, Numbered(), num_tasks=3, rounds=1, deterministic=True)
     assert agent.learners[0].deterministic == [True]
 
 
