@@ -77,6 +77,13 @@ def test_settings_of_a_trained_agent_are_told_with_its_evaluation(run: Path) -> 
     assert about["config"]["update"]["played"] == played
 
 
+def test_a_deterministic_evaluation_is_told_as_one(run: Path) -> None:
+    assert main(["evaluate", str(run), "--tasks", "3", "--rounds", "1", "--deterministic", "--wandb"]) == 0
+    about = next(record["run"] for record in inspect(run) if record["type"] == "run")
+    played = {"split": "test", "seed": 0, "checkpoint": "best", "deterministic": True}
+    assert about["config"]["update"]["played"] == played
+
+
 def test_a_video_of_another_agent_is_in_that_agents_group(run: Path) -> None:
     arguments = ["--agent", "random", "--tasks", "1", "--among", "1", "--rounds", "1", "--wandb"]
     assert main(["render", str(run), *arguments]) == 0
