@@ -47,6 +47,10 @@ class ActionHead(Protocol):
         """Return the most likely actions."""
         ...
 
+    def uniform(self, streams: Streams) -> np.ndarray:
+        """Return one action of the space for each of the streams, each as likely, [*streams.shape, *action]."""
+        ...
+
     def features(self, actions: Tensor) -> Tensor:
         """Return what a network is told of `actions`, [..., num_features]."""
         ...
@@ -107,8 +111,15 @@ class GaussianHead:
         """Return the means."""
         return self._actions(outputs.chunk(2, dim=-1)[0])
 
+    def uniform(self, streams: Streams) -> np.ndarray:
+        """Return actions of the whole box."""
+        return self._unscaled(2 * streams.uniform((self.dim,)) - 1)
+
     def _actions(self, scaled: Tensor) -> np.ndarray:
-        actions = scaled.cpu().numpy() * self.half + self.centre
+        return self._unscaled(scaled.cpu().numpy())
+
+    def _unscaled(self, scaled: np.ndarray) -> np.ndarray:
+        actions = scaled * self.half + self.centre
         return actions.reshape(*actions.shape[:-1], *self.shape).astype(np.float32)
 
     def features(self, actions: Tensor) -> Tensor:
@@ -147,6 +158,10 @@ class CategoricalHead:
     def mode(self, outputs: Tensor) -> np.ndarray:
         """Return the likeliest actions."""
         return outputs.argmax(-1).cpu().numpy() + self.start
+
+    def uniform(self, streams: Streams) -> np.ndarray:
+        """Return any of the actions."""
+        return streams.integers(self.num_outputs) + self.start
 
     def features(self, actions: Tensor) -> Tensor:
         """Return the actions as one-hot vectors; a placeholder outside the space is taken for the nearest action."""

@@ -21,8 +21,9 @@ from metarl.agent import Count, Positive, Settings, register_agent
 from metarl.errors import MetarlError
 from metarl.streams import Streams
 from metarl.task import TaskFamily
-from metarl.trial import NUM_UPDATES, Episodes, TimeStep, Trial
+from metarl.trial import NUM_UPDATES, Episodes, Learner, TimeStep, Trial
 
+from .exploring_starts import ExploringLearner, ExploringStarts
 from .memory import MemoryName, State, make_memory, stacked
 from .moments import RunningMoments, ValueScale
 from .policy import ActionHead, GaussianHead, action_head
@@ -79,6 +80,8 @@ class RL2Config(Settings):
     trial_end: Literal["truncation", "termination"] = "truncation"
     """What the time limit of a trial's last episode is: a truncation, behind which what was learned goes on to be worth
     something, or a termination: the trial is all there is, as in the paper."""
+    exploring_starts: ExploringStarts = ExploringStarts()
+    """How trials of training begin; an evaluation's never begin so."""
     normalize_inputs: bool = True
     """Whether observations and rewards are shifted and scaled by the moments of those trained on, for the network's eyes."""
     dtype: Literal["float32", "float64"] = "float32"
@@ -143,6 +146,7 @@ class Steps(NamedTuple):
     inputs: Tensor
     actions: Tensor
     mask: Tensor
+    """One where it is learned from."""
     advantages: Tensor
     targets: Tensor
     old_log_prob: Tensor
@@ -205,6 +209,11 @@ class RL2:
         """Return a learner with an empty memory in every replica of every task."""
         return RL2Learner(self, streams)
 
+    def begin_training(self, streams: Streams) -> Learner:
+        """Return a learner whose trials begin exploring where `exploring_starts` says so."""
+        starts, learner = self.config.exploring_starts, self.begin(streams)
+        return ExploringLearner(learner, self.head, starts, streams) if starts.share else learner
+
     def inputs(self, timestep: TimeStep, first: np.ndarray) -> Tensor:
         """Return the network's input of a time step of any leading shape [...], [..., d].
 
@@ -232,7 +241,8 @@ class RL2:
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         """Make one meta-update: PPO over a batch of whole trials.
 
-        Raises MetarlError where a gradient is not finite, and leaves the agent as it was.
+        Steps that explored are seen, but not learned from. Raises MetarlError where a gradient is not finite or all steps
+        explored, and leaves the agent as it was.
         """
         before = self.state_dict()
         try:
@@ -244,6 +254,8 @@ class RL2:
 
     def _updated(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         trials = sequences(trial)
+        if not trials.own.any():
+            raise MetarlError("every step of the trials explored; take a lower agent.exploring_starts.steps")
         features, inputs, state = self.read(trials)
         with torch.no_grad():
             old_log_prob = self.head.log_prob(self.network.actions(features[:-1]), self._actions(trials))
@@ -251,12 +263,12 @@ class RL2:
         values = old_values.double().cpu().numpy()
         advantages = self.advantages(trials, values)
         targets = advantages + values[:-1]
-        self.value_scale.follow(targets[trials.mask], self.network.value)
-        chosen = advantages[trials.mask]
+        self.value_scale.follow(targets[trials.own], self.network.value)
+        chosen = advantages[trials.own]
         steps = Steps(
             inputs=inputs[:-1],
             actions=self._actions(trials),
-            mask=self._tensor(trials.mask),
+            mask=self._tensor(trials.own),
             advantages=self._tensor((advantages - chosen.mean()) / (chosen.std() + 1e-8)),
             targets=self._tensor(self.value_scale.from_returns(targets)),
             old_log_prob=old_log_prob,
@@ -271,7 +283,7 @@ class RL2:
         for name in ("learning_rate", "ent_coef", "discount", "gae_lambda"):
             metrics[name] = getattr(self.config, name).at(int(self.num_updates))
         metrics["first_ratio_deviation"] = history[0]["ratio_deviation"]
-        metrics["explained_variance"] = explained_variance(values[:-1], targets, trials.mask)
+        metrics["explained_variance"] = explained_variance(values[:-1], targets, trials.own)
         self.num_updates += 1
         return metrics
 

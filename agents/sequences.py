@@ -21,6 +21,8 @@ class Sequences(NamedTuple):
     """[time, trial]"""
     mask: np.ndarray
     """Whether a step was taken. bool [time, trial]"""
+    own: np.ndarray
+    """Whether a step was taken, and by the agent's own policy: not one of those that explored. bool [time, trial]"""
     terminated: np.ndarray
     """Whether the trial's last step was a termination. bool [trial]"""
 
@@ -35,13 +37,15 @@ def sequences(trial: Trial) -> Sequences:
     )
     # Stable: steps keep their order, and what follows the last one comes right behind it.
     order, taken = np.argsort(~mask, axis=0, kind="stable"), np.argsort(~mask[:-1], axis=0, kind="stable")
+    # The marked steps less the last: what follows a trial is no step of it.
+    mask = _packed(mask, order)[1:]
     packed = {name: _packed(array, order) for name, array in vars(seen).items()}
     return Sequences(
         timesteps=TimeStep(**packed),
         actions=_packed(actions, taken),
         rewards=_packed(rewards, taken),
-        # The marked steps less the last: what follows a trial is no step of it.
-        mask=_packed(mask, order)[1:],
+        mask=mask,
+        own=mask & (np.arange(len(mask))[:, None] >= trial.exploring_steps.reshape(-1)),
         terminated=rounds[-1].last_step.previous_terminations.reshape(-1),
     )
 

@@ -18,7 +18,19 @@ from .families import ArrayFamily, State
 from .replay import selected
 from .streams import Streams, generator
 from .task import Parameter, TaskFamily, Tasks, Values
-from .trial import Agent, Episodes, Learner, Oracle, TimeStep, TrainableAgent, Trial, begin, rollout, run_trial
+from .trial import (
+    Agent,
+    Episodes,
+    ExploringAgent,
+    Learner,
+    Oracle,
+    TimeStep,
+    TrainableAgent,
+    Trial,
+    begin,
+    rollout,
+    run_trial,
+)
 
 NUM_TASKS, REPLICAS, ROUNDS = 4, 3, 2
 
@@ -110,10 +122,12 @@ class Subject:
         """Return the tasks it is tried in."""
         return self.family.sample("train", NUM_TASKS, seed=0)
 
-    def trial(self, agent: Agent | Oracle, tasks: Tasks | None = None, seed: int = 0) -> Trial:
+    def trial(
+        self, agent: Agent | Oracle, tasks: Tasks | None = None, seed: int = 0, *, training: bool = False
+    ) -> Trial:
         """Return a trial in `tasks`."""
         with contextlib.closing(self.family.make_vec(tasks or self.tasks(), REPLICAS, threads=0)) as envs:
-            return run_trial(agent, envs, ROUNDS, seed=seed)
+            return run_trial(agent, envs, ROUNDS, seed=seed, training=training)
 
     def same(self, a: np.ndarray, b: np.ndarray) -> bool:
         """Return whether two arrays are equal to the rounding of products of matrices of different sizes."""
@@ -212,16 +226,18 @@ def check_evaluation(subject: Subject) -> Iterator[str]:
 def check_batch(subject: Subject) -> Iterator[str]:
     """A task alone gives what the same task gives in a batch, to rounding."""
     tasks, agent = subject.tasks(), subject.make()
-    batch = subject.trial(agent, tasks)
-    for task in range(NUM_TASKS):
-        alone = subject.trial(agent, tasks[task : task + 1])
-        for number, (ours, theirs) in enumerate(zip(batch.rounds, alone.rounds, strict=True), start=1):
-            if not _same_actions(subject, selected(ours, slice(task, task + 1)), theirs):
-                yield (
-                    f"task {task} of a batch of {NUM_TASKS} plays round {number} otherwise alone; hold memory and random "
-                    "numbers still where `timestep.active` is false, and leave out what `episodes.mask` leaves out"
-                )
-                return
+    for training in (False, True) if isinstance(agent, ExploringAgent) else (False,):
+        batch = subject.trial(agent, tasks, training=training)
+        for task in range(NUM_TASKS):
+            alone = subject.trial(agent, tasks[task : task + 1], training=training)
+            for number, (ours, theirs) in enumerate(zip(batch.rounds, alone.rounds, strict=True), start=1):
+                if not _same_actions(subject, selected(ours, slice(task, task + 1)), theirs):
+                    yield (
+                        f"task {task} of a batch of {NUM_TASKS} plays round {number} {'of training ' * training}otherwise "
+                        "alone; hold memory and random numbers still where `timestep.active` is false, and leave out what "
+                        "`episodes.mask` leaves out"
+                    )
+                    return
 
 
 def _same_actions(subject: Subject, ours: Episodes, theirs: Episodes) -> bool:
@@ -287,7 +303,7 @@ def check_update(subject: Subject) -> Iterator[str]:
     if not isinstance(agent, TrainableAgent):
         return
     before, live = arrays(agent), agent.state_dict()
-    logged = agent.update(subject.trial(agent), generator(0))
+    logged = agent.update(subject.trial(agent, training=True), generator(0))
     for name, value in logged.items():
         if not isinstance(value, float) or not np.isfinite(value):
             yield f"update logs {name!r} = {value!r}; it must be a finite float"
@@ -305,14 +321,14 @@ def check_state(subject: Subject) -> Iterator[str]:
     agent, other = subject.make(), subject.make(seed=1)
     if not isinstance(agent, TrainableAgent):
         return
-    agent.update(subject.trial(agent), generator(0))
+    agent.update(subject.trial(agent, training=True), generator(0))
     other.load_state_dict(agent.state_dict())
     if name := changed(arrays(agent), arrays(other)):
         yield f"load_state_dict(state_dict()) gives another {name!r}; restore everything"
         return
     for seed in (1, 2):
         for one in (agent, other):
-            one.update(subject.trial(one, seed=seed), generator(seed))
+            one.update(subject.trial(one, seed=seed, training=True), generator(seed))
         if name := changed(arrays(agent), arrays(other)):
             yield f"after restoring, update {seed} gives another {name!r}; something that training changes is not in it"
             return

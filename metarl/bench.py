@@ -219,4 +219,4 @@ class _Update:
 
         config = self.config
         with contextlib.closing(self.family.make_vec(tasks, config.replicas, threads=config.threads)) as envs:
-            return run_trial(self.agent, envs, config.rounds, seed=number, stopwatch=stopwatch)
+            return run_trial(self.agent, envs, config.rounds, seed=number, training=True, stopwatch=stopwatch)

@@ -271,7 +271,7 @@ class _Training:
         tasks = self.family.sample("train", config.meta_batch_size, seed=self._seed, start=start)
         seed = int(generator(self._seed, "trial", self.update).integers(2**63))
         with contextlib.closing(self.family.make_vec(tasks, config.replicas, threads=config.threads)) as envs:
-            return run_trial(self.agent, envs, config.rounds, seed=seed, stopwatch=stopwatch)
+            return run_trial(self.agent, envs, config.rounds, seed=seed, training=True, stopwatch=stopwatch)
 
     def _evaluate(self) -> Evaluation:
         config, (num_tasks, replicas) = self.config, _validation_size(self.config)

@@ -102,6 +102,8 @@ class Trial:
     """The tasks faced."""
     rounds: tuple[Episodes, ...]
     """The episodes of each round; the learner adapted between them."""
+    exploring_steps: np.ndarray
+    """Steps at the start of each trial that were not the policy's own: see `ExploringAgent`. int64 [task, replica]"""
 
     @cached_property
     def returns(self) -> np.ndarray:
@@ -178,6 +180,19 @@ class TrainableAgent(Agent, Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
+        ...
+
+
+@runtime_checkable
+class ExploringAgent(TrainableAgent, Protocol):
+    """An agent that plays its trials of training otherwise than those of an evaluation."""
+
+    def begin_training(self, streams: Streams) -> Learner:
+        """Return a learner for a trial of training, as `begin` does for an evaluation.
+
+        A learner that does not follow the agent's policy at first says by `exploring_steps`, int64 [task, replica], for
+        how many steps of each trial; the update finds it in `Trial.exploring_steps`.
+        """
         ...
 
 
@@ -286,24 +301,36 @@ class _Recorder:
         )
 
 
-def begin(agent: Agent | Oracle, tasks: Tasks, streams: Streams) -> Learner:
-    """Return a new learner of an agent; `tasks` are shown to an oracle only."""
-    return agent.begin_knowing(tasks, streams) if isinstance(agent, Oracle) else agent.begin(streams)
+def begin(agent: Agent | Oracle, tasks: Tasks, streams: Streams, *, training: bool = False) -> Learner:
+    """Return a new learner of an agent; `tasks` are shown to an oracle only, and `training` told to who asks for it."""
+    if isinstance(agent, Oracle):
+        return agent.begin_knowing(tasks, streams)
+    return agent.begin_training(streams) if training and isinstance(agent, ExploringAgent) else agent.begin(streams)
 
 
 def run_trial(
-    agent: Agent | Oracle, envs: BatchedEnv, rounds: int, *, seed: int, stopwatch: Stopwatch | None = None
+    agent: Agent | Oracle,
+    envs: BatchedEnv,
+    rounds: int,
+    *,
+    seed: int,
+    training: bool = False,
+    stopwatch: Stopwatch | None = None,
 ) -> Trial:
     """Play `rounds` rounds of a new learner in the tasks of `envs`, adapting between them.
 
     Training and evaluation both come through here. The learner acts with its exploration noise throughout: a policy
-    gradient taken from noiseless episodes is zero. A `stopwatch` is told the parts `simulation`, `inference` and
-    `adaptation`. Raises MetarlError for fewer than one round.
+    gradient taken from noiseless episodes is zero. In a trial of `training` an agent may explore more: see
+    `ExploringAgent`. A `stopwatch` is told the parts `simulation`, `inference` and `adaptation`. Raises MetarlError for
+    fewer than one round.
     """
     if rounds < 1:
         raise MetarlError(f"rounds is {rounds}; it must be at least 1")
-    played = rounds_of(agent, envs, seed=seed, stopwatch=stopwatch)
-    return Trial(envs.tasks, tuple(itertools.islice(played, rounds)))
+    learner = begin(agent, envs.tasks, _streams(envs, seed), training=training)
+    played = _rounds(learner, envs, seed=seed, deterministic=False, stopwatch=stopwatch)
+    episodes = tuple(itertools.islice(played, rounds))
+    none = np.zeros((len(envs.tasks), envs.replicas), dtype=np.int64)
+    return Trial(envs.tasks, episodes, getattr(learner, "exploring_steps", none))
 
 
 def rounds_of(
@@ -314,13 +341,22 @@ def rounds_of(
     deterministic: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> Iterator[Episodes]:
-    """Yield the rounds of `run_trial` one by one, without end: a long trial need not be held in memory.
+    """Return the rounds of `run_trial` one by one, without end: a long trial need not be held in memory.
 
     The learner adapts to a round when the next one is asked for. A `deterministic` one takes its policy's mode at every step.
     """
+    learner = begin(agent, envs.tasks, _streams(envs, seed))
+    return _rounds(learner, envs, seed=seed, deterministic=deterministic, stopwatch=stopwatch)
+
+
+def _streams(envs: BatchedEnv, seed: int) -> Streams:
+    return Streams.of(seed, "learner", envs.tasks.index[:, None], np.arange(envs.replicas))
+
+
+def _rounds(
+    learner: Learner, envs: BatchedEnv, *, seed: int, deterministic: bool, stopwatch: Stopwatch | None
+) -> Iterator[Episodes]:
     stopwatch = stopwatch or Stopwatch()
-    streams = Streams.of(seed, "learner", envs.tasks.index[:, None], np.arange(envs.replicas))
-    learner = begin(agent, envs.tasks, streams)
     episodes = rollout(envs, learner, seed=seed, deterministic=deterministic, stopwatch=stopwatch)
     while True:
         yield episodes

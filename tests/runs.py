@@ -16,7 +16,13 @@ from metarl.train import meta_train
 
 AGENTS = {
     "maml-ppo": {"name": "maml-ppo", "hidden_sizes": [8], "num_epochs": 2},
-    "rl2": {"name": "rl2", "hidden_size": 8, "num_epochs": 2, "num_minibatches": 2},
+    "rl2": {
+        "name": "rl2",
+        "hidden_size": 8,
+        "num_epochs": 2,
+        "num_minibatches": 2,
+        "exploring_starts": {"share": 0.5, "steps": 4},
+    },
 }
 """Both agents, as small as they get."""
 

@@ -308,6 +308,11 @@ class HonestAgent:
     def begin(self, streams: Streams) -> HonestLearner:
         return HonestLearner(self, streams)
 
+    def begin_training(self, streams: Streams) -> HonestLearner:
+        learner = self.begin(streams)
+        learner.place += streams.shape[0] if self.fault == "explores by number" else 1.0
+        return learner
+
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         last = trial.rounds[-1]
         steps = np.ones_like(last.mask) if self.fault == "reads the masked" else last.mask
@@ -361,6 +366,7 @@ FAULTY_AGENTS = [
     ("global numbers", "the same seed gives another trial"),
     ("adapts the agent", "a trial changed 'bias'"),
     ("draws while waiting", "otherwise alone"),
+    ("explores by number", "plays round 1 of training otherwise alone"),
     ("looks at all worlds", "worlds that wait"),
     ("reads the masked", "in an update; leave them out"),
     ("logs nan", "must be a finite float"),

@@ -108,6 +108,7 @@ class PlainRL2:
         config = self.config
         shape = trial.rounds[0].lengths.shape
         columns = [self.column(trial, *place) for place in np.ndindex(shape)]
+        own = [slice(int(trial.exploring_steps[place]), None) for place in np.ndindex(shape)]
         states, old, values, advantages = [], [], [], []
         discount, gae_lambda = config.discount.at(self.updates), config.gae_lambda.at(self.updates)
         with torch.no_grad():
@@ -125,11 +126,12 @@ class PlainRL2:
                 advantages.append(np.array(estimates[::-1]))
                 values.append(value[:-1])
         returns = [advantage + value for advantage, value in zip(advantages, values, strict=True)]
-        told = np.concatenate(returns)
-        explained = explained_variance(np.concatenate(values), told, np.ones(len(told), dtype=bool))
+        told = np.concatenate([each[mine] for each, mine in zip(returns, own, strict=True)])
+        foretold = np.concatenate([each[mine] for each, mine in zip(values, own, strict=True)])
+        explained = explained_variance(foretold, told, np.ones(len(told), dtype=bool))
         self.follow(told)
         targets = [torch.from_numpy((each - self.mean) / self.std) for each in returns]
-        every = np.concatenate(advantages)
+        every = np.concatenate([each[mine] for each, mine in zip(advantages, own, strict=True)])
         scaled = [torch.from_numpy((each - every.mean()) / (every.std() + 1e-8)) for each in advantages]
         rates = config.learning_rate.at(self.updates), config.ent_coef.at(self.updates)
         self.optimizer.param_groups[0]["lr"] = rates[0]
@@ -145,7 +147,7 @@ class PlainRL2:
                     for into, what in zip(
                         taken, (log_ratio, scaled[i], error, self.head.entropy(outputs)), strict=False
                     ):
-                        into.append(what)
+                        into.append(what[own[i]])
                 log_ratio, advantage, error, entropy = (torch.cat(part) for part in taken[:4])
                 ratio = log_ratio.exp()
                 clipped = ratio.clamp(1 - config.clip_range, 1 + config.clip_range)
@@ -219,6 +221,8 @@ SETTINGS = {
         (Numbered(), {"memory": "transformer", "num_heads": 2}),
         (UnequalEpisodes(), {"memory": "linear", "bptt_steps": 4, "initial_std": 0.4}),
         (UnequalEpisodes(), {"memory": "lstm", "normalize_inputs": False}),
+        (UnequalEpisodes(), {"memory": "gru", "bptt_steps": 4, "exploring_starts": {"share": 0.7, "steps": 12}}),
+        (Numbered(), {"memory": "linear", "exploring_starts": {"share": 1.0, "steps": 4}}),
     ],
 )
 def test_updates_equal_those_of_plain_loops_number_by_number(family: ArrayFamily, settings: dict[str, object]) -> None:
@@ -226,7 +230,8 @@ def test_updates_equal_those_of_plain_loops_number_by_number(family: ArrayFamily
     plain = PlainRL2(agent)
     envs = family.make_vec(family.sample("train", 5, seed=1), 2)
     for update in range(3):
-        trial = run_trial(agent, envs, 3, seed=update)
+        trial = run_trial(agent, envs, 3, seed=update, training=True)
+        assert trial.exploring_steps.any() == ("exploring_starts" in settings)
         assert len({int(n) for e in trial.rounds for n in e.lengths.flat}) > 2
         told, expected = agent.update(trial, generator(update)), plain.update(trial, generator(update))
         assert told.keys() == expected.keys()
