@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from metarl.advantage import explained_variance, generalized_advantages
 from metarl.agent import Count, Positive, Settings, register_agent
@@ -31,6 +32,7 @@ from .ppo import clipped_surrogate, masked_mean
 from .schedule import Schedule, Scheduled, ScheduledFraction, ScheduledRate
 from .sequences import Sequences, sequences
 from .state import StateDict, load_training_state, require_same_shapes, training_state
+from .task_numbers import TaskNumbers
 from .threads import acting, one_thread
 
 
@@ -80,6 +82,10 @@ class RL2Config(Settings):
     trial_end: Literal["truncation", "termination"] = "truncation"
     """What the time limit of a trial's last episode is: a truncation, behind which what was learned goes on to be worth
     something, or a termination: the trial is all there is, as in the paper."""
+    critic: Literal["memory", "informed"] = "memory"
+    """What values are made of: the memory, as in the paper, or the memory and the parameters of the task, which training
+    knows and evaluation need not: an informed critic credits what an action finds out at once (Pinto et al., 2018). As
+    it sees the memory too, the policy's gradient is unbiased (Baisero and Amato, 2022)."""
     exploring_starts: ExploringStarts = ExploringStarts()
     """How trials of training begin; an evaluation's never begin so."""
     normalize_inputs: bool = True
@@ -102,10 +108,29 @@ class RL2Config(Settings):
         return self
 
 
+class Insight(nn.Module):
+    """What the task makes of what is remembered: products of both, so that one chooses what counts of the other."""
+
+    def __init__(self, size: int, num_task_numbers: int) -> None:
+        super().__init__()
+        self.of_memory = nn.Linear(size, size)
+        self.of_task = nn.Linear(num_task_numbers, size)
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw all weights from `generator`."""
+        for linear in (self.of_memory, self.of_task):
+            nn.init.orthogonal_(linear.weight, 1.0, generator=generator)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, features: Tensor, tasks: Tensor) -> Tensor:
+        """Return [..., trial, size] for features [..., trial, size] and the numbers of tasks [trial, number]."""
+        return F.gelu(self.of_memory(features)) * self.of_task(tasks)
+
+
 class RecurrentNetwork(nn.Module):
     """A memory with a head for actions and one for values."""
 
-    def __init__(self, num_inputs: int, head: ActionHead, config: RL2Config) -> None:
+    def __init__(self, num_inputs: int, num_task_numbers: int, head: ActionHead, config: RL2Config) -> None:
         super().__init__()
         self.gaussian = isinstance(head, GaussianHead)
         outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
@@ -119,13 +144,16 @@ class RecurrentNetwork(nn.Module):
             conv_width=config.conv_width,
         )
         self.policy = nn.Linear(config.hidden_size, outputs)
-        self.value = nn.Linear(config.hidden_size, 1)
+        self.insight = Insight(config.hidden_size, num_task_numbers) if config.critic == "informed" else None
+        self.value = nn.Linear(config.hidden_size * (1 if self.insight is None else 2), 1)
         if self.gaussian:
             self.log_std = nn.Parameter(torch.full((outputs,), math.log(config.initial_std)))
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draw all weights from `generator`: heads are orthogonal, with a nearly uniform first policy."""
         self.memory.initialize(generator)
+        if self.insight is not None:
+            self.insight.initialize(generator)
         for head, gain in ((self.policy, 0.01), (self.value, 1.0)):
             nn.init.orthogonal_(head.weight, gain, generator=generator)
             nn.init.zeros_(head.bias)
@@ -135,8 +163,13 @@ class RecurrentNetwork(nn.Module):
         outputs = self.policy(features)
         return torch.cat([outputs, self.log_std.expand_as(outputs)], dim=-1) if self.gaussian else outputs
 
-    def values(self, features: Tensor) -> Tensor:
-        """Return values in normalized units, [...]."""
+    def values(self, features: Tensor, tasks: Tensor) -> Tensor:
+        """Return values in normalized units, [..., trial], for features [..., trial, hidden_size].
+
+        `tasks` [trial, number] is looked at by an informed critic only.
+        """
+        if self.insight is not None:
+            features = torch.cat([features, self.insight(features, tasks)], dim=-1)
         return cast(Tensor, self.value(features).squeeze(-1))
 
 
@@ -159,11 +192,14 @@ class Pieces(NamedTuple):
     """[time, piece, trial, ...]"""
     state: State
     """The memory at the start of each piece, by name. [piece, trial, ...]"""
+    tasks: Tensor
+    """The task of each trial, as numbers. [trial, number]"""
 
     def of(self, trials: Tensor) -> Pieces:
-        """Return the pieces of some trials side by side: [time, piece of a trial, ...], and [piece of a trial, ...]."""
+        """Return the pieces of some trials side by side: [time, piece of a trial, ...], [piece of a trial, ...] twice."""
         state = {name: value.index_select(1, trials).flatten(0, 1) for name, value in self.state.items()}
-        return Pieces(Steps(*(values.index_select(2, trials).flatten(1, 2) for values in self.steps)), state)
+        tasks = self.tasks.index_select(0, trials).repeat(self.steps.mask.shape[1], 1)
+        return Pieces(Steps(*(values.index_select(2, trials).flatten(1, 2) for values in self.steps)), state, tasks)
 
 
 class Shard(NamedTuple):
@@ -188,6 +224,7 @@ class RL2:
         "num_heads",
         "key_size",
         "conv_width",
+        "critic",
     )
 
     def __init__(self, config: RL2Config, family: TaskFamily, *, seed: int, device: str) -> None:
@@ -196,7 +233,14 @@ class RL2:
         self.head = action_head(family.action_space)
         self.num_observed = int(np.prod(family.observation_space.shape))
         # Observation, previous action, previous reward, and the two ways in which an episode may just have ended.
-        self.network = RecurrentNetwork(self.num_observed + self.head.num_features + 3, self.head, config)
+        num_inputs = self.num_observed + self.head.num_features + 3
+        self.task_numbers = TaskNumbers(family) if config.critic == "informed" else None
+        num_task_numbers = 0 if self.task_numbers is None else len(self.task_numbers)
+        if self.task_numbers is not None and not num_task_numbers:
+            raise MetarlError(
+                f"critic is 'informed', but all training tasks of {family.name!r} are the same; take critic: memory"
+            )
+        self.network = RecurrentNetwork(num_inputs, num_task_numbers, self.head, config)
         with one_thread():  # or the last bits of orthogonal weights follow from the number of threads
             self.network.initialize(torch.Generator().manual_seed(seed))
         self.network.to(device=device, dtype=self.dtype)
@@ -257,9 +301,10 @@ class RL2:
         if not trials.own.any():
             raise MetarlError("every step of the trials explored; take a lower agent.exploring_starts.steps")
         features, inputs, state = self.read(trials)
+        tasks = self._tasks(trial)
         with torch.no_grad():
             old_log_prob = self.head.log_prob(self.network.actions(features[:-1]), self._actions(trials))
-            old_values = self.value_scale.to_returns(self.network.values(features))
+            old_values = self.value_scale.to_returns(self.network.values(features, tasks))
         values = old_values.double().cpu().numpy()
         advantages = self.advantages(trials, values)
         targets = advantages + values[:-1]
@@ -274,7 +319,7 @@ class RL2:
             old_log_prob=old_log_prob,
         )
         cut = Steps(*(self._cut(values, values[-1]) for values in steps))
-        pieces = Pieces(cut._replace(mask=self._cut(steps.mask, torch.zeros_like(steps.mask[-1]))), state)
+        pieces = Pieces(cut._replace(mask=self._cut(steps.mask, torch.zeros_like(steps.mask[-1]))), state, tasks)
         self._schedule()
         with ThreadPoolExecutor(self.config.num_shards) as pool:
             history = [self._step(pool, chosen, pieces) for chosen in self._minibatches(trials.mask.shape[1], rng)]
@@ -286,6 +331,13 @@ class RL2:
         metrics["explained_variance"] = explained_variance(values[:-1], targets, trials.own)
         self.num_updates += 1
         return metrics
+
+    def _tasks(self, trial: Trial) -> Tensor:
+        """Return what an informed critic is told of the task of each replica of each task, [trial, number]."""
+        replicas = trial.exploring_steps.shape[1]
+        if self.task_numbers is None:
+            return self._tensor(np.zeros((len(trial.tasks) * replicas, 0)))
+        return self._tensor(np.repeat(self.task_numbers.scaled(trial.tasks), replicas, axis=0))
 
     def _actions(self, trials: Sequences) -> Tensor:
         return torch.as_tensor(trials.actions, device=self.device)
@@ -362,7 +414,7 @@ class RL2:
         config, batch = self.config, pieces.of(torch.as_tensor(trials, device=self.device))
         steps = batch.steps
         features, _ = self.network.memory.sequence(steps.inputs, batch.state)
-        outputs, values = self.network.actions(features), self.network.values(features)
+        outputs, values = self.network.actions(features), self.network.values(features, batch.tasks)
         log_prob = self.head.log_prob(outputs, steps.actions)
         surrogate = clipped_surrogate(log_prob, steps.old_log_prob, steps.advantages, steps.mask, config.clip_range)
         value_loss = 0.5 * masked_mean((values - steps.targets).square(), steps.mask)

@@ -19,37 +19,25 @@ from metarl.trial import Episodes, TimeStep, Trial
 from .sb3 import SB3PPO, SB3Learner, SB3PPOConfig, SB3PPOSettings
 from .sb3_common import flattened
 from .state import StateDict
-
-_NUM_SAMPLED = 1000
-"""Training tasks that the scale of what is shown is taken from."""
+from .task_numbers import TaskNumbers
 
 
 @dataclass(frozen=True)
 class TaskView:
-    """Observations of a family with the parameters of the task behind them, each in units of its spread over training tasks.
-
-    Parameters that are the same in every training task are left out. Mean and deviation are those of the first tasks of the
-    train split's seed 0, so they follow from the family alone.
-    """
+    """Observations of a family with the parameters of the task behind them, as `TaskNumbers` has them."""
 
     family: TaskFamily
     """The family whose tasks are shown."""
 
     @cached_property
-    def _sampled(self) -> np.ndarray:
-        """Parameters of training tasks, [task, number]."""
-        return _numbers(self.family.sample("train", _NUM_SAMPLED, seed=0))
-
-    @cached_property
-    def varying(self) -> np.ndarray:
-        """Which of a task's numbers differ between training tasks. bool [number]"""
-        return np.ptp(self._sampled, axis=0) > 0
+    def _numbers(self) -> TaskNumbers:
+        return TaskNumbers(self.family)
 
     @property
     def observation_space(self) -> spaces.Box:
         """Space of an observation as a vector, with the task's numbers behind it."""
         seen = flattened(self.family.observation_space)
-        open_ended = np.full(int(self.varying.sum()), np.inf, dtype=np.float32)
+        open_ended = np.full(len(self._numbers), np.inf, dtype=np.float32)
         low, high = (bound.astype(np.float32) for bound in (seen.low, seen.high))
         return spaces.Box(np.concatenate([low, -open_ended]), np.concatenate([high, open_ended]), dtype=np.float32)
 
@@ -60,9 +48,7 @@ class TaskView:
 
     def scaled(self, tasks: Tasks) -> np.ndarray:
         """Return what is shown of each task: zero mean and unit deviation over training tasks. float32 [task, number]"""
-        sampled = self._sampled[:, self.varying]
-        numbers = _numbers(tasks)[:, self.varying]
-        return ((numbers - sampled.mean(axis=0)) / sampled.std(axis=0)).astype(np.float32)
+        return self._numbers.scaled(tasks).astype(np.float32)
 
     def beside(self, observations: np.ndarray, shown: np.ndarray) -> np.ndarray:
         """Return observations [..., task, replica, *observation] as vectors with `shown` [task, number] behind each."""
@@ -78,11 +64,6 @@ class TaskView:
             observations=self.beside(episodes.observations, shown),
             final_observations=self.beside(episodes.final_observations, shown),
         )
-
-
-def _numbers(tasks: Tasks) -> np.ndarray:
-    """Return all parameters of each task, one behind the other, [task, number]."""
-    return np.concatenate([value.reshape(len(tasks), -1) for value in tasks.values.values()], axis=1)
 
 
 @register_agent("sb3-ppo-oracle")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, get_args
 
 import numpy as np
 import pytest
@@ -14,12 +16,13 @@ from metarl.agents.sequences import sequences
 
 from metarl.agent import make_agent
 from metarl.check import check_agent
+from metarl.distributions import Choice
 from metarl.errors import MetarlError
 from metarl.families import ArrayFamily
 from metarl.streams import Streams, generator
-from metarl.task import Tasks, load
+from metarl.task import Parameter, Tasks, load
 from metarl.trial import Learner, TimeStep, Trial, run_trial
-from tests.probes import Cue, RightArm, UnequalEpisodes
+from tests.probes import Cue, RightArm, Target, UnequalEpisodes
 
 MEMORIES = get_args(MemoryName)
 
@@ -254,8 +257,9 @@ def plain_gradient(agent: RL2, trial: Trial) -> dict[str, torch.Tensor]:
     """Return the gradient of PPO's loss at ratio one, by a loop over trials and steps."""
     config, trials = agent.config, sequences(trial)
     read, inputs, _ = agent.read(trials)
+    told = torch.zeros(trials.mask.shape[1], 0)
     with torch.no_grad():
-        values = agent.value_scale.to_returns(agent.network.values(read)).numpy()
+        values = agent.value_scale.to_returns(agent.network.values(read, told)).numpy()
     advantages = agent.advantages(trials, values)
     targets = agent.value_scale.from_returns(advantages + values[:-1])
     taken = advantages[trials.mask]
@@ -269,7 +273,7 @@ def plain_gradient(agent: RL2, trial: Trial) -> dict[str, torch.Tensor]:
             features, state = memory.sequence(inputs[t : t + 1, column : column + 1], state)
             outputs, action = agent.network.actions(features[0, 0]), torch.as_tensor(trials.actions[t, column])
             log_prob = agent.head.log_prob(outputs, action)
-            error = agent.network.values(features[0, 0]) - float(targets[t, column])
+            error = agent.network.values(features[0], told[:1])[0] - float(targets[t, column])
             loss = loss - torch.exp(log_prob - log_prob.detach()) * float(advantages[t, column])
             loss = loss + 0.5 * config.vf_coef * error**2 - config.ent_coef.start * agent.head.entropy(outputs)
     names, parameters = zip(*agent.network.named_parameters(), strict=True)
@@ -361,6 +365,39 @@ def test_agent_with_every_memory_keeps_the_rules(memory: MemoryName) -> None:
     Config.model_fields["memory"].default = memory
     Config.model_rebuild(force=True)
     assert check_agent(type(f"RL2With{memory}", (RL2,), {"Config": Config})) == []
+
+
+def test_agent_with_an_informed_critic_keeps_the_rules() -> None:
+    class Config(RL2.Config):  # type: ignore[name-defined, misc]
+        hidden_size: int = 8
+        critic: str = "informed"
+
+    assert check_agent(type("Informed", (RL2,), {"Config": Config})) == []
+
+
+def test_informed_critic_knows_from_the_first_step_what_memory_must_find_out() -> None:
+    explained = {}
+    for critic in ("memory", "informed"):
+        agent = new_agent(Target(), critic=critic, learning_rate=3e-3)
+        for update in range(30):
+            envs = Target().make_vec(Target().sample("train", 64, seed=0, start=64 * update), 1)
+            explained[critic] = agent.update(run_trial(agent, envs, 1, seed=update), generator(update))[
+                "explained_variance"
+            ]
+    assert explained["informed"] > explained["memory"] + 0.2
+
+
+def test_informed_critic_with_nothing_to_be_told_is_refused_in_one_line() -> None:
+    @dataclass(frozen=True)
+    class One(Target):
+        name: ClassVar[str] = "one"
+
+        @property
+        def parameters(self) -> Mapping[str, Parameter]:
+            return {"target": Parameter(Choice((0.5,)))}
+
+    with pytest.raises(MetarlError, match="all training tasks of 'one' are the same; take critic: memory"):
+        new_agent(One(), critic="informed")
 
 
 def test_rl2_runs_on_the_bandit_whose_arms_it_must_tell_apart() -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from metarl.advantage import explained_variance
 from metarl.agent import make_agent
+from metarl.agent_checks import Reach
 from metarl.errors import MetarlError
 from metarl.evaluation import evaluate
 from metarl.families import ArrayFamily
@@ -37,6 +38,8 @@ class Column(NamedTuple):
 
     inputs: Tensor
     """[steps + 1, d]"""
+    task: Tensor
+    """What an informed critic is told of the task, [1, number]"""
     actions: Tensor
     rewards: list[float]
     terminated: bool
@@ -45,8 +48,8 @@ class Column(NamedTuple):
 class PlainRL2:
     """The update of RL^2 by loops over trials, epochs and pieces, from the episodes as they were recorded."""
 
-    def __init__(self, agent: RL2) -> None:
-        self.config, self.head = agent.config, agent.head
+    def __init__(self, agent: RL2, family: ArrayFamily) -> None:
+        self.config, self.head, self.family = agent.config, agent.head, family
         self.network = copy.deepcopy(agent.network)
         self.parameters = list(self.network.parameters())
         self.optimizer = torch.optim.Adam(self.parameters)
@@ -82,7 +85,33 @@ class PlainRL2:
                     actions.append(episodes.actions[t, task, replica])
                     rewards.append(float(episodes.rewards[t, task, replica]))
             ended = [bool(kind[length - 1, task, replica]) for kind in (episodes.terminations, episodes.truncations)]
-        return Column(torch.stack(inputs), torch.as_tensor(np.stack(actions)), rewards, ended[0])
+        told = self.told(trial.tasks)[task : task + 1]
+        return Column(torch.stack(inputs), told, torch.as_tensor(np.stack(actions)), rewards, ended[0])
+
+    def told(self, tasks: Tasks) -> Tensor:
+        """Return the numbers of tasks in units of their spread over training, [task, number]."""
+        if self.config.critic == "memory":
+            return torch.zeros(len(tasks), 0)
+        seen = self.family.sample("train", 1000, seed=0)
+        rows = [
+            [
+                (number - column.mean()) / column.std()
+                for name, value in task.items()
+                for number, column in zip(np.ravel(value), seen.values[name].reshape(1000, -1).T, strict=True)
+            ]
+            for task in tasks
+        ]
+        return torch.tensor(rows, dtype=torch.float64)
+
+    def values(self, features: Tensor, column: Column) -> Tensor:
+        """Return values by the equation, [steps]."""
+        network = self.network
+        if network.insight is None:
+            return (features @ network.value.weight.T + network.value.bias)[:, 0]
+        memory, task = network.insight.of_memory, network.insight.of_task
+        chosen = torch.nn.functional.gelu(features @ memory.weight.T + memory.bias)
+        both = torch.cat([features, chosen * (task.weight @ column.task[0] + task.bias)], dim=1)
+        return (both @ network.value.weight.T + network.value.bias)[:, 0]
 
     def input_of(self, observation: np.ndarray, actions: list, rewards: list, ended: list[bool]) -> Tensor:
         seen = self.seen(observation, rewards[-1] if rewards else 0.0)
@@ -117,7 +146,7 @@ class PlainRL2:
                 features = torch.cat([part for _, part in read])
                 states.append([state for state, _ in read])
                 old.append(self.head.log_prob(self.network.actions(features[:-1]), column.actions))
-                value = self.network.values(features).numpy() * self.std + (self.mean or 0.0)
+                value = self.values(features, column).numpy() * self.std + (self.mean or 0.0)
                 following = [*value[1:-1], 0.0 if column.terminated else value[-1]]
                 carry, estimates = 0.0, []
                 for reward, now, later in reversed(list(zip(column.rewards, value, following, strict=False))):
@@ -143,7 +172,7 @@ class PlainRL2:
                     features = torch.cat([part for _, part in self.pieces(columns[i], states[i])])
                     outputs = self.network.actions(features)
                     log_ratio = self.head.log_prob(outputs, columns[i].actions) - old[i]
-                    error = (self.network.values(features) - targets[i]).square()
+                    error = (self.values(features, columns[i]) - targets[i]).square()
                     for into, what in zip(
                         taken, (log_ratio, scaled[i], error, self.head.entropy(outputs)), strict=False
                     ):
@@ -223,11 +252,13 @@ SETTINGS = {
         (UnequalEpisodes(), {"memory": "lstm", "normalize_inputs": False}),
         (UnequalEpisodes(), {"memory": "gru", "bptt_steps": 4, "exploring_starts": {"share": 0.7, "steps": 12}}),
         (Numbered(), {"memory": "linear", "exploring_starts": {"share": 1.0, "steps": 4}}),
+        (UnequalEpisodes(), {"memory": "lstm", "critic": "informed", "bptt_steps": 4}),
+        (Reach(), {"memory": "gru", "critic": "informed"}),
     ],
 )
 def test_updates_equal_those_of_plain_loops_number_by_number(family: ArrayFamily, settings: dict[str, object]) -> None:
     agent = new_agent(family, **{**SETTINGS, **settings})
-    plain = PlainRL2(agent)
+    plain = PlainRL2(agent, family)
     envs = family.make_vec(family.sample("train", 5, seed=1), 2)
     for update in range(3):
         trial = run_trial(agent, envs, 3, seed=update, training=True)
