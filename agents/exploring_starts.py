@@ -40,9 +40,13 @@ class ExploringLearner:
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return the learner's actions [task, replica, *action], some of those at the start drawn at random."""
         actions = self.learner.act(timestep, deterministic=deterministic)
-        streams = self.streams.where(timestep.active)
-        astray = (streams.uniform() < self.noise) & (self.taken < self.exploring_steps) & timestep.active
+        exploring = (self.taken < self.exploring_steps) & timestep.active
         self.taken += timestep.active
+        if not exploring.any():
+            return actions
+        # Only who explores uses up numbers: a trial's draws do not depend on how long its neighbours explore.
+        streams = self.streams.where(exploring)
+        astray = exploring & (streams.uniform() < self.noise)
         drawn = self.head.uniform(streams)
         return np.where(astray.reshape(*astray.shape, *(1,) * (actions.ndim - astray.ndim)), drawn, actions)
 

@@ -84,7 +84,7 @@ class RL2Config(Settings):
     something, or a termination: the trial is all there is, as in the paper."""
     critic: Literal["memory", "informed"] = "memory"
     """What values are made of: the memory, as in the paper, or the memory and the parameters of the task, which training
-    knows and evaluation need not: an informed critic credits what an action finds out at once (Pinto et al., 2018). As
+    knows and evaluation need not: an informed critic can credit at once what an action finds out (Pinto et al., 2018). As
     it sees the memory too, it biases the policy's gradient no more than any critic (Baisero and Amato, 2022)."""
     exploring_starts: ExploringStarts = ExploringStarts()
     """How trials of training begin; an evaluation's never begin so."""
