@@ -21,7 +21,7 @@ AGENTS = {
         "hidden_size": 8,
         "num_epochs": 2,
         "num_minibatches": 2,
-        "exploring_starts": {"share": 0.5, "steps": 4},
+        "exploring_starts": {"share": 0.5, "steps": 2},
     },
 }
 """Both agents, as small as they get."""
