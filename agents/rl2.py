@@ -9,13 +9,12 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import ClassVar, Literal, NamedTuple, Self, cast
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from metarl.advantage import explained_variance, generalized_advantages
 from metarl.agent import Count, Positive, Settings, register_agent
@@ -25,10 +24,11 @@ from metarl.task import TaskFamily
 from metarl.trial import NUM_UPDATES, Episodes, Learner, TimeStep, Trial
 
 from .exploring_starts import ExploringLearner, ExploringStarts
-from .memory import MemoryName, State, make_memory, stacked
+from .memory import MemoryName, State, stacked
 from .moments import RunningMoments, ValueScale
-from .policy import ActionHead, GaussianHead, action_head
+from .policy import action_head
 from .ppo import clipped_surrogate, masked_mean
+from .recurrent_network import RecurrentNetwork
 from .schedule import Schedule, Scheduled, ScheduledFraction, ScheduledRate
 from .sequences import Sequences, sequences
 from .state import StateDict, load_training_state, require_same_shapes, training_state
@@ -86,6 +86,11 @@ class RL2Config(Settings):
     """What values are made of: the memory, as in the paper, or the memory and the parameters of the task, which training
     knows and evaluation need not: an informed critic can credit at once what an action finds out (Pinto et al., 2018). As
     it sees the memory too, it biases the policy's gradient no more than any critic (Baisero and Amato, 2022)."""
+    infer_task: bool = False
+    """Whether what the memory holds is also to tell the parameters of the task, which training knows and evaluation need not: an
+    auxiliary loss, so that what was seen is kept before it pays (Humplik et al., 2019)."""
+    inference_coef: Positive = 1.0
+    """Weight of that loss: the mean square of what is inferred wrongly, in units of each parameter's spread over training tasks."""
     exploring_starts: ExploringStarts = ExploringStarts()
     """How trials of training begin; an evaluation's never begin so."""
     normalize_inputs: bool = True
@@ -106,71 +111,6 @@ class RL2Config(Settings):
                 f"multiple of {self.num_heads}"
             )
         return self
-
-
-class Insight(nn.Module):
-    """What the task makes of what is remembered: products of both, so that one chooses what counts of the other."""
-
-    def __init__(self, size: int, num_task_numbers: int) -> None:
-        super().__init__()
-        self.of_memory = nn.Linear(size, size)
-        self.of_task = nn.Linear(num_task_numbers, size)
-
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw all weights from `generator`."""
-        for linear in (self.of_memory, self.of_task):
-            nn.init.orthogonal_(linear.weight, 1.0, generator=generator)
-            nn.init.zeros_(linear.bias)
-
-    def forward(self, features: Tensor, tasks: Tensor) -> Tensor:
-        """Return [..., trial, size] for features [..., trial, size] and the numbers of tasks [trial, number]."""
-        return F.gelu(self.of_memory(features)) * self.of_task(tasks)
-
-
-class RecurrentNetwork(nn.Module):
-    """A memory with a head for actions and one for values."""
-
-    def __init__(self, num_inputs: int, num_task_numbers: int, head: ActionHead, config: RL2Config) -> None:
-        super().__init__()
-        self.gaussian = isinstance(head, GaussianHead)
-        outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
-        self.memory = make_memory(
-            config.memory,
-            num_inputs,
-            config.hidden_size,
-            config.num_layers,
-            num_heads=config.num_heads,
-            key_size=config.key_size,
-            conv_width=config.conv_width,
-        )
-        self.policy = nn.Linear(config.hidden_size, outputs)
-        self.insight = Insight(config.hidden_size, num_task_numbers) if config.critic == "informed" else None
-        self.value = nn.Linear(config.hidden_size * (1 if self.insight is None else 2), 1)
-        if self.gaussian:
-            self.log_std = nn.Parameter(torch.full((outputs,), math.log(config.initial_std)))
-
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw all weights from `generator`: heads are orthogonal, with a nearly uniform first policy."""
-        self.memory.initialize(generator)
-        if self.insight is not None:
-            self.insight.initialize(generator)
-        for head, gain in ((self.policy, 0.01), (self.value, 1.0)):
-            nn.init.orthogonal_(head.weight, gain, generator=generator)
-            nn.init.zeros_(head.bias)
-
-    def actions(self, features: Tensor) -> Tensor:
-        """Return the outputs of the action head, [..., num_outputs], for features of the memory."""
-        outputs = self.policy(features)
-        return torch.cat([outputs, self.log_std.expand_as(outputs)], dim=-1) if self.gaussian else outputs
-
-    def values(self, features: Tensor, tasks: Tensor) -> Tensor:
-        """Return values in normalized units, [..., trial], for features [..., trial, hidden_size].
-
-        `tasks` [trial, number] is looked at by an informed critic only.
-        """
-        if self.insight is not None:
-            features = torch.cat([features, self.insight(features, tasks)], dim=-1)
-        return cast(Tensor, self.value(features).squeeze(-1))
 
 
 class Steps(NamedTuple):
@@ -225,6 +165,7 @@ class RL2:
         "key_size",
         "conv_width",
         "critic",
+        "infer_task",
     )
 
     def __init__(self, config: RL2Config, family: TaskFamily, *, seed: int, device: str) -> None:
@@ -234,11 +175,13 @@ class RL2:
         self.num_observed = int(np.prod(family.observation_space.shape))
         # Observation, previous action, previous reward, and the two ways in which an episode may just have ended.
         num_inputs = self.num_observed + self.head.num_features + 3
-        self.task_numbers = TaskNumbers(family) if config.critic == "informed" else None
+        told = {"critic: memory": config.critic == "informed", "infer_task: false": config.infer_task}
+        self.task_numbers = TaskNumbers(family) if any(told.values()) else None
         num_task_numbers = 0 if self.task_numbers is None else len(self.task_numbers)
         if self.task_numbers is not None and not num_task_numbers:
+            remedy = " and ".join(setting for setting, asked in told.items() if asked)
             raise MetarlError(
-                f"critic is 'informed', but all training tasks of {family.name!r} are the same; take critic: memory"
+                f"all training tasks of {family.name!r} are the same: there is nothing to tell of them; take {remedy}"
             )
         self.network = RecurrentNetwork(num_inputs, num_task_numbers, self.head, config)
         with one_thread():  # or the last bits of orthogonal weights follow from the number of threads
@@ -333,7 +276,7 @@ class RL2:
         return metrics
 
     def _tasks(self, trial: Trial) -> Tensor:
-        """Return what an informed critic is told of the task of each replica of each task, [trial, number]."""
+        """Return what training may be told of the task of each replica of each task, [trial, number]."""
         replicas = trial.exploring_steps.shape[1]
         if self.task_numbers is None:
             return self._tensor(np.zeros((len(trial.tasks) * replicas, 0)))
@@ -429,6 +372,10 @@ class RL2:
             "clip_fraction": surrogate.clip_fraction.item(),
             "ratio_deviation": surrogate.ratio_deviation.item(),
         }
+        if config.infer_task:
+            inference_loss = masked_mean(self.network.inference_loss(features, batch.tasks), steps.mask)
+            loss = loss + config.inference_coef * inference_loss
+            metrics |= {"loss": loss.item(), "inference_loss": inference_loss.item()}
         return Shard(torch.autograd.grad(loss, parameters), float(steps.mask.sum()), metrics)
 
     def _observe(self, trial: Trial) -> None:

@@ -367,10 +367,11 @@ def test_agent_with_every_memory_keeps_the_rules(memory: MemoryName) -> None:
     assert check_agent(type(f"RL2With{memory}", (RL2,), {"Config": Config})) == []
 
 
-def test_agent_with_an_informed_critic_keeps_the_rules() -> None:
+def test_agent_with_an_informed_critic_that_infers_the_task_keeps_the_rules() -> None:
     class Config(RL2.Config):  # type: ignore[name-defined, misc]
         hidden_size: int = 8
         critic: str = "informed"
+        infer_task: bool = True
 
     assert check_agent(type("Informed", (RL2,), {"Config": Config})) == []
 
@@ -387,7 +388,29 @@ def test_informed_critic_knows_from_the_first_step_what_memory_must_find_out() -
     assert explained["informed"] > explained["memory"] + 0.2
 
 
-def test_informed_critic_with_nothing_to_be_told_is_refused_in_one_line() -> None:
+def test_memory_that_infers_the_task_comes_to_know_it() -> None:
+    """At first as little as its distribution tells, which is a loss of one; the first steps' rewards tell more."""
+    family = Target()
+    agent = new_agent(family, infer_task=True, learning_rate=3e-3)
+    losses = []
+    for update in range(40):
+        envs = family.make_vec(family.sample("train", 64, seed=0, start=64 * update), 1)
+        losses.append(agent.update(run_trial(agent, envs, 1, seed=update), generator(update))["inference_loss"])
+    assert losses[0] == pytest.approx(1.0, abs=0.3)
+    assert losses[-1] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"critic": "informed"}, "critic: memory"),
+        ({"infer_task": True}, "infer_task: false"),
+        ({"critic": "informed", "infer_task": True}, "critic: memory and infer_task: false"),
+    ],
+)
+def test_training_that_is_to_be_told_of_tasks_that_are_all_the_same_is_refused_in_one_line(
+    settings: dict[str, object], remedy: str
+) -> None:
     @dataclass(frozen=True)
     class One(Target):
         name: ClassVar[str] = "one"
@@ -396,8 +419,8 @@ def test_informed_critic_with_nothing_to_be_told_is_refused_in_one_line() -> Non
         def parameters(self) -> Mapping[str, Parameter]:
             return {"target": Parameter(Choice((0.5,)))}
 
-    with pytest.raises(MetarlError, match="all training tasks of 'one' are the same; take critic: memory"):
-        new_agent(One(), critic="informed")
+    with pytest.raises(MetarlError, match=f"all training tasks of 'one' are the same: .*; take {remedy}$"):
+        new_agent(One(), **settings)
 
 
 def test_rl2_runs_on_the_bandit_whose_arms_it_must_tell_apart() -> None:

@@ -39,7 +39,7 @@ class Column(NamedTuple):
     inputs: Tensor
     """[steps + 1, d]"""
     task: Tensor
-    """What an informed critic is told of the task, [1, number]"""
+    """What training may be told of the task, [1, number]"""
     actions: Tensor
     rewards: list[float]
     terminated: bool
@@ -90,7 +90,7 @@ class PlainRL2:
 
     def told(self, tasks: Tasks) -> Tensor:
         """Return the numbers of tasks in units of their spread over training, [task, number]."""
-        if self.config.critic == "memory":
+        if self.config.critic == "memory" and not self.config.infer_task:
             return torch.zeros(len(tasks), 0)
         seen = self.family.sample("train", 1000, seed=0)
         rows = [
@@ -168,20 +168,25 @@ class PlainRL2:
         for _ in range(config.num_epochs):
             for chosen in np.array_split(rng.permutation(len(columns)), config.num_minibatches):
                 taken: list[list[Tensor]] = [[], [], [], [], []]
+                infer = self.network.inference
                 for i in chosen:
                     features = torch.cat([part for _, part in self.pieces(columns[i], states[i])])
                     outputs = self.network.actions(features)
                     log_ratio = self.head.log_prob(outputs, columns[i].actions) - old[i]
                     error = (self.values(features, columns[i]) - targets[i]).square()
+                    wrong = torch.zeros(len(features))
+                    if infer is not None:
+                        wrong = (features @ infer.weight.T + infer.bias - columns[i].task[0]).square().mean(dim=1)
                     for into, what in zip(
-                        taken, (log_ratio, scaled[i], error, self.head.entropy(outputs)), strict=False
+                        taken, (log_ratio, scaled[i], error, self.head.entropy(outputs), wrong), strict=True
                     ):
                         into.append(what[own[i]])
-                log_ratio, advantage, error, entropy = (torch.cat(part) for part in taken[:4])
+                log_ratio, advantage, error, entropy, wrong = (torch.cat(part) for part in taken)
                 ratio = log_ratio.exp()
                 clipped = ratio.clamp(1 - config.clip_range, 1 + config.clip_range)
                 surrogate = torch.minimum(ratio * advantage, clipped * advantage).mean()
                 loss = -surrogate + config.vf_coef * 0.5 * error.mean() - rates[1] * entropy.mean()
+                loss = loss + config.inference_coef * wrong.mean()
                 self.optimizer.zero_grad()
                 loss.backward()
                 norm = torch.nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
@@ -195,6 +200,7 @@ class PlainRL2:
                         "clip_fraction": ((ratio - 1).abs() > config.clip_range).double().mean().item(),
                         "ratio_deviation": (ratio - 1).abs().mean().item(),
                         "gradient_norm": norm.item(),
+                        **({} if infer is None else {"inference_loss": wrong.mean().item()}),
                     }
                 )
         if config.normalize_inputs:
@@ -254,6 +260,8 @@ SETTINGS = {
         (Numbered(), {"memory": "linear", "exploring_starts": {"share": 1.0, "steps": 4}}),
         (UnequalEpisodes(), {"memory": "lstm", "critic": "informed", "bptt_steps": 4}),
         (Reach(), {"memory": "gru", "critic": "informed"}),
+        (Reach(), {"memory": "gru", "infer_task": True, "inference_coef": 0.3, "exploring_starts": {"share": 0.7}}),
+        (UnequalEpisodes(), {"memory": "lstm", "infer_task": True, "critic": "informed", "bptt_steps": 4}),
     ],
 )
 def test_updates_equal_those_of_plain_loops_number_by_number(family: ArrayFamily, settings: dict[str, object]) -> None:
