@@ -293,6 +293,16 @@ class RL2:
         first = np.zeros(trials.timesteps.previous_rewards.shape, dtype=bool)
         first[0] = True
         inputs = self.inputs(trials.timesteps, first)
+        # As many trials at a time as in a shard of a minibatch: what lies between the layers then stays in a processor's cache.
+        sharded = self.config.num_minibatches * self.config.num_shards if self.device == "cpu" else 1
+        with ThreadPoolExecutor(self.config.num_shards) as pool:
+            read = list(pool.map(self._read, inputs.split(-(-inputs.shape[1] // sharded), dim=1)))
+        features, states = zip(*read, strict=True)
+        state = {name: torch.cat([each[name] for each in states], dim=1) for name in states[0]}
+        return torch.cat(features, dim=1), inputs, state
+
+    def _read(self, inputs: Tensor) -> tuple[Tensor, State]:
+        """Return features of inputs [time + 1, trial, d], and the memory at the start of each piece, [piece, trial, ...]."""
         state, states, parts = self.network.memory.initial_state(inputs.shape[1]), [], []
         time = len(inputs) - 1
         with torch.no_grad():
@@ -301,7 +311,7 @@ class RL2:
                 states.append(state)
                 features, state = self.network.memory.sequence(piece, state)
                 parts.append(features)
-        return torch.cat(parts), inputs, stacked(states[:-1])
+        return torch.cat(parts), stacked(states[:-1])
 
     def _cut(self, values: Tensor, filling: Tensor) -> Tensor:
         """Return [time, trial, ...] as [time of a piece, piece, trial, ...], the last piece filled up by `filling`."""
