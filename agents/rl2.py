@@ -374,6 +374,11 @@ class RL2:
         entropy = masked_mean(self.head.entropy(outputs), steps.mask)
         ent_coef = config.ent_coef.at(int(self.num_updates))
         loss = surrogate.loss + config.vf_coef * value_loss - ent_coef * entropy
+        inferred = {}
+        if config.infer_task:
+            inference_loss = masked_mean(self.network.inference_loss(features, batch.tasks), steps.mask)
+            loss = loss + config.inference_coef * inference_loss
+            inferred["inference_loss"] = inference_loss.item()
         metrics = {
             "loss": loss.item(),
             "value_loss": value_loss.item(),
@@ -381,11 +386,8 @@ class RL2:
             "kl": surrogate.kl.item(),
             "clip_fraction": surrogate.clip_fraction.item(),
             "ratio_deviation": surrogate.ratio_deviation.item(),
+            **inferred,
         }
-        if config.infer_task:
-            inference_loss = masked_mean(self.network.inference_loss(features, batch.tasks), steps.mask)
-            loss = loss + config.inference_coef * inference_loss
-            metrics |= {"loss": loss.item(), "inference_loss": inference_loss.item()}
         return Shard(torch.autograd.grad(loss, parameters), float(steps.mask.sum()), metrics)
 
     def _observe(self, trial: Trial) -> None:
