@@ -15,6 +15,11 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from .gru_gradient import gru_features
+
+_FEW_TRIALS = 48
+"""Up to so many trials `gru_features` is quicker than torch: 1.6 times at 16, 1.3 at 32; beyond, a core is busy either way."""
+
 State = Mapping[str, Tensor]
 """What is remembered, by name; every tensor's first axis is the trial."""
 
@@ -103,7 +108,9 @@ class Recurrent(Memory):
     def step(self, inputs: Tensor, state: State, moving: Tensor) -> tuple[Tensor, State]:
         """Return features after one step, and the memory, as before where not `moving`."""
         features, following = self._run(inputs[None], state)
-        return features[0], {name: torch.where(moving[:, None, None], following[name], state[name]) for name in state}
+        if not moving.all():
+            following = {name: torch.where(moving[:, None, None], following[name], state[name]) for name in state}
+        return features[0], following
 
     def sequence(self, inputs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """Return features of a sequence, and the memory after it."""
@@ -118,9 +125,17 @@ class Recurrent(Memory):
             parts.append(part)
         return torch.cat(parts), state
 
+    def _through_time(self, inputs: Tensor) -> bool:
+        """Return whether a gradient is to be taken where `gru_features` is quicker: through few trials, on a CPU."""
+        on_cpu = inputs.device.type == "cpu" and torch.is_grad_enabled()
+        return on_cpu and isinstance(self.cells, nn.GRU) and inputs.shape[1] <= _FEW_TRIALS
+
     def _run(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         # torch wants the layer first.
         before = tuple(state[name].transpose(0, 1).contiguous() for name in self.names)
+        if self._through_time(inputs):
+            features, hidden = gru_features(cast(nn.GRU, self.cells), inputs, before[0])
+            return features, {"hidden": hidden.transpose(0, 1)}
         features, after = self.cells(inputs, before if len(before) == 2 else before[0])
         after = after if len(before) == 2 else (after,)
         return features, {name: value.transpose(0, 1) for name, value in zip(self.names, after, strict=True)}

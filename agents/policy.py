@@ -51,8 +51,8 @@ class ActionHead(Protocol):
         """Return one action of the space for each of the streams, each as likely, [*streams.shape, *action]."""
         ...
 
-    def features(self, actions: Tensor) -> Tensor:
-        """Return what a network is told of `actions`, [..., num_features]."""
+    def features(self, actions: np.ndarray) -> np.ndarray:
+        """Return what a network is told of `actions` [..., *action], [..., num_features]."""
         ...
 
 
@@ -103,28 +103,25 @@ class GaussianHead:
 
     def sample(self, outputs: Tensor, streams: Streams) -> np.ndarray:
         """Return one action for each of the streams."""
-        mean, log_std = outputs.chunk(2, dim=-1)
-        noise = torch.as_tensor(streams.normal((self.dim,)), dtype=mean.dtype, device=mean.device)
-        return self._actions(mean + noise * torch.exp(log_std))
+        mean, log_std = np.split(outputs.cpu().numpy(), 2, axis=-1)
+        return self._unscaled(mean + streams.normal((self.dim,)) * np.exp(log_std))
 
     def mode(self, outputs: Tensor) -> np.ndarray:
         """Return the means."""
-        return self._actions(outputs.chunk(2, dim=-1)[0])
+        return self._unscaled(outputs.chunk(2, dim=-1)[0].cpu().numpy())
 
     def uniform(self, streams: Streams) -> np.ndarray:
         """Return actions of the whole box."""
         return self._unscaled(2 * streams.uniform((self.dim,)) - 1)
 
-    def _actions(self, scaled: Tensor) -> np.ndarray:
-        return self._unscaled(scaled.cpu().numpy())
-
     def _unscaled(self, scaled: np.ndarray) -> np.ndarray:
         actions = scaled * self.half + self.centre
         return actions.reshape(*actions.shape[:-1], *self.shape).astype(np.float32)
 
-    def features(self, actions: Tensor) -> Tensor:
+    def features(self, actions: np.ndarray) -> np.ndarray:
         """Return the actions in the scaled box, cut off at its walls as the environment's are."""
-        return self._scaled(actions).clamp(-1.0, 1.0)
+        flat = actions.reshape(*actions.shape[: actions.ndim - len(self.shape)], self.dim)
+        return np.clip((flat - self.centre) / self.half, -1.0, 1.0)
 
 
 class CategoricalHead:
@@ -163,9 +160,10 @@ class CategoricalHead:
         """Return any of the actions."""
         return streams.integers(self.num_outputs) + self.start
 
-    def features(self, actions: Tensor) -> Tensor:
+    def features(self, actions: np.ndarray) -> np.ndarray:
         """Return the actions as one-hot vectors; a placeholder outside the space is taken for the nearest action."""
-        return F.one_hot((actions.long() - self.start).clamp(0, self.num_features - 1), self.num_features)
+        index = np.clip(actions - self.start, 0, self.num_features - 1)
+        return index[..., None] == np.arange(self.num_features)
 
 
 Distribution = Literal["auto", "gaussian", "categorical"]

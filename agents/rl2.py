@@ -174,7 +174,7 @@ class RL2:
         self.head = action_head(family.action_space)
         self.num_observed = int(np.prod(family.observation_space.shape))
         # Observation, previous action, previous reward, and the two ways in which an episode may just have ended.
-        num_inputs = self.num_observed + self.head.num_features + 3
+        self.num_inputs = self.num_observed + self.head.num_features + 3
         told = {"critic: memory": config.critic == "informed", "infer_task: false": config.infer_task}
         self.task_numbers = TaskNumbers(family) if any(told.values()) else None
         num_task_numbers = 0 if self.task_numbers is None else len(self.task_numbers)
@@ -183,7 +183,7 @@ class RL2:
             raise MetarlError(
                 f"all training tasks of {family.name!r} are the same: there is nothing to tell of them; take {remedy}"
             )
-        self.network = RecurrentNetwork(num_inputs, num_task_numbers, self.head, config)
+        self.network = RecurrentNetwork(self.num_inputs, num_task_numbers, self.head, config)
         with one_thread():  # or the last bits of orthogonal weights follow from the number of threads
             self.network.initialize(torch.Generator().manual_seed(seed))
         self.network.to(device=device, dtype=self.dtype)
@@ -206,21 +206,19 @@ class RL2:
 
         `first` [...] marks the first step of a trial: there is no previous action and reward to be told of.
         """
-        lead = timestep.previous_rewards.shape
-        observed = timestep.observations.reshape(*lead, self.num_observed)
-        seen = self.input_moments.normalize(np.concatenate([observed, timestep.previous_rewards[..., None]], axis=-1))
-        known = ~first[..., None]
-        rest = np.stack([timestep.previous_terminations, timestep.previous_truncations], axis=-1)
-        seen[..., -1:] *= known
-        actions = torch.as_tensor(timestep.previous_actions, device=self.device)
-        return torch.cat(
-            [
-                self._tensor(seen),
-                self.head.features(actions).to(self.dtype) * self._tensor(known),
-                self._tensor(rest),
-            ],
-            dim=-1,
-        )
+        lead, observed = timestep.previous_rewards.shape, self.num_observed
+        raw = np.empty((*lead, observed + 1))
+        raw[..., :observed] = timestep.observations.reshape(*lead, observed)
+        raw[..., observed] = timestep.previous_rewards
+        # In one array, for one transfer to the device.
+        inputs = np.empty((*lead, self.num_inputs), dtype=self.config.dtype)
+        inputs[..., : observed + 1] = self.input_moments.normalize(raw)
+        inputs[..., observed + 1 : -2] = self.head.features(timestep.previous_actions)
+        if first.any():
+            inputs[..., observed:-2][first] = 0.0
+        inputs[..., -2] = timestep.previous_terminations
+        inputs[..., -1] = timestep.previous_truncations
+        return torch.as_tensor(inputs, device=self.device)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)

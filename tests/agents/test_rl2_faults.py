@@ -117,7 +117,7 @@ class PlainRL2:
         seen = self.seen(observation, rewards[-1] if rewards else 0.0)
         action = torch.zeros(self.head.num_features, dtype=torch.float64)
         if actions:
-            action = self.head.features(torch.as_tensor(actions[-1])).double()
+            action = torch.as_tensor(self.head.features(np.asarray(actions[-1]))).double()
         else:
             seen[-1] = 0.0
         return torch.cat([torch.from_numpy(seen), action, torch.tensor(ended, dtype=torch.float64)])
