@@ -18,7 +18,8 @@ def gru_features(cells: nn.GRU, inputs: Tensor, start: Tensor) -> tuple[Tensor, 
     ends = []
     for layer, hidden in enumerate(start):
         names = (f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        inputs = _GRULayer.apply(inputs, hidden, *(getattr(cells, name) for name in names))
+        weights = (getattr(cells, name) for name in names)
+        inputs = _GRULayer.apply(inputs, hidden, *weights)  # type: ignore[no-untyped-call]  # torch's own
         ends.append(inputs[-1])
     return inputs, torch.stack(ends)
 

@@ -20,6 +20,7 @@ from metarl.agent import Count, Fraction, Positive, Settings
 from metarl.errors import MetarlError
 from metarl.streams import Streams
 from metarl.task import TaskFamily
+from metarl.threads import acting
 from metarl.trial import Episodes, TimeStep, Trial
 
 from .adaptation import LEARNED_RATE, adaptation, norm_of, step_size
@@ -30,7 +31,6 @@ from .moments import RunningMoments
 from .policy import LOG_STD, Distribution, MLPPolicy, Parameters, action_head
 from .ppo import masked_mean
 from .state import StateDict, load_tensors, require_same_shapes
-from .threads import acting
 
 NonNegative = Annotated[float, Field(ge=0)]
 """A setting of zero or more."""

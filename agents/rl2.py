@@ -21,6 +21,7 @@ from metarl.agent import Count, Positive, Settings, register_agent
 from metarl.errors import MetarlError
 from metarl.streams import Streams
 from metarl.task import TaskFamily
+from metarl.threads import acting, one_thread
 from metarl.trial import NUM_UPDATES, Episodes, Learner, TimeStep, Trial
 
 from .exploring_starts import ExploringLearner, ExploringStarts
@@ -33,7 +34,6 @@ from .schedule import Schedule, Scheduled, ScheduledFraction, ScheduledRate
 from .sequences import Sequences, sequences
 from .state import StateDict, load_training_state, require_same_shapes, training_state
 from .task_numbers import TaskNumbers
-from .threads import acting, one_thread
 
 
 class RL2Config(Settings):

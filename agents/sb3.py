@@ -16,6 +16,7 @@ from metarl.agent import Count, Fraction, Positive, Settings, register_agent
 from metarl.errors import MetarlError
 from metarl.replay import selected
 from metarl.streams import Streams
+from metarl.threads import acting, one_thread
 from metarl.trial import Episodes, TimeStep, Trial
 
 from .sb3_common import (
@@ -32,7 +33,6 @@ from .sb3_common import (
     trained_on,
 )
 from .state import StateDict
-from .threads import acting, one_thread
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO

@@ -13,6 +13,7 @@ from torch import Tensor
 from metarl.agent import Count, Settings, register_agent
 from metarl.errors import MetarlError
 from metarl.streams import Streams
+from metarl.threads import acting, one_thread
 from metarl.trial import Episodes, TimeStep, Trial
 
 from .sb3 import SB3PPOSettings
@@ -30,7 +31,6 @@ from .sb3_common import (
 )
 from .sequences import Sequences, sequences
 from .state import StateDict
-from .threads import acting, one_thread
 
 if TYPE_CHECKING:
     from sb3_contrib import RecurrentPPO

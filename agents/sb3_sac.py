@@ -14,12 +14,12 @@ from torch import Tensor
 from metarl.agent import Count, Fraction, Positive, Settings, register_agent
 from metarl.errors import MetarlError
 from metarl.streams import Streams
+from metarl.threads import acting, one_thread
 from metarl.trial import Episodes, TimeStep, Trial
 
 from .policy import require_scalable
 from .sb3_common import Spaces, flattened, numpy_seeded, taken, told_in_one_line, torch_seeded
 from .state import StateDict, load_optimizer, load_tensors, optimizer_state, require_same_shapes
-from .threads import acting, one_thread
 
 if TYPE_CHECKING:
     from stable_baselines3 import SAC

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +31,7 @@ from .trial import (
     Trial,
     begin,
     rollout,
+    rounds_of,
     run_trial,
 )
 
@@ -247,6 +250,24 @@ def _same_actions(subject: Subject, ours: Episodes, theirs: Episodes) -> bool:
     return subject.same(ours.actions[:end][theirs.mask], theirs.actions[theirs.mask])
 
 
+def check_learners(subject: Subject) -> Iterator[str]:
+    """Learners of one agent keep out of each other's way: training plays several at a time."""
+    agent, half = subject.make(), NUM_TASKS // 2
+    parts = subject.tasks()[:half], subject.tasks()[half:]
+    with contextlib.ExitStack() as stack:
+        batches = [subject.family.make_vec(part, REPLICAS, threads=0) for part in parts]
+        for envs in batches:
+            stack.enter_context(contextlib.closing(envs))
+        # All have begun before any plays; then a round of one, a round of the other, and so on.
+        learners = [rounds_of(agent, envs, seed=0) for envs in batches]
+        together = list(itertools.islice(zip(*learners, strict=True), ROUNDS))
+    for part, ours in zip(parts, zip(*together, strict=True), strict=True):
+        alone = subject.trial(agent, part).rounds
+        if not all(map(functools.partial(_same_actions, subject), ours, alone)):
+            yield "a learner plays otherwise while another one of the agent does; keep what adapts in the learner"
+            return
+
+
 def check_waiting(subject: Subject) -> Iterator[str]:
     """What a world holds that waits for its neighbours matters to nobody."""
     tasks, agent = subject.tasks(), subject.make()
@@ -347,6 +368,7 @@ AGENT_CHECKS: tuple[Callable[[Subject], Iterator[str]], ...] = (
     check_seeds,
     check_evaluation,
     check_batch,
+    check_learners,
     check_waiting,
     check_update,
     check_state,

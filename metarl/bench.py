@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .bench_sim import Comparison, aligned, bench_sim
+from .cores import available_threads
 from .errors import MetarlError, did_you_mean
 from .files import require_writable, write_atomically
 from .mujoco_family import MujocoFamily
-from .physics import available_threads
 from .progress import say
 from .rivals import native, raw_limit
 from .stopwatch import Stopwatch
@@ -215,8 +215,18 @@ class _Update:
         return int(trial.env_steps[-1].sum())
 
     def _played(self, tasks: Tasks, number: int, stopwatch: Stopwatch) -> Trial:
-        from .trial import run_trial
+        from .shards import run_sharded_trial
 
         config = self.config
-        with contextlib.closing(self.family.make_vec(tasks, config.replicas, threads=config.threads)) as envs:
-            return run_trial(self.agent, envs, config.rounds, seed=number, training=True, stopwatch=stopwatch)
+        return run_sharded_trial(
+            self.agent,
+            self.family,
+            tasks,
+            config.rounds,
+            replicas=config.replicas,
+            seed=number,
+            shards=config.rollout_shards,
+            threads=config.threads,
+            training=True,
+            stopwatch=stopwatch,
+        )

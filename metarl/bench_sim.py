@@ -14,10 +14,10 @@ from typing import Any
 
 import gymnasium
 
+from .cores import available_threads
 from .errors import MetarlError
 from .families import ArrayFamily
 from .mujoco_family import MujocoFamily
-from .physics import available_threads
 from .progress import say
 from .rivals import (
     Empty,

@@ -473,7 +473,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _cores() -> int:
-    from .physics import available_threads
+    from .cores import available_threads
 
     return available_threads()
 

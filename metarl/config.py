@@ -77,8 +77,11 @@ class TrainConfig(Settings):
     start_from: Annotated[str, Field(min_length=1)] | None = None
     """Run whose best checkpoint the agent begins as, such as one of shorter trials; '{seed}' in it is this run's seed. Its
     environment steps count on; updates and schedules begin anew."""
+    rollout_shards: Count = 2
+    """Parts of a meta-batch that are played side by side, each on a core of its own where there are as many. The same numbers
+    but for rounding; how many there are is a part of the config, not of the machine."""
     threads: Annotated[int, Field(ge=0)] | None = None
-    """Simulation threads: None is one a core, 0 the calling thread. Changes no result."""
+    """Simulation threads: None is one a core, 0 the calling thread, for all shards one after the other. Changes no result."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """Evaluation on validation tasks while training."""
     checkpoint_every: Count = 10

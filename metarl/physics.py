@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
 
+from .cores import available_threads
 from .errors import MetarlError
 
 try:
@@ -34,11 +36,6 @@ ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 
 Sensors = Mapping[str, tuple[mujoco.mjtSensor, mujoco.mjtObj, str]]
 """Sensors to add to a model by name: type, object type, object name."""
-
-
-def available_threads() -> int:
-    """Return the number of cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -163,15 +160,31 @@ def edited_model(
     return edited
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep MuJoCo from printing, and from writing a file into the current folder, when it gives up on a world."""
-    before = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(_say_nothing)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(before)
+class _Quiet:
+    """Keeps MuJoCo from printing, and from writing a file into the current folder, when it gives up on a world.
+
+    Its handler of warnings is one for all threads: the first to come in sets it, the last to leave puts the old one back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._before: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = mujoco.get_mju_user_warning()
+                mujoco.set_mju_user_warning(_say_nothing)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                mujoco.set_mju_user_warning(self._before)
+
+
+_QUIET = _Quiet()
 
 
 def _say_nothing(message: str) -> None:
@@ -306,7 +319,7 @@ class Worlds:
         count = len(models)
         before = np.ascontiguousarray(state["physics"][chosen])
         self._controls[:count] = controls[chosen, None]
-        with _quiet():
+        with _QUIET:
             self._rollout.rollout(
                 models,
                 self._data,

@@ -15,8 +15,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
+from .cores import available_threads
 from .mujoco_family import MujocoFamily
-from .physics import available_threads
 from .task import TaskFamily
 
 Rate = Callable[[float], float]

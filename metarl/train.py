@@ -40,10 +40,11 @@ from .runs import (
     restored,
     run_config,
 )
+from .shards import run_sharded_trial
 from .statistics import iqm
 from .stopwatch import Stopwatch
 from .streams import generator
-from .trial import NUM_UPDATES, Trial, run_trial
+from .trial import NUM_UPDATES, Trial
 from .versions import versions
 
 VALIDATION_SEED = 0
@@ -270,8 +271,18 @@ class _Training:
         config, start = self.config, self.update * self.config.meta_batch_size
         tasks = self.family.sample("train", config.meta_batch_size, seed=self._seed, start=start)
         seed = int(generator(self._seed, "trial", self.update).integers(2**63))
-        with contextlib.closing(self.family.make_vec(tasks, config.replicas, threads=config.threads)) as envs:
-            return run_trial(self.agent, envs, config.rounds, seed=seed, training=True, stopwatch=stopwatch)
+        return run_sharded_trial(
+            self.agent,
+            self.family,
+            tasks,
+            config.rounds,
+            replicas=config.replicas,
+            seed=seed,
+            shards=config.rollout_shards,
+            threads=config.threads,
+            training=True,
+            stopwatch=stopwatch,
+        )
 
     def _evaluate(self) -> Evaluation:
         config, (num_tasks, replicas) = self.config, _validation_size(self.config)

@@ -146,6 +146,8 @@ class Agent(Protocol):
         Every random number it needs comes from `streams`, one stream for each replica of each task. An agent whose
         learner keeps the replicas of a task apart (a memory for each) says so by an attribute `pools_replicas = False`:
         an evaluation then counts the environment steps of one, not of all.
+
+        Training plays the learners of several batches at the same time, on a thread each: what adapts belongs in the learner.
         """
         ...
 

@@ -306,6 +306,7 @@ class HonestAgent:
         self.momentum = torch.zeros(1, dtype=torch.float64)
 
     def begin(self, streams: Streams) -> HonestLearner:
+        self.seen = np.zeros((streams.shape[0], 1, 1))
         return HonestLearner(self, streams)
 
     def begin_training(self, streams: Streams) -> HonestLearner:
@@ -352,7 +353,8 @@ class HonestLearner:
             noise = np.random.normal(size=noise.shape)  # noqa: NPY002
         if fault == "looks at all worlds":
             noise = noise + timestep.observations.mean()
-        actions = self.place + noise
+        actions = self.place + noise + (self.agent.seen if fault == "adapts in the agent" else 0)
+        self.agent.seen = self.agent.seen + 0.1
         if fault == "adapts the agent":
             self.agent.bias = self.agent.bias + 0.01
         return actions[..., 0] if fault == "wrong shape" else actions
@@ -367,6 +369,7 @@ FAULTY_AGENTS = [
     ("adapts the agent", "a trial changed 'bias'"),
     ("draws while waiting", "otherwise alone"),
     ("explores by number", "plays round 1 of training otherwise alone"),
+    ("adapts in the agent", "while another one"),
     ("looks at all worlds", "worlds that wait"),
     ("reads the masked", "in an update; leave them out"),
     ("logs nan", "must be a finite float"),

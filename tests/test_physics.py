@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -190,6 +191,20 @@ def blown_up(worlds: int, bad: int) -> BatchedEnv:
     state = envs.batch.state  # type: ignore[attr-defined]
     state["qvel"][bad, 2] = 1e11
     return envs
+
+
+def test_warnings_are_heard_again_once_the_last_of_several_rollouts_is_over() -> None:
+    heard: list[str] = []
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(heard.append)
+    try:
+        worlds = [blown_up(3, 1) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda envs: envs.step(np.zeros((3, 6), dtype=np.float32)), worlds))
+        assert mujoco.get_mju_user_warning() == heard.append
+    finally:
+        mujoco.set_mju_user_warning(before)
+    assert not heard
 
 
 def test_unstable_physics_end_the_episode_with_a_flag_instead_of_nan() -> None:

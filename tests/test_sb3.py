@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces
-from metarl.agents.threads import one_thread
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
@@ -19,6 +18,7 @@ from metarl.families import State
 from metarl.sb3 import SB3VecEnv, make_sb3_vec
 from metarl.streams import Streams
 from metarl.task import Values
+from metarl.threads import one_thread
 
 from .probes import UnequalEpisodes
 from .scripted import Numbered

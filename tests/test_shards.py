@@ -1,0 +1,134 @@
+"""Trials played in parts side by side: the same numbers, more of the machine."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+from metarl.errors import MetarlError
+from metarl.shards import run_sharded_trial
+from metarl.stopwatch import Stopwatch
+from metarl.streams import Streams
+from metarl.task import TaskFamily, Tasks, load
+from metarl.trial import Episodes, TimeStep, Trial, run_trial
+from tests.probes import UnequalEpisodes
+
+
+class Noisy:
+    """Acts by its streams alone; perhaps no learner goes on before another one acts."""
+
+    def __init__(self, size: int = 2, meeting: threading.Barrier | None = None) -> None:
+        self.size, self.meeting = size, meeting
+        self.threads: set[int] = set()
+
+    def begin(self, streams: Streams) -> _Learner:
+        return _Learner(self, streams)
+
+
+class _Learner:
+    def __init__(self, agent: Noisy, streams: Streams) -> None:
+        self.agent, self.streams = agent, streams
+        # What a learner has of its own beside what it plays.
+        self.exploring_steps = (streams.keys % np.uint64(4)).astype(np.int64)
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        self.agent.threads.add(threading.get_ident())
+        if self.agent.meeting is not None:
+            self.agent.meeting.wait(timeout=30)
+        return self.streams.where(timestep.active).normal((self.agent.size,)).astype(np.float32)
+
+    def adapt(self, episodes: Episodes) -> None:
+        pass
+
+
+def assert_same(ours: Trial, theirs: Trial) -> None:
+    """Bit for bit, where a step was taken; where none was, nothing was paid."""
+    np.testing.assert_array_equal(ours.exploring_steps, theirs.exploring_steps)
+    np.testing.assert_array_equal(ours.env_steps, theirs.env_steps)
+    np.testing.assert_array_equal(ours.returns, theirs.returns)
+    for mine, yours in zip(ours.rounds, theirs.rounds, strict=True):
+        np.testing.assert_array_equal(mine.mask, yours.mask)
+        for field in fields(Episodes):
+            a, b = getattr(mine, field.name), getattr(yours, field.name)
+            if a is None or b is None:
+                assert a is b
+            elif len(a) == len(mine.mask):
+                np.testing.assert_array_equal(a[mine.mask], b[mine.mask])
+            else:
+                np.testing.assert_array_equal(a, b)
+        for name in ("rewards", "terminations", "truncations"):
+            assert not getattr(mine, name)[~mine.mask].any()
+
+
+LENGTHS = Tasks({"length": np.array([1.0, 3.0, 8.0, 2.0, 2.0])}, np.array([5, 0, 3, 9, 4]))
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 5, 9])
+@pytest.mark.parametrize("threads", [0, 4, None])
+def test_episodes_of_unequal_length_are_those_of_one_batch(shards: int, threads: int | None) -> None:
+    family = UnequalEpisodes()
+    whole = run_trial(Noisy(), family.make_vec(LENGTHS, 2), 3, seed=7)
+    parts = run_sharded_trial(Noisy(), family, LENGTHS, 3, replicas=2, seed=7, shards=shards, threads=threads)
+    assert_same(parts, whole)
+    np.testing.assert_array_equal(parts.tasks.index, LENGTHS.index)
+
+
+@pytest.mark.parametrize("name", ["half-cheetah-velocity", "hopper-rand-params", "point-sparse"])
+def test_worlds_play_the_same_in_shards(name: str) -> None:
+    family = load(name, horizon=30)
+    tasks, size = family.sample("train", 5, seed=3), int(np.prod(family.action_space.shape))
+    whole = run_trial(Noisy(size), family.make_vec(tasks, 2, threads=0), 2, seed=1)
+    assert_same(run_sharded_trial(Noisy(size), family, tasks, 2, replicas=2, seed=1, shards=2), whole)
+
+
+def play(family: TaskFamily, agent: Noisy, *, threads: int | None, stopwatch: Stopwatch | None = None) -> Trial:
+    tasks = family.sample("train", 4, seed=0)
+    return run_sharded_trial(
+        agent, family, tasks, 1, replicas=1, seed=0, shards=2, threads=threads, stopwatch=stopwatch
+    )
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_shards_play_at_the_same_time(threads: int) -> None:
+    agent = Noisy(6, threading.Barrier(2))
+    play(load("half-cheetah-velocity", horizon=5), agent, threads=threads)
+    assert len(agent.threads) == 2 and threading.get_ident() not in agent.threads
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_where_one_thread_is_to_be_used_all_is_played_on_the_calling_one(threads: int) -> None:
+    agent = Noisy()
+    play(UnequalEpisodes(), agent, threads=threads)
+    assert agent.threads == {threading.get_ident()}
+
+
+def test_torch_has_as_many_threads_after_as_before() -> None:
+    before = torch.get_num_threads()
+    play(UnequalEpisodes(), Noisy(), threads=2)
+    assert torch.get_num_threads() == before
+
+
+def test_what_goes_wrong_in_a_shard_is_told() -> None:
+    with pytest.raises(MetarlError, match="act returned shape"):
+        play(UnequalEpisodes(), Noisy(size=3), threads=2)
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_parts_of_a_rollout_take_no_longer_than_the_whole(threads: int | None) -> None:
+    stopwatch = Stopwatch()
+    with stopwatch.part("whole"):
+        play(load("half-cheetah-velocity", horizon=20), Noisy(6), threads=threads, stopwatch=stopwatch)
+    seconds = stopwatch.seconds
+    assert {"simulation", "inference"} <= seconds.keys()
+    assert 0 < seconds["simulation"] + seconds["inference"] <= seconds["whole"]
+
+
+def test_success_is_known_of_all_or_none() -> None:
+    knows = load("point-sparse", horizon=10)
+    assert play(knows, Noisy(), threads=None).rounds[0].successes is not None
+    trial = play(UnequalEpisodes(), Noisy(), threads=None)
+    assert trial.rounds[0].successes is None
