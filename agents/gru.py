@@ -1,7 +1,8 @@
-"""The gradient of a GRU on a CPU, where torch's own spends most of its time between products too small for a core."""
+"""A GRU's step, and its gradient on a CPU, where torch's own spend most of their time beside the products."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,11 +18,22 @@ def gru_features(cells: nn.GRU, inputs: Tensor, start: Tensor) -> tuple[Tensor, 
     """
     ends = []
     for layer, hidden in enumerate(start):
-        names = (f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        weights = (getattr(cells, name) for name in names)
-        inputs = _GRULayer.apply(inputs, hidden, *weights)  # type: ignore[no-untyped-call]  # torch's own
+        inputs = _GRULayer.apply(inputs, hidden, *_weights(cells, layer))  # type: ignore[no-untyped-call]  # torch's own
         ends.append(inputs[-1])
     return inputs, torch.stack(ends)
+
+
+def gru_step(cells: nn.GRU, inputs: Tensor, before: Tensor) -> Tensor:
+    """Return the memory [layer, trial, size] of `cells` after one step: inputs [trial, d], `before` [layer, trial, size]."""
+    after = []
+    for layer, hidden in enumerate(before):
+        inputs = torch.gru_cell(inputs, hidden, *_weights(cells, layer))
+        after.append(inputs)
+    return torch.stack(after)
+
+
+def _weights(cells: nn.GRU, layer: int) -> Iterator[Tensor]:
+    return (getattr(cells, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
 
 
 class _GRULayer(torch.autograd.Function):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from metarl.agents.gru_gradient import gru_features
+from metarl.agents.gru import gru_features
 from metarl.agents.memory import Recurrent, make_memory
 from torch import Tensor, nn
 
