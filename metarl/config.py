@@ -79,7 +79,7 @@ class TrainConfig(Settings):
     environment steps count on; updates and schedules begin anew."""
     rollout_shards: Count = 2
     """Parts of a meta-batch that are played side by side, each on a core of its own where there are as many. The same numbers
-    but for rounding; how many there are is a part of the config, not of the machine."""
+    but for rounding; how many there are is a part of the config, not of the machine. Vector environments are always one part."""
     threads: Annotated[int, Field(ge=0)] | None = None
     """Simulation threads: None is one a core, 0 the calling thread, for all shards one after the other. Changes no result."""
     evaluation: EvaluationConfig = EvaluationConfig()

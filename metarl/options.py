@@ -18,7 +18,7 @@ class OptionFamily(TaskFamily):
     """The family without the option."""
 
     def __post_init__(self) -> None:
-        for name in ("name", "source", "requires", "pauses", "shows_task", "horizon"):
+        for name in ("name", "source", "requires", "pauses", "side_by_side", "shows_task", "horizon"):
             object.__setattr__(self, name, getattr(self.base, name))
 
     def with_horizon(self, horizon: int) -> Self:

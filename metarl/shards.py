@@ -33,12 +33,13 @@ def run_sharded_trial(
 ) -> Trial:
     """Return what `run_trial` plays in `tasks`, with the tasks in as many as `shards` parts, each on a thread of its own.
 
-    `threads` are those of the simulation, and as many shards as there are threads are played at a time: None is one a core, 0
-    the calling thread for all. They change no result; the number of shards may in its last digits, as products of matrices of
-    another size are rounded otherwise. A `stopwatch` is told the parts of `run_trial`; of what is done side by side, the time
-    divided by how many do it.
+    They are one part where the family's worlds are not `side_by_side`. `threads` are those of the simulation, and as many shards
+    as there are threads are played at a time: None is one a core, 0 the calling thread for all. They change no result; the number
+    of shards may in its last digits, as products of matrices of another size are rounded otherwise. A `stopwatch` is told the
+    parts of `run_trial`; of what is done side by side, the time divided by how many do it.
     """
-    parts = [tasks[rows] for rows in np.array_split(np.arange(len(tasks)), min(shards, len(tasks)))]
+    shards = min(shards, len(tasks)) if family.side_by_side else 1
+    parts = [tasks[rows] for rows in np.array_split(np.arange(len(tasks)), shards)]
     watches = [Stopwatch() for _ in parts]
     threads = available_threads() if threads is None else threads
     at_once = min(max(threads, 1), len(parts))

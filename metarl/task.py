@@ -103,6 +103,9 @@ class TaskFamily(ABC):
     pauses: ClassVar[bool] = True
     """Whether a world can stand still in mid-episode while others are stepped; a generic vector environment's
     cannot."""
+    side_by_side: ClassVar[bool] = True
+    """Whether several batches of its worlds can be stepped at the same time, on a thread each, as training does
+    (`rollout_shards`); a generic vector environment's need not be able to."""
     horizon: Horizon
 
     @property

@@ -34,9 +34,11 @@ class VectorFamily(TaskFamily):
 
     A vector environment steps all its worlds at once, so none can stand still in mid-episode while others go on
     (`pauses`). Worlds whose episode has ended are stepped along, and begin afresh with a new seed when they are reset.
+    There is one of it at a time: training plays a meta-batch as a whole (`side_by_side`).
     """
 
     pauses: ClassVar[bool] = False
+    side_by_side: ClassVar[bool] = False
 
     @abstractmethod
     def make(self, values: Values, render_mode: str | None) -> VecEnv:

@@ -35,6 +35,7 @@ class Starts(ArrayFamily):
     requires: ClassVar[str] = "numpy"
     shows_task: ClassVar[bool] = True
     pauses: ClassVar[bool] = False
+    side_by_side: ClassVar[bool] = False
     horizon: Horizon = 3
     observation_space = spaces.Box(-np.inf, np.inf, (1,), dtype=np.float64)
     action_space = spaces.Discrete(2)
@@ -64,7 +65,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_family_that_switches_is_what_its_base_is() -> None:
     family = SwitchingFamily(Starts(), (3,))
     assert (family.name, family.source, family.requires) == ("starts", "a paper", "numpy")
-    assert (family.shows_task, family.pauses, family.horizon) == (True, False, 3)
+    assert (family.shows_task, family.pauses, family.side_by_side, family.horizon) == (True, False, False, 3)
     assert family.origin is Starts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import fields
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -24,8 +25,10 @@ class Noisy:
     def __init__(self, size: int = 2, meeting: threading.Barrier | None = None) -> None:
         self.size, self.meeting = size, meeting
         self.threads: set[int] = set()
+        self.batches: list[tuple[int, ...]] = []
 
     def begin(self, streams: Streams) -> _Learner:
+        self.batches.append(streams.shape)
         return _Learner(self, streams)
 
 
@@ -104,6 +107,15 @@ def test_where_one_thread_is_to_be_used_all_is_played_on_the_calling_one(threads
     agent = Noisy()
     play(UnequalEpisodes(), agent, threads=threads)
     assert agent.threads == {threading.get_ident()}
+
+
+def test_a_family_whose_worlds_cannot_be_split_is_played_as_a_whole() -> None:
+    class Single(UnequalEpisodes):
+        side_by_side: ClassVar[bool] = False
+
+    agent = Noisy()
+    trial = play(Single(), agent, threads=2)
+    assert agent.batches == [(4, 1)] and trial.returns.shape == (1, 4, 1)
 
 
 def test_torch_has_as_many_threads_after_as_before() -> None:
