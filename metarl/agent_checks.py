@@ -255,9 +255,8 @@ def check_learners(subject: Subject) -> Iterator[str]:
     agent, half = subject.make(), NUM_TASKS // 2
     parts = subject.tasks()[:half], subject.tasks()[half:]
     with contextlib.ExitStack() as stack:
-        batches = [subject.family.make_vec(part, REPLICAS, threads=0) for part in parts]
-        for envs in batches:
-            stack.enter_context(contextlib.closing(envs))
+        made = (subject.family.make_vec(part, REPLICAS, threads=0) for part in parts)
+        batches = [stack.enter_context(contextlib.closing(envs)) for envs in made]
         # All have begun before any plays; then a round of one, a round of the other, and so on.
         learners = [rounds_of(agent, envs, seed=0) for envs in batches]
         together = list(itertools.islice(zip(*learners, strict=True), ROUNDS))

@@ -46,9 +46,8 @@ def run_sharded_trial(
     each = threads // at_once
     with contextlib.ExitStack() as stack:
         # All made before any is played: what makes them (compilers, caches of a family) need not be used by two at a time.
-        batches = [family.make_vec(part, replicas, threads=each if each > 1 else 0) for part in parts]
-        for batch in batches:
-            stack.enter_context(contextlib.closing(batch))
+        made = (family.make_vec(part, replicas, threads=each if each > 1 else 0) for part in parts)
+        batches = [stack.enter_context(contextlib.closing(envs)) for envs in made]
 
         def play(envs: BatchedEnv, watch: Stopwatch) -> Trial:
             return run_trial(agent, envs, rounds, seed=seed, training=training, stopwatch=watch)
