@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .gru import gru_features, gru_step
 
 _FEW_TRIALS = 48
-"""Up to so many trials `gru_features` is quicker than torch: 1.6 times at 16, 1.3 at 32; beyond, a core is busy either way."""
+"""Up to so many trials `gru_features` is quicker than torch: 1.6 times at 16, 1.2 at 32; beyond, a core is busy either way."""
 
 State = Mapping[str, Tensor]
 """What is remembered, by name; every tensor's first axis is the trial."""
