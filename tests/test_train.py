@@ -26,9 +26,9 @@ from metarl.errors import MetarlError
 from metarl.evaluation import evaluate
 from metarl.log import RunLog, minutes_by_update, read_sessions
 from metarl.runs import LAST, load_run, updates_made
+from metarl.shards import run_sharded_trial
 from metarl.stopwatch import Stopwatch
 from metarl.train import meta_train
-from metarl.trial import run_trial
 
 from .runs import AGENTS as SMALL
 from .runs import command, config, configured, read_metrics, trained, write_config
@@ -465,13 +465,13 @@ def test_every_update_has_random_numbers_of_its_own(tmp_path: Path, monkeypatch:
 
     def played(*arguments: Any, seed: int, **keywords: Any) -> Any:
         seeds.append(seed)
-        return run_trial(*arguments, seed=seed, **keywords)
+        return run_sharded_trial(*arguments, seed=seed, **keywords)
 
     def updated(self: Any, trial: Any, rng: np.random.Generator) -> Any:
         drawn.append(float(rng.random()))
         return update(self, trial, rng)
 
-    monkeypatch.setattr(train, "run_trial", played)
+    monkeypatch.setattr(train, "run_sharded_trial", played)
     monkeypatch.setattr(cls, "update", updated)
     trained(tmp_path / "run")
     trained(tmp_path / "other", seed=1)
@@ -495,14 +495,14 @@ def test_a_trial_that_leaves_the_numbers_stops_training_as_an_update_does(
     with pytest.raises(
         MetarlError, match=r"^update 4: .*take a lower agent.inner_lr; training stopped, .* holds the agent"
     ):
-        trained(tmp_path / "run", num_updates=9, rounds=3)
+        trained(tmp_path / "run", num_updates=9, rounds=3, rollout_shards=1)
     assert load(tmp_path / "run" / "last.safetensors")[1].update == 4
     limit = 9
     calls.clear()
     with pytest.raises(
         MetarlError, match=r"^update 3: evaluation: .*take a lower agent.inner_lr; training stopped, .* keeps"
     ):
-        trained(tmp_path / "other", num_updates=9, rounds=3)
+        trained(tmp_path / "other", num_updates=9, rounds=3, rollout_shards=1)
     assert load(tmp_path / "other" / "last.safetensors")[1].update == 2
 
 
@@ -530,13 +530,13 @@ def test_what_a_run_starts_from_is_what_the_other_had_learned_and_schedules_begi
 ) -> None:
     monkeypatch.setitem(SMALL["rl2"], "learning_rate", {"start": 1e-3, "end": 1e-5, "updates": 4})
     first = trained(tmp_path / "first-3", "rl2")
-    begun, learned = [], train.run_trial
+    begun = []
 
     def recorded(agent: Any, *args: Any, **kwargs: Any) -> Any:
         begun.append(agent.state_dict())
-        return learned(agent, *args, **kwargs)
+        return run_sharded_trial(agent, *args, **kwargs)
 
-    monkeypatch.setattr(train, "run_trial", recorded)
+    monkeypatch.setattr(train, "run_sharded_trial", recorded)
     second = trained(tmp_path / "second", "rl2", seed=3, start_from=str(tmp_path / "first-{seed}"))
     state, _ = load(first / "best.safetensors")
     assert int(state["num_updates"]) > 0 == int(begun[0]["num_updates"])
@@ -609,13 +609,13 @@ def test_weights_are_not_read_by_other_networks_of_the_same_shapes(
 def test_a_run_that_starts_from_another_of_its_seed_does_not_meet_its_tasks_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn, original = [], train.run_trial
+    drawn = []
 
-    def recorded(agent: Any, envs: Any, *args: Any, **kwargs: Any) -> Any:
-        drawn.extend(str(task) for task in envs.tasks)
-        return original(agent, envs, *args, **kwargs)
+    def recorded(agent: Any, family: Any, tasks: Any, *args: Any, **kwargs: Any) -> Any:
+        drawn.extend(str(task) for task in tasks)
+        return run_sharded_trial(agent, family, tasks, *args, **kwargs)
 
-    monkeypatch.setattr(train, "run_trial", recorded)
+    monkeypatch.setattr(train, "run_sharded_trial", recorded)
     first = trained(tmp_path / "first", "rl2")
     trained(tmp_path / "second", "rl2", start_from=str(first))
     third = trained(tmp_path / "third", "rl2", start_from=str(tmp_path / "second"))
