@@ -103,7 +103,7 @@ def machine() -> str:
 # Training.
 
 PARTS = ("simulation", "inference", "adaptation", "update")
-"""Where the time of an update goes; what is left is bookkeeping of the rollout."""
+"""Where the time of an update goes; what is left is bookkeeping of the rollout, and one shard's wait for another."""
 
 
 def _bench_train(arguments: Namespace) -> None:
@@ -217,16 +217,4 @@ class _Update:
     def _played(self, tasks: Tasks, number: int, stopwatch: Stopwatch) -> Trial:
         from .shards import run_sharded_trial
 
-        config = self.config
-        return run_sharded_trial(
-            self.agent,
-            self.family,
-            tasks,
-            config.rounds,
-            replicas=config.replicas,
-            seed=number,
-            shards=config.rollout_shards,
-            threads=config.threads,
-            training=True,
-            stopwatch=stopwatch,
-        )
+        return run_sharded_trial(self.agent, self.family, tasks, self.config, seed=number, stopwatch=stopwatch)

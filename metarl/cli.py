@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__, cli_render
 from .arguments import add_trial, add_wandb, at_least, finite
+from .cores import available_threads
 from .errors import MetarlError, did_you_mean
 
 if TYPE_CHECKING:
@@ -462,7 +463,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.all:
         if arguments.target is not None:
             raise MetarlError(f"{arguments.target!r} and --all were both given; leave one out")
-        check_all(arguments.jobs or _cores())
+        check_all(arguments.jobs or available_threads())
         return
     if arguments.target is None:
         raise MetarlError("nothing to check was given; name a family or an agent, or add --all")
@@ -470,12 +471,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise MetarlError("--jobs was given without --all; a single check runs in one process: leave it out")
     check(arguments.target)
     say(f"{arguments.target}: all checks passed")
-
-
-def _cores() -> int:
-    from .cores import available_threads
-
-    return available_threads()
 
 
 def _new_family(arguments: argparse.Namespace) -> None:

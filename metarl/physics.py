@@ -38,6 +38,10 @@ Sensors = Mapping[str, tuple[mujoco.mjtSensor, mujoco.mjtObj, str]]
 """Sensors to add to a model by name: type, object type, object name."""
 
 
+_COMPILING = threading.Lock()
+"""Held while a model is compiled: Python's filters of warnings are the process's, and worlds of several shards may change."""
+
+
 @dataclass(frozen=True)
 class Blueprint:
     """What a model is compiled from."""
@@ -71,6 +75,10 @@ class Blueprint:
         A file may fix the total mass, for which the compiler scales all bodies: after an edit by as much as before, so
         that what was not edited keeps its mass.
         """
+        with _COMPILING:
+            return self._compile(edit, textures=textures)
+
+    def _compile(self, edit: Callable[[mujoco.MjSpec], None] | None, *, textures: bool) -> mujoco.MjModel:
         spec, factor = self.spec(textures=textures), 1.0
         if edit is not None:
             total = spec.compiler.settotalmass

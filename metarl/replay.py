@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import fields
 
 import numpy as np
 from gymnasium import spaces
 
 from .streams import Streams
 from .task import TaskFamily, Tasks
-from .trial import Episodes, TimeStep, rollout
+from .trial import OVER_TIME, Episodes, TimeStep, rollout
 from .vector import BatchedEnv
 
 BRIEF = 5
@@ -91,12 +92,11 @@ def difference(ours: list[Episodes], theirs: list[Episodes], task: int | slice =
 
 def selected(episodes: Episodes, tasks: slice) -> Episodes:
     """Return the episodes of some tasks."""
-    over_time = ("observations", "actions", "rewards", "terminations", "truncations", "mask")
-    return Episodes(
-        **{name: getattr(episodes, name)[:, tasks] for name in over_time},
-        final_observations=episodes.final_observations[tasks],
-        successes=None if episodes.successes is None else episodes.successes[tasks],
-    )
+    chosen = {field.name: getattr(episodes, field.name) for field in fields(episodes)}
+    for name, array in chosen.items():
+        if array is not None:
+            chosen[name] = array[:, tasks] if name in OVER_TIME else array[tasks]
+    return Episodes(**chosen)
 
 
 def first_line(error: BaseException) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,43 +14,36 @@ from .cores import available_threads
 from .stopwatch import Stopwatch
 from .task import TaskFamily, Tasks
 from .threads import one_thread
-from .trial import Agent, Episodes, Oracle, Trial, run_trial
+from .trial import OVER_TIME, Agent, Episodes, Trial, run_trial
 from .vector import BatchedEnv
+
+if TYPE_CHECKING:
+    from .config import TrainConfig
 
 
 def run_sharded_trial(
-    agent: Agent | Oracle,
-    family: TaskFamily,
-    tasks: Tasks,
-    rounds: int,
-    *,
-    replicas: int,
-    seed: int,
-    shards: int,
-    threads: int | None = None,
-    training: bool = False,
-    stopwatch: Stopwatch | None = None,
+    agent: Agent, family: TaskFamily, tasks: Tasks, config: TrainConfig, *, seed: int, stopwatch: Stopwatch
 ) -> Trial:
-    """Return what `run_trial` plays in `tasks`, with the tasks in as many as `shards` parts, each on a thread of its own.
+    """Return a trial of training in `tasks`, as `run_trial` plays it: in `config.rollout_shards` parts, each on a thread of its own.
 
-    They are one part where the family's worlds are not `side_by_side`. `threads` are those of the simulation, and as many shards
-    as there are threads are played at a time: None is one a core, 0 the calling thread for all. They change no result; the number
-    of shards may in its last digits, as products of matrices of another size are rounded otherwise. A `stopwatch` is told the
-    parts of `run_trial`; of what is done side by side, the time divided by how many do it.
+    They are one part where the family's worlds are not `side_by_side`. As many are played at a time as there are
+    `config.threads`: None is one a core, 0 the calling thread for all. These change no result; the number of shards may in its
+    last digits, as products of matrices of another size are rounded otherwise. The `stopwatch` is told the parts of `run_trial`;
+    of what is done side by side, the time divided by how many do it.
     """
-    shards = min(shards, len(tasks)) if family.side_by_side else 1
+    shards = min(config.rollout_shards, len(tasks)) if family.side_by_side else 1
     parts = [tasks[rows] for rows in np.array_split(np.arange(len(tasks)), shards)]
     watches = [Stopwatch() for _ in parts]
-    threads = available_threads() if threads is None else threads
+    threads = available_threads() if config.threads is None else config.threads
     at_once = min(max(threads, 1), len(parts))
     each = threads // at_once
     with contextlib.ExitStack() as stack:
-        # All made before any is played: what makes them (compilers, caches of a family) need not be used by two at a time.
-        made = (family.make_vec(part, replicas, threads=each if each > 1 else 0) for part in parts)
+        # All made before any is played: a family's caches are then filled by one.
+        made = (family.make_vec(part, config.replicas, threads=each if each > 1 else 0) for part in parts)
         batches = [stack.enter_context(contextlib.closing(envs)) for envs in made]
 
         def play(envs: BatchedEnv, watch: Stopwatch) -> Trial:
-            return run_trial(agent, envs, rounds, seed=seed, training=training, stopwatch=watch)
+            return run_trial(agent, envs, config.rounds, seed=seed, training=True, stopwatch=watch)
 
         if at_once == 1:
             trials = list(map(play, batches, watches))
@@ -58,36 +51,32 @@ def run_sharded_trial(
             # One thread of torch's before these begin: each would put back what it found while others are at work.
             with one_thread(), ThreadPoolExecutor(at_once) as pool:
                 trials = list(pool.map(play, batches, watches))
-    if stopwatch is not None:
-        for watch in watches:
-            for name, seconds in watch.seconds.items():
-                stopwatch.add(name, seconds / at_once)
+    for watch in watches:
+        for name, seconds in watch.seconds.items():
+            stopwatch.add(name, seconds / at_once)
     return trials[0] if len(trials) == 1 else _joined(trials, tasks)
 
 
 def _joined(trials: Sequence[Trial], tasks: Tasks) -> Trial:
-    rounds = tuple(_side_by_side(episodes) for episodes in zip(*(trial.rounds for trial in trials), strict=True))
+    rounds = tuple(map(_side_by_side, zip(*(trial.rounds for trial in trials), strict=True)))
     return Trial(tasks, rounds, np.concatenate([trial.exploring_steps for trial in trials]))
-
-
-_BY_TIME = ("observations", "actions", "rewards", "terminations", "truncations", "mask")
-_BY_TASK = ("final_observations", "successes", "unstable")
 
 
 def _side_by_side(parts: Sequence[Episodes]) -> Episodes:
     """Return episodes of several batches of tasks as of one: shorter batches wait for the longest."""
     time = max(len(part.mask) for part in parts)
     joined: dict[str, Any] = {}
-    for name in _BY_TIME:
+    for name in (field.name for field in fields(Episodes)):
         arrays = [getattr(part, name) for part in parts]
-        shape = list(arrays[0].shape)
-        shape[:2] = time, sum(array.shape[1] for array in arrays)
-        whole, first = np.zeros(shape, dtype=arrays[0].dtype), 0
-        for array in arrays:
-            whole[: len(array), first : first + array.shape[1]] = array
-            first += array.shape[1]
-        joined[name] = whole
-    for name in _BY_TASK:
-        known = [getattr(part, name) for part in parts]
-        joined[name] = None if known[0] is None else np.concatenate(known)
-    return replace(parts[0], **joined)
+        if arrays[0] is None:
+            joined[name] = None
+        elif name in OVER_TIME:
+            joined[name] = np.concatenate([_lasting(array, time) for array in arrays], axis=1)
+        else:
+            joined[name] = np.concatenate(arrays)
+    return Episodes(**joined)
+
+
+def _lasting(array: np.ndarray, time: int) -> np.ndarray:
+    """Return `array` [time, ...] filled up by zeros: no step was taken there."""
+    return np.concatenate([array, np.zeros((time - len(array), *array.shape[1:]), dtype=array.dtype)])

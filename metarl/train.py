@@ -271,18 +271,7 @@ class _Training:
         config, start = self.config, self.update * self.config.meta_batch_size
         tasks = self.family.sample("train", config.meta_batch_size, seed=self._seed, start=start)
         seed = int(generator(self._seed, "trial", self.update).integers(2**63))
-        return run_sharded_trial(
-            self.agent,
-            self.family,
-            tasks,
-            config.rounds,
-            replicas=config.replicas,
-            seed=seed,
-            shards=config.rollout_shards,
-            threads=config.threads,
-            training=True,
-            stopwatch=stopwatch,
-        )
+        return run_sharded_trial(self.agent, self.family, tasks, config, seed=seed, stopwatch=stopwatch)
 
     def _evaluate(self) -> Evaluation:
         config, (num_tasks, replicas) = self.config, _validation_size(self.config)

@@ -94,6 +94,10 @@ class Episodes:
         )
 
 
+OVER_TIME = ("observations", "actions", "rewards", "terminations", "truncations", "mask")
+"""Fields of `Episodes` whose first axis is time; of the others it is the task."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """All rounds of a learner in a batch of tasks."""

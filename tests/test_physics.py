@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import gymnasium
 import mujoco
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from metarl.envs.half_cheetah import HalfCheetah, HalfCheetahRun
 
+from metarl import physics
 from metarl.distributions import LogUniform
 from metarl.physics import Worlds, edited_model
 from metarl.task import Parameter, Tasks, Values, load
@@ -193,18 +195,38 @@ def blown_up(worlds: int, bad: int) -> BatchedEnv:
     return envs
 
 
-def test_warnings_are_heard_again_once_the_last_of_several_rollouts_is_over() -> None:
+def test_warnings_are_heard_again_when_the_last_of_two_rollouts_is_over_and_not_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first to begin ends first, while the other one is still at it."""
     heard: list[str] = []
+    entered: list[int] = []
+    second_is_in, first_is_out = threading.Event(), threading.Event()
+    real = physics.Rollout.rollout
+
+    def overlapping(*args: Any, **kwargs: Any) -> Any:
+        entered.append(0)
+        if len(entered) == 1:
+            assert second_is_in.wait(30)
+            return real(*args, **kwargs)
+        second_is_in.set()
+        assert first_is_out.wait(30)
+        return real(*args, **kwargs)
+
+    def step(envs: BatchedEnv) -> None:
+        envs.step(np.zeros((3, 6), dtype=np.float32))
+        first_is_out.set()
+
+    monkeypatch.setattr(physics.Rollout, "rollout", overlapping)
     before = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(heard.append)
     try:
-        worlds = [blown_up(3, 1) for _ in range(4)]
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda envs: envs.step(np.zeros((3, 6), dtype=np.float32)), worlds))
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(step, [blown_up(3, 1), blown_up(3, 1)]))
         assert mujoco.get_mju_user_warning() == heard.append
     finally:
         mujoco.set_mju_user_warning(before)
-    assert not heard
+    assert len(entered) == 2 and not heard
 
 
 def test_unstable_physics_end_the_episode_with_a_flag_instead_of_nan() -> None:

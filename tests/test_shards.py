@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 
+from metarl.config import TrainConfig
 from metarl.errors import MetarlError
 from metarl.shards import run_sharded_trial
 from metarl.stopwatch import Stopwatch
@@ -25,6 +26,7 @@ class Noisy:
     def __init__(self, size: int = 2, meeting: threading.Barrier | None = None) -> None:
         self.size, self.meeting = size, meeting
         self.threads: set[int] = set()
+        self.threads_of_torch: set[int] = set()
         self.batches: list[tuple[int, ...]] = []
 
     def begin(self, streams: Streams) -> _Learner:
@@ -40,6 +42,7 @@ class _Learner:
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         self.agent.threads.add(threading.get_ident())
+        self.agent.threads_of_torch.add(torch.get_num_threads())
         if self.agent.meeting is not None:
             self.agent.meeting.wait(timeout=30)
         return self.streams.where(timestep.active).normal((self.agent.size,)).astype(np.float32)
@@ -67,15 +70,19 @@ def assert_same(ours: Trial, theirs: Trial) -> None:
             assert not getattr(mine, name)[~mine.mask].any()
 
 
+def settings(**changed: Any) -> TrainConfig:
+    return TrainConfig.model_validate({"family": "any", "agent": "any", "replicas": 2, "rounds": 2, **changed})
+
+
 LENGTHS = Tasks({"length": np.array([1.0, 3.0, 8.0, 2.0, 2.0])}, np.array([5, 0, 3, 9, 4]))
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 5, 9])
 @pytest.mark.parametrize("threads", [0, 4, None])
 def test_episodes_of_unequal_length_are_those_of_one_batch(shards: int, threads: int | None) -> None:
-    family = UnequalEpisodes()
+    family, config = UnequalEpisodes(), settings(rounds=3, rollout_shards=shards, threads=threads)
     whole = run_trial(Noisy(), family.make_vec(LENGTHS, 2), 3, seed=7)
-    parts = run_sharded_trial(Noisy(), family, LENGTHS, 3, replicas=2, seed=7, shards=shards, threads=threads)
+    parts = run_sharded_trial(Noisy(), family, LENGTHS, config, seed=7, stopwatch=Stopwatch())
     assert_same(parts, whole)
     np.testing.assert_array_equal(parts.tasks.index, LENGTHS.index)
 
@@ -85,14 +92,14 @@ def test_worlds_play_the_same_in_shards(name: str) -> None:
     family = load(name, horizon=30)
     tasks, size = family.sample("train", 5, seed=3), int(np.prod(family.action_space.shape))
     whole = run_trial(Noisy(size), family.make_vec(tasks, 2, threads=0), 2, seed=1)
-    assert_same(run_sharded_trial(Noisy(size), family, tasks, 2, replicas=2, seed=1, shards=2), whole)
-
-
-def play(family: TaskFamily, agent: Noisy, *, threads: int | None, stopwatch: Stopwatch | None = None) -> Trial:
-    tasks = family.sample("train", 4, seed=0)
-    return run_sharded_trial(
-        agent, family, tasks, 1, replicas=1, seed=0, shards=2, threads=threads, stopwatch=stopwatch
+    assert_same(
+        run_sharded_trial(Noisy(size), family, tasks, settings(threads=2), seed=1, stopwatch=Stopwatch()), whole
     )
+
+
+def play(family: TaskFamily, agent: Noisy, *, threads: int, stopwatch: Stopwatch | None = None) -> Trial:
+    tasks, config = family.sample("train", 4, seed=0), settings(replicas=1, rounds=1, threads=threads)
+    return run_sharded_trial(agent, family, tasks, config, seed=0, stopwatch=stopwatch or Stopwatch())
 
 
 @pytest.mark.parametrize("threads", [2, 5])
@@ -118,10 +125,15 @@ def test_a_family_whose_worlds_cannot_be_split_is_played_as_a_whole() -> None:
     assert agent.batches == [(4, 1)] and trial.returns.shape == (1, 4, 1)
 
 
-def test_torch_has_as_many_threads_after_as_before() -> None:
+def test_every_shard_finds_one_thread_of_torchs_and_leaves_as_many_as_there_were() -> None:
     before = torch.get_num_threads()
-    play(UnequalEpisodes(), Noisy(), threads=2)
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(3)
+    try:
+        agent = Noisy()
+        play(UnequalEpisodes(), agent, threads=2)
+        assert (agent.threads_of_torch, torch.get_num_threads()) == ({1}, 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_goes_wrong_in_a_shard_is_told() -> None:
@@ -130,7 +142,7 @@ def test_what_goes_wrong_in_a_shard_is_told() -> None:
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_parts_of_a_rollout_take_no_longer_than_the_whole(threads: int | None) -> None:
+def test_parts_of_a_rollout_take_no_longer_than_the_whole(threads: int) -> None:
     stopwatch = Stopwatch()
     with stopwatch.part("whole"):
         play(load("half-cheetah-velocity", horizon=20), Noisy(6), threads=threads, stopwatch=stopwatch)
@@ -141,6 +153,6 @@ def test_parts_of_a_rollout_take_no_longer_than_the_whole(threads: int | None) -
 
 def test_success_is_known_of_all_or_none() -> None:
     knows = load("point-sparse", horizon=10)
-    assert play(knows, Noisy(), threads=None).rounds[0].successes is not None
-    trial = play(UnequalEpisodes(), Noisy(), threads=None)
+    assert play(knows, Noisy(), threads=2).rounds[0].successes is not None
+    trial = play(UnequalEpisodes(), Noisy(), threads=2)
     assert trial.rounds[0].successes is None
