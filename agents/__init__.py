@@ -1,29 +1,9 @@
-"""Built-in agents. Importing this package registers them; a new agent is one file and one line here."""
+"""Built-in agents. Importing this package registers every one: a new agent is one file in one of its folders."""
 
-from . import (
-    bandit_references,
-    gridnavi_references,
-    maml_presets,
-    mdp_references,
-    oracles,
-    random,
-    rl2,
-    sb3,
-    sb3_oracle,
-    sb3_recurrent,
-    sb3_sac,
-)
+from __future__ import annotations
 
-__all__ = [
-    "bandit_references",
-    "gridnavi_references",
-    "maml_presets",
-    "mdp_references",
-    "oracles",
-    "random",
-    "rl2",
-    "sb3",
-    "sb3_oracle",
-    "sb3_recurrent",
-    "sb3_sac",
-]
+import importlib
+import pkgutil
+
+for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(module.name)

@@ -1,51 +1,9 @@
-"""Built-in task families. Importing this package registers them; a new family is one file and one line here."""
+"""Built-in families. Importing this package registers every one: a new family is one file in one of its folders."""
 
-from . import (
-    acrobot,
-    actuators,
-    ant,
-    bandits,
-    body_dynamics,
-    cartpole,
-    crippled,
-    gridnavi,
-    gymnasium_id,
-    half_cheetah,
-    hopper,
-    humanoid,
-    metaworld,
-    minigrid,
-    mountain_car,
-    navigation_2d,
-    pendulum,
-    point_dense,
-    point_sparse,
-    tabular_mdp,
-    terrain,
-    walker2d,
-)
+from __future__ import annotations
 
-__all__ = [
-    "acrobot",
-    "actuators",
-    "ant",
-    "bandits",
-    "body_dynamics",
-    "cartpole",
-    "crippled",
-    "gridnavi",
-    "gymnasium_id",
-    "half_cheetah",
-    "hopper",
-    "humanoid",
-    "metaworld",
-    "minigrid",
-    "mountain_car",
-    "navigation_2d",
-    "pendulum",
-    "point_dense",
-    "point_sparse",
-    "tabular_mdp",
-    "terrain",
-    "walker2d",
-]
+import importlib
+import pkgutil
+
+for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(module.name)

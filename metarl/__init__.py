@@ -1,55 +1,99 @@
-"""Meta-reinforcement learning: task distributions, agents that adapt, and one honest measure of adaptation."""
+"""Meta-reinforcement learning: task distributions, agents that adapt, and one honest measure of adaptation.
+
+Importing it registers every family with Gymnasium, so that `gymnasium.make("metarl/HalfCheetahVelocity-v0")` works. It
+imports neither torch nor mujoco: what is used is imported when it is first used.
+"""
 
 from __future__ import annotations
 
 import importlib
-import importlib.machinery
-import importlib.util
-import sys
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .base.versions import __version__
 
-# Name to module: read on first use, so that `import metarl` and the command line's help stay light.
+if TYPE_CHECKING:
+    from .adapters.stable_baselines3 import make_sb3_vec as make_sb3_vec
+    from .base.errors import MetarlError as MetarlError
+    from .base.streams import Streams as Streams
+    from .checks.check import check_agent as check_agent
+    from .checks.check import check_family as check_family
+    from .evaluation.evaluate import evaluate as evaluate
+    from .evaluation.record import Evaluation as Evaluation
+    from .families.arrays import ArrayFamily as ArrayFamily
+    from .families.classes import ClassFamily as ClassFamily
+    from .families.distributions import Choice as Choice
+    from .families.distributions import Circle as Circle
+    from .families.distributions import Dirichlet as Dirichlet
+    from .families.distributions import Disc as Disc
+    from .families.distributions import LogUniform as LogUniform
+    from .families.distributions import Normal as Normal
+    from .families.distributions import Uniform as Uniform
+    from .families.family import TaskFamily as TaskFamily
+    from .families.family import register as register
+    from .families.load import load as load
+    from .families.mujoco.family import MujocoFamily as MujocoFamily
+    from .families.task import Parameter as Parameter
+    from .families.task import Tasks as Tasks
+    from .families.vector import BatchedEnv as BatchedEnv
+    from .families.vectors import VectorFamily as VectorFamily
+    from .runs.run import load_run as load_run
+    from .training.train import meta_train as meta_train
+    from .trials.agent import Agent as Agent
+    from .trials.agent import Learner as Learner
+    from .trials.episodes import Episodes as Episodes
+    from .trials.episodes import TimeStep as TimeStep
+    from .trials.episodes import Trial as Trial
+    from .trials.registered import make_agent as make_agent
+    from .trials.registered import register_agent as register_agent
+    from .trials.rollout import rollout as rollout
+    from .trials.rollout import run_trial as run_trial
+
 _EXPORTS = {
-    "Agent": "trial",
-    "ArrayFamily": "families",
-    "BatchedEnv": "vector",
-    "ClassFamily": "families",
-    "Episodes": "trial",
-    "Evaluation": "evaluation",
-    "Learner": "trial",
-    "MetarlError": "errors",
-    "MujocoFamily": "mujoco_family",
-    "Parameter": "task",
-    "Streams": "streams",
-    "TaskFamily": "task",
-    "Tasks": "task",
-    "TimeStep": "trial",
-    "Trial": "trial",
-    "VectorFamily": "vector_family",
-    "check_agent": "check",
-    "check_family": "check",
-    "evaluate": "evaluation",
-    "load": "task",
-    "load_run": "runs",
-    "make_agent": "agent",
-    "meta_train": "train",
-    "register": "task",
-    "register_agent": "agent",
-    "rollout": "trial",
-    "run_trial": "trial",
+    "Agent": "trials.agent",
+    "ArrayFamily": "families.arrays",
+    "BatchedEnv": "families.vector",
+    "check_agent": "checks.check",
+    "check_family": "checks.check",
+    "Choice": "families.distributions",
+    "Circle": "families.distributions",
+    "ClassFamily": "families.classes",
+    "Dirichlet": "families.distributions",
+    "Disc": "families.distributions",
+    "Episodes": "trials.episodes",
+    "evaluate": "evaluation.evaluate",
+    "Evaluation": "evaluation.record",
+    "Learner": "trials.agent",
+    "load": "families.load",
+    "load_run": "runs.run",
+    "LogUniform": "families.distributions",
+    "make_agent": "trials.registered",
+    "make_sb3_vec": "adapters.stable_baselines3",
+    "meta_train": "training.train",
+    "MetarlError": "base.errors",
+    "MujocoFamily": "families.mujoco.family",
+    "Normal": "families.distributions",
+    "Parameter": "families.task",
+    "register": "families.family",
+    "register_agent": "trials.registered",
+    "rollout": "trials.rollout",
+    "run_trial": "trials.rollout",
+    "Streams": "base.streams",
+    "TaskFamily": "families.family",
+    "Tasks": "families.task",
+    "TimeStep": "trials.episodes",
+    "Trial": "trials.episodes",
+    "Uniform": "families.distributions",
+    "VectorFamily": "families.vectors",
 }
-__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+"""Public name to the module that defines it."""
+
+__all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'metarl' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
-    _register_ids()
-    return value
+    return getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
@@ -58,45 +102,9 @@ def __dir__() -> list[str]:
 
 def _register_ids() -> None:
     """Import every family, which registers its Gymnasium id."""
-    from .task import FAMILIES
+    from .families.family import FAMILIES
 
     FAMILIES.load()
 
 
-def _half_imported() -> bool:
-    """Return whether a module of metarl's is being imported: built-in families, which want it whole, must wait."""
-    modules = [module for name, module in sys.modules.items() if name.startswith(f"{__name__}.")]
-    return any(getattr(module.__spec__, "_initializing", False) for module in modules)
-
-
-class _WhenGymnasiumIsImported:
-    """Registers the families' ids as soon as somebody imports gymnasium, in whichever order the two are imported.
-
-    Importing gymnasium here instead would treble the time of `metarl --help`.
-    """
-
-    def find_spec(
-        self, fullname: str, path: Any, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != "gymnasium" or self not in sys.meta_path:
-            return None
-        sys.meta_path.remove(self)  # for this one look: the others' answer is wanted
-        spec = importlib.util.find_spec(fullname)
-        sys.meta_path.insert(0, self)  # who asks may only want to know whether it is there
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_register(module: ModuleType) -> None:
-                sys.meta_path.remove(self)
-                execute(module)
-                if not _half_imported():  # else the registry loads them when it is first asked
-                    _register_ids()
-
-            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
-        return spec
-
-
-if "gymnasium" in sys.modules:
-    _register_ids()
-else:
-    sys.meta_path.insert(0, _WhenGymnasiumIsImported())
+_register_ids()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .runs import AGENTS as SMALL
-from .runs import trained
+from tests.small_runs import AGENTS as SMALL
+from tests.small_runs import trained
 
 
 @pytest.fixture(scope="module", params=sorted(SMALL))

@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 from gymnasium import spaces
 
-from metarl.distributions import Choice, Uniform
-from metarl.families import ArrayFamily, State
-from metarl.streams import Streams
-from metarl.task import Horizon, Parameter, Values
+from metarl.base.streams import Streams
+from metarl.families.arrays import ArrayFamily, State
+from metarl.families.distributions import Choice, Uniform
+from metarl.families.task import Horizon, Parameter, Values
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from gymnasium import spaces
 
-from metarl.distributions import Uniform
-from metarl.evaluation import Evaluation
-from metarl.families import ArrayFamily, State
-from metarl.streams import Streams
-from metarl.task import Horizon, Parameter, Tasks, Values
-from metarl.trial import Episodes, TimeStep
+from metarl.base.streams import Streams
+from metarl.evaluation.record import Evaluation
+from metarl.families.arrays import ArrayFamily, State
+from metarl.families.distributions import Uniform
+from metarl.families.task import Horizon, Parameter, Tasks, Values
+from metarl.trials.episodes import Episodes, TimeStep
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 
 import torch
-from metarl.agents.maml import MAML
-from metarl.agents.meta_steps import Round
+from metarl.agents.maml.agent import MAML
+from metarl.agents.maml.meta_steps import Round
 from torch import Tensor
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metarl.agent import AGENTS, make_agent, missing_package
-from metarl.task import load
-from metarl.trial import run_trial
+from metarl.families.load import load
+from metarl.trials.registered import AGENTS, make_agent, missing_package
+from metarl.trials.rollout import run_trial
 
 
 @pytest.mark.parametrize(

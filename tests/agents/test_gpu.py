@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.agent import make_agent, missing_package
-from metarl.streams import generator
-from metarl.task import load
-from metarl.trial import run_trial
+from metarl.base.streams import generator
+from metarl.families.load import load
+from metarl.trials.registered import make_agent, missing_package
+from metarl.trials.rollout import run_trial
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")]
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from metarl.agent import AGENTS, make_agent, missing_package
-from metarl.distributions import Uniform
-from metarl.errors import MetarlError
-from metarl.families import ArrayFamily, State
-from metarl.streams import Streams, generator
-from metarl.task import Horizon, Parameter, Values
-from metarl.trial import TrainableAgent, run_trial
+from metarl.base.errors import MetarlError
+from metarl.base.streams import Streams, generator
+from metarl.families.arrays import ArrayFamily, State
+from metarl.families.distributions import Uniform
+from metarl.families.task import Horizon, Parameter, Values
+from metarl.trials.agent import TrainableAgent
+from metarl.trials.registered import AGENTS, make_agent, missing_package
+from metarl.trials.rollout import run_trial
 
 
 @dataclass(frozen=True)

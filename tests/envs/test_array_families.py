@@ -12,10 +12,14 @@ import pytest
 from scipy import stats
 
 import metarl
-from metarl.families import State
-from metarl.streams import Streams
-from metarl.task import TaskFamily, Tasks, Values, load
-from metarl.trial import Agent, Episodes, Learner, TimeStep, run_trial
+from metarl.base.streams import Streams
+from metarl.families.arrays import State
+from metarl.families.family import TaskFamily
+from metarl.families.load import load
+from metarl.families.task import Tasks, Values
+from metarl.trials.agent import Agent, Learner
+from metarl.trials.episodes import Episodes, TimeStep
+from metarl.trials.rollout import run_trial
 
 PHYSICS = ("cartpole-physics", "pendulum-physics", "mountain-car-physics", "acrobot-physics")
 NAMES = ("point-dense", "gridnavi", "gaussian-bandit", "tabular-mdp", *PHYSICS)

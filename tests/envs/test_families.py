@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 import metarl
-from metarl.errors import MetarlError
-from metarl.streams import Streams
-from metarl.task import FAMILIES, TaskFamily, load, missing_requirement
-from metarl.trial import Episodes, Learner, TimeStep, run_trial
+from metarl.base.errors import MetarlError
+from metarl.base.streams import Streams
+from metarl.families.family import FAMILIES, TaskFamily, missing_requirement
+from metarl.families.load import load
+from metarl.trials.agent import Learner
+from metarl.trials.episodes import Episodes, TimeStep
+from metarl.trials.rollout import run_trial
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if not missing_requirement(FAMILIES[name])])
@@ -94,7 +97,7 @@ class Scripted:
 
 @pytest.mark.parametrize("name", ["navigation-2d", "point-sparse"])
 def test_good_controller_scores_above_a_random_one(name: str) -> None:
-    from metarl.agent import make_agent
+    from metarl.trials.registered import make_agent
 
     family = load(name)
     tasks = family.sample("test", 20, seed=0)

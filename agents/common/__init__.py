@@ -1,0 +1,1 @@
+"""What agents share: policies, advantages, PPO's objective, running moments, schedules."""

@@ -1,0 +1,78 @@
+"""Flat dicts of tensors: what checkpoints hold of an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from metarl.base.errors import MetarlError
+
+StateDict = dict[str, Tensor]
+"""Everything that training changes, by name."""
+
+_ADAM_SLOTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def optimizer_state(optimizer: torch.optim.Adam, parameters: Mapping[str, Tensor]) -> StateDict:
+    """Return Adam's moments and step counts by parameter; zeros before its first step, so that names never change."""
+    state = {}
+    for name, parameter in parameters.items():
+        slots = optimizer.state.get(parameter, {})
+        for slot in _ADAM_SLOTS:
+            shape = () if slot == "step" else parameter.shape
+            value = slots.get(slot, torch.zeros(shape, dtype=torch.float32 if slot == "step" else parameter.dtype))
+            state[f"optimizer.{name}.{slot}"] = value.detach().clone()
+    return state
+
+
+def load_optimizer(optimizer: torch.optim.Adam, parameters: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Restore what `optimizer_state` gave."""
+    for name, parameter in parameters.items():
+        slots = {slot: state[f"optimizer.{name}.{slot}"].clone() for slot in _ADAM_SLOTS}
+        optimizer.state[parameter] = {
+            slot: value if slot == "step" else value.to(parameter) for slot, value in slots.items()
+        }
+
+
+def load_tensors(targets: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Copy `state` into the tensors of `targets`, in place."""
+    with torch.no_grad():
+        for name, target in targets.items():
+            target.copy_(state[name])
+
+
+def training_state(
+    tensors: Mapping[str, Tensor], optimizer: torch.optim.Adam, parameters: Mapping[str, Tensor]
+) -> StateDict:
+    """Return copies of `tensors`, and the optimiser's state of `parameters`."""
+    return {
+        **{name: value.detach().clone() for name, value in tensors.items()},
+        **optimizer_state(optimizer, parameters),
+    }
+
+
+def load_training_state(
+    tensors: Mapping[str, Tensor],
+    optimizer: torch.optim.Adam,
+    parameters: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+) -> None:
+    """Restore what `training_state` gave, in place."""
+    load_tensors(tensors, state)
+    load_optimizer(optimizer, parameters, state)
+
+
+def require_same_shapes(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Raise MetarlError unless `state` has the names and shapes of `expected`."""
+    missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if missing or unknown:
+        first = f"{missing[0]!r} is missing" if missing else f"{unknown[0]!r} is unknown"
+        raise MetarlError(f"the saved agent does not fit: {first}; was it trained with another agent or config?")
+    for name, tensor in expected.items():
+        if state[name].shape != tensor.shape:
+            raise MetarlError(
+                f"the saved agent does not fit: {name!r} has shape {tuple(state[name].shape)}, here it is "
+                f"{tuple(tensor.shape)}; was it trained on another family or preset?"
+            )

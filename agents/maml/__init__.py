@@ -1,0 +1,1 @@
+"""Gradient-based meta-learning: MAML and its relatives."""

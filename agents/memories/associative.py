@@ -1,0 +1,180 @@
+"""A memory of associations: what was seen is stored under keys, and the mean of what is stored under a key is recalled."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .contract import Layer, Layered, State
+from .convolution import convolved, last_steps
+
+_CHUNK = 64
+"""Steps that are compared with each other; what came before them is read from the memory."""
+_KEPT_FOR = (50.0, 1000.0)
+"""Steps after which a head's memory has faded to a third at first; from the first head to the last."""
+
+
+class Read(NamedTuple):
+    """What a layer reads of a sequence; [trial, head, time, ...]."""
+
+    query: Tensor
+    """Shares of the keys that are asked for. [..., key]"""
+    key: Tensor
+    """Shares of the keys that are written to, times how much is written. [..., key]"""
+    value: Tensor
+    """What is written, and a one that counts it. [..., n + 1]"""
+    log_kept: Tensor
+    """Logarithm of the share of the memory that is kept. [...]"""
+    weight: Tensor
+    """What one thing stored weighs against nothing. [...]"""
+    out_gate: Tensor
+    """Gate of what is put out. [trial, time, size]"""
+
+
+def recall(read: Read, before: Tensor, resets: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return sums of what each query recalls [trial, head, time, n + 1], and the memory [trial, head, key, n + 1] after it.
+
+    M_t = kept_t M_{t-1} + key_t value_t^T, recalled_t = query_t M_t: within a chunk of steps as attention without a softmax, from
+    one chunk to the next by the memory. `before` is the memory before; with `resets`, bool [trial, time], it is empty there.
+    """
+    sums, memory, time = [], before, read.query.shape[2]
+    steps = torch.arange(_CHUNK, device=before.device)
+    for start in range(0, time, _CHUNK):
+        chunk = slice(start, min(start + _CHUNK, time))
+        query, key, value = (part[:, :, chunk] for part in (read.query, read.key, read.value))
+        faded = read.log_kept[:, :, chunk].cumsum(dim=2)
+        length = faded.shape[2]
+        visible = (steps[:length, None] >= steps[:length])[None, None]
+        since, until = faded.exp(), (faded[..., -1:] - faded).exp()
+        if resets is not None:
+            trial = resets[:, None, chunk].cumsum(dim=2)
+            visible = visible & (trial[..., :, None] == trial[..., None, :])
+            since, until = since * (trial == 0), until * (trial == trial[..., -1:])
+        fading = (faded[..., :, None] - faded[..., None, :]).masked_fill(~visible, -math.inf).exp()
+        sums.append((query @ key.transpose(2, 3) * fading) @ value + (query * since[..., None]) @ memory)
+        memory = since[..., -1, None, None] * memory + (key * until[..., None]).transpose(2, 3) @ value
+    return torch.cat(sums, dim=2), memory
+
+
+def shrunk_means(sums: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return means [..., n] of what was recalled, from sums [..., n + 1] whose last is a count, and the weighed count [...].
+
+    Of n things alike, each weighing w, it is w n / (1 + w n) of their mean: a posterior mean, whose prior weighs one.
+    """
+    weighed = sums * weight[..., None]
+    count = weighed[..., -1]
+    return weighed[..., :-1] / (1 + count)[..., None], count
+
+
+class _Layer(Layer):
+    """Recall from the memory and a gated MLP, each added to what comes in."""
+
+    def __init__(self, size: int, num_heads: int, key_size: int, conv_width: int) -> None:
+        super().__init__()
+        self.size, self.num_heads, self.key_size = size, num_heads, key_size
+        self.norm = nn.LayerNorm(size)
+        self.taps = nn.Parameter(torch.empty(conv_width, size))
+        # For each unit: value and gate of what goes out; for each head: query, key, and three gates.
+        self.into = nn.Linear(size, 2 * size + num_heads * (2 * key_size + 3))
+        self.out = nn.Linear(size + num_heads, size)
+        self.mlp_norm = nn.LayerNorm(size)
+        self.mlp_into = nn.Linear(size, 2 * size)
+        self.mlp_out = nn.Linear(2 * size, size)
+
+    def initialize(self, generator: torch.Generator) -> None:
+        for linear, gain in ((self.into, 1.0), (self.out, 1.0), (self.mlp_into, math.sqrt(2)), (self.mlp_out, 1.0)):
+            nn.init.orthogonal_(linear.weight, gain, generator=generator)
+            nn.init.zeros_(linear.bias)
+        nn.init.zeros_(self.taps)
+        nn.init.ones_(self.taps[0])
+        low, high = (math.log(steps) for steps in _KEPT_FOR)
+        lost = torch.exp(-torch.linspace(low, high, self.num_heads, dtype=torch.float64))
+        # softplus(bias) = lost
+        self.into.bias.data[-self.num_heads :] = torch.log(torch.expm1(lost)).to(self.into.bias)
+
+    def read(self, mixed: Tensor) -> Read:
+        """Return what is read of `mixed` [trial, time, size]."""
+        heads = self.num_heads
+        value, out_gate, query, key, gates = self.into(mixed).split(
+            [self.size, self.size, heads * self.key_size, heads * self.key_size, 3 * heads], dim=-1
+        )
+        query, key, value = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key, value))
+        weight, written, lost = gates.unflatten(-1, (3, heads)).permute(2, 0, 3, 1)
+        return Read(
+            query=query.softmax(dim=-1),
+            key=key.softmax(dim=-1) * written.sigmoid()[..., None],
+            value=torch.cat([value, torch.ones_like(value[..., :1])], dim=-1),
+            log_kept=-F.softplus(lost),
+            weight=math.sqrt(self.key_size) * F.softplus(weight),
+            out_gate=F.gelu(out_gate),
+        )
+
+    def combine(self, x: Tensor, sums: Tensor, read: Read) -> Tensor:
+        """Return what the layer makes of its input and of what it recalls, both [trial, time, ...]."""
+        mean, count = shrunk_means(sums, read.weight)
+        recalled = mean.transpose(1, 2).flatten(2) * read.out_gate
+        x = x + self.out(torch.cat([recalled, count.log1p().transpose(1, 2)], dim=-1))
+        return x + self.mlp_out(F.gelu(self.mlp_into(self.mlp_norm(x))))
+
+
+class Associative(Layered):
+    """Gated linear attention with a normalizer: a matrix for each head, from keys to the sum of what was stored under them.
+
+    Katharopoulos et al., Transformers are RNNs, 2020, equations 16-20, with softmax features (Zhang et al., Hedgehog, 2024), a
+    decay for each head (Dao and Gu, Transformers are SSMs, 2024) and a one in the denominator: of n alike things stored it
+    recalls n / (n + c) of their mean, which is how a posterior mean shrinks. A short convolution before it ties what is seen to
+    the step before. It costs the same each step, however long the trial.
+    """
+
+    def __init__(
+        self, num_inputs: int, size: int, num_layers: int, num_heads: int, key_size: int, conv_width: int
+    ) -> None:
+        blocks = [_Layer(size, num_heads, key_size, conv_width) for _ in range(num_layers)]
+        super().__init__(num_inputs, size, blocks)
+        self.num_heads, self.key_size, self.conv_width, self.blocks = num_heads, key_size, conv_width, blocks
+
+    def initial_state(self, num_trials: int) -> State:
+        """Return zeros: what is stored [trial, layer, head, key, n + 1], and the last inputs of layers [trial, layer, conv_width - 1, size]."""
+        zeros, shape = self.embed.weight.new_zeros, (num_trials, len(self.layers))
+        stored = zeros(*shape, self.num_heads, self.key_size, self.size // self.num_heads + 1)
+        return {"stored": stored, "recent": zeros(*shape, self.conv_width - 1, self.size)}
+
+    def step(self, inputs: Tensor, state: State, moving: Tensor) -> tuple[Tensor, State]:
+        """Return features after one step, and the memory, as before where not `moving`."""
+        x, stored, recents = self.embed(inputs)[:, None], [], []
+        for number, layer in enumerate(self.blocks):
+            normed, recent = layer.norm(x), state["recent"][:, number]
+            mixed = convolved(normed.transpose(0, 1), layer.taps, recent.transpose(0, 1), None).transpose(0, 1)
+            read = layer.read(mixed)
+            kept = read.log_kept.exp()[..., None] * state["stored"][:, number]
+            stored.append(kept.addcmul_(read.key.transpose(2, 3), read.value))
+            recents.append(torch.cat([recent, normed], dim=1)[:, 1:])
+            x = layer.combine(x, read.query @ stored[-1], read)
+        # This is most of what acting costs: it is not copied where there is one layer.
+        together = stored[0][:, None] if len(stored) == 1 else torch.stack(stored, dim=1)
+        after = {"stored": together, "recent": torch.stack(recents, dim=1)}
+        if not moving.all():
+            after = {
+                name: torch.where(moving.reshape(-1, *(1,) * (value.dim() - 1)), value, state[name])
+                for name, value in after.items()
+            }
+        return self.norm(x[:, 0]), after
+
+    def sequence(self, inputs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
+        """Return features of a sequence, and the memory after it."""
+        x, stored, recents = self.embed(inputs.transpose(0, 1)), [], []
+        for number, layer in enumerate(self.blocks):
+            normed, recent = layer.norm(x).transpose(0, 1), state["recent"][:, number].transpose(0, 1)
+            read = layer.read(convolved(normed, layer.taps, recent, resets).transpose(0, 1))
+            sums, memory = recall(read, state["stored"][:, number], None if resets is None else resets.T)
+            stored.append(memory)
+            recents.append(last_steps(normed, recent, resets).transpose(0, 1))
+            x = layer.combine(x, sums, read)
+        return self.norm(x.transpose(0, 1)), {
+            "stored": torch.stack(stored, dim=1),
+            "recent": torch.stack(recents, dim=1),
+        }

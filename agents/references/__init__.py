@@ -1,0 +1,1 @@
+"""References: agents that are optimal, near it, or random, and oracles that are shown the task."""

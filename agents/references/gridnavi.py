@@ -1,0 +1,315 @@
+"""References for GridNavi: the Bayes-optimal search, whose returns are known exactly, and posterior sampling."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from metarl.base.settings import Count, Settings
+from metarl.base.streams import Streams
+from metarl.families.distributions import Choice
+from metarl.families.family import TaskFamily
+from metarl.trials.episodes import Episodes, TimeStep
+from metarl.trials.registered import register_agent
+
+from .common import Arrivals, best_actions, require_family
+
+MOVES = np.array([[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]])
+"""What each action adds to (x, y)."""
+BEAM_WIDTH = 1000
+"""States kept at each step by the first, quick search, whose gain the exact one must reach."""
+
+Cell = tuple[int, int]
+"""(x, y), from 0."""
+
+
+# The optimal search.
+
+
+@functools.cache
+def bayes_optimal_path(size: int, goals: tuple[Cell, ...], horizon: int, episodes: int) -> np.ndarray:
+    """Return where a Bayes-optimal agent is until it finds the goal: (x, y), int64 [episode, step 0 to horizon, 2].
+
+    The goal is one of `goals`, each as likely, on a grid of `size` by `size` cells, walked from (0, 0), which is no goal.
+    Optimal is the undiscounted return of the trial. A step pays 1 on the goal and -0.1 elsewhere, so that only the number
+    of steps on the goal counts. Once the goal is known the best is to walk there and stay, in this episode and in each that
+    follows: `k = horizon - distance + 1` steps each. Until then every step says the same, "not here", so that a policy is
+    one path; a goal that it first visits at step t of an episode, m episodes before the last, is worth `horizon - t + 1 +
+    m k`. What is optimal is the path of the greatest sum over goals; to stay on the way only makes every t later.
+
+    It is found exactly, by dynamic programming over the goals visited and the cell, without the states that cannot lead
+    to the optimum: no more than one new goal can be visited in a step, and none left over can be worth more than `m k`, as
+    though it were known when the next episode begins. The bound is compared with the gain of a path that a beam search
+    finds first. The whole of VariBAD's problem (5 cells, 15 steps, 4 episodes) takes a tenth of a second.
+    """
+    problem = _problem(size, goals, horizon, episodes)
+    found = _search(problem, at_least=0, width=BEAM_WIDTH)[-1].gains.max()
+    history = _search(problem, at_least=found, width=None)
+    state, cells = history[-1].gains.argmax(), []
+    for frontier in reversed(history):
+        cells.append(frontier.cells[state])
+        state = frontier.parents[state]
+    path = np.stack(np.divmod(cells[::-1], size), axis=-1).reshape(episodes, horizon + 1, 2)
+    path.setflags(write=False)  # the cache hands out this very array
+    return path
+
+
+class _Problem(NamedTuple):
+    """A grid to be searched, its cells numbered `x * size + y`."""
+
+    neighbours: np.ndarray
+    """Cells beside each cell, -1 where there is a wall. int64 [cell, 4]"""
+    bits: np.ndarray
+    """Bit of the goal in each cell, 0 where there is none. int64 [cell]"""
+    known: np.ndarray
+    """Steps on the goal in an episode that begins knowing it, where a cell has one. int64 [cell]"""
+    horizon: int
+    episodes: int
+
+
+def _problem(size: int, goals: Sequence[Cell], horizon: int, episodes: int) -> _Problem:
+    cells = np.stack(np.divmod(np.arange(size * size), size), axis=-1)
+    beside = cells[:, None] + MOVES[1:]
+    inside = ((beside >= 0) & (beside < size)).all(axis=-1)
+    bits = np.zeros(size * size, dtype=np.int64)
+    for number, (x, y) in enumerate(goals):
+        bits[x * size + y] = 1 << number
+    known = np.where(bits > 0, np.maximum(horizon - cells.sum(axis=-1) + 1, 0), 0)
+    return _Problem(np.where(inside, beside @ [size, 1], -1), bits, known, horizon, episodes)
+
+
+class _Frontier(NamedTuple):
+    """The states that a search may be in after a step, each reached in the best way."""
+
+    visited: np.ndarray
+    """Goals visited so far, a bit for each. int64 [state]"""
+    cells: np.ndarray
+    """Where it is. int64 [state]"""
+    gains: np.ndarray
+    """What the goals visited are worth together. int64 [state]"""
+    parents: np.ndarray
+    """State of the step before from which it was reached. int64 [state]"""
+
+    def take(self, chosen: np.ndarray) -> _Frontier:
+        """Return some of the states."""
+        return _Frontier(*(array[chosen] for array in self))
+
+    def best_of_each(self) -> _Frontier:
+        """Return the best of the states that are the same but for their gains."""
+        order = np.lexsort((-self.gains, self.cells, self.visited))
+        states = np.stack([self.visited, self.cells])[:, order]
+        first = np.append(True, (np.diff(states) != 0).any(axis=0))
+        return self.take(order[first])
+
+
+def _search(problem: _Problem, *, at_least: int, width: int | None) -> list[_Frontier]:
+    """Return the states before and after each step of each episode, from which a gain of `at_least` may be had.
+
+    Of these only the `width` of the highest bounds, where it is given: then the optimum may be missed.
+    """
+    frontier, history = _Frontier(*np.zeros((4, 1), dtype=np.int64)), []
+    for episode in range(problem.episodes):
+        for step in range(problem.horizon + 1):
+            frontier = _moved(problem, frontier, episode, step) if step else _restarted(frontier)
+            bounds = _bounds(problem, frontier, episode, step)
+            kept = np.argsort(-bounds, kind="stable")[:width]
+            frontier = frontier.take(kept[bounds[kept] >= at_least])
+            history.append(frontier)
+    return history
+
+
+def _restarted(frontier: _Frontier) -> _Frontier:
+    """Return the states at the start of the next episode."""
+    states = np.arange(len(frontier.cells))
+    return frontier._replace(cells=np.zeros_like(states), parents=states).best_of_each()
+
+
+def _moved(problem: _Problem, frontier: _Frontier, episode: int, step: int) -> _Frontier:
+    """Return the states after one more move, the `step`-th of its episode from 1."""
+    beside = problem.neighbours[frontier.cells]
+    parents, cells = np.nonzero(beside >= 0)[0], beside[beside >= 0]
+    visited, bits = frontier.visited[parents], problem.bits[cells]
+    worth = problem.horizon - step + 1 + (problem.episodes - 1 - episode) * problem.known[cells]
+    gains = frontier.gains[parents] + np.where(bits & ~visited, worth, 0)
+    return _Frontier(visited | bits, cells, gains, parents).best_of_each()
+
+
+def _bounds(problem: _Problem, frontier: _Frontier, episode: int, step: int) -> np.ndarray:
+    """Return what no path that goes on from each state can exceed, int64 [state]: see `bayes_optimal_path`."""
+    unvisited = ((frontier.visited[:, None] & problem.bits) == 0) & (problem.bits > 0)
+    left = problem.horizon - step
+    found = np.minimum(left, unvisited.sum(axis=1))
+    # With one new goal in each of the next steps: left + (left - 1) + ...
+    now = found * left - found * (found - 1) // 2
+    return frontier.gains + now + (problem.episodes - 1 - episode) * (unvisited @ problem.known)
+
+
+def first_visits(path: np.ndarray, goals: Sequence[Cell]) -> np.ndarray:
+    """Return the episode, from 0, and the step, from 1, at which a path first visits each goal, int64 [goal, 2].
+
+    `path` is [episode, step 0 to horizon, 2]; both are -1 for a goal that it never visits.
+    """
+    there = (path[:, 1:, None] == np.asarray(goals)).all(axis=-1).reshape(-1, len(goals))
+    episode, step = np.divmod(there.argmax(axis=0), path.shape[1] - 1)
+    return np.where(there.any(axis=0)[:, None], np.stack([episode, step + 1], axis=-1), -1)
+
+
+def expected_returns(path: np.ndarray, goals: Sequence[Cell]) -> np.ndarray:
+    """Return the expected return of each episode for one who follows `path` until the goal is found, float64 [episode].
+
+    From then on it walks to the goal and stays there. `path` is [episode, step 0 to horizon, 2]. Exact, not sampled.
+    """
+    horizon, episodes = path.shape[1] - 1, np.arange(len(path))
+    found, step = first_visits(path, goals).T[..., None]
+    known = np.sum(goals, axis=-1)[:, None]
+    # A goal is reached at the first visit, in later episodes after its distance, and in those before not at all.
+    reached = np.where(episodes == found, step, np.where((found >= 0) & (episodes > found), known, horizon + 1))
+    return (1.1 * (horizon + 1 - reached) - 0.1 * horizon).mean(axis=0)
+
+
+def bayes_optimal_returns(family: TaskFamily, episodes: int = 4) -> np.ndarray:
+    """Return the expected return of each of `episodes` episodes of GridNavi under the Bayes-optimal policy, [episode]."""
+    size, goals = _grid(family)
+    return expected_returns(bayes_optimal_path(size, goals, family.horizon, episodes), goals)
+
+
+def _grid(family: TaskFamily) -> tuple[int, tuple[Cell, ...]]:
+    """Return the cells along each side of a GridNavi, and its possible goals."""
+    choice = family.parameters["goal"].train
+    assert isinstance(choice, Choice)
+    goals = tuple((int(x), int(y)) for x, y in np.asarray(choice.values))
+    return int(family.observation_space.high[0]) + 1, goals
+
+
+# The agents.
+
+
+class Walk:
+    """Where each world is, and the goal once it is found; until then, learners say where to look."""
+
+    def __init__(self, size: int, shape: tuple[int, ...]) -> None:
+        self.size, self.arrivals = size, Arrivals(shape)
+        self.cells = np.zeros((*shape, 2), dtype=np.int64)
+        """Where each world is before its next step. [task, replica, 2]"""
+        self.goals = np.full_like(self.cells, -1)
+        """The goal, -1 until it is found. [task, replica, 2]"""
+
+    def see(self, timestep: TimeStep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return which worlds begin an episode and which stepped without pay, bool [task, replica]; and to which cells.
+
+        The cells, [task, replica, 2], are worked out: observed after an episode's last step is where the next one begins.
+        """
+        arrived, starting = self.arrivals(timestep)
+        landed = (self.cells + MOVES[timestep.previous_actions]).clip(0, self.size - 1)
+        paid = arrived & (timestep.previous_rewards > 0)
+        self.goals = np.where(paid[..., None], landed, self.goals)
+        self.cells = np.where(timestep.active[..., None], timestep.observations, self.cells).astype(np.int64)
+        return starting, arrived & ~paid, landed
+
+    def towards(self, cells: np.ndarray) -> np.ndarray:
+        """Return the next move to the goal or, where it is not known, to `cells` [task, replica, 2]; x first."""
+        x, y = np.moveaxis(np.where(self.goals < 0, cells, self.goals) - self.cells, -1, 0)
+        return np.select([x > 0, x < 0, y > 0, y < 0], [2, 4, 1, 3], 0)
+
+
+class BayesOptimalSearchConfig(Settings):
+    """Settings of the Bayes-optimal search."""
+
+    episodes: Count = 4
+    """Episodes of the trial (`rounds`) whose return is maximised; in more, the search of the last is repeated."""
+
+
+@register_agent("bayes-optimal-search")
+class BayesOptimalSearch:
+    """Searches so that the expected return of the whole trial is the highest that any agent can have.
+
+    See `bayes_optimal_path`, and `bayes_optimal_returns` for what it comes to.
+    """
+
+    Config: ClassVar[type[Settings]] = BayesOptimalSearchConfig
+    plays: ClassVar[tuple[str, ...]] = ("gridnavi",)
+    rounds_setting: ClassVar[str] = "episodes"
+    pools_replicas: ClassVar[bool] = False
+
+    def __init__(self, config: BayesOptimalSearchConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+        require_family(type(self), family)
+        self.size, goals = _grid(family)
+        self.path = bayes_optimal_path(self.size, goals, family.horizon, config.episodes)
+
+    def begin(self, streams: Streams) -> PathLearner:
+        """Return a learner that has looked nowhere."""
+        return PathLearner(self.path, Walk(self.size, streams.shape), streams.shape)
+
+
+class PathLearner:
+    """Follows a path until the goal is found."""
+
+    def __init__(self, path: np.ndarray, walk: Walk, shape: tuple[int, ...]) -> None:
+        self.path, self.walk = path, walk
+        self.episodes = np.full(shape, -1)
+        """Episode, from 0. [task, replica]"""
+        self.steps = np.zeros(shape, dtype=np.int64)
+        """Step of the episode to come, from 1. [task, replica]"""
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        """Return the next move, int64 [task, replica]; nothing of it is random."""
+        starting, _, _ = self.walk.see(timestep)
+        self.episodes += starting
+        self.steps = np.where(starting, 0, self.steps) + timestep.active
+        return self.walk.towards(self.path[np.minimum(self.episodes, len(self.path) - 1), self.steps])
+
+    def adapt(self, episodes: Episodes) -> None:
+        """Learn nothing more: the first step of the next round tells how the last one of this ended."""
+
+
+class PosteriorSamplingConfig(Settings):
+    """Posterior sampling has no settings."""
+
+
+@register_agent("posterior-sampling")
+class PosteriorSampling:
+    """Walks to a goal drawn from the posterior, and draws another where that does not pay and with each episode.
+
+    The comparison in VariBAD (Zintgraf et al., 2020, figure 1): efficient in the end, but it leaves out that to look near
+    by on the way costs less. The posterior is uniform over the cells that it has not yet been in.
+    """
+
+    Config: ClassVar[type[Settings]] = PosteriorSamplingConfig
+    plays: ClassVar[tuple[str, ...]] = ("gridnavi",)
+    pools_replicas: ClassVar[bool] = False
+
+    def __init__(self, config: PosteriorSamplingConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+        require_family(type(self), family)
+        self.size, self.goals = _grid(family)
+
+    def begin(self, streams: Streams) -> PosteriorSamplingLearner:
+        """Return a learner that has looked nowhere."""
+        return PosteriorSamplingLearner(self.goals, Walk(self.size, streams.shape), streams)
+
+
+class PosteriorSamplingLearner:
+    """Keeps the goals that are still possible, and one of them to walk to."""
+
+    def __init__(self, goals: Sequence[Cell], walk: Walk, streams: Streams) -> None:
+        self.goals, self.walk, self.streams = np.array(goals), walk, streams
+        self.possible = np.ones((*streams.shape, len(goals)), dtype=bool)
+        """Whether each goal is not excluded. [task, replica, goal]"""
+        self.sampled = np.zeros(streams.shape, dtype=np.int64)
+        """The goal walked to. [task, replica]"""
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        """Return the next move, int64 [task, replica]; goals are drawn, or the first possible one is taken."""
+        starting, unpaid, landed = self.walk.see(timestep)
+        self.possible &= ~((landed[..., None, :] == self.goals).all(axis=-1) & unpaid[..., None])
+        excluded = ~np.take_along_axis(self.possible, self.sampled[..., None], axis=-1)[..., 0]
+        # A world that waits for the others draws at the start of its next episode.
+        drawing = timestep.active & (starting | excluded)
+        drawn = best_actions(self.possible, None if deterministic else self.streams.where(drawing))
+        self.sampled = np.where(drawing, drawn, self.sampled)
+        return self.walk.towards(self.goals[self.sampled])
+
+    def adapt(self, episodes: Episodes) -> None:
+        """Learn nothing more: the first step of the next round tells how the last one of this ended."""

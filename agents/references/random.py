@@ -1,0 +1,54 @@
+"""The agent that acts at random: the floor that every other is measured from."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from gymnasium import spaces
+
+from metarl.base.errors import MetarlError
+from metarl.base.settings import Settings
+from metarl.base.streams import Streams
+from metarl.families.family import TaskFamily
+from metarl.trials.episodes import Episodes, TimeStep
+from metarl.trials.registered import register_agent
+
+
+class RandomConfig(Settings):
+    """The random agent has no settings."""
+
+
+@register_agent("random")
+class RandomAgent:
+    """Acts uniformly over a bounded action space, and never adapts."""
+
+    Config: ClassVar[type[Settings]] = RandomConfig
+
+    def __init__(self, config: RandomConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+        action_space = family.action_space
+        if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
+            raise MetarlError(f"the random agent needs a bounded action space; {action_space} has no bounds")
+        self.action_space = action_space
+
+    def begin(self, streams: Streams) -> RandomLearner:
+        """Return a learner that draws its actions from `streams`."""
+        return RandomLearner(self.action_space, streams)
+
+
+class RandomLearner:
+    """Draws every action from its world's own stream."""
+
+    def __init__(self, action_space: spaces.Box | spaces.Discrete, streams: Streams) -> None:
+        self.action_space, self.streams = action_space, streams
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        """Return uniform actions, [task, replica, *action]; there is no less random mode."""
+        streams, space = self.streams.where(timestep.active), self.action_space
+        if isinstance(space, spaces.Discrete):
+            return streams.integers(int(space.n)) + space.start
+        draws = streams.uniform(space.shape)
+        return (space.low + draws * (space.high - space.low)).astype(space.dtype)
+
+    def adapt(self, episodes: Episodes) -> None:
+        """Learn nothing."""

@@ -1,0 +1,365 @@
+"""RL^2: a policy with a memory that learns to learn, trained by PPO over whole trials.
+
+Duan et al., RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, 2016; Wang et al., 2016.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metarl.base.errors import MetarlError
+from metarl.base.settings import Settings
+from metarl.base.streams import Streams
+from metarl.base.threads import acting, one_thread
+from metarl.families.family import TaskFamily
+from metarl.trials.agent import NUM_UPDATES, Learner
+from metarl.trials.episodes import Episodes, TimeStep, Trial
+from metarl.trials.registered import register_agent
+
+from ..common.advantage import explained_variance, generalized_advantages
+from ..common.moments import RunningMoments, ValueScale
+from ..common.policy import action_head
+from ..common.ppo import clipped_surrogate, masked_mean
+from ..common.sequences import Sequences, sequences
+from ..common.state import StateDict, load_training_state, require_same_shapes, training_state
+from ..common.task_numbers import TaskNumbers
+from ..memories.contract import State, stacked
+from .config import RL2Config
+from .exploring_starts import ExploringLearner
+from .network import RecurrentNetwork
+
+
+class Steps(NamedTuple):
+    """What is known of each step of trials."""
+
+    inputs: Tensor
+    actions: Tensor
+    mask: Tensor
+    """One where it is learned from."""
+    advantages: Tensor
+    targets: Tensor
+    old_log_prob: Tensor
+
+
+class Pieces(NamedTuple):
+    """Trials, cut in time into pieces that gradients run through."""
+
+    steps: Steps
+    """[time, piece, trial, ...]"""
+    state: State
+    """The memory at the start of each piece, by name. [piece, trial, ...]"""
+    tasks: Tensor
+    """The task of each trial, as numbers. [trial, number]"""
+
+    def of(self, trials: Tensor) -> Pieces:
+        """Return the pieces of some trials side by side: [time, piece of a trial, ...], [piece of a trial, ...] twice."""
+        state = {name: value.index_select(1, trials).flatten(0, 1) for name, value in self.state.items()}
+        tasks = self.tasks.index_select(0, trials).repeat(self.steps.mask.shape[1], 1)
+        return Pieces(Steps(*(values.index_select(2, trials).flatten(1, 2) for values in self.steps)), state, tasks)
+
+
+class Shard(NamedTuple):
+    """The gradient of some trials of a minibatch."""
+
+    gradients: tuple[Tensor, ...]
+    steps: float
+    """Steps that it is the mean over."""
+    metrics: dict[str, float]
+
+
+@register_agent("rl2")
+class RL2:
+    """Adapts by remembering: a memory that sees actions, rewards and episode ends, trained by PPO over whole trials."""
+
+    Config: ClassVar[type[Settings]] = RL2Config
+    pools_replicas: ClassVar[bool] = False
+    shaped_by: ClassVar[tuple[str, ...]] = (
+        "memory",
+        "hidden_size",
+        "num_layers",
+        "num_heads",
+        "key_size",
+        "conv_width",
+        "critic",
+        "infer_task",
+    )
+
+    def __init__(self, config: RL2Config, family: TaskFamily, *, seed: int, device: str) -> None:
+        self.config, self.device = config, device
+        self.dtype = getattr(torch, config.dtype)
+        self.head = action_head(family.action_space)
+        self.num_observed = int(np.prod(family.observation_space.shape))
+        # Observation, previous action, previous reward, and the two ways in which an episode may just have ended.
+        self.num_inputs = self.num_observed + self.head.num_features + 3
+        told = {"critic: memory": config.critic == "informed", "infer_task: false": config.infer_task}
+        self.task_numbers = TaskNumbers(family) if any(told.values()) else None
+        num_task_numbers = 0 if self.task_numbers is None else len(self.task_numbers)
+        if self.task_numbers is not None and not num_task_numbers:
+            remedy = " and ".join(setting for setting, asked in told.items() if asked)
+            raise MetarlError(
+                f"all training tasks of {family.name!r} are the same: there is nothing to tell of them; take {remedy}"
+            )
+        self.network = RecurrentNetwork(self.num_inputs, num_task_numbers, self.head, config)
+        with one_thread():  # or the last bits of orthogonal weights follow from the number of threads
+            self.network.initialize(torch.Generator().manual_seed(seed))
+        self.network.to(device=device, dtype=self.dtype)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate.start)
+        self.input_moments = RunningMoments(self.num_observed + 1)
+        self.value_scale = ValueScale()
+        self.num_updates = torch.zeros((), dtype=torch.int64)
+
+    def begin(self, streams: Streams) -> RL2Learner:
+        """Return a learner with an empty memory in every replica of every task."""
+        return RL2Learner(self, streams)
+
+    def begin_training(self, streams: Streams) -> Learner:
+        """Return a learner whose trials begin exploring where `exploring_starts` says so."""
+        starts, learner = self.config.exploring_starts, self.begin(streams)
+        return ExploringLearner(learner, self.head, starts, streams) if starts.share else learner
+
+    def inputs(self, timestep: TimeStep, first: np.ndarray) -> Tensor:
+        """Return the network's input of a time step of any leading shape [...], [..., d].
+
+        `first` [...] marks the first step of a trial: there is no previous action and reward to be told of.
+        """
+        lead, observed = timestep.previous_rewards.shape, self.num_observed
+        raw = np.empty((*lead, observed + 1))
+        raw[..., :observed] = timestep.observations.reshape(*lead, observed)
+        raw[..., observed] = timestep.previous_rewards
+        # In one array, for one transfer to the device.
+        inputs = np.empty((*lead, self.num_inputs), dtype=self.config.dtype)
+        inputs[..., : observed + 1] = self.input_moments.normalize(raw)
+        inputs[..., observed + 1 : -2] = self.head.features(timestep.previous_actions)
+        if first.any():
+            inputs[..., observed:-2][first] = 0.0
+        inputs[..., -2] = timestep.previous_terminations
+        inputs[..., -1] = timestep.previous_truncations
+        return torch.as_tensor(inputs, device=self.device)
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, dtype=self.dtype, device=self.device)
+
+    def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
+        """Make one meta-update: PPO over a batch of whole trials.
+
+        Steps that explored are seen, but not learned from. Raises MetarlError where a gradient is not finite or all steps
+        explored, and leaves the agent as it was.
+        """
+        before = self.state_dict()
+        try:
+            with one_thread():
+                return self._updated(trial, rng)
+        except MetarlError:
+            self.load_state_dict(before)
+            raise
+
+    def _updated(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
+        trials = sequences(trial)
+        if not trials.own.any():
+            raise MetarlError("every step of the trials explored; take a lower agent.exploring_starts.steps")
+        features, inputs, state = self.read(trials)
+        tasks = self._tasks(trial)
+        with torch.no_grad():
+            old_log_prob = self.head.log_prob(self.network.actions(features[:-1]), self._actions(trials))
+            old_values = self.value_scale.to_returns(self.network.values(features, tasks))
+        values = old_values.double().cpu().numpy()
+        advantages = self.advantages(trials, values)
+        targets = advantages + values[:-1]
+        self.value_scale.follow(targets[trials.own], self.network.value)
+        chosen = advantages[trials.own]
+        steps = Steps(
+            inputs=inputs[:-1],
+            actions=self._actions(trials),
+            mask=self._tensor(trials.own),
+            advantages=self._tensor((advantages - chosen.mean()) / (chosen.std() + 1e-8)),
+            targets=self._tensor(self.value_scale.from_returns(targets)),
+            old_log_prob=old_log_prob,
+        )
+        cut = Steps(*(self._cut(values, values[-1]) for values in steps))
+        pieces = Pieces(cut._replace(mask=self._cut(steps.mask, torch.zeros_like(steps.mask[-1]))), state, tasks)
+        self._schedule()
+        with ThreadPoolExecutor(self.config.num_shards) as pool:
+            history = [self._step(pool, chosen, pieces) for chosen in self._minibatches(trials.mask.shape[1], rng)]
+        self._observe(trial)
+        metrics = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
+        for name in ("learning_rate", "ent_coef", "discount", "gae_lambda"):
+            metrics[name] = getattr(self.config, name).at(int(self.num_updates))
+        metrics["first_ratio_deviation"] = history[0]["ratio_deviation"]
+        metrics["explained_variance"] = explained_variance(values[:-1], targets, trials.own)
+        self.num_updates += 1
+        return metrics
+
+    def _tasks(self, trial: Trial) -> Tensor:
+        """Return what training may be told of the task of each replica of each task, [trial, number]."""
+        replicas = trial.exploring_steps.shape[1]
+        if self.task_numbers is None:
+            return self._tensor(np.zeros((len(trial.tasks) * replicas, 0)))
+        return self._tensor(np.repeat(self.task_numbers.scaled(trial.tasks), replicas, axis=0))
+
+    def _actions(self, trials: Sequences) -> Tensor:
+        return torch.as_tensor(trials.actions, device=self.device)
+
+    def read(self, trials: Sequences) -> tuple[Tensor, Tensor, State]:
+        """Return what the memory makes of trials as it is: features and inputs, both [time + 1, trial, ...].
+
+        Last the memory at the start of each piece, [piece, trial, ...].
+        """
+        first = np.zeros(trials.timesteps.previous_rewards.shape, dtype=bool)
+        first[0] = True
+        inputs = self.inputs(trials.timesteps, first)
+        # As many trials at a time as in a shard of a minibatch: what lies between the layers then stays in a processor's cache.
+        sharded = self.config.num_minibatches * self.config.num_shards if self.device == "cpu" else 1
+        with ThreadPoolExecutor(self.config.num_shards) as pool:
+            read = list(pool.map(self._read, inputs.split(-(-inputs.shape[1] // sharded), dim=1)))
+        features, states = zip(*read, strict=True)
+        state = {name: torch.cat([each[name] for each in states], dim=1) for name in states[0]}
+        return torch.cat(features, dim=1), inputs, state
+
+    def _read(self, inputs: Tensor) -> tuple[Tensor, State]:
+        """Return features of inputs [time + 1, trial, d], and the memory at the start of each piece, [piece, trial, ...]."""
+        state, states, parts = self.network.memory.initial_state(inputs.shape[1]), [], []
+        time = len(inputs) - 1
+        with torch.no_grad():
+            # What follows the last step is read last, so that no piece begins with it but by chance.
+            for piece in (*inputs[:time].split(self.config.bptt_steps or time), inputs[time:]):
+                states.append(state)
+                features, state = self.network.memory.sequence(piece, state)
+                parts.append(features)
+        return torch.cat(parts), stacked(states[:-1])
+
+    def _cut(self, values: Tensor, filling: Tensor) -> Tensor:
+        """Return [time, trial, ...] as [time of a piece, piece, trial, ...], the last piece filled up by `filling`."""
+        length = min(self.config.bptt_steps or len(values), len(values))
+        num_pieces = -(-len(values) // length)
+        missing = num_pieces * length - len(values)
+        filled = torch.cat([values, filling.expand(missing, *filling.shape)]) if missing else values
+        return filled.unflatten(0, (num_pieces, length)).transpose(0, 1)
+
+    def advantages(self, trials: Sequences, values: np.ndarray) -> np.ndarray:
+        """Return advantages over the trial, [time, trial]; `values` [time + 1, trial] in units of return.
+
+        An episode's end inside the trial is bootstrapped through: the trial goes on. At the trial's own end, a
+        termination is worth nothing, and a truncation what the value of the true final observation says, but with
+        `trial_end: termination`.
+        """
+        after_last = trials.mask.sum(axis=0)
+        over = trials.terminated | (self.config.trial_end == "termination")
+        bootstrap = np.where(over, 0.0, values[after_last, np.arange(values.shape[1])])
+        return generalized_advantages(
+            trials.rewards,
+            values[:-1],
+            trials.mask,
+            bootstrap,
+            discount=self.config.discount.at(int(self.num_updates)),
+            gae_lambda=self.config.gae_lambda.at(int(self.num_updates)),
+        )
+
+    def _schedule(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate.at(int(self.num_updates))
+
+    def _minibatches(self, num_trials: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        for _ in range(self.config.num_epochs):
+            yield from np.array_split(rng.permutation(num_trials), min(self.config.num_minibatches, num_trials))
+
+    def _step(self, pool: Executor, trials: np.ndarray, pieces: Pieces) -> dict[str, float]:
+        """Take a step on a minibatch of trials, the gradient computed in shards side by side."""
+        parameters = list(self.network.parameters())
+        shards = np.array_split(trials, min(self.config.num_shards, len(trials)))
+        parts = list(pool.map(functools.partial(self._gradient, pieces, parameters), shards))
+        weights = np.array([part.steps for part in parts]) / max(1.0, sum(part.steps for part in parts))
+        for parameter, *gradients in zip(parameters, *(part.gradients for part in parts), strict=True):
+            parameter.grad = torch.stack([g * w for g, w in zip(gradients, weights, strict=True)]).sum(dim=0)
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))
+        if not math.isfinite(norm):
+            raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.learning_rate")
+        self.optimizer.step()
+        means = weights @ np.array([list(part.metrics.values()) for part in parts])
+        return {**dict(zip(parts[0].metrics, means.tolist(), strict=True)), "gradient_norm": norm}
+
+    def _gradient(self, pieces: Pieces, parameters: Sequence[Tensor], trials: np.ndarray) -> Shard:
+        config, batch = self.config, pieces.of(torch.as_tensor(trials, device=self.device))
+        steps = batch.steps
+        features, _ = self.network.memory.sequence(steps.inputs, batch.state)
+        outputs, values = self.network.actions(features), self.network.values(features, batch.tasks)
+        log_prob = self.head.log_prob(outputs, steps.actions)
+        surrogate = clipped_surrogate(log_prob, steps.old_log_prob, steps.advantages, steps.mask, config.clip_range)
+        value_loss = 0.5 * masked_mean((values - steps.targets).square(), steps.mask)
+        entropy = masked_mean(self.head.entropy(outputs), steps.mask)
+        ent_coef = config.ent_coef.at(int(self.num_updates))
+        loss = surrogate.loss + config.vf_coef * value_loss - ent_coef * entropy
+        inferred = {}
+        if config.infer_task:
+            inference_loss = masked_mean(self.network.inference_loss(features, batch.tasks), steps.mask)
+            loss = loss + config.inference_coef * inference_loss
+            inferred["inference_loss"] = inference_loss.item()
+        metrics = {
+            "loss": loss.item(),
+            "value_loss": value_loss.item(),
+            "entropy": entropy.item(),
+            "kl": surrogate.kl.item(),
+            "clip_fraction": surrogate.clip_fraction.item(),
+            "ratio_deviation": surrogate.ratio_deviation.item(),
+            **inferred,
+        }
+        return Shard(torch.autograd.grad(loss, parameters), float(steps.mask.sum()), metrics)
+
+    def _observe(self, trial: Trial) -> None:
+        """Count this trial's observations and rewards in, after it was learned from: the next one is scaled by them."""
+        if not self.config.normalize_inputs:
+            return
+        for episodes in trial.rounds:
+            observed = episodes.observations[episodes.mask].reshape(-1, self.num_observed)
+            rewards = episodes.rewards[episodes.mask][:, None]
+            self.input_moments.add(np.concatenate([observed, rewards], axis=1))
+
+    def _tensors(self) -> StateDict:
+        return {
+            **dict(self.network.named_parameters()),
+            **{f"input_moments.{name}": value for name, value in self.input_moments.tensors.items()},
+            **{f"value_scale.{name}": value for name, value in self.value_scale.tensors.items()},
+            NUM_UPDATES: self.num_updates,
+        }
+
+    def state_dict(self) -> StateDict:
+        """Return parameters, running statistics and optimiser state."""
+        return training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()))
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
+        require_same_shapes(self.state_dict(), state)
+        load_training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()), state)
+
+
+class RL2Learner:
+    """One memory for each replica of each task, kept through all rounds of a trial."""
+
+    def __init__(self, agent: RL2, streams: Streams) -> None:
+        self.agent, self.streams = agent, streams
+        self.state = agent.network.memory.initial_state(int(np.prod(streams.shape)))
+        self.begun = False
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        """Advance the memory where the world is active, and return actions [task, replica, *action]."""
+        agent, shape = self.agent, self.streams.shape
+        with acting():
+            inputs = agent.inputs(timestep, np.full(shape, not self.begun))
+            self.begun = True
+            # Held still where the episode is over: a memory that ran on would tell of the neighbours' longer episodes.
+            moving = torch.as_tensor(timestep.active.reshape(-1), device=agent.device)
+            features, self.state = agent.network.memory.step(inputs.flatten(0, 1), self.state, moving)
+            outputs = agent.network.actions(features).unflatten(0, shape)
+            if deterministic:
+                return agent.head.mode(outputs)
+            return agent.head.sample(outputs, self.streams.where(timestep.active))
+
+    def adapt(self, episodes: Episodes) -> None:
+        """Keep the memory: what was learned is in it."""

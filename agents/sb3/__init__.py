@@ -1,0 +1,1 @@
+"""Agents of stable-baselines3: one policy for all tasks, and rivals from scratch."""

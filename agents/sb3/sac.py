@@ -1,0 +1,223 @@
+"""SAC of stable-baselines3: multi-task training that learns from what was played long ago, without adaptation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from metarl.base.errors import MetarlError
+from metarl.base.settings import Count, Fraction, Positive, Settings
+from metarl.base.streams import Streams
+from metarl.base.threads import acting, one_thread
+from metarl.trials.episodes import Episodes, TimeStep, Trial
+from metarl.trials.registered import register_agent
+
+from ..common.policy import require_scalable
+from ..common.state import StateDict, load_optimizer, load_tensors, optimizer_state, require_same_shapes
+from .common import Spaces, flattened, numpy_seeded, taken, told_in_one_line, torch_seeded
+
+if TYPE_CHECKING:
+    from stable_baselines3 import SAC
+
+_REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+"""Arrays of stable-baselines3's replay buffer."""
+
+
+class SB3SACConfig(Settings):
+    """Settings of stable-baselines3's SAC, under its names; its defaults but for the two that are counted otherwise here."""
+
+    hidden_sizes: tuple[Count, ...] = (256, 256)
+    """Layers of the policy and of both critics, `net_arch`."""
+    learning_rate: Positive = 3e-4
+    """Step size of Adam."""
+    buffer_size: Count = 100_000
+    """Steps that are kept to learn from, the newest of all tasks. Every checkpoint holds them, so that a resumed run ends in the same
+    bits: 18 MB of HalfCheetah."""
+    batch_size: Count = 256
+    """Steps of a minibatch."""
+    tau: Fraction = 0.005
+    """How far the target critics follow the critics in each gradient step."""
+    gamma: Fraction = 0.99
+    """Discount of rewards over an episode."""
+    gradient_steps: Count = 32
+    """Gradient steps after each trial."""
+    ent_coef: Literal["auto"] | Positive = "auto"
+    """Weight of the entropy bonus; 'auto' learns it, towards an entropy of minus the number of action dimensions."""
+
+
+@register_agent("sb3-sac")
+class SB3SAC:
+    """One policy for all tasks, trained off-policy by stable-baselines3's SAC; in a new task it stays as it is.
+
+    Rollouts are metarl's; their steps go into stable-baselines3's replay buffer, and its `train` learns from it. Continuous
+    actions only. Random numbers are the run's, not the process's: a run repeats.
+    """
+
+    Config: ClassVar[type[Settings]] = SB3SACConfig
+    pools_replicas: ClassVar[bool] = False
+
+    def __init__(self, config: SB3SACConfig, family: Spaces, *, seed: int, device: str) -> None:
+        space = family.action_space
+        if not isinstance(space, spaces.Box):
+            raise MetarlError(f"sb3-sac plays continuous actions only, not {space}; take sb3-ppo")
+        require_scalable(space)
+        self.config, self.action_shape = config, space.shape
+        with one_thread(), torch_seeded(seed):
+            self.model = _new_model(config, family.observation_space, space, device)
+
+    def begin(self, streams: Streams) -> SB3SACLearner:
+        """Return a learner that plays the policy."""
+        return SB3SACLearner(self, streams)
+
+    def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
+        """Keep a trial's steps, and take gradient steps on what is kept: `SAC.train`.
+
+        Raises MetarlError where it comes to numbers that are not finite, and leaves the agent as it was.
+        """
+        before = self.state_dict()
+        try:
+            self.remember(trial.rounds)
+            return self._train(rng)
+        except MetarlError:
+            self.load_state_dict(before)
+            raise
+
+    def remember(self, rounds: Sequence[Episodes]) -> None:
+        """Put the steps of episodes into the replay buffer, in the place of the oldest.
+
+        A step that the time limit cut off is no end to learn from: its value goes on behind the true final observation. Raises
+        MetarlError where the buffer does not hold them all.
+        """
+        played = [_transitions(episodes) for episodes in rounds]
+        arrays = dict(zip(_REPLAY, (np.concatenate(parts) for parts in zip(*played, strict=True)), strict=True))
+        buffer: Any = self.model.replay_buffer
+        count, size = len(arrays["rewards"]), buffer.buffer_size
+        if count > size:
+            raise MetarlError(
+                f"agent.buffer_size is {size}, and a trial has {count} steps; take more, or fewer tasks, replicas or rounds"
+            )
+        arrays["actions"] = np.clip(self.model.policy.scale_action(arrays["actions"].reshape(count, -1)), -1, 1)
+        places = (buffer.pos + np.arange(count)) % size
+        for name, array in arrays.items():
+            kept = getattr(buffer, name)
+            kept[places] = array.reshape(count, *kept.shape[1:])
+        buffer.full = buffer.full or buffer.pos + count >= size
+        buffer.pos = (buffer.pos + count) % size
+
+    def _train(self, rng: np.random.Generator) -> dict[str, float]:
+        with one_thread(), numpy_seeded(rng), torch_seeded(int(rng.integers(2**63))), told_in_one_line():
+            self.model.train(self.config.gradient_steps, self.config.batch_size)
+        told = self.model.logger.name_to_value
+        names = ["actor_loss", "critic_loss", "ent_coef", *(["ent_coef_loss"] if self._entropy() else [])]
+        metrics = {name: float(told[f"train/{name}"]) for name in names}
+        if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+            raise MetarlError(f"{bad[0]} is {metrics[bad[0]]}; take a lower agent.learning_rate")
+        # Losses are looked at before each step. What the last one has led to shows in the networks alone.
+        if not all(tensor.isfinite().all() for tensor in self._tensors().values()):
+            raise MetarlError("the networks are not finite numbers; take a lower agent.learning_rate")
+        return {**metrics, "replay_steps": float(self.model.replay_buffer.size())}  # type: ignore[union-attr]
+
+    def _entropy(self) -> dict[str, Tensor]:
+        """Return the logarithm of the entropy's weight, where it is learned."""
+        weight = self.model.log_ent_coef
+        return {} if weight is None else {"log_ent_coef": weight}
+
+    def _tensors(self) -> StateDict:
+        return {**self.model.policy.state_dict(), **self._entropy()}
+
+    def _optimizers(self) -> list[tuple[Any, dict[str, Tensor]]]:
+        """Return each optimiser with its parameters by name."""
+        model: Any = self.model
+        networks = [
+            (network.optimizer, {f"{name}.{key}": value for key, value in network.named_parameters()})
+            for name, network in (("actor", model.actor), ("critic", model.critic))
+        ]
+        return networks + ([(model.ent_coef_optimizer, self._entropy())] if self._entropy() else [])
+
+    def _replay(self) -> StateDict:
+        """Return the replay buffer, sharing its memory, and how far it is filled."""
+        buffer: Any = self.model.replay_buffer
+        kept = {f"replay.{name}": torch.from_numpy(getattr(buffer, name)) for name in _REPLAY}
+        return {**kept, "replay.pos": torch.tensor(buffer.pos), "replay.full": torch.tensor(buffer.full)}
+
+    def state_dict(self) -> StateDict:
+        """Return parameters, optimiser states and the replay buffer."""
+        state = {name: value.detach().clone() for name, value in {**self._tensors(), **self._replay()}.items()}
+        for optimizer, parameters in self._optimizers():
+            state |= optimizer_state(optimizer, parameters)
+        return state
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
+        require_same_shapes(self.state_dict(), state)
+        load_tensors({**self._tensors(), **self._replay()}, state)
+        for optimizer, parameters in self._optimizers():
+            load_optimizer(optimizer, parameters, state)
+        buffer: Any = self.model.replay_buffer
+        buffer.pos, buffer.full = int(state["replay.pos"]), bool(state["replay.full"])
+
+
+class SB3SACLearner:
+    """Plays a squashed normal policy with random numbers of each world's own."""
+
+    def __init__(self, agent: SB3SAC, streams: Streams) -> None:
+        self.agent, self.streams = agent, streams
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        """Return actions [task, replica, *action], within the action space."""
+        model: Any = self.agent.model
+        streams, shape = self.streams.where(timestep.active), self.streams.shape
+        with acting():
+            seen = timestep.observations.reshape(-1, *model.observation_space.shape)
+            mean, log_std, _ = model.actor.get_action_dist_params(model.policy.obs_to_tensor(seen)[0])
+            mean, deviations = (tensor.unflatten(0, shape).cpu().numpy() for tensor in (mean, log_std.exp()))
+        actions = mean if deterministic else mean + deviations * streams.normal((mean.shape[-1],))
+        if not np.isfinite(actions[timestep.active]).all():
+            raise MetarlError("the policy's outputs are not finite numbers; take a lower agent.learning_rate")
+        space = model.action_space
+        actions = model.policy.unscale_action(np.tanh(actions)).clip(space.low, space.high)
+        return np.asarray(actions.reshape(*shape, *self.agent.action_shape), dtype=space.dtype)
+
+    def adapt(self, episodes: Episodes) -> None:
+        """Learn nothing in a new task."""
+
+
+def _new_model(config: SB3SACConfig, observation: spaces.Box, action: spaces.Box, device: str) -> SAC:
+    from stable_baselines3 import SAC
+    from stable_baselines3.common.logger import Logger
+
+    settings = config.model_dump()
+    # Without an environment: rollouts come from metarl. Without one the library cannot count actions for its own 'auto'.
+    model = SAC(
+        "MlpPolicy",
+        None,  # type: ignore[arg-type]
+        device=device,
+        policy_kwargs={"net_arch": list(settings.pop("hidden_sizes"))},
+        target_entropy=-float(np.prod(action.shape)),
+        _init_setup_model=False,
+        **settings,
+    )
+    # Single precision, which the networks compute in: half the memory of the replay buffer.
+    low, high = (bound.astype(np.float32).reshape(-1) for bound in (observation.low, observation.high))
+    model.observation_space = spaces.Box(low, high, dtype=np.float32)
+    model.action_space = flattened(action)
+    model.n_envs = 1
+    model._setup_model()
+    model.set_logger(Logger(None, []))
+    return model
+
+
+def _transitions(episodes: Episodes) -> tuple[np.ndarray, ...]:
+    """Return the steps taken in a round, [step, ...], episode by episode, in the order of `_REPLAY`."""
+    following = np.concatenate([episodes.observations[1:], episodes.final_observations[None]])
+    tasks, replicas = np.indices(episodes.lengths.shape)
+    following[episodes.lengths - 1, tasks, replicas] = episodes.final_observations
+    ends, cut_off = episodes.terminations | episodes.truncations, episodes.truncations & ~episodes.terminations
+    told = (episodes.observations, following, episodes.actions, episodes.rewards, ends, cut_off)
+    return tuple(taken(episodes, array) for array in told)

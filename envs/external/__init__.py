@@ -1,0 +1,1 @@
+"""Environments of other packages: any of Gymnasium's, MiniGrid, Meta-World."""

@@ -1,0 +1,222 @@
+"""Any environment of Gymnasium by its id; arguments of its constructor or fields of its MuJoCo model are the task."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+
+from metarl.base.errors import MetarlError, did_you_mean, first_line
+from metarl.families.classes import ClassFamily
+from metarl.families.declared import Variation, variations
+from metarl.families.distributions import Choice
+from metarl.families.family import register
+from metarl.families.mujoco.changes import Change, apply, restore
+from metarl.families.mujoco.varied import require_applicable
+from metarl.families.task import Horizon, Parameter
+
+PENDULUM: Mapping[str, Any] = {
+    "env": "Pendulum-v1",
+    "varies": {
+        "g": {
+            "train": {"uniform": [5, 15]},
+            "extrapolation": {"uniform": [15, 20]},
+            "unit": "m/s^2",
+            "meaning": "gravity, an argument of the environment",
+        }
+    },
+}
+INVERTED_PENDULUM: Mapping[str, Any] = {
+    "env": "InvertedPendulum-v5",
+    "horizon": 1000,
+    "varies": {
+        "mass": {
+            "train": {"log_uniform": [0.5, 2]},
+            "extrapolation": {"log_uniform": [2, 3]},
+            "meaning": "factor of the pole's mass, a field of the model",
+            "scale": ["body_mass[pole]", "body_inertia[pole]"],
+        }
+    },
+}
+
+
+@register("gymnasium")
+@dataclass(frozen=True)
+class AnyGymnasium(ClassFamily):
+    """Any environment of Gymnasium whose constructor's arguments or model's fields are the task.
+
+    Observations, actions and reward are the environment's own; observations that are no array are flattened. `env` is
+    its id, `arguments` what its constructor gets in every task, `varies` what differs between tasks (see
+    `metarl.families.declared.variations`): with `set`, `scale` or `add` a field of the MuJoCo model (see
+    `metarl.families.mujoco.changes.Change`), without them the constructor's argument of that name. `horizon` replaces the
+    environment's own time limit. Worlds step one after the other, as classes do; a MuJoCo family of metarl's with the
+    option `varies` steps them all in one native call. Presets, as examples: `pendulum-gravity`,
+    `inverted-pendulum-mass`.
+    """
+
+    source: ClassVar[str] = "gymnasium.farama.org"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "pendulum-gravity": PENDULUM,
+        "inverted-pendulum-mass": INVERTED_PENDULUM,
+    }
+    env: str = "Pendulum-v1"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    varies: Mapping[str, Any] = field(default_factory=lambda: PENDULUM["varies"])
+    horizon: Horizon = 200
+
+    def __post_init__(self) -> None:
+        entry_point = _spec(self.env).entry_point
+        twice = [name for name in self.declared if name in self.arguments]
+        if twice:
+            raise MetarlError(f"varies.{twice[0]} and arguments.{twice[0]} are both given; leave one out")
+        if entry_point is None:
+            raise MetarlError(f"environment {self.env!r} cannot be made alone; Gymnasium has it for vectors only")
+        changed = [name for name, variation in self.declared.items() if variation.changes]
+        if changed:
+            given = self._given(self.sample("train", 1, seed=0)[0])
+            _require_model(changed[0], self._constructed(given), self.declared)
+        self._try()
+
+    @functools.cached_property
+    def declared(self) -> Mapping[str, Variation]:
+        """The parameters that `varies` names."""
+        return variations(self.varies)
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The declared ones."""
+        return {name: variation.parameter for name, variation in self.declared.items()}
+
+    def make(self, task: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
+        """Return the environment with the task's arguments and model."""
+        env = self._constructed(self._given(task), render_mode)
+        changes = {name: variation.changes for name, variation in self.declared.items() if variation.changes}
+        if changes:
+            env = _ModelTask(env, changes)
+            env.set_task(task)
+        return (
+            env
+            if isinstance(env.observation_space, gymnasium.spaces.Box)
+            else gymnasium.wrappers.FlattenObservation(env)
+        )
+
+    def change(self, env: gymnasium.Env[Any, Any], task: dict[str, Any]) -> None:
+        """Change the model of a running environment. Raises MetarlError where the task is more than its model."""
+        self.require_changeable()
+        while not isinstance(env, _ModelTask):
+            env = env.env  # type: ignore[attr-defined]
+        env.set_task(task)
+
+    def require_changeable(self) -> None:
+        """Raise MetarlError where the task is more than the environment's model."""
+        for name, variation in self.declared.items():
+            if not variation.changes:
+                raise MetarlError(
+                    f"varies.{name} is an argument of the constructor of {self.env!r}, which does not change in a "
+                    "running environment; load it without switch_at, or vary fields of its model"
+                )
+
+    def _try(self) -> None:
+        """Play one step in a few tasks. Raises MetarlError where the environment fails: its code is not metarl's."""
+        for task in self._extremes():
+            try:
+                with contextlib.closing(self.make(task, None)) as env:
+                    env.action_space.seed(0)
+                    env.reset(seed=0)
+                    _, _, _, _, _ = env.step(env.action_space.sample())
+            except MetarlError:
+                raise
+            except Exception as error:
+                raise MetarlError(
+                    f"environment {self.env!r} fails within its first step in task {task}: {first_line(error)}; give "
+                    "arguments and ranges that it takes"
+                ) from None
+
+    def _extremes(self) -> list[dict[str, Any]]:
+        """Return a task, and for each argument that varies the same with the least and greatest of a few draws."""
+        tasks = [self.sample("train", 1, seed=0)[0]]
+        for split in self.splits:
+            drawn = self.sample(split, 64, seed=0).values
+            for name in self._given(tasks[0]):
+                sizes = drawn[name].reshape(64, -1)[:, 0]
+                tasks += [{**tasks[0], name: drawn[name][i].tolist()} for i in (sizes.argmin(), sizes.argmax())]
+        return tasks
+
+    def _given(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the constructor in a task."""
+        return {name: self._argument(name, value) for name, value in task.items() if not self.declared[name].changes}
+
+    def _argument(self, name: str, value: Any) -> Any:
+        """Return a value as the constructor may want it: whole numbers drawn from a few are whole."""
+        whole = (
+            isinstance(self.declared[name].parameter.train, Choice) and isinstance(value, float) and value.is_integer()
+        )
+        return int(value) if whole else value
+
+    def _constructed(self, given: Mapping[str, Any], render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+        arguments = {**self.arguments, **given}
+        try:
+            # The time limit is `horizon`; -1 keeps Gymnasium from adding the environment's own.
+            return gymnasium.make(
+                self.env,
+                max_episode_steps=-1,
+                disable_env_checker=True,
+                render_mode=render_mode,
+                **arguments,
+            )
+        except Exception as error:  # its code, and what it imports, is not metarl's
+            missing = isinstance(error, (ImportError, gymnasium.error.DependencyNotInstalled))
+            remedy = (
+                "take another, or install what it needs" if missing else "give arguments that its constructor takes"
+            )
+            raise MetarlError(
+                f"environment {self.env!r} is not made with {arguments}: {first_line(error)}; {remedy}"
+            ) from None
+
+
+class _ModelTask(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """A MuJoCo environment whose model is what the task makes of the original."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], changes: Mapping[str, tuple[Change, ...]]) -> None:
+        super().__init__(env)
+        self.changes, self.model = changes, env.unwrapped.model  # type: ignore[attr-defined]
+        self.original = copy.copy(self.model)
+
+    def set_task(self, task: Mapping[str, Any]) -> None:
+        """Change the model in place, which the environment's own data and renderer refer to."""
+        import mujoco
+
+        targets = {change.target for changes in self.changes.values() for change in changes}
+        restore(self.model, self.original, targets)
+        apply(self.model, self.changes, {name: np.asarray(task[name]) for name in self.changes})
+        mujoco.mj_setConst(self.model, mujoco.MjData(self.model))
+
+
+def _spec(env: str) -> Any:
+    try:
+        return gymnasium.spec(env)
+    except Exception as error:  # an id may name a module to import
+        raise MetarlError(
+            f"environment {env!r} is unknown to Gymnasium ({first_line(error)}); {did_you_mean(env, gymnasium.registry)}"
+        ) from None
+
+
+def _require_model(first: str, env: gymnasium.Env[Any, Any], declared: Mapping[str, Variation]) -> None:
+    model = getattr(env.unwrapped, "model", None)
+    env.close()
+    if not hasattr(model, "opt"):
+        raise MetarlError(
+            f"varies.{first} names a field of a MuJoCo model, and the environment has none; leave set, scale and add out"
+        )
+    for name, variation in declared.items():
+        if any(change.target.startswith("limb_length") for change in variation.changes):
+            raise MetarlError(
+                f"varies.{name}: limb_length needs a family of metarl's to build on; write `family: NAME`"
+            )
+    require_applicable(model, declared)

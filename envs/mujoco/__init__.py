@@ -1,0 +1,1 @@
+"""MuJoCo bodies: velocities, directions, goals and changed physics as tasks."""

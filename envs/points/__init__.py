@@ -1,0 +1,1 @@
+"""Points that move in a plane towards a hidden goal."""

@@ -1,0 +1,1 @@
+"""Bandits, finite MDPs and grids, whose optimum is known or bounded."""

@@ -1,0 +1,103 @@
+"""Families behind `gymnasium.make` and `gymnasium.make_vec`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from ..base.errors import MetarlError
+from ..families.family import TaskFamily
+from ..families.load import load
+from ..families.vector import BatchedEnv
+
+
+class SingleEnv(gymnasium.Env[np.ndarray, Any]):
+    """One world of one task: the batch of one behind Gymnasium's `Env`. The task stays over resets and pickling."""
+
+    def __init__(
+        self, family: TaskFamily, task: Mapping[str, Any] | None = None, render_mode: str | None = None
+    ) -> None:
+        self.metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 20}
+        self.family = family
+        self.render_mode = render_mode
+        tasks = family.sample("train", 1, seed=0) if task is None else family.tasks(task)
+        # On the calling thread: a thread pool for one world costs more than it gives.
+        self._envs = BatchedEnv(family, tasks, 1, threads=0, render_mode=render_mode)
+        self.observation_space = self._envs.single_observation_space
+        self.action_space = self._envs.single_action_space
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """Parameter values of the task."""
+        return self._envs.tasks[0]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin a new episode of the same task; a seed restarts the random stream."""
+        super().reset(seed=seed)
+        restart = int(self.np_random.integers(2**63)) if seed is not None or self._envs._streams is None else None
+        observations, _ = self._envs.reset(seed=restart)
+        if self.render_mode == "human":
+            self.render()
+        return observations[0], {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Step the world."""
+        actions = np.asarray(action)[None]
+        observations, rewards, terminations, truncations, infos = self._envs.step(actions)
+        if self.render_mode == "human":
+            self.render()
+        info = {name: bool(value[0]) for name, value in infos.items()}
+        return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info
+
+    def render(self) -> np.ndarray | None:
+        """Return a picture, uint8 [height, width, 3], in mode 'rgb_array'; show it in mode 'human'."""
+        return None if self.render_mode is None else self._envs.batch.render(0)
+
+    def close(self) -> None:
+        """Release the window."""
+        self._envs.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the recipe: the copy has the same task and is not yet reset."""
+        return SingleEnv, (self.family, self.task, self.render_mode)
+
+
+def make_single(
+    family: str,
+    task: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    render_mode: str | None = None,
+    **settings: Any,
+) -> SingleEnv:
+    """Entry point of `gymnasium.make`: one world of `task` (default: the first training task of seed 0)."""
+    return SingleEnv(load(family, preset, **settings), task, render_mode)
+
+
+def make_batched(
+    family: str,
+    num_envs: int = 1,
+    tasks: Sequence[Mapping[str, Any]] | None = None,
+    preset: str | None = None,
+    threads: int | None = None,
+    render_mode: str | None = None,
+    max_episode_steps: int | None = None,
+    **settings: Any,
+) -> BatchedEnv:
+    """Entry point of `gymnasium.make_vec`: `num_envs` worlds, shared equally among `tasks`.
+
+    Without `tasks`, each world has its own training task of seed 0. `max_episode_steps` replaces the horizon.
+    Raises MetarlError where `num_envs` is not a multiple of the number of tasks.
+    """
+    horizon = {} if max_episode_steps is None else {"horizon": max_episode_steps}
+    made = load(family, preset, **{**settings, **horizon})
+    batch = made.sample("train", num_envs, seed=0) if tasks is None else made.tasks(tasks)
+    if num_envs % len(batch):
+        raise MetarlError(
+            f"num_envs is {num_envs} for {len(batch)} tasks; it must be a multiple of the number of tasks"
+        )
+    return BatchedEnv(made, batch, num_envs // len(batch), threads=threads, render_mode=render_mode)

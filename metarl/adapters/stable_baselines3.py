@@ -1,0 +1,212 @@
+"""Families for stable-baselines3: the batched environment behind its `VecEnv`, at the batch's own speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import Wrapper, spaces
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from ..base.errors import MetarlError
+from ..families.family import TaskFamily
+from ..families.load import load
+from ..families.switching import SwitchingFamily
+from ..families.task import Tasks
+from ..families.vector import BatchedEnv
+
+__all__ = ["SB3VecEnv", "make_sb3_vec"]
+
+
+def make_sb3_vec(
+    family: TaskFamily | str,
+    num_envs: int = 1,
+    *,
+    preset: str | None = None,
+    tasks: Tasks | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    split: str | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    render_mode: str | None = None,
+    **settings: Any,
+) -> SB3VecEnv:
+    """Return `num_envs` worlds of a family as a `VecEnv`, for any algorithm of stable-baselines3.
+
+    Without `tasks`, every episode is in a task of its own, drawn from `split` (`train`): what multi-task training sees. With `tasks`, the worlds
+    are shared equally among them and keep them. `seed` names the tasks drawn and the worlds' random numbers, until
+    `VecEnv.seed`, which SB3's algorithms call with theirs, names others; `threads` as in `TaskFamily.make_vec`. An episode
+    is a trial of its own: families that switch in mid-trial are refused.
+
+    Raises MetarlError for an unknown family, preset, setting, split or task, for a number of worlds that is not a multiple
+    of the number of tasks, and where a family cannot change its task in a running environment and none is given.
+    """
+    if isinstance(family, str):
+        family = load(family, preset, **settings)
+    elif preset is not None or settings:
+        raise MetarlError("preset and settings go with a family's name; the family given has its own")
+    if num_envs < 1:
+        raise MetarlError(f"num_envs is {num_envs}; it must be at least 1")
+    if isinstance(family, SwitchingFamily):
+        raise MetarlError(
+            "switch_at counts steps of a trial, and stable-baselines3 plays single episodes; leave it out"
+        )
+    if tasks is None:
+        split = split or "train"
+        family.require_changeable()
+        batch = BatchedEnv(family, family.sample(split, num_envs, seed=seed), threads=threads, render_mode=render_mode)
+        return SB3VecEnv(family, batch, split, seed)
+    if split is not None:
+        raise MetarlError(f"split is {split!r}, and tasks are given; give one of them")
+    given = tasks if isinstance(tasks, Tasks) else family.tasks(tasks)
+    if num_envs % len(given):
+        raise MetarlError(
+            f"num_envs is {num_envs} for {len(given)} tasks; it must be a multiple of the number of tasks"
+        )
+    batch = BatchedEnv(family, given, num_envs // len(given), threads=threads, render_mode=render_mode)
+    return SB3VecEnv(family, batch, None, seed)
+
+
+class SB3VecEnv(VecEnv):
+    """Worlds of one family, each of which begins a new episode in the step in which one has ended, as SB3 expects.
+
+    `infos[i]` of such a step has `terminal_observation`, `TimeLimit.truncated` and, of families that know success,
+    `is_success`: whether any step of the episode was one. A class that speaks of success only where there was one has it from
+    its first success on. Of an episode that was cut off because the physics broke down it has `unstable`, true. Discrete actions
+    count from 0, as SB3 wants. See `make_sb3_vec`.
+    """
+
+    def __init__(self, family: TaskFamily, envs: BatchedEnv, split: str | None, seed: int) -> None:
+        self._family, self._envs, self._split, self._seed = family, envs, split, seed
+        # One row of values a world, in which a world's own is replaced when it begins an episode in another task.
+        self._values = {name: np.repeat(value, envs.replicas, axis=0) for name, value in envs.tasks.values.items()}
+        self._drawn = 0
+        self._begun = False
+        self._successes: np.ndarray | None = None
+        self._actions: np.ndarray | None = None
+        space = envs.single_action_space
+        self._first_action = 0
+        if isinstance(space, spaces.Discrete):
+            self._first_action, space = int(space.start), spaces.Discrete(int(space.n))
+        super().__init__(envs.num_envs, envs.single_observation_space, space)
+
+    @property
+    def family(self) -> TaskFamily:
+        """The family of the worlds."""
+        return self._family
+
+    def task(self, world: int) -> dict[str, Any]:
+        """Return the task that a world is in, as numbers and lists by parameter."""
+        return {name: value[world].tolist() for name, value in self._values.items()}
+
+    def reset(self) -> VecEnvObs:
+        """Begin new episodes in all worlds. After `seed` tasks and random numbers start afresh; else both go on."""
+        given = self._seeds[0]  # SB3 gives each world the seed and its number
+        restart = given is not None or not self._begun
+        if restart:
+            self._seed = self._seed if given is None else given
+            self._drawn, self._begun = 0, True
+        if any(self._options):
+            raise MetarlError(f"options are {self._options[0]}; a reset of all worlds takes none")
+        self._reset_seeds()
+        self._draw(np.ones(self.num_envs, dtype=bool))
+        self._successes = None if self._successes is None else np.zeros_like(self._successes)
+        observations, _ = self._envs.reset(seed=self._seed if restart else None)
+        return observations
+
+    def _draw(self, where: np.ndarray) -> None:
+        """Give the marked worlds tasks that none had before, where they do not keep theirs."""
+        if self._split is None:
+            return
+        count = int(where.sum())
+        drawn = self.family.sample(self._split, count, seed=self._seed, start=self._drawn)
+        self._drawn += count
+        for name, value in drawn.values.items():
+            self._values[name][where] = value
+        self._envs.batch.change(where, self._values)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions, [world, *action], for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step all worlds, and begin anew where an episode has ended."""
+        if self._actions is None:
+            raise MetarlError("step_wait without step_async; give actions first")
+        actions, self._actions = np.asarray(self._actions), None
+        if self._first_action:
+            actions = actions + self._first_action
+        observations, rewards, terminations, truncations, flags = self._envs.step(actions)
+        ended = terminations | truncations
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        if "success" in flags:
+            self._successes = flags["success"] if self._successes is None else self._successes | flags["success"]
+        for world in np.flatnonzero(ended):
+            infos[world]["terminal_observation"] = observations[world]
+            infos[world]["TimeLimit.truncated"] = bool(truncations[world])
+            if "unstable" in flags and flags["unstable"][world]:
+                infos[world]["unstable"] = True
+            if self._successes is not None:
+                infos[world]["is_success"] = bool(self._successes[world])
+        if ended.any():
+            if self._successes is not None:
+                self._successes = self._successes & ~ended
+            self._draw(ended)
+            begun, _ = self._envs.reset(options={"reset_mask": ended})
+            observations = np.where(ended.reshape(-1, *(1,) * (observations.ndim - 1)), begun, observations)
+        return observations, rewards.astype(np.float32), ended, infos
+
+    def close(self) -> None:
+        """Release windows and simulation threads."""
+        self._envs.close()
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """Return a picture of each world."""
+        return self._envs.render() or [None] * self.num_envs
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return an attribute of worlds: `task`, `family`, `observation_space`, `action_space`, `render_mode`."""
+        known = {
+            "family": self.family,
+            "observation_space": self._envs.single_observation_space,
+            "action_space": self._envs.single_action_space,
+            "render_mode": self._envs.render_mode,
+        }
+        worlds = self._worlds(indices)
+        if attr_name == "task":
+            return [self.task(world) for world in worlds]
+        if attr_name not in known:
+            raise AttributeError(f"worlds have no attribute {attr_name!r}; known: {', '.join(('task', *known))}")
+        return [known[attr_name] for _ in worlds]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Refuse: worlds are stepped together and have no attributes of their own."""
+        raise MetarlError(f"{attr_name} cannot be set: the worlds are stepped together; give it to make_sb3_vec")
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        """Refuse, but for `render`: worlds are stepped together and have no methods of their own."""
+        if method_name == "render":
+            pictures = self.get_images()
+            return [pictures[world] for world in self._worlds(indices)]
+        raise MetarlError(f"{method_name} cannot be called on single worlds: they are stepped together")
+
+    def env_is_wrapped(
+        self, wrapper_class: type[Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """Return that no world is: there is no Gymnasium wrapper inside."""
+        return [False] * len(self._worlds(indices))
+
+    def _worlds(self, indices: VecEnvIndices) -> list[int]:
+        if indices is None:
+            return list(range(self.num_envs))
+        worlds = [int(i) for i in indices] if isinstance(indices, Iterable) else [int(indices)]
+        if outside := [world for world in worlds if not 0 <= world < self.num_envs]:
+            raise MetarlError(f"there is no world {outside[0]}; they are 0 to {self.num_envs - 1}")
+        return worlds
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled environment: as the batch in it, it begins with its seed."""
+        self.__dict__.update(state)
+        self._begun = False

@@ -1,0 +1,1 @@
+"""Benchmarks: simulation and training against what the machine and other libraries reach."""

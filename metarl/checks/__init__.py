@@ -1,0 +1,1 @@
+"""The promises that every family and every agent keeps, as tests."""

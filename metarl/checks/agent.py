@@ -1,0 +1,364 @@
+"""What every agent must keep to. Each check yields one line for what it found: the fault, the rule, the remedy."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from ..base.errors import MetarlError
+from ..base.streams import Streams, generator
+from ..families.arrays import ArrayFamily, State
+from ..families.distributions import Uniform
+from ..families.family import TaskFamily
+from ..families.task import Parameter, Tasks, Values
+from ..trials.agent import Agent, ExploringAgent, Learner, Oracle, TrainableAgent, begin
+from ..trials.episodes import Episodes, TimeStep, Trial, selected
+from ..trials.rollout import rollout, rounds_of, run_trial
+
+NUM_TASKS, REPLICAS, ROUNDS = 4, 3, 2
+
+
+@dataclass(frozen=True)
+class Reach(ArrayFamily):
+    """A point seeks a hidden goal; episodes terminate by chance after 3 to 8 steps, or are truncated after 6."""
+
+    name = "the checks' family with continuous actions"
+    horizon: int = 6
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The goal."""
+        return {"goal": Parameter(Uniform(-1.0, 1.0, (2,)))}
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """Position, and steps left before the episode terminates."""
+        return spaces.Box(-np.inf, np.inf, (3,), dtype=np.float64)
+
+    @property
+    def action_space(self) -> spaces.Box:
+        """Move; not the same range in both directions."""
+        return spaces.Box(np.array([-0.5, -0.2], np.float32), np.array([0.5, 0.6], np.float32))
+
+    def initial(self, task: Values, streams: Streams) -> State:
+        """Begin at the origin, with a fuse of random length."""
+        return {"position": np.zeros((*streams.shape, 2)), "fuse": 3.0 + streams.integers(6)}
+
+    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
+        """Move and burn."""
+        return {"position": state["position"] + action, "fuse": state["fuse"] - 1}
+
+    def observation(self, state: State) -> np.ndarray:
+        """Return position and fuse."""
+        return np.concatenate([state["position"], state["fuse"][:, None]], axis=1)
+
+    def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
+        """Return minus the distance."""
+        return -np.sqrt(np.square(after["position"] - task["goal"]).sum(axis=1))
+
+    def terminated(self, state: State, task: Values) -> np.ndarray:
+        """Return whether the fuse is burnt."""
+        return state["fuse"] <= 0
+
+
+@dataclass(frozen=True)
+class Press(Reach):
+    """The same with three buttons: stand, step towards (1, 1), step towards (-1, -1)."""
+
+    name = "the checks' family with discrete actions"
+
+    @property
+    def action_space(self) -> spaces.Discrete:  # type: ignore[override]
+        """The buttons."""
+        return spaces.Discrete(3)
+
+    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
+        """Move and burn."""
+        move = np.array([0.0, 0.3, -0.3])[action]
+        return super().transition(state, np.stack([move, move], axis=1), task, streams)
+
+
+def probes() -> list[TaskFamily]:
+    """Return the families that agents are tried on."""
+    return [Reach(), Press()]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An agent's class and the family it is tried on."""
+
+    cls: type[Any]
+    family: TaskFamily
+
+    def make(self, seed: int = 0) -> Any:
+        """Return a new agent, in float64 where its settings have a dtype."""
+        fields = self.cls.Config.model_fields
+        config = self.cls.Config(**({"dtype": "float64"} if "dtype" in fields else {}))
+        return self.cls(config, self.family, seed=seed, device="cpu")
+
+    @property
+    def exact(self) -> bool:
+        """Whether the agent computes in float64."""
+        return "dtype" in self.cls.Config.model_fields
+
+    def tasks(self) -> Tasks:
+        """Return the tasks it is tried in."""
+        return self.family.sample("train", NUM_TASKS, seed=0)
+
+    def trial(
+        self, agent: Agent | Oracle, tasks: Tasks | None = None, seed: int = 0, *, training: bool = False
+    ) -> Trial:
+        """Return a trial in `tasks`."""
+        with contextlib.closing(self.family.make_vec(tasks or self.tasks(), REPLICAS, threads=0)) as envs:
+            return run_trial(agent, envs, ROUNDS, seed=seed, training=training)
+
+    def same(self, a: np.ndarray, b: np.ndarray) -> bool:
+        """Return whether two arrays are equal to the rounding of products of matrices of different sizes."""
+        tolerance = 1e-7 if self.exact else 1e-3
+        return a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def arrays(agent: TrainableAgent) -> dict[str, np.ndarray]:
+    """Return a copy of an agent's state as arrays."""
+    return {name: as_array(value) for name, value in agent.state_dict().items()}
+
+
+def as_array(tensor: Any) -> np.ndarray:
+    """Return a copy of a tensor."""
+    return tensor.detach().cpu().numpy().copy()
+
+
+def changed(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> str:
+    """Return the name of something that is not bit for bit the same in both, else ''."""
+    for name in (*before, *after):
+        if name not in before or name not in after or before[name].tobytes() != after[name].tobytes():
+            return name
+    return ""
+
+
+def check_actions(subject: Subject) -> Iterator[str]:
+    """Actions have the shape and kind that the action space asks for, noisy or deterministic."""
+    space = subject.family.action_space
+    with contextlib.closing(subject.family.make_vec(subject.tasks(), REPLICAS, threads=0)) as envs:
+        for deterministic in (False, True):
+            agent = subject.make()
+            streams = Streams.of(0, "check", np.arange(NUM_TASKS)[:, None], np.arange(REPLICAS))
+            learner = _Watch(begin(agent, subject.tasks(), streams))
+            rollout(envs, learner, seed=0, deterministic=deterministic)
+            for actions in learner.actions:
+                fault = _fault(actions, space)
+                if fault:
+                    yield f"act(deterministic={deterministic}) returned {fault}"
+                    break
+
+
+class _Watch:
+    """Writes down what a learner does."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        self.actions: list[np.ndarray] = []
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        self.actions.append(np.asarray(self.learner.act(timestep, deterministic=deterministic)))
+        return self.actions[-1]
+
+    def adapt(self, episodes: Episodes) -> None:
+        self.learner.adapt(episodes)
+
+
+def _fault(actions: np.ndarray, space: spaces.Space[Any]) -> str:
+    shape = (NUM_TASKS, REPLICAS, *(space.shape or ()))
+    if actions.shape != shape:
+        return f"shape {actions.shape}; it must be [task, replica, *action], here {shape}"
+    if isinstance(space, spaces.Discrete):
+        if not np.issubdtype(actions.dtype, np.integer):
+            return f"{actions.dtype}; actions of a discrete space are integers"
+        if (actions < space.start).any() or (actions >= space.start + space.n).any():
+            return f"action {actions.max()}; they must lie in {space}"
+    elif not np.issubdtype(actions.dtype, np.floating) or not np.isfinite(actions).all():
+        return f"{actions.dtype} that may not be finite; actions of a box are finite floating-point numbers"
+    return ""
+
+
+def check_seeds(subject: Subject) -> Iterator[str]:
+    """A trial follows from the agent and the seed, whatever was played before or drawn elsewhere."""
+    agent = subject.make()
+    first = subject.trial(agent)
+    # Another's use of the global states must change nothing.
+    random.random()
+    np.random.random()  # noqa: NPY002
+    if "torch" in sys.modules:
+        sys.modules["torch"].rand(1)
+    if not np.array_equal(first.returns, subject.trial(agent).returns):
+        yield "the same seed gives another trial; draw random numbers from `streams`, keep what adapts in the learner"
+    if not np.array_equal(first.returns, subject.trial(subject.make()).returns):
+        yield "an agent made anew from the same seed plays otherwise; initial parameters come from `seed` alone"
+
+
+def check_evaluation(subject: Subject) -> Iterator[str]:
+    """A trial leaves the agent bitwise unchanged."""
+    agent = subject.make()
+    if isinstance(agent, TrainableAgent):
+        before = arrays(agent)
+        subject.trial(agent)
+        if name := changed(before, arrays(agent)):
+            yield f"a trial changed {name!r} of its state_dict; everything that adapts lives in the learner"
+
+
+def check_batch(subject: Subject) -> Iterator[str]:
+    """A task alone gives what the same task gives in a batch, to rounding."""
+    tasks, agent = subject.tasks(), subject.make()
+    for training in (False, True) if isinstance(agent, ExploringAgent) else (False,):
+        batch = subject.trial(agent, tasks, training=training)
+        for task in range(NUM_TASKS):
+            alone = subject.trial(agent, tasks[task : task + 1], training=training)
+            for number, (ours, theirs) in enumerate(zip(batch.rounds, alone.rounds, strict=True), start=1):
+                if not _same_actions(subject, selected(ours, slice(task, task + 1)), theirs):
+                    yield (
+                        f"task {task} of a batch of {NUM_TASKS} plays round {number} {'of training ' * training}otherwise "
+                        "alone; hold memory and random numbers still where `timestep.active` is false, and leave out what "
+                        "`episodes.mask` leaves out"
+                    )
+                    return
+
+
+def _same_actions(subject: Subject, ours: Episodes, theirs: Episodes) -> bool:
+    end = len(theirs.mask)
+    if not np.array_equal(ours.mask[:end], theirs.mask) or ours.mask[end:].any():
+        return False
+    return subject.same(ours.actions[:end][theirs.mask], theirs.actions[theirs.mask])
+
+
+def check_learners(subject: Subject) -> Iterator[str]:
+    """Learners of one agent keep out of each other's way: training plays several at a time."""
+    agent, half = subject.make(), NUM_TASKS // 2
+    parts = subject.tasks()[:half], subject.tasks()[half:]
+    with contextlib.ExitStack() as stack:
+        made = (subject.family.make_vec(part, REPLICAS, threads=0) for part in parts)
+        batches = [stack.enter_context(contextlib.closing(envs)) for envs in made]
+        # All have begun before any plays; then a round of one, a round of the other, and so on.
+        learners = [rounds_of(agent, envs, seed=0) for envs in batches]
+        together = list(itertools.islice(zip(*learners, strict=True), ROUNDS))
+    for part, ours in zip(parts, zip(*together, strict=True), strict=True):
+        alone = subject.trial(agent, part).rounds
+        if not all(map(functools.partial(_same_actions, subject), ours, alone)):
+            yield "a learner plays otherwise while another one of the agent does; keep what adapts in the learner"
+            return
+
+
+def check_waiting(subject: Subject) -> Iterator[str]:
+    """What a world holds that waits for its neighbours matters to nobody."""
+    tasks, agent = subject.tasks(), subject.make()
+    plain, disturbed = subject.trial(agent, tasks), subject.trial(_Disturbed(agent), tasks)
+    for ours, theirs in zip(plain.rounds, disturbed.rounds, strict=True):
+        if not _same_actions(subject, ours, theirs):
+            yield "other observations in worlds that wait change the actions of those that play; mind `timestep.active`"
+            return
+    if isinstance(agent, TrainableAgent):
+        other = subject.make()
+        agent.update(plain, generator(0))
+        other.update(replace(plain, rounds=tuple(map(_disturbed, plain.rounds))), generator(0))
+        for name, value in arrays(agent).items():
+            if not np.allclose(value, arrays(other)[name], rtol=1e-6, atol=1e-6):
+                yield f"other numbers where `episodes.mask` is false change {name!r} in an update; leave them out"
+                return
+
+
+def _disturbed(episodes: Episodes) -> Episodes:
+    """Return the episodes with other observations and actions in steps that were not taken."""
+    taken = episodes.mask.reshape(*episodes.mask.shape, *(1,) * (episodes.observations.ndim - 3))
+    observations = np.where(taken, episodes.observations, 7.0).astype(episodes.observations.dtype)
+    taken = episodes.mask.reshape(*episodes.mask.shape, *(1,) * (episodes.actions.ndim - 3))
+    return replace(episodes, observations=observations, actions=np.where(taken, episodes.actions, episodes.actions[0]))
+
+
+class _Disturbed:
+    """An agent whose learners see other numbers in worlds that wait."""
+
+    def __init__(self, agent: Agent | Oracle) -> None:
+        self.agent = agent
+
+    def begin_knowing(self, tasks: Tasks, streams: Streams) -> _DisturbedLearner:
+        return _DisturbedLearner(begin(self.agent, tasks, streams))
+
+
+class _DisturbedLearner:
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        seen = timestep.observations
+        active = timestep.active.reshape(*timestep.active.shape, *(1,) * (seen.ndim - 2))
+        seen = np.where(active, seen, 7.0).astype(seen.dtype)
+        return self.learner.act(replace(timestep, observations=seen), deterministic=deterministic)
+
+    def adapt(self, episodes: Episodes) -> None:
+        self.learner.adapt(_disturbed(episodes))
+
+
+def check_update(subject: Subject) -> Iterator[str]:
+    """An update changes the agent and says so in finite numbers."""
+    agent = subject.make()
+    if not isinstance(agent, TrainableAgent):
+        return
+    before, live = arrays(agent), agent.state_dict()
+    logged = agent.update(subject.trial(agent, training=True), generator(0))
+    for name, value in logged.items():
+        if not isinstance(value, float) or not np.isfinite(value):
+            yield f"update logs {name!r} = {value!r}; it must be a finite float"
+    after = arrays(agent)
+    if not changed(before, after):
+        yield "an update changed nothing in state_dict; it must hold everything that training changes"
+    if any(as_array(value).tobytes() != before[name].tobytes() for name, value in live.items()):
+        yield "an update changed a state_dict that was handed out before; return copies"
+    if not all(np.isfinite(value).all() for value in after.values()):
+        yield "the state after an update is not finite; check the loss on short episodes"
+
+
+def check_state(subject: Subject) -> Iterator[str]:
+    """An agent restored from its state goes on bit for bit like the one it was taken from."""
+    agent, other = subject.make(), subject.make(seed=1)
+    if not isinstance(agent, TrainableAgent):
+        return
+    agent.update(subject.trial(agent, training=True), generator(0))
+    other.load_state_dict(agent.state_dict())
+    if name := changed(arrays(agent), arrays(other)):
+        yield f"load_state_dict(state_dict()) gives another {name!r}; restore everything"
+        return
+    for seed in (1, 2):
+        for one in (agent, other):
+            one.update(subject.trial(one, seed=seed, training=True), generator(seed))
+        if name := changed(arrays(agent), arrays(other)):
+            yield f"after restoring, update {seed} gives another {name!r}; something that training changes is not in it"
+            return
+    try:
+        other.load_state_dict({})
+    except MetarlError:
+        return
+    except Exception as error:
+        yield f"load_state_dict of a foreign state raises {type(error).__name__}; raise MetarlError with one line"
+    else:
+        yield "load_state_dict takes an empty state; raise MetarlError where names or shapes differ"
+
+
+AGENT_CHECKS: tuple[Callable[[Subject], Iterator[str]], ...] = (
+    check_actions,
+    check_seeds,
+    check_evaluation,
+    check_batch,
+    check_learners,
+    check_waiting,
+    check_update,
+    check_state,
+)
+"""Every check of an agent."""

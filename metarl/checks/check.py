@@ -1,0 +1,277 @@
+"""Checks of families and agents: what the tests run over the registries, and what authors run on their own."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..base.errors import MetarlError, did_you_mean, first_line
+from ..base.progress import say
+from ..families.declared import is_file
+from ..families.family import FAMILIES, TaskFamily, missing_requirement
+from ..families.load import load
+from ..trials.registered import AGENTS, what_to_install
+from .agent import AGENT_CHECKS, probes
+from .agent import Subject as AgentSubject
+from .family import FAMILY_CHECKS
+
+T = TypeVar("T")
+
+
+def resolve(target: str) -> Any:
+    """Return what `target` names: a registered family or agent, a family's YAML file, or `module:attribute`.
+
+    Raises MetarlError where there is no such thing.
+    """
+    if is_file(target):
+        return load(target)
+    if ":" in target:
+        return _attribute(*target.split(":", 1))
+    for registry in (FAMILIES, AGENTS):
+        if target in list(registry):
+            return registry[target]
+    known = [*FAMILIES, *AGENTS]
+    raise MetarlError(
+        f"target {target!r} is neither a family nor an agent; {did_you_mean(target, known)} "
+        "(one that is not registered goes by module:attribute)"
+    )
+
+
+def _attribute(module: str, attribute: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:  # as `python -m` would: a command on the path does not look into the current folder
+        sys.path.append(here)
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:  # the author's module: any error at all may come out of it
+        raise MetarlError(
+            f"module {module!r} cannot be imported ({first_line(error)}); give module:attribute"
+        ) from None
+    if not hasattr(found, attribute):
+        names = [name for name in vars(found) if not name.startswith("_")]
+        raise MetarlError(f"module {module!r} has no {attribute!r}; {did_you_mean(attribute, names)}")
+    return getattr(found, attribute)
+
+
+def check(target: str) -> None:
+    """Check a family or an agent, by name or `module:attribute`, and write what is wrong to the error stream.
+
+    Raises MetarlError where something is, where the target is not to be found, and where it is neither.
+    """
+    found = resolve(target)
+    if isinstance(found, TaskFamily) or (inspect.isclass(found) and issubclass(found, TaskFamily)):
+        cls = found.origin if isinstance(found, TaskFamily) else found
+        if hasattr(cls, "name") and (missing := missing_requirement(cls)):
+            raise MetarlError(missing)
+        findings = check_family(found)
+    elif inspect.isclass(found) and hasattr(found, "begin"):
+        if target in list(AGENTS) and (missing := what_to_install(target)):
+            raise MetarlError(missing)
+        findings = check_agent(found)
+    else:
+        raise MetarlError(f"target {target!r} is {found!r}; give a class that extends TaskFamily, or an agent's class")
+    for finding in findings:
+        sys.stderr.write(f"{finding}\n")
+    if findings:
+        raise MetarlError(
+            f"{target} breaks {len(findings)} of the rules that keep results honest; each line above is one"
+        )
+
+
+def check_family(family: TaskFamily | type[TaskFamily] | str) -> list[str]:
+    """Return a line for each rule that a family breaks: the fault, the rule, the remedy.
+
+    A class, or its name in the registry, is checked in each of its presets. Raises MetarlError for an unknown name.
+    """
+    found = resolve(family) if isinstance(family, str) else family
+    name = getattr(found, "name", None)
+    if name is None:
+        return [f"{found!r} has no name; decorate the class with @register('its-name')"]
+    if isinstance(found, TaskFamily):
+        return _check_settled(f"family {name!r}", found)
+    findings = []
+    for preset, settings in (found.presets or {"": {}}).items():
+        title = f"family {name!r}" + (f", preset {preset!r}" if preset else "")
+        try:
+            made = found(**settings)
+        except Exception as error:  # the author's class: any error at all may come out of it
+            findings.append(
+                f"{title}: it cannot be made ({first_line(error)}); give every setting a default or a preset"
+            )
+        else:
+            findings += _check_settled(title, made)
+    return findings
+
+
+def _check_settled(title: str, family: TaskFamily) -> list[str]:
+    return run_checks(title, FAMILY_CHECKS, family)
+
+
+def check_agent(agent: type[Any] | str, families: Sequence[TaskFamily] | None = None) -> list[str]:
+    """Return a line for each rule that an agent's class breaks: the fault, the rule, the remedy.
+
+    `families` are what it is tried on, by default one with continuous and one with discrete actions, whose episodes
+    end early at different times, or the families that it names in `plays`; those that it refuses with a MetarlError are
+    left out. Raises MetarlError for an unknown name.
+    """
+    cls = resolve(agent) if isinstance(agent, str) else agent
+    title = f"agent {cls.__name__}"
+    findings, refused = [], []
+    if families is None:
+        families = [load(name) for name in getattr(cls, "plays", ())] or probes()
+    for family in families:
+        subject = AgentSubject(cls, family)
+        try:
+            subject.make()
+        except MetarlError as error:
+            refused.append(str(error))
+        except Exception as error:  # the author's class: any error at all may come out of it
+            findings.append(f"{title} on {family.name}: it cannot be made ({first_line(error)}); see RegisteredAgent")
+        else:
+            findings += run_checks(f"{title} on {family.name}", AGENT_CHECKS, subject)
+            continue
+    if refused and len(refused) == len(families):
+        findings.append(f"{title}: it refuses every family it was tried on: {refused[0]}; it must take one")
+    return findings
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something registered that is checked on its own: a family in one preset, or an agent."""
+
+    kind: str
+    """'family' or 'agent'."""
+    name: str
+    preset: str | None = None
+    """None for an agent, and for a family without presets."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" + (f", preset {self.preset}" if self.preset else "")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a subject did."""
+
+    subject: Subject
+    findings: Sequence[str]
+    """A line for each rule that is broken."""
+    skipped: str
+    """What was not checked, and why; '' where everything was."""
+    seconds: float | None
+    """None where it was not checked at all."""
+
+    def __str__(self) -> str:
+        word = "FAILED" if self.findings else "skipped" if self.seconds is None else "passed"
+        took = " " * 8 if self.seconds is None else f"{self.seconds:6.1f} s"
+        return f"{word:7} {took}  {self.subject}" + (f" ({self.skipped})" if self.skipped else "")
+
+
+def subjects() -> list[Subject]:
+    """Return everything registered: each agent, and each family in each of its presets."""
+    agents = [Subject("agent", name) for name in AGENTS]
+    return agents + [
+        Subject("family", name, preset) for name in FAMILIES for preset in FAMILIES[name].presets or [None]
+    ]
+
+
+def check_all(jobs: int, chosen: Sequence[Subject] | None = None) -> None:
+    """Check everything registered (or what is `chosen`) in `jobs` processes, and say how each did as it ends.
+
+    Raises MetarlError where a rule is broken and where a plug-in failed to import.
+    """
+    chosen = subjects() if chosen is None else chosen
+    began, verdicts = time.monotonic(), []
+    for verdict in _verdicts(chosen, min(jobs, len(chosen))):
+        say(str(verdict))
+        for finding in verdict.findings:
+            sys.stderr.write(f"{finding}\n")
+        verdicts.append(verdict)
+    failed = [str(verdict.subject) for verdict in verdicts if verdict.findings]
+    skipped = sum(verdict.seconds is None for verdict in verdicts)
+    passed = len(verdicts) - len(failed) - skipped
+    say(f"{passed} passed, {len(failed)} failed, {skipped} skipped in {time.monotonic() - began:.0f} s")
+    broken = {**FAMILIES.broken, **AGENTS.broken}
+    for plugin, why in broken.items():
+        sys.stderr.write(f"plug-in {plugin} failed to import: {why}\n")
+    if failed or broken:
+        raise MetarlError(f"not everything keeps the rules: {'; '.join([*failed, *(f'plug-in {p}' for p in broken)])}")
+
+
+def _verdicts(chosen: Sequence[Subject], jobs: int) -> Iterator[Verdict]:
+    """Yield each verdict as it is reached."""
+    if jobs <= 1:
+        yield from map(judge, chosen)
+        return
+    # Not forked: native threads of the parent would be missing in the child.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker)
+    try:
+        for future in as_completed([pool.submit(judge, subject) for subject in chosen]):
+            yield future.result()
+    except BrokenProcessPool:
+        raise MetarlError(
+            "a process that checked died without a word; take --jobs 1, where the last line shows after which"
+        ) from None
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each process has one core
+
+
+def judge(subject: Subject) -> Verdict:
+    """Check one subject, unless it needs a package that is not installed."""
+    began = time.perf_counter()
+    if subject.kind == "agent":
+        if missing := what_to_install(subject.name):
+            return Verdict(subject, (), missing, None)
+        return Verdict(subject, check_agent(subject.name), "", time.perf_counter() - began)
+    cls = FAMILIES[subject.name]
+    if missing := missing_requirement(cls):
+        return Verdict(subject, (), missing, None)
+    title = f"family {subject.name!r}" + (f", preset {subject.preset!r}" if subject.preset else "")
+    try:
+        findings = _check_settled(title, load(subject.name, subject.preset))
+    except Exception as error:  # the author's class: any error at all may come out of it
+        findings = [f"{title}: it cannot be made ({first_line(error)}); see `metarl families {subject.name}`"]
+    return Verdict(subject, findings, _left_out(cls), time.perf_counter() - began)
+
+
+def _left_out(cls: type[TaskFamily]) -> str:
+    """Return which checks do not apply to a family, and why."""
+    reasons = {
+        "its observation shows the task on purpose: not checked that it hides it": cls.shows_task,
+        "its worlds cannot stand still: not checked that they wait": not cls.pauses,
+    }
+    return "; ".join(reason for reason, applies in reasons.items() if applies)
+
+
+def run_checks(title: str, checks: Sequence[Callable[[T], Iterator[str]]], subject: T) -> list[str]:
+    """Return what the checks find, each line under `title`; a check that breaks is a finding too."""
+    findings = []
+    for check in checks:
+        try:
+            findings += [f"{title}: {finding}" for finding in check(subject)]
+        except Exception as error:  # the author's code: any error at all may come out of it
+            told = f"{title}: {first_line(error)}"
+            if not any(finding.startswith(told) for finding in findings):  # once will do
+                findings.append(f"{told}, when this was checked: {(inspect.getdoc(check) or '').splitlines()[0]}")
+    return findings

@@ -1,0 +1,87 @@
+"""Playing the same episodes again: what the checks of families and agents compare."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+from gymnasium import spaces
+
+from ..base.streams import Streams
+from ..families.family import TaskFamily
+from ..families.spaces import bounds
+from ..families.task import Tasks
+from ..families.vector import BatchedEnv
+from ..trials.episodes import Episodes, TimeStep
+from ..trials.rollout import rollout
+
+BRIEF = 5
+"""Steps an episode where most things show at once."""
+SHORT = 25
+"""Steps an episode in the checks that compare one run with another."""
+LONG = 100
+"""Steps an episode where something rare must happen."""
+
+
+class Player:
+    """A learner that acts at random, every other replica repeating its first action; it never adapts.
+
+    Random walks stay near their start, repeated actions get far: between them they meet sparse rewards.
+    """
+
+    def __init__(self, space: spaces.Box | spaces.Discrete, streams: Streams) -> None:
+        self.space, self.streams = space, streams
+        self.first: np.ndarray | None = None
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        """Return actions, [task, replica, *action], each from its world's own stream."""
+        streams = self.streams.where(timestep.active)
+        if isinstance(self.space, spaces.Discrete):
+            actions = streams.integers(int(self.space.n)) + self.space.start
+        else:
+            low, high = bounds(self.space)
+            actions = (low + streams.uniform(self.space.shape) * (high - low)).astype(self.space.dtype)
+        self.first = actions if self.first is None else self.first
+        repeats = (np.arange(actions.shape[1]) % 2 == 1).reshape(1, -1, *(1,) * (actions.ndim - 2))
+        return np.where(repeats, self.first, actions)
+
+    def adapt(self, episodes: Episodes) -> None:
+        """Learn nothing."""
+
+
+def shortened(family: TaskFamily, horizon: int) -> TaskFamily:
+    """Return the family with episodes of at most `horizon` steps."""
+    return family.with_horizon(min(family.horizon, horizon))
+
+
+def play(envs: BatchedEnv, seed: int = 0, episodes: int = 2) -> list[Episodes]:
+    """Return `episodes` rounds of a `Player` whose actions depend on each task's index and on the replica alone."""
+    address = Streams.of(seed, "check", envs.tasks.index[:, None], np.arange(envs.replicas))
+    player = Player(envs.family.action_space, address)
+    rounds = [rollout(envs, player, seed=seed)]
+    while len(rounds) < episodes:
+        rounds.append(rollout(envs, player, rounds[-1]))
+    return rounds
+
+
+def played(family: TaskFamily, tasks: Tasks, replicas: int = 2, *, threads: int | None = 0) -> list[Episodes]:
+    """Return two rounds in a new environment."""
+    with contextlib.closing(family.make_vec(tasks, replicas, threads=threads)) as envs:
+        return play(envs)
+
+
+def difference(ours: list[Episodes], theirs: list[Episodes], task: int | slice = slice(None)) -> str:
+    """Return the first thing in which the episodes of `task` in `ours` are not bit for bit those in `theirs`, else ''."""
+    at = slice(task, task + 1) if isinstance(task, int) else task
+    for a, b in zip(ours, theirs, strict=True):
+        end, mask = len(b.mask), b.mask
+        if len(a.mask) < end or a.mask[end:, at].any() or not np.array_equal(a.mask[:end, at], mask):
+            return "lengths of episodes"
+        for name in ("observations", "rewards", "terminations", "truncations"):
+            if not np.array_equal(getattr(a, name)[:end, at][mask], getattr(b, name)[mask], equal_nan=True):
+                return name
+        if not np.array_equal(a.final_observations[at], b.final_observations, equal_nan=True):
+            return "final observations"
+        if a.successes is not None and b.successes is not None and not np.array_equal(a.successes[at], b.successes):
+            return "successes"
+    return ""

@@ -1,0 +1,94 @@
+"""What the command line says of a family: its page, its parameters as a table, and distributions in plain words."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from ..families.declared import is_file
+from ..families.family import TaskFamily, missing_requirement
+from ..families.load import load
+from ..families.words import _times, finitely_many, in_words
+
+OPTIONS = {
+    "switch_at": "steps of a trial after which the task changes, such as [300]",
+    "varies": "fields of the MuJoCo model that differ from task to task; see the README",
+}
+"""What `load` takes beside a family's own settings."""
+
+
+def listing(rows: Iterable[Sequence[str]]) -> str:
+    """Return rows of cells as lines whose columns line up."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(f"  {line}".rstrip() for line in lines)
+
+
+def family_page(name: str, preset: str | None = None) -> str:
+    """Return everything there is to know of a family in one of its presets (default: the first), or of a YAML file's.
+
+    Raises MetarlError for an unknown family or preset.
+    """
+    family = load(name, preset)
+    cls = family.origin
+    shown = preset or (None if is_file(name) else next(iter(cls.presets), None))
+    presets = [(name, _settings(settings) or "the defaults") for name, settings in cls.presets.items()]
+    which = f" ({shown!r} is shown; the first is the default)" if presets and shown else ""
+    same = f", with the dynamics of {cls.gymnasium_id}" if cls.gymnasium_id else ""
+    parts = [
+        f"{name}: {inspect.getdoc(cls)}",
+        f"from: {cls.source or 'not said'}\ngymnasium: metarl/{cls.__name__}-v0{same}",
+        f"presets{which}:\n{listing(presets) or '  none'}",
+        _inside(family, missing_requirement(cls)),
+        f"settings:\n{listing((name, str(value)) for name, value in family.settings.items())}",
+        f"options of any family:\n{listing(OPTIONS.items())}",
+    ]
+    return "\n\n".join(parts)
+
+
+def _inside(family: TaskFamily, missing: str) -> str:
+    """Return splits, spaces and tasks; of the spaces what is `missing` before they can be known, if anything."""
+    both = (
+        f"observation: {space_in_words(family.observation_space)}\naction: {space_in_words(family.action_space)}"
+        if not missing
+        else f"spaces: {missing}, to see them"
+    )
+    return (
+        f"splits: {', '.join(family.splits)}{finitely_many(family)}\n"
+        f"horizon: {family.horizon:,} steps\n{both}\n\n"
+        f"task parameters:\n{listing(_parameters(family))}"
+    )
+
+
+def _parameters(family: TaskFamily) -> Iterable[Sequence[str]]:
+    yield "name", "unit", "meaning", "train", "extrapolation"
+    for name, p in family.parameters.items():
+        outside = "none" if p.extrapolation is None else in_words(p.extrapolation)
+        yield name, p.unit or "-", p.meaning or "-", in_words(p.train), outside
+
+
+def _settings(settings: Any) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def space_in_words(space: spaces.Space[Any]) -> str:
+    """Return a space in plain words, such as '6 numbers, -1 to 1 (float32)'."""
+    if isinstance(space, spaces.Discrete):
+        return f"one of {space.n} (discrete, {space.start} to {space.start + space.n - 1})"
+    if not isinstance(space, spaces.Box):
+        return str(space)
+    size = _times(space.shape) or "1"
+    return f"{size} {'number' if size == '1' else 'numbers'}, {_bounds(space)} ({space.dtype})"
+
+
+def _bounds(space: spaces.Box) -> str:
+    low, high = space.low, space.high
+    if not (np.isfinite(low).any() or np.isfinite(high).any()):
+        return "unbounded"
+    text = f"{low.min():.5g} to {high.max():.5g}"
+    return text if np.ptp(low) == 0 and np.ptp(high) == 0 else f"{text} at most, each with its own bounds"

@@ -1,0 +1,142 @@
+"""Reports: a table to print and a picture of adaptation, from one or more evaluations."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..base.errors import MetarlError
+from ..base.files import write_atomically
+from ..base.text import counted
+from .measures import steps_before
+from .record import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Colours that stay apart under colour-blindness: Okabe and Ito, "Color Universal Design" (2008)."""
+MARKERS = "os^Dv<>"
+"""One for each colour, for print in grey."""
+
+
+def _require_some(evaluations: Sequence[Evaluation]) -> None:
+    if not evaluations:
+        raise MetarlError("no evaluation given; give at least one")
+
+
+def plot(evaluations: Sequence[Evaluation], path: str | Path) -> None:
+    """Write the adaptation curves of the evaluations to a .png or .svg file; the same numbers give the same SVG.
+
+    Raises MetarlError for another suffix, where there is no evaluation, and where the file cannot be written.
+    """
+    import matplotlib
+
+    suffix = picture_suffix(path)
+    figure = adaptation_figure(evaluations)
+    picture = io.BytesIO()
+    # Without a salt of ours and without a date, every SVG would have other ids and another head.
+    with matplotlib.rc_context({"svg.hashsalt": "metarl"}):
+        figure.savefig(picture, format=suffix[1:], dpi=160, metadata={"Date": None} if suffix == ".svg" else None)
+    write_atomically(path, picture.getvalue())
+
+
+def picture_suffix(path: str | Path) -> str:
+    """Return '.png' or '.svg', in which a plot is written. Raises MetarlError for a path with another suffix."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".png", ".svg"):
+        raise MetarlError(f"{path} has suffix {suffix!r}; a plot is written as '.png' or '.svg'")
+    return suffix
+
+
+def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
+    """Return the figure of `plot`: return over the environment steps spent in the new task before each round.
+
+    For each evaluation the IQM over tasks, its 95 % interval as a band, and behind them a thin line for each task. Each
+    family has a panel of its own: returns of different families do not compare. Raises MetarlError where there is no
+    evaluation.
+    """
+    from matplotlib.figure import Figure
+
+    _require_some(evaluations)
+    families = list(dict.fromkeys(evaluation.family for evaluation in evaluations))
+    figure = Figure(figsize=(1.8 + 5.4 * len(families), 4.5), layout="constrained")
+    panels = dict(zip(families, figure.subplots(1, len(families), squeeze=False)[0], strict=True))
+    for i, (evaluation, label) in enumerate(zip(evaluations, _labels(evaluations), strict=True)):
+        _curve(panels[evaluation.family], evaluation, label, COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)])
+    for family, axes in panels.items():
+        dressed(axes, [evaluation for evaluation in evaluations if evaluation.family == family])
+    counts = {evaluation.num_tasks for evaluation in evaluations}
+    over = counted(counts.pop(), "task") if len(counts) == 1 else "tasks"
+    legend = f"IQM over {over}, 95% bootstrap interval; faint: single tasks"
+    # Below the axes, where it hides no curve.
+    columns = legend_columns(_labels(evaluations), most=3)
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, title=legend, fontsize=9)
+    return figure
+
+
+def legend_columns(labels: Sequence[str], most: int) -> int:
+    """Return in how many columns labels stand below a figure 7.2 inches wide: at most `most`, and none runs over its edge."""
+    widest = 0.6 + 0.072 * max(map(len, labels))  # inches, with the line beside it, at 9 points
+    return max(1, min(most, len(labels), int(7.0 / widest)))
+
+
+def _curve(axes: Axes, evaluation: Evaluation, label: str, color: str, marker: str) -> None:
+    steps, (low, high) = steps_before(evaluation.env_steps), evaluation.interval.T
+    # All tasks together weigh as much as a few lines would: many tasks must not hide the curve.
+    faint = min(0.35, 8 / evaluation.num_tasks)
+    tasks = {"ls": "", "marker": "."} if evaluation.rounds == 1 else {"lw": 0.7}
+    axes.plot(
+        steps_before(evaluation.env_steps_per_task).T, evaluation.returns.T, color=color, alpha=faint, zorder=1, **tasks
+    )
+    axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0, zorder=2)
+    if evaluation.rounds == 1:  # a band needs two points
+        axes.vlines(steps, low, high, color=color, lw=2, zorder=2)
+    axes.plot(
+        steps, evaluation.iqm, color=color, marker=marker, ms=6, mec="white", mew=0.8, lw=2, label=label, zorder=3
+    )
+
+
+def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return what tells each evaluation apart: its agent, and whatever else is not the same in all."""
+    columns = [
+        [evaluation.label for evaluation in evaluations],
+        *(
+            words
+            for words in (
+                [evaluation.family for evaluation in evaluations],
+                [_settings(evaluation, evaluations) for evaluation in evaluations],
+                [f"{evaluation.split} tasks" for evaluation in evaluations],
+                [f"seed {evaluation.seed}" for evaluation in evaluations],
+                [counted(evaluation.num_tasks, "task") for evaluation in evaluations],
+            )
+            if len(set(words)) > 1
+        ),
+    ]
+    return [", ".join(filter(None, words)) for words in zip(*columns, strict=True)]
+
+
+def _settings(evaluation: Evaluation, evaluations: Sequence[Evaluation]) -> str:
+    """Return the family's settings in which evaluations of this family differ."""
+    others = [other.settings for other in evaluations if other.family == evaluation.family]
+    differing = {n: v for n, v in evaluation.settings.items() if any(other.get(n) != v for other in others)}
+    return " ".join(f"{name}={value}" for name, value in differing.items())
+
+
+def dressed(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
+    """Give the axes their title, labels and ticks."""
+    splits = dict.fromkeys(evaluation.split for evaluation in evaluations)
+    seen = "" if all(evaluation.unseen for evaluation in evaluations) else " (not unseen)"
+    title = f"Adaptation on {evaluations[0].family}, {' and '.join(splits)} tasks{seen}"
+    axes.set_title(title, loc="left", weight="bold", size=11)
+    axes.set_xlabel("Environment steps spent in the new task before the round")
+    axes.set_ylabel("Undiscounted return of an episode")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.9", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    if all(evaluation.rounds == 1 for evaluation in evaluations):
+        axes.set_xticks([0])

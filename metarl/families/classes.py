@@ -1,0 +1,100 @@
+"""Families around a plain Gymnasium environment class."""
+
+from __future__ import annotations
+
+import functools
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import Env, spaces
+
+from ..base.streams import Streams
+from .batch import Step
+from .family import TaskFamily, unchangeable
+from .spaces import usable_spaces
+from .task import Values
+
+if TYPE_CHECKING:
+    from .batch import Batch, Step
+
+
+class ClassFamily(TaskFamily):
+    """A family around a plain Gymnasium environment with Box observations, one object a world, stepped in turn."""
+
+    @abstractmethod
+    def make(self, task: dict[str, Any], render_mode: str | None) -> Env[Any, Any]:
+        """Return the environment of one task (numbers and lists by parameter name)."""
+
+    def change(self, env: Env[Any, Any], task: dict[str, Any]) -> None:
+        """Give a running environment another task in mid-episode. Raises MetarlError unless the family says how."""
+        raise unchangeable(self.name, "change(env, task)")
+
+    def require_changeable(self) -> None:
+        """Raise MetarlError unless the family says how a running environment changes."""
+        if type(self).change is ClassFamily.change:
+            raise unchangeable(self.name, "change(env, task)")
+
+    @functools.cached_property
+    def _spaces(self) -> tuple[spaces.Box, spaces.Box | spaces.Discrete]:
+        env = self.make(self.sample("train", 1, seed=0)[0], None)
+        env.close()
+        return usable_spaces(self.name, env.observation_space, env.action_space, "gymnasium.wrappers")
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """The class's own."""
+        return self._spaces[0]
+
+    @property
+    def action_space(self) -> spaces.Box | spaces.Discrete:
+        """The class's own."""
+        return self._spaces[1]
+
+    def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
+        """Return the batch; plain classes run on the calling thread."""
+        return _ClassBatch(self, values, render_mode)
+
+
+class _ClassBatch:
+    """Worlds of a ClassFamily."""
+
+    def __init__(self, family: ClassFamily, values: Values, render_mode: str | None) -> None:
+        self.family = family
+        count = len(next(iter(values.values())))
+        self.tasks = [{name: value[i].tolist() for name, value in values.items()} for i in range(count)]
+        self.envs = [family.make(task, render_mode) for task in self.tasks]
+        self.observations = np.zeros((count, *family.observation_space.shape), family.observation_space.dtype)
+
+    def begin(self) -> None:
+        """Nothing of a trial is kept here beyond its episodes."""
+
+    def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
+        # A fresh seed for every episode, from the world's own stream: nothing random is left to the class.
+        seeds = streams.integers(2**31)
+        for i in np.flatnonzero(where):
+            self.observations[i], _ = self.envs[i].reset(seed=int(seeds[i]))
+        return self.observations
+
+    def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
+        rewards = np.zeros(len(where))
+        terminations, truncations, successes = (np.zeros(len(where), dtype=bool) for _ in range(3))
+        knows_success = False
+        for i in np.flatnonzero(where):
+            self.observations[i], rewards[i], terminations[i], truncations[i], info = self.envs[i].step(actions[i])
+            success = info.get("success", info.get("is_success"))
+            if success is not None:
+                knows_success, successes[i] = True, bool(success)
+        return Step(self.observations, rewards, terminations, truncations, successes if knows_success else None)
+
+    def change(self, where: np.ndarray, values: Values) -> None:
+        for i in np.flatnonzero(where):
+            self.family.change(self.envs[i], {name: value[i].tolist() for name, value in values.items()})
+
+    def render(self, world: int) -> np.ndarray | None:
+        frame = self.envs[world].render()
+        return frame if isinstance(frame, np.ndarray) else None
+
+    def close(self) -> None:
+        for env in self.envs:
+            env.close()

@@ -1,0 +1,80 @@
+"""`load`: a family from its name or YAML file, its preset and its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..base.errors import MetarlError, did_you_mean
+from .declared import is_file, read_family
+from .family import FAMILIES, TaskFamily
+from .mujoco.family import MujocoFamily
+from .mujoco.varied import VariedFamily
+from .switching import SwitchingFamily
+
+
+def load(name: str | Path, preset: str | None = None, **settings: Any) -> TaskFamily:
+    """Return the family `name` with the settings of `preset` (default: its first), and `settings` over them.
+
+    `name` may be the path of a YAML file that declares one (see `metarl.families.declared.read_family`). Beside its own settings
+    any family takes `switch_at`, the steps of a trial after which its task changes, and a MuJoCo family `varies`, the
+    fields of its model that differ from task to task. Raises MetarlError for an unknown family, preset or setting (with
+    the nearest name), and for a setting of the wrong type or out of range.
+    """
+    if not isinstance(name, (str, Path)):
+        raise MetarlError(f"family is {name!r}; give the name of a registered one, or the path of a YAML file")
+    name = str(name)
+    if is_file(name):
+        declaration = read_family(name)
+        try:
+            return load(**{**declaration, **settings, **({} if preset is None else {"preset": preset})})
+        except MetarlError as error:
+            raise MetarlError(f"{name}: {error}") from None
+    cls = FAMILIES[name]
+    preset = next(iter(cls.presets), None) if preset is None else preset
+    if preset is not None and (not isinstance(preset, str) or preset not in cls.presets):
+        raise MetarlError(f"preset {preset!r} is unknown to family {name!r}; {did_you_mean(str(preset), cls.presets)}")
+    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    options = {option: settings.pop(option, None) for option in OPTIONS if option not in known}
+    for setting in settings:
+        if setting not in known:
+            raise MetarlError(
+                f"setting {setting!r} is unknown to family {name!r}; {did_you_mean(setting, [*known, *OPTIONS])}"
+            )
+    family = _validated(cls, {**(cls.presets[preset] if preset is not None else {}), **settings})
+    return _with_options(family, **{option: value for option, value in options.items() if value is not None})
+
+
+OPTIONS = ("varies", "switch_at")
+"""What `load` takes for any family, beside its own settings."""
+
+
+def _with_options(family: TaskFamily, varies: Mapping[str, Any] | None = None, switch_at: Any = None) -> TaskFamily:
+    if varies is not None:
+        if not isinstance(family, MujocoFamily):
+            raise MetarlError(
+                f"family {family.name!r} has no MuJoCo model, so it takes no `varies`; leave it out, or declare `env: ID`"
+            )
+        family = VariedFamily(family, varies)
+    if switch_at is not None:
+        steps = switch_at if isinstance(switch_at, (list, tuple)) else [switch_at]
+        if not all(isinstance(step, int) and not isinstance(step, bool) for step in steps):
+            raise MetarlError(f"switch_at is {switch_at!r}; it must be whole numbers of steps, ascending")
+        family = SwitchingFamily(family, tuple(steps))
+    return family
+
+
+def _validated(cls: type[TaskFamily], settings: Mapping[str, Any]) -> TaskFamily:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(cls).validate_python(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        given = "" if first["type"] == "missing" else f" is {first['input']!r}"
+        raise MetarlError(
+            f"setting {where!r} of family {cls.name!r}{given}: {first['msg'].replace('Input should be', 'it must be')}"
+        ) from None

@@ -1,0 +1,1 @@
+"""Families of MuJoCo models: what a task changes in a model, and many worlds stepped at once."""

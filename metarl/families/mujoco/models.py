@@ -1,0 +1,178 @@
+"""MuJoCo models: what one is compiled from, the sensors that observations need, and edits of single fields."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+
+from ...base.errors import MetarlError
+from ..batch import State
+
+try:
+    import mujoco as mujoco
+    from mujoco.rollout import Rollout as Rollout
+except (AttributeError, ImportError, RuntimeError) as error:
+    # Imported, MuJoCo loads what MUJOCO_GL names, whether anything is to be drawn or not.
+    if "MUJOCO_GL" not in os.environ:
+        raise
+    raise MetarlError(
+        f"MuJoCo does not load with MUJOCO_GL={os.environ['MUJOCO_GL']} ({error}); unset it, and metarl takes what draws here"
+    ) from error
+
+ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
+"""Model files that come with Gymnasium."""
+
+
+Sensors = Mapping[str, tuple[mujoco.mjtSensor, mujoco.mjtObj, str]]
+"""Sensors to add to a model by name: type, object type, object name."""
+
+
+_COMPILING = threading.Lock()
+"""Held while a model is compiled: Python's filters of warnings are the process's, and worlds of several shards may change."""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What a model is compiled from."""
+
+    asset: str
+    """Name of the model file among Gymnasium's assets."""
+    sensors: tuple[tuple[str, tuple[mujoco.mjtSensor, mujoco.mjtObj, str]], ...] = ()
+    """Sensors to add, by name."""
+    contact_forces: bool = False
+    """Whether to add what `contact_wrenches` reads."""
+    timestep: float = 0.0
+    """Seconds of a physics step; 0 for the file's own."""
+
+    def spec(self, *, textures: bool = False) -> mujoco.MjSpec:
+        """Return the editable description, each body named; a model without textures is copied in half the time."""
+        spec = mujoco.MjSpec.from_file(str(ASSETS / self.asset))
+        spec.option.timestep = self.timestep or spec.option.timestep
+        for number, body in enumerate(spec.bodies):
+            body.name = body.name or f"body{number}"
+        for name, (kind, object_type, object_name) in self.sensors:
+            spec.add_sensor(name=name, type=kind, objtype=object_type, objname=object_name)
+        if self.contact_forces:
+            _add_contact_sensors(spec)
+        if not textures:
+            _strip(spec)
+        return spec
+
+    def compile(self, edit: Callable[[mujoco.MjSpec], None] | None = None, *, textures: bool = False) -> mujoco.MjModel:
+        """Return the compiled model, its description changed by `edit` before.
+
+        A file may fix the total mass, for which the compiler scales all bodies: after an edit by as much as before, so
+        that what was not edited keeps its mass.
+        """
+        with _COMPILING:
+            return self._compile(edit, textures=textures)
+
+    def _compile(self, edit: Callable[[mujoco.MjSpec], None] | None, *, textures: bool) -> mujoco.MjModel:
+        spec, factor = self.spec(textures=textures), 1.0
+        if edit is not None:
+            total = spec.compiler.settotalmass
+            if total > 0:
+                spec.compiler.settotalmass = -1
+                factor = total / spec.copy().compile().body_mass.sum()
+            edit(spec)
+        with warnings.catch_warnings():
+            # Gymnasium's asset, not the user, is to blame for it.
+            warnings.filterwarnings("ignore", "compiler attribute 'settotalmass' is deprecated")
+            model = spec.compile()
+        model.body_mass *= factor
+        model.body_inertia *= factor
+        return model
+
+
+def _strip(spec: mujoco.MjSpec) -> None:
+    for geom in spec.geoms:
+        geom.material = ""
+    for thing in (*spec.materials, *spec.textures):
+        if hasattr(spec, "delete"):
+            spec.delete(thing)
+        else:  # MuJoCo before 3.3.1
+            thing.delete()
+
+
+ROOT_COM = "root_com"
+"""Name of the sensor of the whole body's centre of mass that goes with the contact sensors."""
+
+CONTACTS = "contacts"
+"""Name of all contact sensors' readings in the state; a sensor's own name has the body's behind it."""
+
+
+def _add_contact_sensors(spec: mujoco.MjSpec) -> None:
+    if not hasattr(mujoco.mjtSensor, "mjSENS_CONTACT"):
+        raise MetarlError(
+            f"MuJoCo {mujoco.__version__} has no contact sensors; install mujoco>=3.3.5, or take a preset of the "
+            "family that reads no contact forces"
+        )
+    parts = mujoco.mjtConDataField
+    wanted = (parts.mjCONDATA_FORCE, parts.mjCONDATA_TORQUE, parts.mjCONDATA_POS)
+    bodies = [body.name for body in spec.bodies[1:]]
+    spec.add_sensor(
+        name=ROOT_COM,
+        type=mujoco.mjtSensor.mjSENS_SUBTREECOM,
+        objtype=mujoco.mjtObj.mjOBJ_BODY,
+        objname=bodies[0],
+    )
+    for body in bodies:
+        sensor = spec.add_sensor(
+            name=f"{CONTACTS}/{body}",
+            type=mujoco.mjtSensor.mjSENS_CONTACT,
+            objtype=mujoco.mjtObj.mjOBJ_BODY,
+            objname=body,
+        )
+        # What to report, how to reduce it (3: the net wrench of all contacts at their common centre), how many.
+        sensor.intprm[:3] = sum(1 << int(part) for part in wanted), 3, 1
+
+
+def contact_wrenches(state: State) -> np.ndarray:
+    """Return the contact wrench on each body, float64 [world, body, 6]: torque about the centre of mass, N m; force, N.
+
+    The same as MuJoCo's `cfrc_ext`, whose first row, the world's, is zero; read at the start of the last substep.
+    """
+    readings = state[CONTACTS].reshape(len(state["physics"]), -1, 9)
+    force, torque, place = readings[..., :3], readings[..., 3:6], readings[..., 6:]
+    arm = place - state[ROOT_COM][:, None]
+    torque = torque + np.stack(
+        [arm[..., j] * force[..., k] - arm[..., k] * force[..., j] for j, k in ((1, 2), (2, 0), (0, 1))], axis=-1
+    )  # np.cross takes three times as long
+    # The sensor tells what the body does to the ground; where there is no contact it reads zero in all.
+    wrenches = np.zeros((len(force), force.shape[1] + 1, 6))
+    wrenches[:, 1:, :3], wrenches[:, 1:, 3:] = -torque, -force
+    return wrenches
+
+
+def edited_model(
+    model: mujoco.MjModel, edit: Callable[[mujoco.MjModel], None], scratch: mujoco.MjData | None = None
+) -> mujoco.MjModel:
+    """Return a copy of `model` changed by `edit`, its derived constants computed anew.
+
+    Without `mj_setConst`, masses changed by hand leave inverse inertias and contact scalings of the old model behind.
+    `scratch` is any data of a model of the same size: making it takes longer than all the rest.
+    """
+    edited = copy.copy(model)
+    edit(edited)
+    mujoco.mj_setConst(edited, mujoco.MjData(edited) if scratch is None else scratch)
+    return edited
+
+
+def lowest_point(model: mujoco.MjModel) -> float:
+    """Return the height in m of the lowest point of what is not fixed to the world, in the model's default position."""
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    lows = []
+    for geom in np.flatnonzero(model.geom_bodyid > 0):
+        is_capsule = model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_CAPSULE
+        reach = abs(data.geom_xmat[geom, 8]) * model.geom_size[geom, 1] + model.geom_size[geom, 0]
+        lows.append(data.geom_xpos[geom, 2] - (reach if is_capsule else model.geom_rbound[geom]))
+    return float(min(lows))

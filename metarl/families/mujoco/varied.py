@@ -1,0 +1,98 @@
+"""MuJoCo families whose model fields vary from task to task."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...base.errors import MetarlError, first_line
+from ...base.streams import Streams
+from ..declared import Variation, variations
+from ..option import OptionFamily
+from ..task import Parameter, Values
+from .changes import apply, limbs, shape_of_target
+from .family import MujocoFamily
+
+if TYPE_CHECKING:
+    from ..batch import Batch
+
+
+def require_applicable(model: Any, declared: Mapping[str, Variation]) -> None:
+    """Raise MetarlError where a declared parameter cannot act on a MuJoCo model.
+
+    That is an unknown target, another shape, or a value that no body can have, such as a mass below zero. Tried at both
+    ends of each range, where they are finite, and on a few draws.
+    """
+    import mujoco
+
+    from .models import edited_model
+
+    for name, variation in declared.items():
+        changes = {name: variation.changes}
+        try:
+            for change in variation.changes:
+                shape_of_target(model, change.target)
+            for value in _extremes(variation.parameter):
+                edited_model(model, functools.partial(apply, changes=changes, task={name: value}))
+                limbs(model, changes, {name: value})
+        except MetarlError as error:
+            raise MetarlError(f"varies.{name}: {error}") from None
+        except mujoco.FatalError as error:
+            raise MetarlError(
+                f"varies.{name}: MuJoCo refuses a model ({first_line(error)}); draw from another range"
+            ) from None
+
+
+def _extremes(parameter: Parameter) -> Iterator[np.ndarray]:
+    """Yield the ends of each range, where they are finite, and a few draws."""
+    for distribution in filter(None, (parameter.train, parameter.extrapolation)):
+        yield from (np.full(distribution.shape, end) for end in distribution.range if np.isfinite(end))
+        yield from distribution.sample(Streams.of(0, "probe", np.arange(4)))
+
+
+@dataclass(frozen=True)
+class VariedFamily(OptionFamily):
+    """A MuJoCo family some fields of whose model vary from task to task as well: option `varies` of any such family."""
+
+    base: MujocoFamily
+    """The family whose worlds they are."""
+    varies: Mapping[str, Any]
+    """What varies, as `variations` reads it."""
+
+    def __post_init__(self) -> None:
+        taken = [name for name in self.declared if name in self.base.parameters]
+        if taken:
+            raise MetarlError(
+                f"varies.{taken[0]} is a parameter of family {self.base.name!r} itself; take another name"
+            )
+        for name, variation in self.declared.items():
+            if not variation.changes:
+                raise MetarlError(
+                    f"varies.{name} acts on nothing; say what with set, scale or add: scale: body_mass[*]"
+                )
+        require_applicable(self.base.model, self.declared)
+        super().__post_init__()
+
+    @functools.cached_property
+    def declared(self) -> Mapping[str, Variation]:
+        """The parameters that `varies` names."""
+        return variations(self.varies)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The base's settings, and what varies."""
+        return {**self.base.settings, "varies": dict(self.varies)}
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The base's parameters, and those declared."""
+        return {**self.base.parameters, **{name: variation.parameter for name, variation in self.declared.items()}}
+
+    def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
+        """Return the base's batch, on models that vary."""
+        more = {name: variation.changes for name, variation in self.declared.items()}
+        return self.base.varied_batch(values, more, threads=threads, render_mode=render_mode)

@@ -1,0 +1,41 @@
+"""What the families made by options of `load` share: they stand before another family, and pass on what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from gymnasium import spaces
+
+from .family import TaskFamily
+
+
+@dataclass(frozen=True)
+class OptionFamily(TaskFamily):
+    """A family with an option that any family takes."""
+
+    base: TaskFamily
+    """The family without the option."""
+
+    def __post_init__(self) -> None:
+        for name in ("name", "source", "requires", "pauses", "side_by_side", "shows_task", "horizon"):
+            object.__setattr__(self, name, getattr(self.base, name))
+
+    def with_horizon(self, horizon: int) -> Self:
+        """Return the same with episodes of `horizon` steps."""
+        return replace(self, base=self.base.with_horizon(horizon))
+
+    @property
+    def origin(self) -> type[TaskFamily]:
+        """The registered class."""
+        return self.base.origin
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """The base's."""
+        return self.base.observation_space
+
+    @property
+    def action_space(self) -> spaces.Box | spaces.Discrete:
+        """The base's."""
+        return self.base.action_space

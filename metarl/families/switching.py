@@ -1,0 +1,106 @@
+"""Tasks that change in the middle of a trial, as an option of any family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..base.errors import MetarlError
+from .option import OptionFamily
+from .task import Parameter, Values
+
+if TYPE_CHECKING:
+    from ..base.streams import Streams
+    from .batch import Batch, Step
+
+
+@dataclass(frozen=True)
+class SwitchingFamily(OptionFamily):
+    """A family whose worlds meet another task after some steps of the trial, without a word.
+
+    Each world counts its own steps, over all episodes of the trial; positions and velocities stay as they are. A task
+    has each parameter once for the beginning and once more for each switch, `goal@300` from step 300 on, drawn
+    independently. For continual adaptation: a joint fails, the goal moves.
+    """
+
+    switch_at: tuple[int, ...]
+    """Steps of the trial before each switch, ascending."""
+
+    def __post_init__(self) -> None:
+        steps = self.switch_at
+        if not steps or list(steps) != sorted(set(steps)) or steps[0] < 1:
+            raise MetarlError(
+                f"switch_at is {list(steps)}; give ascending whole numbers of steps, the first at least 1"
+            )
+        self.base.require_changeable()
+        super().__post_init__()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The base's settings, and when it switches."""
+        return {**self.base.settings, "switch_at": list(self.switch_at)}
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The base's parameters, and again for each switch."""
+        base = self.base.parameters
+        again = {_later(name, step): parameter for step in self.switch_at for name, parameter in base.items()}
+        return {**base, **again}
+
+    def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
+        """Return the base's batch, with switches."""
+        names = list(self.base.parameters)
+        phases = [{name: values[name] for name in names}]
+        phases += [{name: values[_later(name, step)] for name in names} for step in self.switch_at]
+        inner = self.base.batch(phases[0], threads=threads, render_mode=render_mode)
+        return _SwitchingBatch(inner, phases, self.switch_at)
+
+
+def _later(name: str, step: int) -> str:
+    return f"{name}@{step}"
+
+
+class _SwitchingBatch:
+    """Worlds that switch from one phase's values to the next."""
+
+    def __init__(self, inner: Batch, phases: Sequence[Values], switch_at: Sequence[int]) -> None:
+        self.inner, self.phases, self.switch_at = inner, phases, switch_at
+        num_worlds = len(next(iter(phases[0].values())))
+        self.elapsed = np.zeros(num_worlds, dtype=np.int64)
+        self.phase = np.zeros(num_worlds, dtype=np.int64)
+
+    def begin(self) -> None:
+        self.inner.begin()
+        self.elapsed[:] = 0
+        self._enter(np.zeros_like(self.phase))
+
+    def _enter(self, phase: np.ndarray) -> None:
+        """Give each world the values of its phase where that has changed."""
+        moved = phase != self.phase
+        for number in np.unique(phase[moved]):
+            self.inner.change(moved & (phase == number), self.phases[number])
+        self.phase = phase
+
+    def _switch(self) -> None:
+        self._enter(np.searchsorted(self.switch_at, self.elapsed, side="right"))
+
+    def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
+        self._switch()
+        return self.inner.reset(where, streams)
+
+    def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
+        self._switch()
+        self.elapsed += where
+        return self.inner.step(actions, where, streams)
+
+    def change(self, where: np.ndarray, values: Values) -> None:
+        raise MetarlError("a family that switches does not switch again; name all steps in one switch_at")
+
+    def render(self, world: int) -> np.ndarray | None:
+        return self.inner.render(world)
+
+    def close(self) -> None:
+        self.inner.close()

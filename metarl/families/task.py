@@ -1,0 +1,66 @@
+"""Tasks: the parameters of a family, and batches of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, overload
+
+import numpy as np
+from pydantic import Field
+
+from .distributions import Distribution
+
+SPLITS = ("train", "validation", "test", "extrapolation")
+"""The four splits: `validation` and `test` are unseen draws from the training distribution; `extrapolation` is
+    outside."""
+
+
+Values = Mapping[str, np.ndarray]
+"""Parameter values of a batch of tasks or worlds, by name: float64 [n, *shape of the parameter]."""
+
+
+Horizon = Annotated[int, Field(ge=1, le=10**7, strict=True)]
+"""Steps an episode."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a family's tasks: what it is drawn from, and in what unit."""
+
+    train: Distribution
+    """What the train, validation and test splits draw from."""
+    extrapolation: Distribution | None = None
+    """What the extrapolation split draws from, outside the range of `train`; None where nothing lies outside."""
+    unit: str = ""
+    """Unit of the values, '' where they have none."""
+    meaning: str = ""
+    """What the parameter does, in a few words."""
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """A batch of tasks of one family."""
+
+    values: Values
+    """Parameter values by name, float64 [task, *shape]."""
+    index: np.ndarray
+    """Place of each task in its split's list, which names its random numbers. int64 [task]"""
+
+    def __len__(self) -> int:
+        """Return the number of tasks."""
+        return len(self.index)
+
+    @overload
+    def __getitem__(self, item: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, item: slice | np.ndarray | Sequence[int]) -> Tasks: ...
+    def __getitem__(self, item: int | slice | np.ndarray | Sequence[int]) -> dict[str, Any] | Tasks:
+        """Return one task as a dict of numbers and lists, or a smaller batch, each task with its own random numbers."""
+        if isinstance(item, (int, np.integer)):
+            return {name: value[item].tolist() for name, value in self.values.items()}
+        return Tasks({name: value[item] for name, value in self.values.items()}, self.index[item])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Iterate over the tasks as dicts of numbers and lists."""
+        return (self[i] for i in range(len(self)))

@@ -1,0 +1,1 @@
+"""Pictures of tasks and worlds, and videos of trials."""

@@ -1,0 +1,228 @@
+"""Videos of films: tasks below each other, rounds side by side, with task, round and return written in."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import subprocess
+import tempfile
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..base.errors import MetarlError
+from ..base.files import write_atomically
+from ..base.text import counted, decimals_for, number_text
+from .drawing import ink_box
+from .film import Film, Take
+from .gallery import task_in_words
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw, ImageFont
+
+SUFFIXES = (".mp4", ".gif")
+MOST_PIXELS = 4096
+"""Longest side of a video: many players of H.264 take no longer one."""
+MARGIN, LINE, BORDER = 12, 20, 4
+"""Pixels around panels, from one line of text to the next, and of the border around an episode that has ended."""
+SMALLEST, TEXT, HEADING = 8, 13, 15
+"""Sizes of the letters in pixels."""
+WHITE, INK, GREY, ENDED = "#FFFFFF", "#000000", "#666666", "#D55E00"
+"""The colours; ENDED marks an episode that ended before the time limit."""
+FADED = 0.5
+"""How much white lies over a picture after its episode's end."""
+SECONDS_HELD = 2.0
+"""How long the last picture stays."""
+
+
+def video_suffix(path: str | Path) -> str:
+    """Return '.mp4' or '.gif', in which a video is written. Raises MetarlError for another, and for mp4 without ffmpeg."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise MetarlError(f"{path} has suffix {suffix!r}; a video is written as '.mp4' or '.gif'")
+    if suffix == ".mp4" and not has_ffmpeg():
+        raise MetarlError(
+            f'{path} needs ffmpeg, and none works here; pip install "metarl-suite[video]", or write a .gif'
+        )
+    return suffix
+
+
+@functools.cache
+def has_ffmpeg() -> bool:
+    """Return whether mp4 can be written here: whether it works for one small picture."""
+    try:
+        _mp4([np.zeros((64, 64, 3), dtype=np.uint8)], 1)
+    except (ImportError, OSError, RuntimeError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def write_video(film: Film, path: str | Path, *, fps: int | None = None, size: int | None = None) -> None:
+    """Write a film to a .mp4 or .gif file, whole or not at all.
+
+    `size` is the width of a panel in pixels (by default 320, and less where there are more than three rounds), `fps` the number of pictures a second (by default 3 to 20, so that an
+    episode lasts about six seconds). Raises MetarlError for another suffix, mp4 without ffmpeg, a video that would be
+    too large, and where the file cannot be written.
+    """
+    suffix = video_suffix(path)
+    fps = fps or min(20, max(3, round(len(film.times) / 6)))
+    sheet = Sheet(film, size or max(200, 960 // max(3, film.rounds)))
+    times = [*film.times, *[film.times[-1]] * round(fps * SECONDS_HELD)]
+    write_atomically(path, _mp4(map(sheet.frame, times), fps) if suffix == ".mp4" else _gif(sheet, times, fps))
+
+
+def _mp4(frames: Iterable[np.ndarray], fps: int) -> bytes:
+    """Return frames, uint8 [height, width, 3] with even sides, as H.264."""
+    import imageio_ffmpeg
+
+    frames = iter(frames)
+    first = next(frames)
+    height, width, _ = first.shape
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        # The index first: a browser begins before it has the whole file.
+        faststart = ["-movflags", "+faststart"]
+        writer = imageio_ffmpeg.write_frames(
+            path, (width, height), fps=fps, macro_block_size=2, output_params=faststart, ffmpeg_log_level="error"
+        )
+        with contextlib.closing(writer):
+            writer.send(None)
+            writer.send(first.tobytes())
+            for frame in frames:
+                writer.send(frame.tobytes())
+        return path.read_bytes()
+
+
+def _gif(sheet: Sheet, times: Sequence[int], fps: int) -> bytes:
+    """Return the frames as a GIF that repeats for ever; one palette for all of them, so that nothing flickers."""
+    from PIL import Image
+
+    samples = [sheet.frame(times[i]) for i in np.linspace(0, len(times) - 1, 6).astype(int)]
+    palette = Image.fromarray(np.concatenate(samples)).quantize(256, dither=Image.Dither.NONE)
+    images = (Image.fromarray(sheet.frame(time)).quantize(palette=palette, dither=Image.Dither.NONE) for time in times)
+    file = io.BytesIO()
+    next(images).save(file, "GIF", save_all=True, append_images=images, duration=round(1000 / fps), loop=0)
+    return file.getvalue()
+
+
+class Sheet:
+    """Draws a film's frames: what stays is drawn once, pictures and running returns anew in each."""
+
+    def __init__(self, film: Film, size: int) -> None:
+        self.film, self.size = film, size
+        pictures = [shot.picture for row in film.takes for take in row for shot in take.shots]
+        self.box = ink_box(pictures) if len({picture.shape for picture in pictures}) == 1 else (slice(None),) * 2
+        height, width = pictures[0][self.box].shape[:2]
+        self.panel = size, round(size * height / width)
+        self.decimals = decimals_for(np.array([[take.total, take.mean_return] for row in film.takes for take in row]))
+        self.corners: dict[tuple[int, int], tuple[int, int]] = {}
+        """Upper left corner of the panel of each task and round."""
+        self.base = self._base()
+
+    def frame(self, step: int) -> np.ndarray:
+        """Return the frame in which all episodes are at `step` or at their end, uint8 [height, width, 3]."""
+        from PIL import ImageDraw
+
+        image = self.base.copy()
+        pen = ImageDraw.Draw(image)
+        for (row, column), corner in self.corners.items():
+            self._draw_take(image, pen, self.film.takes[row][column], corner, step)
+        return np.asarray(image)
+
+    def _base(self) -> Image.Image:
+        """Return the frame without panels: title, tasks and rounds. Raises MetarlError where it would be too large."""
+        from PIL import Image, ImageDraw
+
+        film, (panel_width, panel_height) = self.film, self.panel
+        width, y = MARGIN + film.rounds * (panel_width + MARGIN), MARGIN
+        texts: list[tuple[int, int, str, ImageFont.FreeTypeFont]] = []
+
+        def write(text: str, font: ImageFont.FreeTypeFont) -> None:
+            nonlocal y
+            for line in _wrapped(text, font, width - 2 * MARGIN):
+                texts.append((MARGIN, y, line, font))
+                y += LINE
+
+        write(f"{film.agent} on {film.family.name}, {film.split} tasks, seed {film.seed}", _font(HEADING, bold=True))
+        for row, number in enumerate(film.numbers):
+            y += MARGIN // 2
+            write(f"task {number}: {task_in_words(film.family, film.tasks[row])}", _font(TEXT, bold=True))
+            for column in range(film.rounds):
+                x = MARGIN + column * (panel_width + MARGIN)
+                texts.append((x, y, _round_in_words(film, column), _font(TEXT)))
+                self.corners[row, column] = x, y + LINE
+            y += LINE + panel_height + 2 * LINE
+        # H.264 halves the resolution of colours, so sides are even.
+        width, height = width + width % 2, y + MARGIN + (y + MARGIN) % 2
+        if max(width, height) > MOST_PIXELS:
+            raise MetarlError(
+                f"the video would have {width} x {height} pixels, and more than {MOST_PIXELS} do not play everywhere; "
+                "take fewer tasks (--tasks), fewer rounds (--rounds) or smaller panels (--size)"
+            )
+        image = Image.new("RGB", (width, height), WHITE)
+        pen = ImageDraw.Draw(image)
+        for x, y, line, font in texts:
+            pen.text((x, y), line, fill=INK, font=font)
+        return image
+
+    def _draw_take(
+        self, image: Image.Image, pen: ImageDraw.ImageDraw, take: Take, corner: tuple[int, int], step: int
+    ) -> None:
+        from PIL import Image
+
+        (x, y), (width, height) = corner, self.panel
+        number = functools.partial(number_text, decimals=self.decimals)
+        step = min(step, take.length)
+        over = bool(take.ending) and step == take.length
+        picture = Image.fromarray(np.ascontiguousarray(take.shot(step).picture[self.box]))
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+        if over:
+            picture = Image.blend(picture, Image.new("RGB", picture.size, WHITE), FADED)
+        image.paste(picture, corner)
+        if over:
+            pen.rectangle((x, y, x + width - 1, y + height - 1), outline=ENDED, width=BORDER)
+        now = (
+            f"ended at step {step}: {take.ending}"
+            if over
+            else f"step {step}: return so far {number(take.running[step])}"
+        )
+        pen.text((x, y + height + 2), now, fill=ENDED if over else INK, font=_fitting(now, width, bold=over))
+        others = f", mean of {self.film.replicas} {number(take.mean_return)}" if self.film.replicas > 1 else ""
+        whole = f"whole episode {number(take.total)}{others}{', success' if take.success else ''}"
+        pen.text((x, y + height + 2 + LINE), whole, fill=GREY, font=_fitting(whole, width))
+
+
+def _round_in_words(film: Film, column: int) -> str:
+    episodes = column * (film.replicas if film.pooled else 1)
+    return f"round {column + 1}: " + (f"after {counted(episodes, 'episode')}" if column else "new to the task")
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """Return lines of a text that are at most `width` pixels long, as far as its words are."""
+    letters = len(text)
+    while letters > 10:
+        lines = textwrap.wrap(text, letters)
+        if max(map(font.getlength, lines)) <= width:
+            return lines
+        letters -= 1
+    return textwrap.wrap(text, letters)
+
+
+def _fitting(text: str, width: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return the font of `TEXT`, or the largest below it in which a line is at most `width` pixels long."""
+    sizes = range(TEXT, SMALLEST, -1)
+    return next((font for size in sizes if (font := _font(size, bold=bold)).getlength(text) <= width), _font(SMALLEST))
+
+
+@functools.cache
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return the font that comes with matplotlib: the same on every machine."""
+    import matplotlib
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)

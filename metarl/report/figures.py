@@ -1,0 +1,118 @@
+"""Pictures of runs over several seeds and settings: how their agents adapt, and how they came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..evaluation.figure import COLORS, MARKERS, dressed, legend_columns
+from ..evaluation.measures import above, steps_before
+from .step_axis import step_axis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .groups import Group
+
+
+def _look(number: int) -> tuple[str, str, str]:
+    """Return colour, marker and line style of a group: with more groups than colours, the others are dotted."""
+    again, first = divmod(number, len(COLORS))
+    return COLORS[first], MARKERS[(first + 3 * again) % len(MARKERS)], ":" if again else "-"
+
+
+def _columns(groups: Sequence[Group]) -> int:
+    return legend_columns([group.name for group in groups], most=4)
+
+
+def adaptation_figure(groups: Sequence[Group]) -> Figure:
+    """Return the picture of the return against the environment steps spent in the new task, a line for each group."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
+    axes = figure.subplots()
+    scale = step_axis([steps_before(group.env_steps) for group in groups])
+    for i, group in enumerate(groups):
+        color, marker, style = _look(i)
+        steps, (low, high) = scale.at(steps_before(group.env_steps)), group.interval.T
+        axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0)
+        if len(steps) == 1:  # a band needs two points
+            axes.vlines(steps, low, high, color=color, lw=2)
+        axes.plot(steps, group.iqm, color=color, marker=marker, ls=style, mec="white", lw=2, label=group.name)
+    dressed(axes, [group.evaluations[0] for group in groups])
+    if (ticks := scale.ticks()) is not None:
+        axes.set_xticks(*ticks)
+        axes.set_xlabel(f"{axes.get_xlabel()}, by logarithm")
+    figure.legend(loc="outside lower center", ncols=_columns(groups), frameon=False, fontsize=9)
+    return figure
+
+
+def profile_figure(groups: Sequence[Group]) -> Figure:
+    """Return the picture of performance profiles: the share of seeds and tasks whose last round is above each return."""
+    from matplotlib.figure import Figure
+
+    last = [group.returns[..., -1] for group in groups]
+    levels = np.linspace(min(each.min() for each in last), max(each.max() for each in last), _LEVELS)
+    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for i, (group, returns) in enumerate(zip(groups, last, strict=True)):
+        color, _, style = _look(i)
+        cells = above(returns, levels)[:, None]
+        low, high = group.interval_beside(cells).clip(0, 1)
+        axes.fill_between(levels, low, high, color=color, alpha=0.25, lw=0)
+        axes.plot(levels, cells.mean(axis=(0, 1, 2)), color=color, ls=style, lw=2, label=group.name)
+    axes.set_title(
+        f"Profile of the last round on {groups[0].evaluations[0].family}", loc="left", weight="bold", size=11
+    )
+    axes.set_xlabel("Undiscounted return of an episode, R")
+    axes.set_ylabel("Share of seeds and tasks above R")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.9", lw=0.8)
+    figure.legend(loc="outside lower center", ncols=_columns(groups), frameon=False, fontsize=9)
+    return figure
+
+
+_LEVELS = 101
+"""Returns at which a profile is drawn."""
+
+
+def training_figure(groups: Sequence[Group]) -> Figure:
+    """Return the picture of the validation return before (dashed) and after adaptation against training's env steps."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+
+    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for i, group in enumerate(groups):
+        color, _, last = _look(i)
+        if not group.runs:
+            continue  # a reference, which learned nothing
+        for key, style in (("validation/return_before", "--"), ("validation/return_after", last)):
+            _learning_curve(axes, group, key, style, color)
+    axes.set_title(f"Meta-training on {groups[0].evaluations[0].family}", loc="left", weight="bold", size=11)
+    axes.set_xlabel("Environment steps of training")
+    axes.set_ylabel("Validation return (IQM), last round; dashed: first")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.9", lw=0.8)
+    axes.xaxis.set_major_formatter(EngFormatter())
+    figure.legend(loc="outside lower center", ncols=_columns(groups), frameon=False, fontsize=9)
+    return figure
+
+
+def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str) -> None:
+    curves = [
+        {line["update"]: (line["env_steps"], line[key]) for line in run.metrics if key in line} for run in group.runs
+    ]
+    for curve in curves:
+        if curve:
+            axes.plot(*zip(*curve.values(), strict=True), color=color, ls=style, lw=0.7, alpha=0.45)
+    # A run that was extended was also validated at its first end, an unfinished one has no later updates.
+    shared = [update for update in curves[0] if all(update in curve for curve in curves)]
+    if shared:
+        mean = np.mean([[curve[update] for update in shared] for curve in curves], axis=0)
+        marker = "o" if len(shared) == 1 else None  # a line needs two points
+        label = group.name if style != "--" else None
+        axes.plot(*mean.T, color=color, ls=style, lw=2, marker=marker, label=label)

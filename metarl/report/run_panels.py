@@ -1,0 +1,132 @@
+"""What a page of HTML shows of single runs: their videos, their configs side by side, and where W&B has them."""
+
+from __future__ import annotations
+
+import base64
+import html
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..runs.config import dump_yaml
+from ..runs.record import URLS
+from .groups import Group, setting_of
+from .markdown import portable
+from .runs import RunResult, flattened
+
+_VIDEOS = {"adaptation.mp4": "video/mp4", "adaptation.gif": "image/gif"}
+"""Files of `metarl render RUN`, the better first."""
+
+
+def videos(groups: Sequence[Group]) -> str:
+    """Return the videos in the runs' folders, inside the page; of a run without one the command that makes it."""
+    figures, missing = [], []
+    for run in _runs(groups):
+        file = next((run.path / name for name in _VIDEOS if (run.path / name).is_file()), None)
+        if file is None:
+            missing.append(shlex.join(["metarl", "render", portable(str(run.path))]))
+        else:
+            figures.append(_video(run, file))
+    parts = [f'<div class="videos">{"".join(figures)}</div>'] if figures else []
+    if missing:
+        what = "The others have none yet." if figures else "No run has a video yet."
+        parts.append(f"<p>{what} These commands write them; then write the page again.</p>")
+        parts.append(f'<pre tabindex="0">{html.escape(chr(10).join(missing))}</pre>')
+    return "\n".join(parts)
+
+
+def _video(run: RunResult, file: Path) -> str:
+    name = html.escape(portable(str(run.path)))
+    data = f"data:{_VIDEOS[file.name]};base64,{base64.b64encode(file.read_bytes()).decode()}"
+    if file.suffix == ".gif":
+        shown = f'<img src="{data}" alt="Adaptation of {name}">'
+    else:
+        shown = f'<video controls loop muted playsinline preload="metadata" aria-label="Adaptation of {name}" src="{data}"></video>'
+    return f"<figure>{shown}<figcaption>{name}</figcaption></figure>"
+
+
+def _runs(groups: Sequence[Group]) -> list[RunResult]:
+    return [run for group in groups for run in group.runs]
+
+
+def configs(groups: Sequence[Group]) -> str:
+    """Return the keys in which settings differ, side by side, and the whole config of each."""
+    trained = [group for group in groups if group.runs]
+    settings = [flattened(setting_of(group.runs[0])) for group in trained]
+    keys = dict.fromkeys(key for each in settings for key in each)
+    differing = [
+        key for key in keys if any(each.get(key, _ABSENT) != settings[0].get(key, _ABSENT) for each in settings)
+    ]
+    parts = [_side_by_side(trained, settings, differing)] if differing else []
+    if not differing:
+        parts.append("<p>All runs are of one setting; they differ in their seeds.</p>" if len(trained) == 1 else "")
+    for group in trained:
+        name = f"{group.problem}: {group.name}" if len({each.problem for each in trained}) > 1 else group.name
+        text = html.escape(dump_yaml(group.runs[0].config))
+        parts.append(
+            f'<details><summary>{html.escape(name)}: the whole config</summary><pre tabindex="0">{text}</pre></details>'
+        )
+    return "\n".join(parts)
+
+
+_ABSENT = object()
+
+
+def _side_by_side(groups: Sequence[Group], settings: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
+    several = len({group.problem for group in groups}) > 1
+    names = [f"{group.problem}: {group.name}" if several else group.name for group in groups]
+    head = "".join(f'<th scope="col" class="name">{html.escape(name)}</th>' for name in ("key", *names))
+    lines = "\n".join(
+        f'<tr><th scope="row" class="name"><code>{html.escape(key)}</code></th>'
+        + "".join(_value(each[key]) if key in each else '<td class="name none">not there</td>' for each in settings)
+        + "</tr>"
+        for key in keys
+    )
+    return (
+        '<p>The keys in which they differ.</p>\n<div class="scroll" role="region" aria-label="Keys that differ" tabindex="0">'
+        f'<table class="differs">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>'
+    )
+
+
+def _value(value: object) -> str:
+    return f'<td class="name">{html.escape(str(value))}</td>'
+
+
+def tracked(groups: Sequence[Group]) -> str:
+    """Return where W&B has each run: a link, or the command that uploads what was logged offline."""
+    items = "".join(
+        f"<li><code>{html.escape(portable(str(run.path)))}</code>: {_where(run)}</li>" for run in _runs(groups)
+    )
+    return f'<ul class="list">{items}</ul>'
+
+
+def _where(run: RunResult) -> str:
+    folder = run.path / "wandb"
+    parts = [_link(url) for url in _urls(folder / URLS)]
+    if offline := sorted(path.name for path in folder.glob("offline-run-*")):
+        words = ["wandb", "sync", *(f"{portable(str(run.path))}/wandb/{name}" for name in offline)]
+        parts.append(f"logged offline in its folder; to upload it: <code>{html.escape(shlex.join(words))}</code>")
+    if parts:
+        return "; ".join(parts)
+    if online := sorted(path.name.rsplit("-", 1)[-1] for path in folder.glob("run-*")):
+        wandb = run.config["wandb"]
+        return html.escape(
+            f"online as {', '.join(online)} in project {wandb['project']!r}; its address was not recorded"
+        )
+    if run.config["wandb"]["mode"] == "disabled":
+        return "not logged (<code>wandb.mode</code> is <code>disabled</code>)"
+    return "nothing is left of it in its folder"
+
+
+def _urls(file: Path) -> list[str]:
+    try:
+        return list(dict.fromkeys(file.read_text(encoding="utf-8").split()))
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _link(url: str) -> str:
+    text = html.escape(url)
+    # Another scheme could run code when it is followed.
+    return f'<a href="{text}" rel="noopener noreferrer">{text}</a>' if url.startswith(("https://", "http://")) else text

@@ -1,0 +1,1 @@
+"""Runs: their configs, checkpoints and records on disk."""

@@ -1,0 +1,103 @@
+"""Checkpoints: data, never code. One safetensors file holds an agent's tensors and what training needs to go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ..base.settings import Settings
+from ..base.settings import validated
+from ..base.errors import MetarlError
+from ..base.files import write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Meta(Settings):
+    """What a checkpoint says beside its tensors. It holds no time, path or host: a resumed run writes the same bytes."""
+
+    format: Literal[1] = 1
+    """Version of the checkpoint format."""
+    update: Annotated[int, Field(ge=0)]
+    """Meta-updates made."""
+    env_steps: Annotated[int, Field(ge=0)]
+    """Environment steps spent in training, those of the run it started from included."""
+    begun_at: Annotated[int, Field(ge=0)] = 0
+    """Environment steps that had been spent when this run began: none, or those of the run it started from."""
+    best: float | None
+    """Best validation IQM so far, of what `evaluation.best_by` says; None before the first evaluation."""
+    config: dict[str, Any]
+    """Resolved configuration of the run."""
+    versions: dict[str, str]
+    """Versions of the packages that move numbers."""
+
+
+_KEY = "metarl"  # one entry only: safetensors writes several in no fixed order
+_REMEDY = "give a .safetensors file that `metarl train` wrote"
+
+
+def save(path: str | Path, state: Mapping[str, Tensor], meta: Meta) -> None:
+    """Write an agent's `state_dict` and `meta`, whole or not at all: the checkpoint that stood there stays until then.
+
+    Raises MetarlError where the file cannot be written and where a tensor holds a number that is not finite.
+    """
+    import safetensors.torch
+
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise MetarlError(
+                f"update {meta.update - 1}: {name!r} of the agent is no longer finite; "
+                "nothing was saved: lower the learning rate and go back to the checkpoint before"
+            )
+    # Clones: safetensors refuses tensors that share memory.
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+    text = json.dumps(meta.model_dump(mode="json"), sort_keys=True)
+    write_atomically(path, safetensors.torch.save(tensors, metadata={_KEY: text}))
+
+
+def load(path: str | Path) -> tuple[dict[str, Tensor], Meta]:
+    """Return the tensors and what was said beside them. Runs nothing that the file holds.
+
+    Raises MetarlError for a file that is missing, cut off, or not a checkpoint of this package.
+    """
+    import safetensors
+
+    try:
+        _refuse_pickle(Path(path))
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            names = file.keys()
+            state = {name: file.get_tensor(name).clone() for name in names}
+    except FileNotFoundError:
+        raise MetarlError(f"checkpoint {path} does not exist; {_REMEDY}") from None
+    except OSError as error:
+        raise MetarlError(f"checkpoint {path} cannot be read ({error.strerror or error}); {_REMEDY}") from None
+    except (safetensors.SafetensorError, ValueError) as error:
+        why = str(error).split("\n", 1)[0]
+        raise MetarlError(f"checkpoint {path} is cut off or no checkpoint ({why}); {_REMEDY}") from None
+    return state, _parsed(text, path)
+
+
+def _refuse_pickle(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(9)
+    # Safetensors begin with the length of their header, whose first byte may be that of a pickle, and then the header's brace.
+    if start[8:] != b"{" and (start[:1] == b"\x80" or start[:2] == b"PK"):
+        raise MetarlError(f"checkpoint {path} is a pickle, which could run code, and was not opened; {_REMEDY}")
+
+
+def _parsed(text: str | None, path: str | Path) -> Meta:
+    if text is None:
+        raise MetarlError(f"checkpoint {path} is a safetensors file of another program; {_REMEDY}")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise MetarlError(f"checkpoint {path} is damaged: its description is not JSON; {_REMEDY}")
+    return validated(Meta, data, where=f"checkpoint {path} is damaged")

@@ -1,0 +1,1 @@
+"""Meta-training: its loop, its log and its Weights & Biases run."""

@@ -1,0 +1,252 @@
+"""Weights & Biases, kept at arm's length: it never asks, never blocks for long, and never stops a training run."""
+
+from __future__ import annotations
+
+import importlib
+import netrc
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from ..base.progress import warn
+from ..base.settings import shortened
+from ..runs.config import TrainConfig, WandbConfig, resolved
+from ..runs.record import URLS
+
+if TYPE_CHECKING:
+    from wandb import Run
+
+    from ..evaluation.record import Evaluation
+
+INIT_TIMEOUT = 20.0
+"""Seconds that the server may take to answer at the beginning."""
+FINISH_TIMEOUT = 60.0
+"""Seconds that the last uploads may take."""
+
+Mode = Literal["online", "offline", "disabled"]
+
+T = TypeVar("T")
+Table = tuple[list[str | int], list[list[Any]]]
+"""Names of the columns, and the rows."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a W&B run is about; the training and what is measured of it later are runs of one group."""
+
+    kind: Literal["train", "evaluate", "render"] = "train"
+    """W&B's `job_type`."""
+    agent: str | None = None
+    """Name of the agent where it is not the run's own."""
+    suffix: str = ""
+    """What tells its name from that of another job of the kind."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Entries of W&B's config beside the run's."""
+
+
+class WandbLog:
+    """Mirrors a run's metrics to W&B. After the first error it says so in one line and falls silent."""
+
+    def __init__(self, run_dir: Path, config: TrainConfig, job: Job = Job()) -> None:
+        self._run: Run | None = None
+        self._job = job
+        self._instead = (
+            "metrics go to metrics.jsonl alone" if job.kind == "train" else f"{run_dir} holds the result all the same"
+        )
+        self._lent: dict[str, str | None] = {}
+        try:
+            mode = chosen_mode(config.wandb)
+            if mode == "disabled":
+                return
+            self._borrow_environment(run_dir, mode)
+            importlib.import_module("wandb")
+        except Exception as error:  # a broken installation: any error at all may come out of it
+            self._warn_off(error)
+            return
+        self._run = self._begun(run_dir, config, mode)
+        self._attempt(lambda run: _record_address(run, run_dir / "wandb" / URLS))
+
+    def _borrow_environment(self, run_dir: Path, mode: Mode) -> None:
+        # Without the folders W&B stages files in the home directory; it fails at a mode that it does not know, whatever
+        # `init` says. Given back in `finish`, for the next run's own folder.
+        wanted = {f"WANDB_{name}_DIR": str((run_dir / "wandb" / name.lower()).resolve()) for name in ("DATA", "CACHE")}
+        wanted = {variable: value for variable, value in wanted.items() if variable not in os.environ}
+        for variable, value in {**wanted, "WANDB_MODE": mode}.items():
+            self._lent[variable] = os.environ.get(variable)
+            os.environ[variable] = value
+
+    def _begun(self, run_dir: Path, config: TrainConfig, mode: Mode) -> Run | None:
+        try:
+            return _init(run_dir, config, mode, self._job)
+        except Exception as error:  # whatever W&B raises, training goes on
+            if mode == "offline":
+                self._warn_off(error)
+                return None
+            warn(f"W&B cannot be reached: {_line(error)}; logging offline, to be uploaded with `wandb sync`")
+            return self._begun(run_dir, config, "offline")
+
+    def log(self, metrics: Mapping[str, Any]) -> None:
+        """Log the numbers of one update; `env_steps` among them is the x axis."""
+        self._attempt(lambda run: run.log(dict(metrics)))
+
+    def summarize(self, evaluation: Evaluation, env_steps: int, picture: Path) -> None:
+        """Log an evaluation: the adaptation curve (.png), a table of rounds and one of tasks."""
+
+        def send(run: Run) -> None:
+            import wandb
+
+            parts = {"adaptation": rounds_table(evaluation), "tasks": tasks_table(evaluation)}
+            tables = {name: wandb.Table(columns=columns, data=rows) for name, (columns, rows) in parts.items()}
+            run.log({"env_steps": env_steps, "adaptation_curve": wandb.Image(str(picture)), **tables})
+
+        self._attempt(send)
+
+    def show(self, video: Path, env_steps: int) -> None:
+        """Log a video (.mp4 or .gif)."""
+
+        def send(run: Run) -> None:
+            import wandb
+
+            film = wandb.Video(str(video), format="gif" if video.suffix.lower() == ".gif" else "mp4")
+            run.log({"env_steps": env_steps, "adaptation_video": film})
+
+        self._attempt(send)
+
+    def finish(self, completed: bool) -> None:
+        """End the W&B run; one that is not `completed` is marked as crashed."""
+        self._attempt(lambda run: run.finish(exit_code=0 if completed else 1))
+        self._run = None
+        for variable, value in self._lent.items():
+            os.environ.pop(variable, None)
+            if value is not None:
+                os.environ[variable] = value
+        self._lent.clear()
+
+    def _attempt(self, action: Callable[[Run], T]) -> None:
+        if self._run is None:
+            return
+        try:
+            action(self._run)
+        except Exception as error:  # an outage, a full disk, a crashed W&B service: training goes on
+            self._run = None
+            warn(f"W&B stopped: {_line(error)}; {self._instead}")
+
+    def _warn_off(self, error: Exception) -> None:
+        warn(f"W&B is off: {_line(error)}; {self._instead}")
+
+
+def rounds_table(evaluation: Evaluation) -> Table:
+    """Return the numbers of each round."""
+    columns: list[str | int] = ["round", "env_steps_in_task", "return_iqm", "interval_low", "interval_high"]
+    rows = [
+        [i + 1, float(evaluation.env_steps[i]), float(evaluation.iqm[i]), *map(float, evaluation.interval[i])]
+        for i in range(evaluation.rounds)
+    ]
+    return columns, rows
+
+
+def tasks_table(evaluation: Evaluation) -> Table:
+    """Return a row for each task: its place, its parameters, its return in each round, and success where it is known."""
+    measured = {"return": evaluation.returns}
+    if evaluation.successes is not None:
+        measured["success"] = evaluation.successes
+    rounds = range(1, evaluation.rounds + 1)
+    columns: list[str | int] = [
+        "task",
+        *evaluation.tasks.values,
+        *(f"{name}_round_{k}" for name in measured for k in rounds),
+    ]
+    rows = [
+        # W&B has no cell for arrays.
+        [
+            i,
+            *(str(v) if isinstance(v, list) else v for v in task.values()),
+            *np.hstack([m[i] for m in measured.values()]).tolist(),
+        ]
+        for i, task in enumerate(evaluation.tasks)
+    ]
+    return columns, rows
+
+
+def chosen_mode(config: WandbConfig) -> Mode:
+    """Return what the config says, else WANDB_MODE, else online where a key is set and offline where none is.
+
+    An unknown WANDB_MODE and online without a key become offline, with a warning: W&B would ask for a key and wait.
+    """
+    asked = config.mode or os.environ.get("WANDB_MODE")
+    if asked == "disabled":
+        return "disabled"
+    if asked == "offline":
+        return "offline"
+    if asked and asked != "online":
+        warn(f"WANDB_MODE is {shortened(asked)}; it must be 'online', 'offline' or 'disabled': logging offline")
+        return "offline"
+    if _has_key():
+        return "online"
+    if asked:
+        warn("W&B has no key (WANDB_API_KEY or `wandb login`); logging offline, to be uploaded with `wandb sync`")
+    return "offline"
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    try:
+        return not _hosts().isdisjoint(netrc.netrc(path).hosts) if path.exists() else False
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _hosts() -> set[str]:
+    """Return the names under which the key may stand; W&B's own server has gone by more than one."""
+    import wandb
+
+    own = os.environ.get("WANDB_BASE_URL")
+    return {urlsplit(url).netloc for url in ([own] if own else [wandb.Settings().base_url, "https://api.wandb.ai"])}
+
+
+def _init(run_dir: Path, config: TrainConfig, mode: Mode, job: Job) -> Run:
+    import wandb
+
+    name = run_dir.resolve().name if job.kind == "train" else f"{run_dir.resolve().name} {job.kind}{job.suffix}"
+
+    settings = wandb.Settings(
+        init_timeout=INIT_TIMEOUT,
+        login_timeout=INIT_TIMEOUT,
+        finish_timeout=FINISH_TIMEOUT,
+        silent=True,
+        console="off",
+        disable_code=True,
+    )
+    run = wandb.init(
+        mode=mode,
+        dir=run_dir,
+        name=name,
+        config={**resolved(config), **job.about},
+        project=config.wandb.project,
+        entity=config.wandb.entity,
+        group=config.wandb.group or f"{config.family['name']}-{job.agent or config.agent['name']}",
+        job_type=job.kind,
+        tags=[*config.wandb.tags, f"seed-{config.seed}"],
+        settings=settings,
+    )
+    run.define_metric("*", step_metric="env_steps")
+    return run
+
+
+def _record_address(run: Run, file: Path) -> None:
+    """Add an online run's address to the file: a page of results links to it."""
+    if not run.offline and run.url:  # asked for its address, an offline run warns
+        file.parent.mkdir(exist_ok=True)
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(f"{run.url}\n")
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".split("\n", 1)[0]

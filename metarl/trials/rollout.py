@@ -1,0 +1,180 @@
+"""Trials: a learner meets a batch of unknown tasks, plays rounds of episodes, and adapts between them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from gymnasium import spaces
+
+from ..base.errors import MetarlError
+from ..base.stopwatch import Stopwatch
+from ..base.streams import Streams
+from ..families.batch import shape_of
+from ..families.vector import BatchedEnv
+from .agent import Agent, Learner, Oracle, begin
+from .episodes import Episodes, TimeStep, Trial
+
+
+def rollout(
+    envs: BatchedEnv,
+    learner: Learner,
+    previous: Episodes | None = None,
+    *,
+    seed: int | None = None,
+    deterministic: bool = False,
+    stopwatch: Stopwatch | None = None,
+) -> Episodes:
+    """Play exactly one episode in every replica of every task, and return them.
+
+    `previous` is the round before in the same trial: the learner sees its end at the first step, and the environment's
+    random streams go on. Without it this is a first round, seeded by `seed`. Worlds whose episode has ended wait for the
+    others; `TimeStep.active` says so. A `stopwatch` is told the parts `simulation` and `inference`.
+    """
+    stopwatch = stopwatch or Stopwatch()
+    with stopwatch.part("simulation"):
+        observations, _ = envs.reset(seed=seed)
+    timestep = _first_step(envs, observations, previous)
+    recorder = _Recorder(envs, stopwatch)
+    while timestep.active.any():
+        with stopwatch.part("inference"):
+            actions = learner.act(timestep, deterministic=deterministic)
+        timestep = recorder.step(timestep, actions)
+    return recorder.episodes(timestep.observations)
+
+
+def _first_step(envs: BatchedEnv, observations: np.ndarray, previous: Episodes | None) -> TimeStep:
+    shape, space = envs.shape, envs.single_action_space
+    observations = observations.reshape(*shape, *observations.shape[1:])
+    if previous is not None:
+        return replace(previous.last_step, observations=observations)
+    return TimeStep(
+        observations=observations,
+        previous_actions=np.zeros((*shape, *shape_of(space)), dtype=space.dtype),
+        previous_rewards=np.zeros(shape),
+        previous_terminations=np.zeros(shape, dtype=bool),
+        previous_truncations=np.zeros(shape, dtype=bool),
+        active=np.ones(shape, dtype=bool),
+    )
+
+
+class _Recorder:
+    """Steps the environment and writes down what happened."""
+
+    def __init__(self, envs: BatchedEnv, stopwatch: Stopwatch) -> None:
+        self.envs, self.stopwatch = envs, stopwatch
+        self.time = 0
+        shape, horizon = envs.shape, envs.family.horizon
+        observation, action = envs.single_observation_space, envs.single_action_space
+        self.observations = np.zeros((horizon, *shape, *shape_of(observation)), dtype=observation.dtype)
+        self.actions = np.zeros((horizon, *shape, *shape_of(action)), dtype=action.dtype)
+        self.rewards = np.zeros((horizon, *shape))
+        self.terminations = np.zeros((horizon, *shape), dtype=bool)
+        self.truncations = np.zeros((horizon, *shape), dtype=bool)
+        self.mask = np.zeros((horizon, *shape), dtype=bool)
+        self.successes: np.ndarray | None = None
+        self.unstable: np.ndarray | None = None
+        self.bounds = (action.low, action.high) if isinstance(action, spaces.Box) else None
+
+    def step(self, timestep: TimeStep, actions: np.ndarray) -> TimeStep:
+        t, shape = self.time, self.envs.shape
+        if actions.shape != self.actions.shape[1:]:
+            raise MetarlError(f"act returned shape {actions.shape}; it must be {self.actions.shape[1:]}")
+        clipped = actions if self.bounds is None else np.clip(actions, *self.bounds)
+        with self.stopwatch.part("simulation"):
+            step = self.envs.advance(clipped.reshape(-1, *actions.shape[2:]), timestep.active.reshape(-1))
+        following = TimeStep(
+            observations=step.observations.reshape(*shape, *step.observations.shape[1:]),
+            previous_actions=self.actions[t],
+            previous_rewards=self.rewards[t],
+            previous_terminations=self.terminations[t],
+            previous_truncations=self.truncations[t],
+            active=timestep.active & ~(step.terminations | step.truncations).reshape(shape),
+        )
+        self.observations[t] = timestep.observations
+        self.actions[t] = actions
+        self.rewards[t] = step.rewards.reshape(shape)
+        self.terminations[t] = step.terminations.reshape(shape)
+        self.truncations[t] = step.truncations.reshape(shape)
+        self.mask[t] = timestep.active
+        if step.successes is not None:
+            now = step.successes.reshape(shape) & timestep.active
+            self.successes = now if self.successes is None else self.successes | now
+        if step.unstable is not None:
+            fell = step.unstable.reshape(shape)
+            self.unstable = fell if self.unstable is None else self.unstable | fell
+        self.time += 1
+        return following
+
+    def episodes(self, final_observations: np.ndarray) -> Episodes:
+        end = self.time
+        return Episodes(
+            observations=self.observations[:end],
+            actions=self.actions[:end],
+            rewards=self.rewards[:end],
+            terminations=self.terminations[:end],
+            truncations=self.truncations[:end],
+            mask=self.mask[:end],
+            final_observations=final_observations,
+            successes=self.successes,
+            unstable=self.unstable,
+        )
+
+
+def run_trial(
+    agent: Agent | Oracle,
+    envs: BatchedEnv,
+    rounds: int,
+    *,
+    seed: int,
+    training: bool = False,
+    stopwatch: Stopwatch | None = None,
+) -> Trial:
+    """Play `rounds` rounds of a new learner in the tasks of `envs`, adapting between them.
+
+    Training and evaluation both come through here. The learner acts with its exploration noise throughout: a policy
+    gradient taken from noiseless episodes is zero. In a trial of `training` an agent may explore more: see
+    `ExploringAgent`. A `stopwatch` is told the parts `simulation`, `inference` and `adaptation`. Raises MetarlError for
+    fewer than one round.
+    """
+    if rounds < 1:
+        raise MetarlError(f"rounds is {rounds}; it must be at least 1")
+    learner = begin(agent, envs.tasks, _streams(envs, seed), training=training)
+    played = _rounds(learner, envs, seed=seed, deterministic=False, stopwatch=stopwatch)
+    episodes = tuple(itertools.islice(played, rounds))
+    none = np.zeros((len(envs.tasks), envs.replicas), dtype=np.int64)
+    return Trial(envs.tasks, episodes, getattr(learner, "exploring_steps", none))
+
+
+def rounds_of(
+    agent: Agent | Oracle,
+    envs: BatchedEnv,
+    *,
+    seed: int,
+    deterministic: bool = False,
+    stopwatch: Stopwatch | None = None,
+) -> Iterator[Episodes]:
+    """Return the rounds of `run_trial` one by one, without end: a long trial need not be held in memory.
+
+    The learner adapts to a round when the next one is asked for. A `deterministic` one takes its policy's mode at every step.
+    """
+    learner = begin(agent, envs.tasks, _streams(envs, seed))
+    return _rounds(learner, envs, seed=seed, deterministic=deterministic, stopwatch=stopwatch)
+
+
+def _streams(envs: BatchedEnv, seed: int) -> Streams:
+    return Streams.of(seed, "learner", envs.tasks.index[:, None], np.arange(envs.replicas))
+
+
+def _rounds(
+    learner: Learner, envs: BatchedEnv, *, seed: int, deterministic: bool, stopwatch: Stopwatch | None
+) -> Iterator[Episodes]:
+    stopwatch = stopwatch or Stopwatch()
+    episodes = rollout(envs, learner, seed=seed, deterministic=deterministic, stopwatch=stopwatch)
+    while True:
+        yield episodes
+        with stopwatch.part("adaptation"):
+            learner.adapt(episodes)
+        episodes = rollout(envs, learner, episodes, deterministic=deterministic, stopwatch=stopwatch)

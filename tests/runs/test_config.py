@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metarl.runs.config import TrainConfig, dump_yaml, load_config, parse_override, resolved
+from metarl.base.errors import MetarlError
+
+from tests.small_runs import config, write_config
+
+WORDS = st.from_regex(r"[a-z_][a-z_0-9]*", fullmatch=True)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+
+
+@given(st.lists(WORDS, min_size=1, max_size=3), SCALARS | st.lists(SCALARS, max_size=3))
+def test_an_override_gives_back_the_key_and_the_value_written_as_yaml(key: list[str], value: object) -> None:
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+    assert parse_override(f"{'.'.join(key)}={text}") == (".".join(key), value)
+
+
+@given(st.text())
+def test_any_text_at_all_is_an_override_or_a_one_line_error(text: str) -> None:
+    try:
+        key, _ = parse_override(text)
+    except MetarlError as error:
+        message = str(error)
+    else:
+        assert text.startswith(f"{key}=")
+        return
+    assert len(message.splitlines()) == 1
+
+
+def test_an_override_in_scientific_notation_becomes_a_number(tmp_path: Path) -> None:
+    loaded = load_config(write_config(tmp_path), ["agent.inner_lr=3e-4", "seed=7", "agent.hidden_sizes=[4, 4]"])
+    assert loaded.agent["inner_lr"] == 3e-4
+    assert loaded.seed == 7
+    assert loaded.agent["hidden_sizes"] == [4, 4]
+
+
+def test_an_override_may_open_a_section_that_the_file_does_not_have(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("family: navigation-2d\nagent: maml-ppo\n")
+    loaded = load_config(path, ["evaluation.every=3", "agent.inner_lr=0.5", "family.horizon=9"])
+    assert (loaded.evaluation.every, loaded.agent["inner_lr"], loaded.family["horizon"]) == (3, 0.5, 9)
+
+
+@pytest.mark.parametrize("agent", ["maml-ppo", "rl2"])
+@pytest.mark.parametrize(
+    "family", ["navigation-2d", {"name": "bernoulli-bandit", "preset": "n100-k10"}, {"name": "half-cheetah-velocity"}]
+)
+def test_a_resolved_config_loads_as_itself_and_lists_every_setting(tmp_path: Path, agent: str, family: object) -> None:
+    from metarl.trials.registered import AGENTS
+    from metarl.families.load import load
+
+    first = resolved(load_config(write_config(tmp_path, agent, family=family)))
+    path = tmp_path / "resolved.yaml"
+    path.write_text(dump_yaml(first))
+    again = load_config(path)
+    assert resolved(again) == first == again.model_dump(mode="json")
+    assert first["agent"].keys() == {"name"} | AGENTS[agent].Config.model_fields.keys()
+    assert first.keys() == TrainConfig.model_fields.keys()
+    name, settings = first["family"]["name"], {k: v for k, v in first["family"].items() if k != "name"}
+    assert load(name, **settings).settings == settings
+
+
+def test_a_preset_is_spelled_out_and_settings_win_over_it(tmp_path: Path) -> None:
+    family = {"name": "bernoulli-bandit", "preset": "n100-k10", "horizon": 50}
+    assert load_config(write_config(tmp_path, family=family)).family == {
+        "name": "bernoulli-bandit",
+        "num_arms": 10,
+        "horizon": 50,
+    }
+
+
+def test_a_config_made_in_python_takes_bare_names() -> None:
+    made = resolved(TrainConfig(family="navigation-2d", agent="rl2"))  # type: ignore[arg-type]
+    assert made["family"]["name"] == "navigation-2d"
+    assert made["agent"]["hidden_size"] > 0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sead=3", "sead: unknown key; did you mean 'seed'?"),
+        ("agent.iner_lr=1", "agent.iner_lr: unknown key; did you mean 'inner_lr'?"),
+        ("evaluation.evry=3", "evaluation.evry: unknown key; did you mean 'every'?"),
+        ("num_updates=0", "num_updates is 0: it must be greater than or equal to 1"),
+        ("seed=yes", "seed is True: it must be a number"),
+        ("agent.inner_lr=fast", "agent.inner_lr is 'fast': it must be a valid number"),
+        ("agent.inner_lr=.nan", "agent.inner_lr is nan: it must be a finite number"),
+        ("seed.x=3", "seed is {'x': 3}: it must be a valid integer"),
+        ("device.x=3", "device.x: 'device' is 'cpu', which has no keys; set device=..."),
+        ("device=gpu", "device is 'gpu': it must be 'auto', 'cpu' or 'cuda'"),
+        ("evaluation=4", "evaluation is 4: it must be a mapping of keys to values"),
+        ("family=navigaton-2d", "family 'navigaton-2d' is not registered; did you mean 'navigation-2d'?"),
+        ("agent.horizon=500", "agent.horizon: it is the family's to say; set family.horizon, which is 5"),
+        (
+            "agent.num_inner_steps=0",
+            "agent: num_inner_steps is no setting; a trial of `rounds` rounds has rounds - 1 inner steps",
+        ),
+        ("agent=mamlppo", "agent 'mamlppo' is not registered; did you mean 'maml-ppo'?"),
+        ("agent.name=3", "agent.name is 3: it must be a word"),
+        ("family.horizn=3", "family: setting 'horizn' is unknown"),
+        ("family.preset=paml", "family: preset 'paml' is unknown"),
+        ("family.preset=[]", "family.preset is []: it must be a word"),
+        ("family=[]", "family is []: it must be a mapping of keys to values, or a bare name"),
+        ("seed=[", "seed is '[': it must be YAML"),
+        ("agent.hidden_sizes=[true]", "agent.hidden_sizes.0 is True: it must be a number"),
+        ("agent.hidden_sizes=[4, true]", "agent.hidden_sizes.1 is True: it must be a number"),
+    ],
+)
+def test_a_wrong_override_is_named_with_rule_and_remedy(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(MetarlError) as caught:
+        load_config(write_config(tmp_path), [override])
+    assert str(caught.value).startswith(f"command line {override!r}: {message}")
+
+
+@pytest.mark.parametrize("override", ["seed", "a..b=1"])
+def test_an_override_of_another_form_is_quoted(tmp_path: Path, override: str) -> None:
+    with pytest.raises(MetarlError, match=f"command line: override '{override}' is not of the form key=value"):
+        load_config(write_config(tmp_path), [override])
+
+
+def test_the_override_that_is_at_fault_is_the_one_quoted(tmp_path: Path) -> None:
+    with pytest.raises(MetarlError, match=r"^command line 'agent.nam=3': agent.nam: unknown key"):
+        load_config(write_config(tmp_path), ["agent.inner_lr=0.5", "agent.nam=3", "seed=1"])
+
+
+def test_a_boolean_for_a_number_is_refused_in_a_family_too(tmp_path: Path) -> None:
+    path = write_config(tmp_path, family={"name": "half-cheetah-velocity", "max_velocity": True})
+    with pytest.raises(MetarlError, match=r"family.max_velocity is True: it must be a number") as caught:
+        load_config(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1,\n", ":2: "),
+        ("seed: 1\nfamily: {name: x\n", ":3: "),
+        ("seed: 1\nrounds: 2\nseed: 2\n", ":3: key 'seed' is given twice; keep one"),
+        ("", " holds None; a config is a mapping"),
+        ("- 1\n", " holds [1]; a config is a mapping"),
+        ("a: \x00", " is not valid YAML"),
+        ("a: 2020-99-99", " is not valid YAML"),
+        ("? [a]\n: 1\n", ":1: found unhashable key"),
+        ("a: !!python/object/apply:os.mkdir [x]\n", ":1: could not determine a constructor"),
+        ("[" * 5000, " is not valid YAML"),
+        ("1: 2\nfamily: navigation-2d\nagent: rl2\n", ": 1"),
+        ("seed: 1\n", ": family: missing; give it a value"),
+        ("family: {horizon: 3}\nagent: rl2\n", ": family.name is missing: give it a value"),
+    ],
+)
+def test_a_file_that_is_no_config_is_told_in_one_line_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(MetarlError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}{message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00seed")
+    for path, why in [
+        (tmp_path, "Is a directory"),
+        (tmp_path / "no.yaml", "does not exist"),
+        (tmp_path / "binary.yaml", "not valid YAML"),
+    ]:
+        with pytest.raises(MetarlError, match=why) as caught:
+            load_config(path)
+        assert str(caught.value).startswith(str(path))
+
+
+def test_a_mistake_in_the_file_is_not_blamed_on_the_command_line(tmp_path: Path) -> None:
+    path = write_config(tmp_path, agent="maml-ppo", num_updates=-5)
+    with pytest.raises(MetarlError) as caught:
+        load_config(path, ["seed=3"])
+    assert str(caught.value) == f"{path}: num_updates is -5: it must be greater than or equal to 1"
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs").rglob("*.yaml")), ids=str)
+def test_every_config_of_the_repository_loads(path: Path) -> None:
+    assert load_config(path).num_updates > 0
+
+
+def test_every_setting_has_a_docstring() -> None:
+    models = [TrainConfig, *(TrainConfig.model_fields[name].annotation for name in ("evaluation", "wandb"))]
+    assert all(field.description for model in models for field in model.model_fields.values())  # type: ignore[union-attr]
+    assert config().keys() <= TrainConfig.model_fields.keys()

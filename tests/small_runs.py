@@ -1,0 +1,83 @@
+"""Tiny training runs, and the command line as users call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metarl.runs.config import TrainConfig, resolved
+from metarl.training.train import meta_train
+
+AGENTS = {
+    "maml-ppo": {"name": "maml-ppo", "hidden_sizes": [8], "num_epochs": 2},
+    "rl2": {
+        "name": "rl2",
+        "hidden_size": 8,
+        "num_epochs": 2,
+        "num_minibatches": 2,
+        "exploring_starts": {"share": 0.5, "steps": 2},
+    },
+}
+"""Both agents, as small as they get."""
+
+
+def config(agent: str = "maml-ppo", **changes: Any) -> dict[str, Any]:
+    """Return a config that trains in a second, without W&B."""
+    return {
+        "family": {"name": "navigation-2d", "horizon": 5},
+        "agent": AGENTS[agent],
+        "device": "cpu",
+        "num_updates": 4,
+        "meta_batch_size": 3,
+        "replicas": 2,
+        "threads": 0,
+        "checkpoint_every": 2,
+        "evaluation": {"every": 2, "num_tasks": 3},
+        "wandb": {"mode": "disabled"},
+        **changes,
+    }
+
+
+def configured(agent: str = "maml-ppo", **changes: Any) -> TrainConfig:
+    """Return such a config, checked."""
+    return TrainConfig.model_validate(resolved(TrainConfig(**config(agent, **changes))))
+
+
+def trained(run_dir: Path, agent: str = "maml-ppo", *, resume: bool = False, **changes: Any) -> Path:
+    """Train in a folder and return it."""
+    return meta_train(configured(agent, **changes), run_dir, resume=resume, progress=False)
+
+
+def write_config(folder: Path, agent: str = "maml-ppo", **changes: Any) -> Path:
+    """Write such a config and return its path."""
+    path = folder / f"{agent}.yaml"
+    path.write_text(yaml.safe_dump(config(agent, **changes)))
+    return path
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """Return the words that start the command line in a process of its own."""
+    return [sys.executable, "-m", "metarl", *map(str, arguments)]
+
+
+def metarl(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in a process of its own."""
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics file, of which each must be whole."""
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
