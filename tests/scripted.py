@@ -14,6 +14,7 @@ from metarl.evaluation.record import Evaluation
 from metarl.families.arrays import ArrayFamily, State
 from metarl.families.distributions import Uniform
 from metarl.families.task import Horizon, Parameter, Tasks, Values
+from metarl.trials.agent import Agent
 from metarl.trials.episodes import Episodes, TimeStep
 
 
@@ -55,7 +56,7 @@ class Numbered(ArrayFamily):
         return state["solved"]
 
 
-class Scripted:
+class Scripted(Agent):
     """An agent whose action is a function of the time step and the number of rounds it has adapted to."""
 
     def __init__(self, script: Callable[[TimeStep, int], np.ndarray]) -> None:
@@ -98,7 +99,7 @@ def solves_after_round(last: int) -> Scripted:
     return Scripted(lambda timestep, adapted: np.full(timestep.active.shape, int(adapted >= last)))
 
 
-class Wanderer:
+class Wanderer(Agent):
     """Acts by what it observes, by the noise of its own streams, and by what it earned so far: all three must repeat."""
 
     def __init__(self, size: int) -> None:

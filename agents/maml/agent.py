@@ -18,6 +18,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.base.threads import acting
 from metarl.families.family import TaskFamily
+from metarl.trials.agent import TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 
 from ..common.advantage import discounted_returns, explained_variance, generalized_advantages, normalized
@@ -43,7 +44,7 @@ class Played(NamedTuple):
     """Loss of the round by the outer objective."""
 
 
-class MAML:
+class MAML(TrainableAgent):
     """Adapts by policy-gradient steps from a starting point that was meta-learned through those steps."""
 
     Config: ClassVar[type[MAMLConfig]] = MAMLConfig

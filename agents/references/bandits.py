@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Generic, TypeVar
 
@@ -19,6 +19,7 @@ from pydantic import Field
 from metarl.base.settings import Count, Fraction, Settings
 from metarl.base.streams import Streams
 from metarl.families.family import TaskFamily
+from metarl.trials.agent import Agent
 from metarl.trials.episodes import Episodes, TimeStep
 from metarl.trials.registered import register_agent
 
@@ -67,11 +68,11 @@ class BanditLearner:
 C = TypeVar("C", bound=Settings)
 
 
-class BanditReference(ABC, Generic[C]):
+class BanditReference(Agent, Generic[C]):
     """An agent that pulls the arm of the highest index, computed from what the arm itself has paid."""
 
     plays: ClassVar[tuple[str, ...]] = ("bernoulli-bandit",)
-    pools_replicas: ClassVar[bool] = False
+    pools_replicas = False
 
     def __init__(self, config: C, family: TaskFamily, *, seed: int, device: str) -> None:
         require_family(type(self), family)

@@ -12,6 +12,7 @@ from metarl.base.settings import Count, Settings
 from metarl.base.streams import Streams
 from metarl.families.distributions import Choice
 from metarl.families.family import TaskFamily
+from metarl.trials.agent import Agent
 from metarl.trials.episodes import Episodes, TimeStep
 from metarl.trials.registered import register_agent
 
@@ -223,7 +224,7 @@ class BayesOptimalSearchConfig(Settings):
 
 
 @register_agent("bayes-optimal-search")
-class BayesOptimalSearch:
+class BayesOptimalSearch(Agent):
     """Searches so that the expected return of the whole trial is the highest that any agent can have.
 
     See `bayes_optimal_path`, and `bayes_optimal_returns` for what it comes to.
@@ -232,7 +233,7 @@ class BayesOptimalSearch:
     Config: ClassVar[type[Settings]] = BayesOptimalSearchConfig
     plays: ClassVar[tuple[str, ...]] = ("gridnavi",)
     rounds_setting: ClassVar[str] = "episodes"
-    pools_replicas: ClassVar[bool] = False
+    pools_replicas = False
 
     def __init__(self, config: BayesOptimalSearchConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         require_family(type(self), family)
@@ -270,7 +271,7 @@ class PosteriorSamplingConfig(Settings):
 
 
 @register_agent("posterior-sampling")
-class PosteriorSampling:
+class PosteriorSampling(Agent):
     """Walks to a goal drawn from the posterior, and draws another where that does not pay and with each episode.
 
     The comparison in VariBAD (Zintgraf et al., 2020, figure 1): efficient in the end, but it leaves out that to look near
@@ -279,7 +280,7 @@ class PosteriorSampling:
 
     Config: ClassVar[type[Settings]] = PosteriorSamplingConfig
     plays: ClassVar[tuple[str, ...]] = ("gridnavi",)
-    pools_replicas: ClassVar[bool] = False
+    pools_replicas = False
 
     def __init__(self, config: PosteriorSamplingConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         require_family(type(self), family)

@@ -5,43 +5,30 @@ What no learner can surpass; none of them learns. `value-iteration`, beside the 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
 from gymnasium import spaces
 
-from metarl.base.errors import MetarlError
-from metarl.base.settings import Settings
 from metarl.base.streams import Streams
 from metarl.families.family import TaskFamily
 from metarl.families.task import Tasks, Values
+from metarl.trials.agent import NoSettings, Oracle
 from metarl.trials.episodes import Episodes, TimeStep
 from metarl.trials.registered import register_agent
 
 from .common import require_family
 
 
-class OracleConfig(Settings):
-    """Oracles have no settings."""
-
-
-class KnownOptimum(ABC):
+class KnownOptimum(Oracle):
     """An oracle whose best action follows from the observation and the task."""
 
-    Config: ClassVar[type[Settings]] = OracleConfig
-    plays: ClassVar[tuple[str, ...]]
-    pools_replicas: ClassVar[bool] = False
+    pools_replicas = False
 
-    def __init__(self, config: OracleConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+    def __init__(self, config: NoSettings, family: TaskFamily, *, seed: int, device: str) -> None:
         require_family(type(self), family)
         self.space = family.action_space
-
-    def begin(self, streams: Streams) -> KnowingLearner:
-        """Raise MetarlError: there is nothing to know before the tasks are shown."""
-        raise MetarlError(
-            f"{type(self).__name__} is an oracle, which cannot begin in unknown tasks; show it by begin_knowing"
-        )
 
     def begin_knowing(self, tasks: Tasks, streams: Streams) -> KnowingLearner:
         """Return a learner that plays `tasks` optimally."""

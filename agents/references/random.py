@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 from gymnasium import spaces
 
 from metarl.base.errors import MetarlError
-from metarl.base.settings import Settings
 from metarl.base.streams import Streams
 from metarl.families.family import TaskFamily
+from metarl.trials.agent import Agent, NoSettings
 from metarl.trials.episodes import Episodes, TimeStep
 from metarl.trials.registered import register_agent
 
 
-class RandomConfig(Settings):
-    """The random agent has no settings."""
-
-
 @register_agent("random")
-class RandomAgent:
+class RandomAgent(Agent):
     """Acts uniformly over a bounded action space, and never adapts."""
 
-    Config: ClassVar[type[Settings]] = RandomConfig
-
-    def __init__(self, config: RandomConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+    def __init__(self, config: NoSettings, family: TaskFamily, *, seed: int, device: str) -> None:
         action_space = family.action_space
         if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
             raise MetarlError(f"the random agent needs a bounded action space; {action_space} has no bounds")

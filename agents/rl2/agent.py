@@ -20,7 +20,7 @@ from metarl.base.settings import Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
 from metarl.families.family import TaskFamily
-from metarl.trials.agent import NUM_UPDATES, Learner
+from metarl.trials.agent import NUM_UPDATES, Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import register_agent
 
@@ -76,11 +76,11 @@ class Shard(NamedTuple):
 
 
 @register_agent("rl2")
-class RL2:
+class RL2(TrainableAgent):
     """Adapts by remembering: a memory that sees actions, rewards and episode ends, trained by PPO over whole trials."""
 
     Config: ClassVar[type[Settings]] = RL2Config
-    pools_replicas: ClassVar[bool] = False
+    pools_replicas = False
     shaped_by: ClassVar[tuple[str, ...]] = (
         "memory",
         "hidden_size",

@@ -15,6 +15,7 @@ from metarl.base.streams import Streams
 from metarl.families.family import TaskFamily
 from metarl.families.switching import SwitchingFamily
 from metarl.families.task import Tasks
+from metarl.trials.agent import Oracle, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import register_agent
 
@@ -69,14 +70,14 @@ class TaskView:
 
 
 @register_agent("sb3-ppo-oracle")
-class SB3PPOOracle:
+class SB3PPOOracle(Oracle, TrainableAgent):
     """Is shown the task beside each observation, in training too: stable-baselines3's PPO with nothing to find out.
 
     What `sb3-ppo` would be if adaptation were perfect and cost nothing: a ceiling for its like, as high as its training took it.
     """
 
     Config: ClassVar[type[Settings]] = SB3PPOSettings
-    pools_replicas: ClassVar[bool] = False
+    pools_replicas = False
 
     def __init__(self, config: SB3PPOSettings, family: TaskFamily, *, seed: int, device: str) -> None:
         if isinstance(family, SwitchingFamily):
@@ -85,10 +86,6 @@ class SB3PPOOracle:
             )
         self.view = TaskView(family)
         self.ppo = SB3PPO(SB3PPOConfig(**config.model_dump()), self.view, seed=seed, device=device)
-
-    def begin(self, streams: Streams) -> OracleLearner:
-        """Raise MetarlError: there is nothing to play by before the tasks are shown."""
-        raise MetarlError("sb3-ppo-oracle is an oracle, which cannot begin in unknown tasks; show it by begin_knowing")
 
     def begin_knowing(self, tasks: Tasks, streams: Streams) -> OracleLearner:
         """Return a learner that plays the policy, and sees `tasks`."""

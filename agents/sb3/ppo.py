@@ -16,6 +16,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.settings import Count, Fraction, Positive, Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
+from metarl.trials.agent import TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial, selected
 from metarl.trials.registered import register_agent
 
@@ -75,7 +76,7 @@ class SB3PPOConfig(SB3PPOSettings):
 
 
 @register_agent("sb3-ppo")
-class SB3PPO:
+class SB3PPO(TrainableAgent):
     """One policy for all tasks, trained by stable-baselines3's PPO; in a new task it stays as it is, or is trained on.
 
     Rollouts are metarl's, of as many tasks, replicas and rounds as the training's; the policy, the advantages and the update

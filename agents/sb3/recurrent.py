@@ -14,6 +14,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.settings import Count, Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
+from metarl.trials.agent import TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import register_agent
 
@@ -53,7 +54,7 @@ class SB3RecurrentPPOConfig(SB3PPOSettings):
 
 
 @register_agent("sb3-recurrent-ppo")
-class SB3RecurrentPPO:
+class SB3RecurrentPPO(TrainableAgent):
     """Adapts by remembering: an LSTM that sees actions, rewards and episode ends, trained by sb3-contrib's RecurrentPPO.
 
     To the library a whole trial is one episode. Rollouts are metarl's; policy, advantages and update are the library's own
@@ -62,7 +63,7 @@ class SB3RecurrentPPO:
 
     Config: ClassVar[type[Settings]] = SB3RecurrentPPOConfig
     requires: ClassVar[str] = "sb3_contrib"
-    pools_replicas: ClassVar[bool] = False
+    pools_replicas = False
 
     def __init__(self, config: SB3RecurrentPPOConfig, family: Spaces, *, seed: int, device: str) -> None:
         self.action_space = family.action_space

@@ -15,6 +15,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.settings import Count, Fraction, Positive, Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
+from metarl.trials.agent import TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import register_agent
 
@@ -52,7 +53,7 @@ class SB3SACConfig(Settings):
 
 
 @register_agent("sb3-sac")
-class SB3SAC:
+class SB3SAC(TrainableAgent):
     """One policy for all tasks, trained off-policy by stable-baselines3's SAC; in a new task it stays as it is.
 
     Rollouts are metarl's; their steps go into stable-baselines3's replay buffer, and its `train` learns from it. Continuous
@@ -60,7 +61,7 @@ class SB3SAC:
     """
 
     Config: ClassVar[type[Settings]] = SB3SACConfig
-    pools_replicas: ClassVar[bool] = False
+    pools_replicas = False
 
     def __init__(self, config: SB3SACConfig, family: Spaces, *, seed: int, device: str) -> None:
         space = family.action_space

@@ -20,7 +20,7 @@ from ..families.arrays import ArrayFamily, State
 from ..families.distributions import Uniform
 from ..families.family import TaskFamily
 from ..families.task import Parameter, Tasks, Values
-from ..trials.agent import Agent, ExploringAgent, Learner, Oracle, TrainableAgent, begin
+from ..trials.agent import Agent, Learner, TrainableAgent, begin
 from ..trials.episodes import Episodes, TimeStep, Trial, selected
 from ..trials.rollout import rollout, rounds_of, run_trial
 
@@ -114,9 +114,7 @@ class Subject:
         """Return the tasks it is tried in."""
         return self.family.sample("train", NUM_TASKS, seed=0)
 
-    def trial(
-        self, agent: Agent | Oracle, tasks: Tasks | None = None, seed: int = 0, *, training: bool = False
-    ) -> Trial:
+    def trial(self, agent: Agent, tasks: Tasks | None = None, seed: int = 0, *, training: bool = False) -> Trial:
         """Return a trial in `tasks`."""
         with contextlib.closing(self.family.make_vec(tasks or self.tasks(), REPLICAS, threads=0)) as envs:
             return run_trial(agent, envs, ROUNDS, seed=seed, training=training)
@@ -218,7 +216,7 @@ def check_evaluation(subject: Subject) -> Iterator[str]:
 def check_batch(subject: Subject) -> Iterator[str]:
     """A task alone gives what the same task gives in a batch, to rounding."""
     tasks, agent = subject.tasks(), subject.make()
-    for training in (False, True) if isinstance(agent, ExploringAgent) else (False,):
+    for training in (False, True) if isinstance(agent, TrainableAgent) else (False,):
         batch = subject.trial(agent, tasks, training=training)
         for task in range(NUM_TASKS):
             alone = subject.trial(agent, tasks[task : task + 1], training=training)
@@ -282,10 +280,10 @@ def _disturbed(episodes: Episodes) -> Episodes:
     return replace(episodes, observations=observations, actions=np.where(taken, episodes.actions, episodes.actions[0]))
 
 
-class _Disturbed:
+class _Disturbed(Oracle):
     """An agent whose learners see other numbers in worlds that wait."""
 
-    def __init__(self, agent: Agent | Oracle) -> None:
+    def __init__(self, agent: Agent) -> None:
         self.agent = agent
 
     def begin_knowing(self, tasks: Tasks, streams: Streams) -> _DisturbedLearner:

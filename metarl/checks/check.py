@@ -129,7 +129,7 @@ def check_agent(agent: type[Any] | str, families: Sequence[TaskFamily] | None = 
     title = f"agent {cls.__name__}"
     findings, refused = [], []
     if families is None:
-        families = [load(name) for name in getattr(cls, "plays", ())] or probes()
+        families = [load(name) for name in cls.plays] or probes()
     for family in families:
         subject = AgentSubject(cls, family)
         try:
@@ -137,7 +137,7 @@ def check_agent(agent: type[Any] | str, families: Sequence[TaskFamily] | None = 
         except MetarlError as error:
             refused.append(str(error))
         except Exception as error:  # the author's class: any error at all may come out of it
-            findings.append(f"{title} on {family.name}: it cannot be made ({first_line(error)}); see RegisteredAgent")
+            findings.append(f"{title} on {family.name}: it cannot be made ({first_line(error)}); see Agent")
         else:
             findings += run_checks(f"{title} on {family.name}", AGENT_CHECKS, subject)
             continue

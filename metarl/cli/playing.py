@@ -13,14 +13,14 @@ from ..base.errors import MetarlError
 
 if TYPE_CHECKING:
     from ..runs.config import TrainConfig
-    from ..trials.registered import RegisteredAgent
+    from ..trials.agent import Agent
 
 
 @dataclass(frozen=True)
 class Played:
     """An agent that plays, and what is told of it."""
 
-    agent: RegisteredAgent
+    agent: Agent
     name: str
     """What results call it."""
     trained: Mapping[str, Any] | None
@@ -79,8 +79,8 @@ def _untrained(
     settings = {
         key: value for key, value in run_config(arguments.run, [*own, *overrides]).agent.items() if key != "name"
     }
-    counts = getattr(AGENTS[name], "rounds_setting", None)
-    if counts is not None and counts not in keys:
+    counts = AGENTS[name].rounds_setting
+    if counts and counts not in keys:
         settings[counts] = getattr(arguments, "rounds", None) or config.rounds
     agent = make_agent(name, make_family(config), settings, seed=config.seed, device=config.device)
     title = f"{name}{UNTRAINED}" if isinstance(agent, TrainableAgent) else name

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from ..base.settings import Settings
-from ..base.settings import validated
 from ..base.errors import MetarlError
 from ..base.files import write_atomically
+from ..base.settings import Settings, validate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,4 +99,4 @@ def _parsed(text: str | None, path: str | Path) -> Meta:
         data = None
     if not isinstance(data, dict):
         raise MetarlError(f"checkpoint {path} is damaged: its description is not JSON; {_REMEDY}")
-    return validated(Meta, data, where=f"checkpoint {path} is damaged")
+    return validate(Meta, data, where=f"checkpoint {path} is damaged")

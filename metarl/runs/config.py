@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
-from ..trials.registered import AGENTS
-from ..base.settings import Count, Settings
-from ..families.declared import is_file, read_family
-from ..base.errors import MetarlError, did_you_mean
+from ..base.errors import MetarlError
 from ..base.registry import Registry
+from ..base.settings import Count, Origin, Settings, refuse_booleans_for_numbers, shortened, validate_from
+from ..families.declared import is_file, read_family
 from ..families.family import FAMILIES, TaskFamily
 from ..families.load import load
-from ..base.settings import M, Origin, validated, _validated, _RULES, _complaint, _keys_at, shortened, _refuse_booleans_for_numbers, _parts
+from ..trials.registered import AGENTS
 
 
 def _named(value: Any) -> Any:
@@ -91,6 +90,8 @@ class TrainConfig(Settings):
     """Updates between checkpoints."""
     wandb: WandbConfig = WandbConfig()
     """Weights & Biases."""
+
+
 T = TypeVar("T")
 
 
@@ -140,7 +141,7 @@ def make_family(config: TrainConfig) -> TaskFamily:
 
 
 def _resolved(data: Mapping[str, Any], origin: Origin) -> TrainConfig:
-    config = _validated(TrainConfig, data, origin)
+    config = validate_from(TrainConfig, data, origin)
     family = _resolved_family(config, origin)
     return config.model_copy(update={"family": family, "agent": _resolved_agent(config, origin, family)})
 
@@ -162,7 +163,7 @@ def _resolved_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
         named = {str(error).find(repr(key)): key for key in settings if repr(key) in str(error)}
         blamed = named[min(named)] if named else "preset"
         raise MetarlError(f"{origin(f'family.{blamed}')}: family: {error}") from None
-    _refuse_booleans_for_numbers(family.settings, settings, origin, "family")
+    refuse_booleans_for_numbers(family.settings, settings, origin, "family")
     return {"name": name, **_plain(family.settings)}
 
 
@@ -173,7 +174,7 @@ def _resolved_agent(config: TrainConfig, origin: Origin, family: Mapping[str, An
         if key in family and key not in cls.Config.model_fields:
             place, mine = origin(f"agent.{key}"), f"family.{key}"
             raise MetarlError(f"{place}: agent.{key}: it is the family's to say; set {mine}, which is {family[key]}")
-    return {"name": name, **_validated(cls.Config, settings, origin, "agent").model_dump(mode="json")}
+    return {"name": name, **validate_from(cls.Config, settings, origin, "agent").model_dump(mode="json")}
 
 
 def _name_and_settings(section: Mapping[str, Any], key: str, origin: Origin) -> tuple[str, dict[str, Any]]:

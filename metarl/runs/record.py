@@ -15,7 +15,6 @@ CONFIG, PROVENANCE, METRICS, PICTURE = "config.yaml", "run.json", "metrics.jsonl
 """What a run folder holds beside its checkpoints."""
 
 
-
 def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
     """Return the lines of a run's metrics, one an update; a last line that a killed process left unfinished is dropped.
 
@@ -29,7 +28,6 @@ def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in [*lines, *([last] if is_whole(last) else [])]]
 
 
-
 def require_measured(run_dir: str | Path, metrics: Sequence[Mapping[str, Any]]) -> None:
     """Raise MetarlError for lines of a run's metrics that lack what every table is made of."""
     for number, line in enumerate(metrics, start=1):
@@ -41,14 +39,12 @@ def require_measured(run_dir: str | Path, metrics: Sequence[Mapping[str, Any]]) 
                 )
 
 
-
 def minutes_by_update(metrics: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Return the minutes of rollouts and updates by the end of each line's update, with those of what the run started from. [line]"""
     origin = sessions[0].get("started_from") if sessions else None
     steps = np.diff([origin["env_steps"] if origin else 0.0, *(line["env_steps"] for line in metrics)])
     spent = np.cumsum(steps / [line["time/steps_per_second"] for line in metrics]) / 60
     return spent + (origin["minutes"] if origin else 0.0)
-
 
 
 def read_sessions(run_dir: str | Path) -> list[dict[str, Any]]:
@@ -68,7 +64,6 @@ def read_sessions(run_dir: str | Path) -> list[dict[str, Any]]:
     return sessions
 
 
-
 def _is_whole_session(session: Mapping[str, Any]) -> bool:
     """Return whether what is told of a session is what it should be: a command's words, a commit, versions, an origin."""
     command, commit = session.get("command") or [], session.get("git_commit") or ""
@@ -81,7 +76,6 @@ def _is_whole_session(session: Mapping[str, Any]) -> bool:
     return isinstance(command, list) and all(isinstance(text, str) for text in texts) and known
 
 
-
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -89,7 +83,6 @@ def _read(path: Path) -> bytes:
         raise MetarlError(
             f"{path} cannot be read ({error.strerror}); give the folder of a run, as `metarl train` writes it"
         ) from None
-
 
 
 def is_whole(line: bytes) -> bool:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import checkpoint as checkpoints
-from ..trials.registered import RegisteredAgent, make_agent
-from .config import TrainConfig, completed, load_config, make_family, resolved
-from ..base.settings import shortened
 from ..base.errors import MetarlError
-from .record import CONFIG, METRICS
+from ..base.settings import shortened
 from ..families.family import TaskFamily
-from ..trials.agent import TrainableAgent
+from ..trials.agent import Agent, TrainableAgent
+from ..trials.registered import make_agent
+from . import checkpoint as checkpoints
+from .config import TrainConfig, completed, load_config, make_family, resolved
+from .record import CONFIG, METRICS
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 """A run's checkpoints: the best by validation IQM, see `evaluation.best_by`, and the newest."""
@@ -31,7 +31,7 @@ class Run:
     """Its resolved configuration, with what was changed since."""
     family: TaskFamily
     """The family it was trained on."""
-    agent: RegisteredAgent
+    agent: Agent
     """The agent, with what it has learned."""
     checkpoint: str
     """Which checkpoint that is from, 'best' or 'last'."""
@@ -128,7 +128,7 @@ def checkpoint_path(run_dir: str | Path, name: str) -> Path:
 
 def require_same_networks(agent: Any, ours: TrainConfig, theirs: TrainConfig, whose: str) -> None:
     """Refuse settings that make other networks of the weights of `whose` run, even where all shapes are the same."""
-    for key in getattr(agent, "shaped_by", ()):
+    for key in agent.shaped_by:
         mine, other = ours.agent[key], theirs.agent[key]
         if mine != other:
             raise MetarlError(

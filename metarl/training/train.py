@@ -94,7 +94,7 @@ def _require_no_checkpoint_lost(run_dir: Path) -> None:
 
 
 def _require_rounds(agent: Any, config: TrainConfig) -> None:
-    least = getattr(agent, "min_rounds", 1)
+    least = agent.min_rounds
     if config.rounds < least:
         raise MetarlError(
             f"rounds is {config.rounds}: {config.agent['name']!r} needs at least {least}, {least - 1} to adapt on and one to measure"

@@ -108,7 +108,7 @@ class Trial:
     rounds: tuple[Episodes, ...]
     """The episodes of each round; the learner adapted between them."""
     exploring_steps: np.ndarray
-    """Steps at the start of each trial that were not the policy's own: see `ExploringAgent`. int64 [task, replica]"""
+    """Steps at the start of each trial that were not the policy's own: see `TrainableAgent`. int64 [task, replica]"""
 
     @cached_property
     def returns(self) -> np.ndarray:

@@ -5,50 +5,30 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ..base.errors import MetarlError
 from ..base.registry import Registry
-from ..base.settings import Settings, validated
+from ..base.settings import validate
 from ..families.family import TaskFamily
-from .agent import ORACLE, Oracle
+from .agent import ORACLE, Agent, Oracle
 
-if TYPE_CHECKING:
-    from ..base.streams import Streams
-    from .agent import Learner
-
-
-class RegisteredAgent(Protocol):
-    """What the registry holds: an agent's class. See `metarl.trials.rollout` for what its instances do."""
-
-    Config: ClassVar[type[Settings]]
-    """The agent's settings, beside the code that reads them."""
-    # An agent that needs a package beside metarl's own names the module in `requires: ClassVar[str]`.
-    # An agent that plays only some families names them in `plays: ClassVar[tuple[str, ...]]`, and refuses others with a
-    # MetarlError when it is made: `metarl check` tries it on those.
-    # An agent whose weights could be read by other networks of the same shapes names the settings that make its networks in
-    # `shaped_by: ClassVar[tuple[str, ...]]`: they cannot change after training.
-    # An agent that must know how many rounds a trial has names that setting in `rounds_setting: ClassVar[str]`: where it is not
-    # set, `metarl evaluate` sets it.
-
-    def __init__(self, config: Any, family: TaskFamily, *, seed: int, device: str) -> None: ...
-
-    def begin(self, streams: Streams) -> Learner:
-        """See `metarl.trials.agent.Agent`."""
-        ...
-
-
-AGENTS: Registry[type[RegisteredAgent]] = Registry("agent", "agents", "metarl.agents")
+AGENTS: Registry[type[Agent]] = Registry("agent", "agents", "metarl.agents")
 """Every registered agent; plug-ins join through the entry-point group `metarl.agents`."""
 
-A = TypeVar("A")
+A = TypeVar("A", bound=type[Agent])
 
 
-def register_agent(name: str) -> Callable[[type[A]], type[A]]:
-    """Register an agent's class under `name`. Raises MetarlError where another agent has the name."""
+def register_agent(name: str) -> Callable[[A], A]:
+    """Register an agent's class under `name`.
 
-    def decorate(cls: type[A]) -> type[A]:
-        AGENTS.add(name, cls)  # type: ignore[arg-type]
+    Raises MetarlError where another agent has the name, and for a class that does not extend `metarl.Agent`.
+    """
+
+    def decorate(cls: A) -> A:
+        if not (isinstance(cls, type) and issubclass(cls, Agent)):
+            raise MetarlError(f"agent {name!r} is {cls!r}; it must be a class that extends metarl.Agent")
+        AGENTS.add(name, cls)
         return cls
 
     return decorate
@@ -56,7 +36,7 @@ def register_agent(name: str) -> Callable[[type[A]], type[A]]:
 
 def make_agent(
     name: str, family: TaskFamily, settings: Mapping[str, Any] | None = None, *, seed: int = 0, device: str = "auto"
-) -> RegisteredAgent:
+) -> Agent:
     """Return a new agent for a family, its initial parameters drawn from `seed`.
 
     `device` is 'cpu', 'cuda', or 'auto' (cuda where there is one). Raises MetarlError for an unknown agent, a setting
@@ -65,13 +45,13 @@ def make_agent(
     cls = AGENTS[name]
     if missing := what_to_install(name):
         raise MetarlError(missing)
-    config = validated(cls.Config, dict(settings or {}), where=f"agent {name!r}")
+    config = validate(cls.Config, dict(settings or {}), where=f"agent {name!r}")
     return cls(config, family, seed=seed, device=resolve_device(device))
 
 
 def missing_package(name: str) -> str:
     """Return the package that an agent needs and that is not installed, '' where nothing is missing."""
-    module = getattr(AGENTS[name], "requires", "")
+    module = AGENTS[name].requires
     return "" if not module or importlib.util.find_spec(module) is not None else module.replace("_", "-")
 
 

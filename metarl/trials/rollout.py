@@ -14,7 +14,7 @@ from ..base.stopwatch import Stopwatch
 from ..base.streams import Streams
 from ..families.batch import shape_of
 from ..families.vector import BatchedEnv
-from .agent import Agent, Learner, Oracle, begin
+from .agent import Agent, Learner, begin
 from .episodes import Episodes, TimeStep, Trial
 
 
@@ -124,7 +124,7 @@ class _Recorder:
 
 
 def run_trial(
-    agent: Agent | Oracle,
+    agent: Agent,
     envs: BatchedEnv,
     rounds: int,
     *,
@@ -136,7 +136,7 @@ def run_trial(
 
     Training and evaluation both come through here. The learner acts with its exploration noise throughout: a policy
     gradient taken from noiseless episodes is zero. In a trial of `training` an agent may explore more: see
-    `ExploringAgent`. A `stopwatch` is told the parts `simulation`, `inference` and `adaptation`. Raises MetarlError for
+    `TrainableAgent.begin_training`. A `stopwatch` is told the parts `simulation`, `inference` and `adaptation`. Raises MetarlError for
     fewer than one round.
     """
     if rounds < 1:
@@ -149,7 +149,7 @@ def run_trial(
 
 
 def rounds_of(
-    agent: Agent | Oracle,
+    agent: Agent,
     envs: BatchedEnv,
     *,
     seed: int,

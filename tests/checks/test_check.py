@@ -24,6 +24,7 @@ from metarl.families.family import FAMILIES, TaskFamily, missing_requirement
 from metarl.families.load import load
 from metarl.families.mujoco.changes import Physics, Scale
 from metarl.families.task import Horizon, Parameter, Values
+from metarl.trials.agent import TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import AGENTS, what_to_install
 
@@ -296,7 +297,7 @@ class HonestConfig(Settings):
     fault: str = ""
 
 
-class HonestAgent:
+class HonestAgent(TrainableAgent):
     """Acts about a bias that training moves, and moves on from it by each task's own rewards; with faults to switch on."""
 
     Config: ClassVar[type[Settings]] = HonestConfig

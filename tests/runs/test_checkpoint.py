@@ -11,10 +11,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from metarl.runs import checkpoint
-from metarl.runs.checkpoint import Meta
 from metarl.base.errors import MetarlError
 from metarl.base.files import require_writable, sweep
+from metarl.runs import checkpoint
+from metarl.runs.checkpoint import Meta
 
 STATE = {
     "weight": torch.arange(6, dtype=torch.float32).reshape(2, 3),

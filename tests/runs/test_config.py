@@ -7,9 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metarl.runs.config import TrainConfig, dump_yaml, load_config, parse_override, resolved
 from metarl.base.errors import MetarlError
-
+from metarl.runs.config import TrainConfig, dump_yaml, load_config, parse_override, resolved
 from tests.small_runs import config, write_config
 
 WORDS = st.from_regex(r"[a-z_][a-z_0-9]*", fullmatch=True)
@@ -53,8 +52,8 @@ def test_an_override_may_open_a_section_that_the_file_does_not_have(tmp_path: Pa
     "family", ["navigation-2d", {"name": "bernoulli-bandit", "preset": "n100-k10"}, {"name": "half-cheetah-velocity"}]
 )
 def test_a_resolved_config_loads_as_itself_and_lists_every_setting(tmp_path: Path, agent: str, family: object) -> None:
-    from metarl.trials.registered import AGENTS
     from metarl.families.load import load
+    from metarl.trials.registered import AGENTS
 
     first = resolved(load_config(write_config(tmp_path, agent, family=family)))
     path = tmp_path / "resolved.yaml"

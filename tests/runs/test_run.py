@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from metarl.trials.registered import make_agent
-from metarl.runs.checkpoint import load, save
 from metarl.base.errors import MetarlError
+from metarl.runs.checkpoint import load, save
 from metarl.runs.run import default_run_dir, load_run
-
+from metarl.trials.registered import make_agent
 from tests.small_runs import configured, trained
 
 

@@ -18,13 +18,14 @@ from metarl.families.family import TaskFamily
 from metarl.families.load import load
 from metarl.families.task import Tasks
 from metarl.runs.config import TrainConfig
+from metarl.trials.agent import Agent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.rollout import run_trial
 from metarl.trials.shards import run_sharded_trial
 from tests.probes import UnequalEpisodes
 
 
-class Noisy:
+class Noisy(Agent):
     """Acts by its streams alone; perhaps no learner goes on before another one acts, and perhaps it takes its time."""
 
     def __init__(self, size: int = 2, meeting: threading.Barrier | None = None, seconds: float = 0.0) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from metarl.agents.common.advantage import discounted_returns, linear_baseline
-from metarl.agents.maml.adaptation import norm_of
 from metarl.agents.maml import inner_objectives
 from metarl.agents.maml import presets as maml_presets
+from metarl.agents.maml.adaptation import norm_of
 from metarl.agents.maml.agent import MAML
 from metarl.agents.maml.meta_steps import Round, conjugate_gradient, mean_cosine
 from torch import Tensor

@@ -23,7 +23,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.checks.check import check_agent
 from metarl.families.load import load
-from metarl.trials.agent import Learner
+from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
@@ -175,10 +175,10 @@ def test_epsilon_greedy_pulls_any_arm_as_often_where_epsilon_is_one() -> None:
     assert family.horizon == 100
 
 
-class Keeping:
+class Keeping(Agent):
     """An agent that keeps the learner it hands out."""
 
-    def __init__(self, agent: metarl.agent.RegisteredAgent) -> None:
+    def __init__(self, agent: metarl.agent.Agent) -> None:
         self.agent = agent
 
     def begin(self, streams: Streams) -> Learner:

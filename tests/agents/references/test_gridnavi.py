@@ -22,7 +22,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.checks.check import check_agent
 from metarl.families.load import load
-from metarl.trials.agent import Learner
+from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import TimeStep
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
@@ -129,10 +129,10 @@ def test_posterior_sampling_earns_less_than_the_optimum_and_the_same_once_it_kno
     np.testing.assert_allclose(result.returns[:, -1], 1.1 * (16 - lengths) - 1.5)
 
 
-class Keeping:
+class Keeping(Agent):
     """An agent that keeps the learner it hands out, and what it was about to walk to at each step."""
 
-    def __init__(self, agent: metarl.agent.RegisteredAgent) -> None:
+    def __init__(self, agent: metarl.agent.Agent) -> None:
         self.agent = agent
         self.sampled: list[np.ndarray] = []
 

@@ -22,7 +22,7 @@ from metarl.families.arrays import ArrayFamily
 from metarl.families.distributions import Choice
 from metarl.families.load import load
 from metarl.families.task import Parameter, Tasks
-from metarl.trials.agent import Learner
+from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
@@ -40,7 +40,7 @@ def new_agent(family: ArrayFamily, **settings: object) -> RL2:
     return agent
 
 
-class Witness:
+class Witness(Agent):
     """An agent that lets another act, and writes down what its network put out and what was seen."""
 
     def __init__(self, agent: RL2) -> None:

@@ -1,0 +1,77 @@
+"""Settings say in one line what is wrong with them, and choices are written by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import pytest
+from pydantic import Field
+
+from metarl.base.errors import MetarlError
+from metarl.base.settings import Count, Positive, Settings, choices, validate
+
+
+class PPO(Settings):
+    name: Literal["ppo"] = "ppo"
+    clip_range: Positive = 0.3
+
+
+class TRPO(Settings):
+    name: Literal["trpo"] = "trpo"
+    max_kl: Positive = 0.01
+
+
+Outer = Annotated[PPO | TRPO, Field(discriminator="name")]
+
+
+class Agent(Settings):
+    moved: ClassVar[dict[str, str]] = {"clip_range": "outer.clip_range"}
+
+    outer: Outer = PPO()
+    size: Count = 8
+
+
+class Run(Settings):
+    agent: Agent = Agent()
+
+
+@pytest.mark.parametrize("written", ["trpo", {"name": "trpo"}, {"name": "trpo", "max_kl": 0.01}, TRPO()])
+def test_choice_is_written_by_its_name_or_with_its_settings(written: Any) -> None:
+    assert validate(Agent, {"outer": written}, "here").outer == TRPO()
+
+
+def test_settings_without_a_name_are_those_of_the_default() -> None:
+    class Other(Agent):
+        outer: Outer = TRPO()
+
+    assert validate(Agent, {"outer": {"clip_range": 0.1}}, "here").outer == PPO(clip_range=0.1)
+    assert validate(Other, {"outer": {"max_kl": 0.1}}, "here").outer == TRPO(max_kl=0.1)
+
+
+@pytest.mark.parametrize(
+    ("agent", "told"),
+    [
+        ({"outer": "trop"}, "agent.outer.name is 'trop': unknown; did you mean 'trpo'?"),
+        ({"outer": 3}, "agent.outer is 3: it must be a name, or a mapping with a name"),
+        ({"outer": {"name": 3}}, "agent.outer.name is 3: unknown; known: ppo, trpo"),
+        ({"outer": {"clip_rang": 3}}, "agent.outer.clip_rang: unknown key; did you mean 'clip_range'?"),
+        ({"outer": {"clip_range": 0}}, "agent.outer.clip_range is 0: it must be greater than 0"),
+        (
+            {"outer": {"max_kl": 1}},
+            "agent.outer.max_kl: unknown key; it is a setting of 'trpo': write agent.outer={name: trpo, max_kl: ...}",
+        ),
+        ({"clip_range": 0.1}, "agent.clip_range: unknown key; write agent.outer.clip_range"),
+        ({"sizes": 1}, "agent.sizes: unknown key; did you mean 'size'?"),
+        ({"size": True}, "agent.size is True: it must be a number"),
+        ({"outer": {"clip_range": True}}, "agent.outer.clip_range is True: it must be a number"),
+    ],
+)
+def test_mistake_is_told_in_one_line(agent: dict[str, Any], told: str) -> None:
+    with pytest.raises(MetarlError) as caught:
+        validate(Run, {"agent": agent}, "here")
+    assert str(caught.value) == f"here: {told}"
+
+
+def test_choices_are_listed_by_name() -> None:
+    assert choices(Agent.model_fields["outer"]) == {"ppo": PPO, "trpo": TRPO}
+    assert choices(Agent.model_fields["size"]) == {}
