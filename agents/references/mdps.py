@@ -3,8 +3,8 @@
 The paper's references count what they see, and plan each episode at its start by backward induction over its steps.
 Duan et al., RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, 2016, table 2.
 
-The family draws mean rewards from N(1, 1). The paper's references assume a mean of 0, which makes an untried action look
-worse than it is. Each reference here plays under either assumption: `prior: true` (default) or `prior: paper`.
+The family draws mean rewards from N(1, 1). The paper's references assume a mean of 0, so they undervalue what they have
+not tried. Each reference here plays under either assumption: `prior: true` (default) or `prior: paper`.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Prior(NamedTuple):
     mean: float
     """Mean of the normal prior of each mean reward."""
     weight: float
-    """Visits that the prior counts for: mean rewards have variance 1 / weight, rows of transitions Dirichlet(weight)."""
+    """Visits that the prior counts for: variance 1 / weight for mean rewards, Dirichlet(weight) for transitions."""
 
 
 TRUE_PRIOR = Prior(mean=1.0, weight=1.0)
@@ -235,7 +235,7 @@ class PSRL(MDPReference[PriorConfig]):
 
 @register_agent("mdp-greedy")
 class MDPGreedy(MDPReference[PriorConfig]):
-    """Plans each episode in the posterior's mean MDP and never explores on purpose. Knows the true prior, or the paper's.
+    """Plans each episode in the mean MDP of the posterior, without exploration. Knows the true prior, or the paper's.
 
     The paper's prior (`prior: paper`) counts for next to nothing: an action is worth 0 until it is tried.
     """
@@ -264,10 +264,10 @@ class UCRL2(MDPReference[UCRL2Config]):
 
     Jaksch, Ortner and Auer, Near-optimal Regret Bounds for Reinforcement Learning, 2010, planned for the steps of one
     episode. The radii are those of github.com/iosband/TabulaRL, which the RL^2 paper's code builds on:
-    `sqrt(4 log(2 S A t / delta) / n)` for mean rewards, `sqrt(4 S log(2 S A t / delta) / n)` for transitions, each times
-    `confidence_scale`; t is the number of the episode, n the number of visits. The RL^2 paper reports the best of 21
-    scales from 1e-4 to 1; 0.09 reproduces it. The paper's prior (`prior: paper`) counts for next to nothing: an action's
-    mean reward is 0 until it is tried.
+    `sqrt(4 log(2 S A t / delta) / n)` for mean rewards, `sqrt(4 S log(2 S A t / delta) / n)` for transitions, each
+    times `confidence_scale`; t is the number of the episode, n the number of visits. The RL^2 paper reports the best of
+    21 scales from 1e-4 to 1; 0.09 reproduces it. The paper's prior (`prior: paper`) counts for next to nothing: an
+    action's mean reward is 0 until it is tried.
     """
 
     Config: ClassVar[type[Settings]] = UCRL2Config
@@ -306,11 +306,11 @@ class KnowledgeGradientConfig(PriorConfig):
 class KnowledgeGradient(MDPReference[KnowledgeGradientConfig]):
     """Plays each state as a bandit, by the online knowledge gradient. Knows the true prior, or one of mean reward 0.
 
-    Ryzhov, Powell and Frazier, The Knowledge Gradient Algorithm for a General Class of Online Learning Problems, 2012. An
-    action's index is its posterior mean, plus what one more observation adds to the highest mean for each visit to come.
-    The visits to come are the steps left, shared evenly by the states. Transitions are left aside: rows are so even that
-    taking the action of highest true mean reward in every state earns 99 % of the optimum. The RL^2 paper does not have
-    this reference; `prior: paper` gives it the mean reward of 0 that the paper's references assume.
+    Ryzhov, Powell and Frazier, The Knowledge Gradient Algorithm for a General Class of Online Learning Problems, 2012.
+    An action's index is its posterior mean, plus what one more observation adds to the highest mean for each visit to
+    come. The visits to come are the steps left, shared evenly by the states. Transitions are left aside: rows are so
+    even that taking the action of highest true mean reward in every state earns 99 % of the optimum. The RL^2 paper
+    does not have this reference; `prior: paper` gives it the mean reward of 0 that the paper's references assume.
     """
 
     Config: ClassVar[type[Settings]] = KnowledgeGradientConfig
