@@ -11,7 +11,8 @@ import numpy as np
 from gymnasium import spaces
 
 from metarl.base.streams import Streams
-from metarl.families.arrays import ArrayFamily, State
+from metarl.families.arrays import ArrayFamily
+from metarl.families.batch import State
 from metarl.families.distributions import LogUniform
 from metarl.families.family import register
 from metarl.families.task import Horizon, Parameter, Values

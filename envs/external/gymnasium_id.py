@@ -14,12 +14,12 @@ import numpy as np
 
 from metarl.base.errors import MetarlError, did_you_mean, first_line
 from metarl.families.classes import ClassFamily
-from metarl.families.declared import Variation, variations
 from metarl.families.distributions import Choice
 from metarl.families.family import register
 from metarl.families.mujoco.changes import Change, apply, restore
 from metarl.families.mujoco.varied import require_applicable
 from metarl.families.task import Horizon, Parameter
+from metarl.families.variation import Variation, parse_variations
 
 PENDULUM: Mapping[str, Any] = {
     "env": "Pendulum-v1",
@@ -53,7 +53,7 @@ class AnyGymnasium(ClassFamily):
 
     Observations, actions and reward are the environment's own; observations that are no array are flattened. `env` is
     its id, `arguments` what its constructor gets in every task, `varies` what differs between tasks (see
-    `metarl.families.declared.variations`): with `set`, `scale` or `add` a field of the MuJoCo model (see
+    `metarl.families.variation.parse_variations`): with `set`, `scale` or `add` a field of the MuJoCo model (see
     `metarl.families.mujoco.changes.Change`), without them the constructor's argument of that name. `horizon` replaces the
     environment's own time limit. Worlds step one after the other, as classes do; a MuJoCo family of metarl's with the
     option `varies` steps them all in one native call. Presets, as examples: `pendulum-gravity`,
@@ -86,7 +86,7 @@ class AnyGymnasium(ClassFamily):
     @functools.cached_property
     def declared(self) -> Mapping[str, Variation]:
         """The parameters that `varies` names."""
-        return variations(self.varies)
+        return parse_variations(self.varies)
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:

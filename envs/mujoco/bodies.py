@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from metarl.base.streams import Streams
-from metarl.families.arrays import State
+from metarl.families.batch import State
 from metarl.families.distributions import LogUniform
 from metarl.families.mujoco.changes import Physics, Scale, shape_of_target
 from metarl.families.mujoco.family import MujocoFamily

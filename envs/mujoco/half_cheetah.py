@@ -11,7 +11,7 @@ from gymnasium import spaces
 from pydantic import Field
 
 from metarl.base.streams import Streams
-from metarl.families.arrays import State
+from metarl.families.batch import State
 from metarl.families.distributions import Choice, Uniform
 from metarl.families.family import register
 from metarl.families.mujoco.family import MujocoFamily

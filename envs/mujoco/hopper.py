@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from metarl.families.arrays import State
+from metarl.families.batch import State
 from metarl.families.family import register
 from metarl.families.mujoco.changes import Physics
 from metarl.families.task import Values

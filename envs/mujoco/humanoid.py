@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from metarl.base.streams import Streams
-from metarl.families.arrays import State
+from metarl.families.batch import State
 from metarl.families.distributions import Circle
 from metarl.families.family import register
 from metarl.families.mujoco.family import MujocoFamily

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from metarl.base.streams import Streams
-from metarl.families.arrays import State
+from metarl.families.batch import State
 from metarl.families.mujoco.family import MujocoFamily
 from metarl.families.task import Horizon, Values
 

@@ -9,7 +9,8 @@ import numpy as np
 from gymnasium import spaces
 
 from metarl.base.streams import Streams
-from metarl.families.arrays import ArrayFamily, State
+from metarl.families.arrays import ArrayFamily
+from metarl.families.batch import State
 from metarl.families.task import Values
 
 if TYPE_CHECKING:

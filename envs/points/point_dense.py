@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from metarl.base.streams import Streams
-from metarl.families.arrays import State
+from metarl.families.batch import State
 from metarl.families.distributions import Disc, Uniform
 from metarl.families.family import register
 from metarl.families.task import Horizon, Parameter, Values

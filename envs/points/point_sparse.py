@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from metarl.families.arrays import State
+from metarl.families.batch import State
 from metarl.families.distributions import Circle
 from metarl.families.family import register
 from metarl.families.task import Horizon, Parameter, Values

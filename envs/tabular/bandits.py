@@ -12,7 +12,8 @@ from gymnasium import spaces
 from pydantic import Field
 
 from metarl.base.streams import Streams
-from metarl.families.arrays import ArrayFamily, State
+from metarl.families.arrays import ArrayFamily
+from metarl.families.batch import State
 from metarl.families.distributions import Normal, Uniform
 from metarl.families.family import register
 from metarl.families.task import Horizon, Parameter, Values

@@ -16,7 +16,8 @@ from gymnasium import spaces
 
 from ..base.errors import MetarlError
 from ..base.streams import Streams, generator
-from ..families.arrays import ArrayFamily, State
+from ..families.arrays import ArrayFamily
+from ..families.batch import State
 from ..families.distributions import Uniform
 from ..families.family import TaskFamily
 from ..families.task import Parameter, Tasks, Values

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from ..base.errors import MetarlError, did_you_mean, first_line
 from ..base.progress import say
-from ..families.declared import is_file
+from ..families.declaration import is_yaml
 from ..families.family import FAMILIES, TaskFamily, missing_requirement
 from ..families.load import load
 from ..trials.registered import AGENTS, what_to_install
@@ -34,7 +34,7 @@ def resolve(target: str) -> Any:
 
     Raises MetarlError where there is no such thing.
     """
-    if is_file(target):
+    if is_yaml(target):
         return load(target)
     if ":" in target:
         return _attribute(*target.split(":", 1))

@@ -9,16 +9,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from ..families.declared import is_file
+from ..families.declaration import is_yaml
 from ..families.family import TaskFamily, missing_requirement
-from ..families.load import load
-from ..families.words import _times, finitely_many, in_words
-
-OPTIONS = {
-    "switch_at": "steps of a trial after which the task changes, such as [300]",
-    "varies": "fields of the MuJoCo model that differ from task to task; see the README",
-}
-"""What `load` takes beside a family's own settings."""
+from ..families.load import OPTIONS, load
+from ..families.words import in_times, in_words, warn_of_few_tasks
 
 
 def listing(rows: Iterable[Sequence[str]]) -> str:
@@ -36,7 +30,7 @@ def family_page(name: str, preset: str | None = None) -> str:
     """
     family = load(name, preset)
     cls = family.origin
-    shown = preset or (None if is_file(name) else next(iter(cls.presets), None))
+    shown = preset or (None if is_yaml(name) else next(iter(cls.presets), None))
     presets = [(name, _settings(settings) or "the defaults") for name, settings in cls.presets.items()]
     which = f" ({shown!r} is shown; the first is the default)" if presets and shown else ""
     same = f", with the dynamics of {cls.gymnasium_id}" if cls.gymnasium_id else ""
@@ -59,7 +53,7 @@ def _inside(family: TaskFamily, missing: str) -> str:
         else f"spaces: {missing}, to see them"
     )
     return (
-        f"splits: {', '.join(family.splits)}{finitely_many(family)}\n"
+        f"splits: {', '.join(family.splits)}{warn_of_few_tasks(family)}\n"
         f"horizon: {family.horizon:,} steps\n{both}\n\n"
         f"task parameters:\n{listing(_parameters(family))}"
     )
@@ -82,7 +76,7 @@ def space_in_words(space: spaces.Space[Any]) -> str:
         return f"one of {space.n} (discrete, {space.start} to {space.start + space.n - 1})"
     if not isinstance(space, spaces.Box):
         return str(space)
-    size = _times(space.shape) or "1"
+    size = in_times(space.shape) or "1"
     return f"{size} {'number' if size == '1' else 'numbers'}, {_bounds(space)} ({space.dtype})"
 
 

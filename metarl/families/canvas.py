@@ -1,4 +1,4 @@
-"""Pictures of worlds that have no renderer of their own."""
+"""Pictures of the worlds of array families."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from ..base.errors import MetarlError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
 WIDTH, HEIGHT = 480, 480
 """Size of a picture in pixels."""
 
 
 class AxesCanvas:
-    """A figure that an array family draws its worlds into."""
+    """A matplotlib figure for one world. Raises MetarlError for mode 'human' without a window."""
 
     def __init__(self, mode: str | None) -> None:
         from matplotlib.figure import Figure
@@ -32,15 +31,15 @@ class AxesCanvas:
             backend = pyplot.get_backend().lower()
             if backend not in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
                 raise MetarlError(
-                    f"render_mode 'human' needs a window, and matplotlib's backend here is {backend!r}, which has none; "
-                    "give Python a GUI toolkit and a display, or take render_mode 'rgb_array'"
+                    f"render_mode 'human' needs a window, and matplotlib's backend {backend!r} has none; "
+                    "install a GUI toolkit and use a display, or take render_mode 'rgb_array'"
                 )
             self.figure = pyplot.figure(figsize=size, dpi=100)
         else:
             self.figure = Figure(figsize=size, dpi=100)
 
     def render(self, draw: Callable[[Axes], None]) -> np.ndarray | None:
-        """Draw one world; return uint8 [height, width, 3], or None where it is shown in a window."""
+        """Draw one world and return uint8 [height, width, 3], or None where a window shows it."""
         self.figure.clear()
         draw(self.figure.add_subplot())
         if self.shows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -11,53 +10,45 @@ from gymnasium import Env, spaces
 
 from ..base.streams import Streams
 from .batch import Step
-from .family import TaskFamily, unchangeable
-from .spaces import usable_spaces
 from .task import Values
+from .wrapped import WrappedFamily
 
 if TYPE_CHECKING:
-    from .batch import Batch, Step
+    from .batch import Batch
 
 
-class ClassFamily(TaskFamily):
-    """A family around a plain Gymnasium environment with Box observations, one object a world, stepped in turn."""
+class ClassFamily(WrappedFamily):
+    """A family around a plain Gymnasium environment class. Each world is one object; they step one after the other."""
+
+    wrappers = "gymnasium.wrappers"
+    change_signature = "change(env, task)"
 
     @abstractmethod
     def make(self, task: dict[str, Any], render_mode: str | None) -> Env[Any, Any]:
-        """Return the environment of one task (numbers and lists by parameter name)."""
+        """Return the environment of one task, given as numbers and lists by parameter name."""
 
     def change(self, env: Env[Any, Any], task: dict[str, Any]) -> None:
-        """Give a running environment another task in mid-episode. Raises MetarlError unless the family says how."""
-        raise unchangeable(self.name, "change(env, task)")
+        """Give a running environment another task in mid-episode. The default raises MetarlError."""
+        raise self.refuse_change()
 
     def require_changeable(self) -> None:
-        """Raise MetarlError unless the family says how a running environment changes."""
+        """Raise MetarlError unless the family has its own `change`."""
         if type(self).change is ClassFamily.change:
-            raise unchangeable(self.name, "change(env, task)")
+            raise self.refuse_change()
 
-    @functools.cached_property
-    def _spaces(self) -> tuple[spaces.Box, spaces.Box | spaces.Discrete]:
+    def env_spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+        """Return the spaces of the first training task's environment."""
         env = self.make(self.sample("train", 1, seed=0)[0], None)
         env.close()
-        return usable_spaces(self.name, env.observation_space, env.action_space, "gymnasium.wrappers")
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """The class's own."""
-        return self._spaces[0]
-
-    @property
-    def action_space(self) -> spaces.Box | spaces.Discrete:
-        """The class's own."""
-        return self._spaces[1]
+        return env.observation_space, env.action_space
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
-        """Return the batch; plain classes run on the calling thread."""
+        """Return the batch. Plain classes run on the calling thread."""
         return _ClassBatch(self, values, render_mode)
 
 
 class _ClassBatch:
-    """Worlds of a ClassFamily."""
+    """The `Batch` of a ClassFamily."""
 
     def __init__(self, family: ClassFamily, values: Values, render_mode: str | None) -> None:
         self.family = family
@@ -67,10 +58,10 @@ class _ClassBatch:
         self.observations = np.zeros((count, *family.observation_space.shape), family.observation_space.dtype)
 
     def begin(self) -> None:
-        """Nothing of a trial is kept here beyond its episodes."""
+        """Do nothing: all state belongs to the episodes."""
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
-        # A fresh seed for every episode, from the world's own stream: nothing random is left to the class.
+        # Each episode has a fresh seed from the world's own stream, so the class draws nothing by itself.
         seeds = streams.integers(2**31)
         for i in np.flatnonzero(where):
             self.observations[i], _ = self.envs[i].reset(seed=int(seeds[i]))

@@ -1,4 +1,4 @@
-"""What task parameters are drawn from: each distribution samples in batches and knows what it contains."""
+"""Distributions of task parameters. Each samples in batches and tells which values it contains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Distribution(ABC):
 
     @abstractmethod
     def sample(self, streams: Streams) -> np.ndarray:
-        """Return one value for each of the streams, float64 [n, *shape]."""
+        """Return one value for each stream, float64 [n, *shape]."""
 
     @abstractmethod
     def contains(self, values: np.ndarray) -> np.ndarray:
@@ -30,17 +30,17 @@ class Distribution(ABC):
 
     @property
     def num_values(self) -> int | None:
-        """Number of different values, or None where they are not finitely many."""
+        """Number of different values, or None where there are infinitely many."""
         return None
 
     @property
     def range(self) -> tuple[float, float]:
-        """Bounds of every element of a value."""
+        """Least and greatest number of any element of a value."""
         return -math.inf, math.inf
 
 
 LARGEST = 1e100
-"""Bound of every number of a distribution: what is computed from two of them is finite as well."""
+"""Largest number in a distribution, so that arithmetic on two such numbers stays finite."""
 
 
 def _require(condition: bool, distribution: Distribution, rule: str) -> None:
@@ -57,8 +57,20 @@ def _all_inside(inside: np.ndarray) -> np.ndarray:
     return np.logical_and.reduce(inside.reshape(len(inside), -1), axis=1)
 
 
+class Interval(Distribution):
+    """A distribution on the numbers from `low` to `high`, independently in each element."""
+
+    low: float
+    high: float
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Both ends."""
+        return self.low, self.high
+
+
 @dataclass(frozen=True)
-class Uniform(Distribution):
+class Uniform(Interval):
     """Uniform on [low, high), independently in each element."""
 
     low: float
@@ -69,23 +81,18 @@ class Uniform(Distribution):
         _require_finite(self, self.low, self.high)
         _require(self.low < self.high, self, "low must be below high")
 
-    @property
-    def range(self) -> tuple[float, float]:
-        """Both ends."""
-        return self.low, self.high
-
     def sample(self, streams: Streams) -> np.ndarray:
         """Return float64 [n, *shape]."""
         return self.low + (self.high - self.low) * streams.uniform(self.shape)
 
     def contains(self, values: np.ndarray) -> np.ndarray:
-        """Return bool [n]; both ends belong to the range."""
+        """Return bool [n]. Both ends belong to the range."""
         return _all_inside((values >= self.low) & (values <= self.high))
 
 
 @dataclass(frozen=True)
-class LogUniform(Distribution):
-    """Uniform in the logarithm on [low, high), independently in each element."""
+class LogUniform(Interval):
+    """Uniform in the logarithm on [low, high), independently in each element. 0 < low."""
 
     low: float
     high: float
@@ -96,17 +103,12 @@ class LogUniform(Distribution):
         _require(0 < self.low < self.high, self, "0 < low < high must hold")
         _require(self.low >= 1 / LARGEST, self, f"low must be at least {1 / LARGEST:g}")
 
-    @property
-    def range(self) -> tuple[float, float]:
-        """Both ends."""
-        return self.low, self.high
-
     def sample(self, streams: Streams) -> np.ndarray:
         """Return float64 [n, *shape]."""
         return np.exp(math.log(self.low) + math.log(self.high / self.low) * streams.uniform(self.shape))
 
     def contains(self, values: np.ndarray) -> np.ndarray:
-        """Return bool [n]; the ends belong to the range, to rounding of the exponential."""
+        """Return bool [n]. Both ends belong to the range, to rounding of the exponential."""
         slack = 1 + 1e-12
         return _all_inside((values >= self.low / slack) & (values <= self.high * slack))
 
@@ -134,7 +136,7 @@ class Normal(Distribution):
 
 @dataclass(frozen=True)
 class Choice(Distribution):
-    """One of a few values, each as likely: numbers, or tuples of numbers of one length."""
+    """One of a few values with equal chances: numbers, or tuples of numbers of one length."""
 
     values: tuple[float, ...] | tuple[tuple[float, ...], ...]
 
@@ -171,7 +173,7 @@ class Choice(Distribution):
 
 @dataclass(frozen=True)
 class Dirichlet(Distribution):
-    """Symmetric Dirichlet over the last axis, whose elements are chances that sum to 1; independent over the others."""
+    """Symmetric Dirichlet over the last axis, whose elements are chances that sum to 1. Other axes are independent."""
 
     concentration: float = 1.0
     shape: tuple[int, ...] = (2,)
@@ -184,16 +186,16 @@ class Dirichlet(Distribution):
 
     @property
     def range(self) -> tuple[float, float]:
-        """Those of a chance."""
+        """0 and 1, the range of a chance."""
         return 0.0, 1.0
 
     def sample(self, streams: Streams) -> np.ndarray:
-        """Return float64 [n, *shape]: gamma numbers by inversion, divided by their sum."""
-        from scipy import special  # imported late, as in streams
+        """Return float64 [n, *shape]: gamma numbers, drawn by inversion, divided by their sum."""
+        from scipy import special  # imported here for a fast start
 
         chance = np.maximum(streams.uniform(self.shape), 2.0**-54)
         if self.concentration == 1:
-            weights = -special.log1p(-chance)  # what the inverse comes to, 15 times as fast
+            weights = -special.log1p(-chance)  # equals the inverse below, 15 times as fast
         else:
             weights = special.gammaincinv(self.concentration, chance)
         return weights / weights.sum(axis=-1, keepdims=True)
@@ -204,9 +206,21 @@ class Dirichlet(Distribution):
         return _all_inside((values >= 0) & summed)
 
 
+class Planar(Distribution):
+    """A distribution of points of the plane, at most `radius` from the origin."""
+
+    radius: float
+    shape = (2,)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Range of each coordinate."""
+        return -self.radius, self.radius
+
+
 @dataclass(frozen=True)
-class Disc(Distribution):
-    """Points of the plane between two circles about the origin, uniform in area."""
+class Disc(Planar):
+    """Points between two circles about the origin, uniform in area. `inner` is 0 for a full disc."""
 
     radius: float
     inner: float = 0.0
@@ -214,16 +228,6 @@ class Disc(Distribution):
     def __post_init__(self) -> None:
         _require_finite(self, self.radius, self.inner)
         _require(0 <= self.inner < self.radius, self, "0 <= inner < radius must hold")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Always (2,)."""
-        return (2,)
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """Those of the square around it."""
-        return -self.radius, self.radius
 
     def sample(self, streams: Streams) -> np.ndarray:
         """Return float64 [n, 2]: r = sqrt(inner^2 + (radius^2 - inner^2) U), theta = 2 pi U."""
@@ -238,8 +242,8 @@ class Disc(Distribution):
 
 
 @dataclass(frozen=True)
-class Circle(Distribution):
-    """Points of an arc of a circle about the origin, uniform in the angle in [low, high) radians."""
+class Circle(Planar):
+    """Points on an arc of a circle about the origin, uniform in the angle from `low` to `high` in radians."""
 
     radius: float = 1.0
     low: float = 0.0
@@ -250,18 +254,8 @@ class Circle(Distribution):
         _require(self.radius > 0, self, "radius must be positive")
         _require(self.low < self.high <= self.low + 2 * math.pi, self, "low < high <= low + 2 pi must hold")
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Always (2,)."""
-        return (2,)
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """Those of the square around the whole circle."""
-        return -self.radius, self.radius
-
     def sample(self, streams: Streams) -> np.ndarray:
-        """Return float64 [n, 2]."""
+        """Return float64 [n, 2]: radius (cos theta, sin theta), theta = low + (high - low) U."""
         theta = self.low + (self.high - self.low) * streams.uniform()
         return _polar(np.full_like(theta, self.radius), theta)
 

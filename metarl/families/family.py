@@ -1,4 +1,4 @@
-"""Tasks, the families they belong to, and the one registry of families."""
+"""Task families, and the registry of all families."""
 
 from __future__ import annotations
 
@@ -18,12 +18,6 @@ from ..base.errors import MetarlError, did_you_mean
 from ..base.registry import Registry
 from ..base.streams import Streams
 from .distributions import Distribution
-
-if TYPE_CHECKING:
-    from .batch import Batch
-    from .vector import BatchedEnv
-from typing import TYPE_CHECKING
-
 from .task import SPLITS, Horizon, Parameter, Tasks, Values
 from .vector import BatchedEnv
 
@@ -32,33 +26,34 @@ if TYPE_CHECKING:
 
 
 class TaskFamily(ABC):
-    """A parameterised environment and the distributions its tasks are drawn from.
+    """A parameterised environment and the distributions that its tasks are drawn from.
 
-    Subclasses are frozen dataclasses: their fields are the family's settings (`horizon` and its own), and `presets`
-    names the combinations of settings that papers use. Most families are written with `metarl.families.arrays.ArrayFamily`,
-    `MujocoFamily` or `ClassFamily`, which say how the environment of a task is stepped.
+    A subclass is a frozen dataclass. Its annotated fields are the family's settings, `horizon` among them; `presets`
+    names combinations of settings that papers use. Constants are class attributes without an annotation, such as
+    `action_space = Box(-1.0, 1.0, (1,))`; write a property where a value depends on settings.
+
+    Derive a family from `ArrayFamily`, `MujocoFamily`, `ClassFamily` or `VectorFamily`, which step its worlds.
     """
 
     name: ClassVar[str]
     """Name in the registry, set by `register`."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Settings by preset name; the first is what `load` takes when no preset is named."""
+    """Settings by preset name. `load` takes the first preset where none is named."""
     source: ClassVar[str] = ""
-    """Paper and repository the family is from."""
+    """Paper and repository that the family comes from."""
+    shared_doc: ClassVar[str] = ""
+    """Markdown that all families of a base class share, such as the tables of observation and action. `register`
+    appends it to the docstring."""
     gymnasium_id: ClassVar[str] = ""
-    """Gymnasium's own environment with the same dynamics, '' where there is none: what tests and benchmarks compare
-    with."""
+    """Gymnasium's environment with the same dynamics, '' where there is none. Tests and benchmarks compare with it."""
     shows_task: ClassVar[bool] = False
-    """Whether the observation is meant to reveal the task, as for an oracle; `check_family` finds it a fault
-    otherwise."""
+    """Whether the observation may reveal the task. `check_family` reports a fault where it does and this is False."""
     requires: ClassVar[str] = ""
-    """The importable package that the family needs beside metarl's own, '' where it needs none."""
+    """Package that the family needs beside metarl's own, by its import name; '' where it needs none."""
     pauses: ClassVar[bool] = True
-    """Whether a world can stand still in mid-episode while others are stepped; a generic vector environment's
-    cannot."""
+    """Whether a world can stand still in mid-episode while others step."""
     side_by_side: ClassVar[bool] = True
-    """Whether several batches of its worlds can be stepped at the same time, on a thread each, as training does
-    (`rollout_shards`); a generic vector environment's need not be able to."""
+    """Whether several batches can step at the same time, each on its own thread, as `rollout_shards` needs."""
     horizon: Horizon
 
     @property
@@ -78,10 +73,13 @@ class TaskFamily(ABC):
 
     @abstractmethod
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
-        """Return what steps one world for each row of `values`, on `threads` native threads where it uses any."""
+        """Return a batch with one world for each row of `values`.
+
+        `threads` is the number of native threads (None: one a core). Families without native threads ignore it.
+        """
 
     def require_changeable(self) -> None:  # noqa: B027 -- most families can
-        """Raise MetarlError where the task of a running world cannot change, as `switch_at` has it."""
+        """Raise MetarlError where the task of a running world cannot change, as the option `switch_at` needs."""
 
     def with_horizon(self, horizon: int) -> Self:
         """Return the same family with episodes of `horizon` steps."""
@@ -89,23 +87,23 @@ class TaskFamily(ABC):
 
     @property
     def origin(self) -> type[TaskFamily]:
-        """The registered class, beneath the options that any family takes."""
+        """The registered class, without the options that `load` adds to a family."""
         return type(self)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that make this family, ready for JSON; `load(name, **settings)` gives it back."""
+        """The family's settings, ready for JSON. `load(name, **settings)` returns the same family."""
         return dataclasses.asdict(self)  # type: ignore[call-overload]
 
     @property
     def num_tasks(self) -> int | None:
-        """Number of different tasks, or None where they are not finitely many."""
+        """Number of different tasks, or None where there are infinitely many."""
         counts = [parameter.train.num_values for parameter in self.parameters.values()]
         return None if None in counts else int(np.prod([count for count in counts if count is not None]))
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits this family has: `extrapolation` only where a parameter has values outside the training range."""
+        """The splits of this family. `extrapolation` is one of them where a parameter has values outside training."""
         outside = any(parameter.extrapolation is not None for parameter in self.parameters.values())
         return SPLITS if outside else SPLITS[:-1]
 
@@ -114,7 +112,7 @@ class TaskFamily(ABC):
             raise MetarlError(f"split {split!r} is unknown; {did_you_mean(split, SPLITS)}")
         if split not in self.splits:
             raise MetarlError(
-                f"family {self.name!r} has no extrapolation split: no task lies outside its training range; "
+                f"family {self.name!r} has no extrapolation split, because no task lies outside its training range; "
                 f"take one of {', '.join(self.splits)}"
             )
         extrapolates = split == "extrapolation"
@@ -129,10 +127,10 @@ class TaskFamily(ABC):
             raise MetarlError(f"family class {cls.__name__} has no task parameters; give `parameters` at least one")
 
     def sample(self, split: str, num_tasks: int, *, seed: int, start: int = 0) -> Tasks:
-        """Return tasks `start` to `start + num_tasks` of the endless list that `split` and `seed` name.
+        """Return tasks `start` to `start + num_tasks` of an endless list, which `split` and `seed` determine.
 
-        The lists of different splits and seeds share no random numbers, and a task does not depend on how many are
-        asked for. Raises MetarlError for an unknown split and for fewer than one task.
+        Lists of different splits or seeds share no random numbers. A task does not depend on `num_tasks`. Raises
+        MetarlError for an unknown split and for fewer than one task.
         """
         if num_tasks < 1:
             raise MetarlError(f"num_tasks is {num_tasks}; it must be at least 1")
@@ -147,7 +145,7 @@ class TaskFamily(ABC):
     def contains(self, split: str, tasks: Tasks) -> np.ndarray:
         """Return whether each task lies in the range that `split` draws from, bool [task].
 
-        `train`, `validation` and `test` have the same range: what keeps them apart is their random streams.
+        `train`, `validation` and `test` have the same range and differ only in their random streams.
         """
         inside = [d.contains(tasks.values[name]) for name, d in self._distributions(split).items()]
         return np.logical_and.reduce(inside)
@@ -155,8 +153,8 @@ class TaskFamily(ABC):
     def tasks(self, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Tasks:
         """Return a batch of tasks from one or several dicts of parameter values.
 
-        Their random numbers are named by their values, so that each gives alone what it gives in the batch. Raises
-        MetarlError for an unknown or missing parameter, a wrong shape, and a value that is not a finite number.
+        The values of a task determine its random numbers, so it plays alone as it plays in a batch. Raises MetarlError
+        for an unknown or missing parameter, a wrong shape, and a value that is not a finite number.
         """
         rows = [rows] if isinstance(rows, Mapping) else list(rows)
         if not rows:
@@ -167,7 +165,7 @@ class TaskFamily(ABC):
             name: np.stack([self._value(name, parameter, row[name]) for row in rows])
             for name, parameter in self.parameters.items()
         }
-        return Tasks(values, np.array([_name_of({n: v[i] for n, v in values.items()}) for i in range(len(rows))]))
+        return Tasks(values, np.array([_hash({n: v[i] for n, v in values.items()}) for i in range(len(rows))]))
 
     def _check_names(self, row: Mapping[str, Any]) -> None:
         for name in row:
@@ -193,13 +191,13 @@ class TaskFamily(ABC):
     def make_vec(self, tasks: Tasks, replicas: int = 1, *, threads: int | None = None) -> BatchedEnv:
         """Return the batched environment of `replicas` worlds in each task.
 
-        `threads` is the number of native simulation threads (default: one a core); it changes no result.
+        `threads` is the number of native simulation threads (None: one a core). It does not change results.
         """
         return BatchedEnv(self, tasks, replicas, threads=threads)
 
 
-def _name_of(task: Values) -> int:
-    """Return a whole number that follows from a task's values."""
+def _hash(task: Values) -> int:
+    """Return a whole number below 2^56 that depends on a task's values alone."""
     digest = hashlib.blake2b(digest_size=7)
     for name in sorted(task):
         digest.update(name.encode() + np.ascontiguousarray(task[name]).tobytes())
@@ -207,7 +205,7 @@ def _name_of(task: Values) -> int:
 
 
 FAMILIES: Registry[type[TaskFamily]] = Registry("family", "families", "metarl.families")
-"""Every registered family; plug-ins join through the entry-point group `metarl.families`."""
+"""Every registered family. Plug-ins register through the entry-point group `metarl.families`."""
 
 F = TypeVar("F", bound=type[TaskFamily])
 
@@ -215,8 +213,8 @@ F = TypeVar("F", bound=type[TaskFamily])
 def register(name: str) -> Callable[[F], F]:
     """Register a family under `name`, and with Gymnasium as `metarl/<ClassName>-v0`.
 
-    Raises MetarlError where another family has the name or the id; a class defined anew (a notebook's cell run again)
-    takes its own place.
+    Also completes its docstring with `shared_doc`. Raises MetarlError where another family has the name or the id. A
+    class that is defined again, as when a notebook's cell runs twice, replaces its older self.
     """
 
     def decorate(cls: F) -> F:
@@ -228,6 +226,8 @@ def register(name: str) -> Callable[[F], F]:
             )
         FAMILIES.add(name, cls)
         cls.name = name
+        if cls.shared_doc:
+            cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{inspect.cleandoc(cls.shared_doc)}\n"
         if other is None:
             gymnasium.register(
                 env_id,
@@ -241,7 +241,7 @@ def register(name: str) -> Callable[[F], F]:
 
 
 def missing_requirement(cls: type[TaskFamily]) -> str:
-    """Return what to install before a family can be used, in one line; '' where nothing is missing."""
+    """Return one line that says which package to install before a family can be used, or '' where none is missing."""
     if not cls.requires or importlib.util.find_spec(cls.requires) is not None:
         return ""
     return f"family {cls.name!r} needs package {cls.requires!r}, which is not installed; pip install {cls.requires}"
@@ -252,18 +252,10 @@ def required_package(cls: type[TaskFamily]) -> Any:
     try:
         return importlib.import_module(cls.requires)
     except ImportError as error:
-        why = f"package {cls.requires!r} of family {cls.name!r} fails to import ({error}); install it anew"
+        why = f"package {cls.requires!r} of family {cls.name!r} fails to import ({error}); reinstall it"
         raise MetarlError(missing_requirement(cls) or why) from None
 
 
 def describe(cls: type[TaskFamily]) -> str:
     """Return the first line of a family's docstring."""
     return (inspect.getdoc(cls) or "").split("\n", 1)[0]
-
-
-def unchangeable(name: str, method: str) -> MetarlError:
-    """Return the error of a family whose worlds cannot change their task in mid-episode for want of `method`."""
-    return MetarlError(
-        f"family {name!r} does not say how the task of a running environment changes; write its method `{method}`, or "
-        "load it without switch_at"
-    )

@@ -1,4 +1,4 @@
-"""`load`: a family from its name or YAML file, its preset and its settings."""
+"""`load`: a family from its name or YAML file, a preset and settings."""
 
 from __future__ import annotations
 
@@ -8,25 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import MetarlError, did_you_mean
-from .declared import is_file, read_family
+from .declaration import is_yaml, read_family
 from .family import FAMILIES, TaskFamily
 from .mujoco.family import MujocoFamily
 from .mujoco.varied import VariedFamily
 from .switching import SwitchingFamily
 
+OPTIONS: Mapping[str, str] = {
+    "switch_at": "steps of a trial after which the task changes, such as [300]",
+    "varies": "fields of the MuJoCo model that differ from task to task",
+}
+"""Settings that `load` takes for any family beside its own, with their meanings."""
+
 
 def load(name: str | Path, preset: str | None = None, **settings: Any) -> TaskFamily:
-    """Return the family `name` with the settings of `preset` (default: its first), and `settings` over them.
+    """Return the family `name` in a preset (default: its first), with `settings` replacing those of the preset.
 
-    `name` may be the path of a YAML file that declares one (see `metarl.families.declared.read_family`). Beside its own settings
-    any family takes `switch_at`, the steps of a trial after which its task changes, and a MuJoCo family `varies`, the
-    fields of its model that differ from task to task. Raises MetarlError for an unknown family, preset or setting (with
-    the nearest name), and for a setting of the wrong type or out of range.
+    `name` may also be the path of a YAML file (see `metarl.families.declaration.read_family`). Every family takes
+    `switch_at`, the steps of a trial after which its task changes. Every MuJoCo family takes `varies`, the fields of
+    its model that differ from task to task (see `metarl.families.variation.parse_variations`). Raises MetarlError for
+    an unknown family, preset or setting, and for a setting of a wrong type or out of range.
     """
     if not isinstance(name, (str, Path)):
-        raise MetarlError(f"family is {name!r}; give the name of a registered one, or the path of a YAML file")
+        raise MetarlError(f"family is {name!r}; give the name of a registered family, or the path of a YAML file")
     name = str(name)
-    if is_file(name):
+    if is_yaml(name):
         declaration = read_family(name)
         try:
             return load(**{**declaration, **settings, **({} if preset is None else {"preset": preset})})
@@ -43,30 +49,27 @@ def load(name: str | Path, preset: str | None = None, **settings: Any) -> TaskFa
             raise MetarlError(
                 f"setting {setting!r} is unknown to family {name!r}; {did_you_mean(setting, [*known, *OPTIONS])}"
             )
-    family = _validated(cls, {**(cls.presets[preset] if preset is not None else {}), **settings})
-    return _with_options(family, **{option: value for option, value in options.items() if value is not None})
+    family = _make(cls, {**(cls.presets[preset] if preset is not None else {}), **settings})
+    return _add_options(family, **{option: value for option, value in options.items() if value is not None})
 
 
-OPTIONS = ("varies", "switch_at")
-"""What `load` takes for any family, beside its own settings."""
-
-
-def _with_options(family: TaskFamily, varies: Mapping[str, Any] | None = None, switch_at: Any = None) -> TaskFamily:
+def _add_options(family: TaskFamily, varies: Mapping[str, Any] | None = None, switch_at: Any = None) -> TaskFamily:
     if varies is not None:
         if not isinstance(family, MujocoFamily):
             raise MetarlError(
-                f"family {family.name!r} has no MuJoCo model, so it takes no `varies`; leave it out, or declare `env: ID`"
+                f"family {family.name!r} has no MuJoCo model, so it takes no `varies`; leave it out, or write `env: ID`"
             )
         family = VariedFamily(family, varies)
     if switch_at is not None:
         steps = switch_at if isinstance(switch_at, (list, tuple)) else [switch_at]
         if not all(isinstance(step, int) and not isinstance(step, bool) for step in steps):
-            raise MetarlError(f"switch_at is {switch_at!r}; it must be whole numbers of steps, ascending")
+            raise MetarlError(f"switch_at is {switch_at!r}; it must be ascending whole numbers of steps, such as [300]")
         family = SwitchingFamily(family, tuple(steps))
     return family
 
 
-def _validated(cls: type[TaskFamily], settings: Mapping[str, Any]) -> TaskFamily:
+def _make(cls: type[TaskFamily], settings: Mapping[str, Any]) -> TaskFamily:
+    """Return the family with settings of checked type and range."""
     from pydantic import TypeAdapter, ValidationError
 
     try:

@@ -1,4 +1,4 @@
-"""What the families made by options of `load` share: they stand before another family, and pass on what it is."""
+"""Families that `load` wraps around another family for an option such as `switch_at`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .family import TaskFamily
 
 @dataclass(frozen=True)
 class OptionFamily(TaskFamily):
-    """A family with an option that any family takes."""
+    """A family with one more option. It takes over everything else from its base."""
 
     base: TaskFamily
     """The family without the option."""
@@ -22,20 +22,20 @@ class OptionFamily(TaskFamily):
             object.__setattr__(self, name, getattr(self.base, name))
 
     def with_horizon(self, horizon: int) -> Self:
-        """Return the same with episodes of `horizon` steps."""
+        """Return the same family with episodes of `horizon` steps."""
         return replace(self, base=self.base.with_horizon(horizon))
 
     @property
     def origin(self) -> type[TaskFamily]:
-        """The registered class."""
+        """The registered class of the base."""
         return self.base.origin
 
     @property
     def observation_space(self) -> spaces.Box:
-        """The base's."""
+        """The base's observation space."""
         return self.base.observation_space
 
     @property
     def action_space(self) -> spaces.Box | spaces.Discrete:
-        """The base's."""
+        """The base's action space."""
         return self.base.action_space

@@ -1,4 +1,4 @@
-"""Tasks that change in the middle of a trial, as an option of any family."""
+"""Families whose task changes during a trial: the option `switch_at` of any family."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SwitchingFamily(OptionFamily):
-    """A family whose worlds meet another task after some steps of the trial, without a word.
+    """A family whose worlds switch to another task after some steps of the trial, unannounced.
 
-    Each world counts its own steps, over all episodes of the trial; positions and velocities stay as they are. A task
-    has each parameter once for the beginning and once more for each switch, `goal@300` from step 300 on, drawn
-    independently. For continual adaptation: a joint fails, the goal moves.
+    Each world counts its own steps over all episodes of the trial. A switch leaves positions and velocities as they
+    are. A task has every parameter once for the start and once more for each switch, such as `goal@300` from step 300
+    on, all drawn independently. This measures continual adaptation: a joint fails, or the goal moves.
     """
 
     switch_at: tuple[int, ...]
-    """Steps of the trial before each switch, ascending."""
+    """Steps of the trial before each switch, ascending. Raises MetarlError unless they ascend from 1 or more."""
 
     def __post_init__(self) -> None:
         steps = self.switch_at
@@ -40,31 +40,32 @@ class SwitchingFamily(OptionFamily):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The base's settings, and when it switches."""
+        """The base's settings and `switch_at`."""
         return {**self.base.settings, "switch_at": list(self.switch_at)}
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
-        """The base's parameters, and again for each switch."""
+        """The base's parameters, once for the start and once for each switch."""
         base = self.base.parameters
-        again = {_later(name, step): parameter for step in self.switch_at for name, parameter in base.items()}
+        again = {_name_at(name, step): parameter for step in self.switch_at for name, parameter in base.items()}
         return {**base, **again}
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
-        """Return the base's batch, with switches."""
+        """Return the base's batch with switches."""
         names = list(self.base.parameters)
         phases = [{name: values[name] for name in names}]
-        phases += [{name: values[_later(name, step)] for name in names} for step in self.switch_at]
+        phases += [{name: values[_name_at(name, step)] for name in names} for step in self.switch_at]
         inner = self.base.batch(phases[0], threads=threads, render_mode=render_mode)
         return _SwitchingBatch(inner, phases, self.switch_at)
 
 
-def _later(name: str, step: int) -> str:
+def _name_at(name: str, step: int) -> str:
+    """Return the name of a parameter from a step of the trial on."""
     return f"{name}@{step}"
 
 
 class _SwitchingBatch:
-    """Worlds that switch from one phase's values to the next."""
+    """A batch whose worlds go from one phase's values to the next."""
 
     def __init__(self, inner: Batch, phases: Sequence[Values], switch_at: Sequence[int]) -> None:
         self.inner, self.phases, self.switch_at = inner, phases, switch_at
@@ -78,7 +79,7 @@ class _SwitchingBatch:
         self._enter(np.zeros_like(self.phase))
 
     def _enter(self, phase: np.ndarray) -> None:
-        """Give each world the values of its phase where that has changed."""
+        """Give each world the values of its new phase, where its phase changes."""
         moved = phase != self.phase
         for number in np.unique(phase[moved]):
             self.inner.change(moved & (phase == number), self.phases[number])
@@ -97,7 +98,7 @@ class _SwitchingBatch:
         return self.inner.step(actions, where, streams)
 
     def change(self, where: np.ndarray, values: Values) -> None:
-        raise MetarlError("a family that switches does not switch again; name all steps in one switch_at")
+        raise MetarlError("a switching family cannot switch inside another one; list all steps in one switch_at")
 
     def render(self, world: int) -> np.ndarray | None:
         return self.inner.render(world)

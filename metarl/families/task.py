@@ -12,30 +12,28 @@ from pydantic import Field
 from .distributions import Distribution
 
 SPLITS = ("train", "validation", "test", "extrapolation")
-"""The four splits: `validation` and `test` are unseen draws from the training distribution; `extrapolation` is
-    outside."""
-
+"""The four splits. `validation` and `test` are unseen draws from the training distribution; `extrapolation` draws from
+outside its range."""
 
 Values = Mapping[str, np.ndarray]
 """Parameter values of a batch of tasks or worlds, by name: float64 [n, *shape of the parameter]."""
 
-
 Horizon = Annotated[int, Field(ge=1, le=10**7, strict=True)]
-"""Steps an episode."""
+"""Steps after which an episode is cut off."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a family's tasks: what it is drawn from, and in what unit."""
+    """One parameter of a family's tasks: its distributions, unit and meaning."""
 
     train: Distribution
-    """What the train, validation and test splits draw from."""
+    """Distribution of the train, validation and test splits."""
     extrapolation: Distribution | None = None
-    """What the extrapolation split draws from, outside the range of `train`; None where nothing lies outside."""
+    """Distribution of the extrapolation split, outside the range of `train`; None where no value lies outside."""
     unit: str = ""
-    """Unit of the values, '' where they have none."""
+    """Unit of the values; '' where they have none."""
     meaning: str = ""
-    """What the parameter does, in a few words."""
+    """Meaning of the parameter in a few words."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Tasks:
     values: Values
     """Parameter values by name, float64 [task, *shape]."""
     index: np.ndarray
-    """Place of each task in its split's list, which names its random numbers. int64 [task]"""
+    """Place of each task in its split's list, which determines its random numbers. int64 [task]"""
 
     def __len__(self) -> int:
         """Return the number of tasks."""
@@ -56,7 +54,7 @@ class Tasks:
     @overload
     def __getitem__(self, item: slice | np.ndarray | Sequence[int]) -> Tasks: ...
     def __getitem__(self, item: int | slice | np.ndarray | Sequence[int]) -> dict[str, Any] | Tasks:
-        """Return one task as a dict of numbers and lists, or a smaller batch, each task with its own random numbers."""
+        """Return one task as a dict of numbers and lists, or a smaller batch whose tasks keep their random numbers."""
         if isinstance(item, (int, np.integer)):
             return {name: value[item].tolist() for name, value in self.values.items()}
         return Tasks({name: value[item] for name, value in self.values.items()}, self.index[item])

@@ -1,9 +1,10 @@
-"""The batched environment: every replica of every task, stepped in lockstep."""
+"""The batched environment, which steps all replicas of all tasks together."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -12,15 +13,45 @@ from gymnasium.vector.utils import batch_space
 
 from ..base.errors import MetarlError
 from ..base.streams import Streams
-from .batch import Simulated, Step, shape_of
-from .task import Tasks
+from .batch import Batch, Step
+from .spaces import shape_of
+from .task import Tasks, Values
+
+
+class Simulated(Protocol):
+    """The part of a family that `BatchedEnv` uses."""
+
+    @property
+    def name(self) -> str:
+        """Name of the family in messages."""
+        ...
+
+    @property
+    def horizon(self) -> int:
+        """Steps after which an episode is cut off."""
+        ...
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """Space of one observation."""
+        ...
+
+    @property
+    def action_space(self) -> spaces.Box | spaces.Discrete:
+        """Space of one action."""
+        ...
+
+    def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
+        """Return a batch with one world for each row of `values`."""
+        ...
 
 
 class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """`replicas` worlds in each of a batch of tasks; world `task * replicas + replica`.
+    """A Gymnasium vector environment with `replicas` worlds in each of a batch of tasks.
 
-    A Gymnasium `VectorEnv` with autoreset disabled: an ended world waits for `reset(options={"reset_mask": mask})`,
-    so that quotas of episodes are exact and no final observation is lost. The tasks stay for the environment's life.
+    World `task * replicas + replica` plays that task for the environment's life. Autoreset is disabled: an ended world
+    waits for `reset(options={"reset_mask": mask})`, so the number of episodes is exact and no final observation is lost.
+    Raises MetarlError for fewer than one replica, a negative number of threads, and an unknown render mode.
     """
 
     def __init__(
@@ -47,8 +78,9 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "render_fps": 20,
         }
         self.render_mode = render_mode
-        self.single_observation_space = family.observation_space
-        self.single_action_space = family.action_space
+        # Copies: a space holds the generator of its samples, and a family may share one space among environments.
+        self.single_observation_space = copy.deepcopy(family.observation_space)
+        self.single_action_space = copy.deepcopy(family.action_space)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         values = {name: np.repeat(value, replicas, axis=0) for name, value in tasks.values.items()}
@@ -59,32 +91,33 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(num_tasks, replicas), the shape behind the flat axis of worlds."""
+        """Shape (num_tasks, replicas) of the flat axis of worlds."""
         return self.num_tasks, self.replicas
 
-    def _seeded(self, seed: int | Sequence[int | None]) -> Streams:
+    def _make_streams(self, seed: int | Sequence[int | None]) -> Streams:
+        """Return one random stream for each world, from one seed or from one for each world."""
         if isinstance(seed, (int, np.integer)):
             super().reset(seed=int(seed))
-            # By the task's place in its split, not in this batch: the task alone gets the same numbers.
+            # A task's place in its split, not in this batch, names its streams: alone it gets the same numbers.
             return Streams.of(int(seed), "world", self.tasks.index[:, None], np.arange(self.replicas)).reshape(-1)
         if len(seed) != self.num_envs:
-            raise MetarlError(f"{len(seed)} seeds given for {self.num_envs} worlds; give one a world, or one number")
+            raise MetarlError(f"{len(seed)} seeds for {self.num_envs} worlds; give one number, or one for each world")
         drawn = [self.np_random.integers(2**63) if one is None else one for one in seed]
         return Streams.of(np.array(drawn, dtype=np.uint64), "world")
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin new episodes in all worlds, or in those of `options["reset_mask"]` (bool [world]).
+        """Begin new episodes in all worlds, or in those of `options["reset_mask"]`, bool [world].
 
-        With a seed (one number, or one for each world) the random streams start afresh, and so does the trial; without,
-        both go on.
+        A seed (one number, or one for each world) restarts the random streams and the trial. Without one both go on.
+        Raises MetarlError for a wrong number of seeds and a mask of a wrong shape.
         """
         if seed is not None:
-            self._streams = self._seeded(seed)
+            self._streams = self._make_streams(seed)
             self.batch.begin()
         elif self._streams is None:
-            self._streams = self._seeded(int(self.np_random.integers(2**63)))
+            self._streams = self._make_streams(int(self.np_random.integers(2**63)))
         mask = (options or {}).get("reset_mask")
         where = np.ones(self.num_envs, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
         if where.shape != (self.num_envs,):
@@ -95,18 +128,18 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return self._as_observations(observations), {}
 
     def advance(self, actions: np.ndarray, where: np.ndarray) -> Step:
-        """Step the worlds marked in `where`, bool [world]; the others stand still. `actions` is [world, *action].
+        """Step the worlds marked in `where`, bool [world], by `actions` [world, *action]. The others stand still.
 
-        Raises MetarlError where a marked world's episode has ended.
+        Raises MetarlError where the episode of a marked world has ended.
         """
         if (self._ended & where).any() or self._streams is None:
-            raise MetarlError("a world whose episode has ended was stepped; reset it first")
+            raise MetarlError("a world was stepped after its episode had ended; reset it first")
         step = self.batch.step(actions, where, self._streams.where(where))
         self._elapsed += where
         terminations = step.terminations & where
         truncations = step.truncations | (self._elapsed >= self.family.horizon)
         if step.unstable is not None:
-            # Cut off, not terminated: that the simulation broke down says nothing about what would have come.
+            # Cut off, not terminated: a breakdown of the simulation says nothing about later rewards.
             truncations, terminations = truncations | step.unstable, terminations & ~step.unstable
         truncations = truncations & where & ~terminations
         self._ended |= terminations | truncations
@@ -120,7 +153,10 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         )
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step every world. Raises MetarlError where one has ended: see `reset(options={"reset_mask": ...})`."""
+        """Step every world.
+
+        Raises MetarlError where an episode has ended and was not reset, and for actions of a wrong shape or value.
+        """
         actions = np.asarray(actions)
         self._check_actions(actions)
         step = self.advance(actions, np.ones(self.num_envs, dtype=bool))
@@ -138,7 +174,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 raise MetarlError(f"action {outside[0]} is not in {space}; give one that is")
 
     def _as_observations(self, observations: np.ndarray) -> np.ndarray:
-        # Always a copy: users keep what they are given, and families may hand out their own state.
+        # Always a copy: users keep observations, and a family may return its own state.
         return np.array(observations, dtype=self.single_observation_space.dtype)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
@@ -153,7 +189,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.batch.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the recipe, as Gymnasium's EzPickle does: the copy has the same tasks and is not yet reset."""
+        """Pickle the constructor's arguments. The copy has the same tasks and needs a reset."""
         return _rebuild, (self.family, self.tasks, self.replicas, self.threads, self.render_mode)
 
 

@@ -1,10 +1,9 @@
-"""A family around a Gymnasium vector environment: one that steps many worlds itself, as simulators on a GPU do."""
+"""A family around a Gymnasium vector environment, which steps many worlds itself, such as a simulator on a GPU."""
 
 from __future__ import annotations
 
-import functools
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -14,110 +13,105 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from ..base.errors import MetarlError, first_line
 from ..base.streams import Streams
 from .batch import Step
-from .family import TaskFamily, unchangeable
-from .spaces import usable_spaces
+from .spaces import shape_of
 from .task import Values
+from .wrapped import WrappedFamily
 
 if TYPE_CHECKING:
-    from .batch import Batch, Step
+    from .batch import Batch
 
 VecEnv = VectorEnv[Any, Any, Any]
 """Any Gymnasium vector environment."""
 
 
-class VectorFamily(TaskFamily):
+class VectorFamily(WrappedFamily):
     """A family around a Gymnasium vector environment, whose world i plays the task of row i.
 
-    The environment resets nothing by itself (`AutoresetMode.DISABLED` in its metadata) and takes
-    `reset(seed=[one a world], options={"reset_mask": mask})`, which leaves worlds that are not marked as they are.
-    Everything random in an episode follows from the seed of its reset; it takes and gives NumPy arrays; a success is
-    what `infos["success"]` or `infos["is_success"]` says. Raises MetarlError where the environment is another.
+    The environment must not reset worlds by itself: its metadata say `AutoresetMode.DISABLED`. It must take
+    `reset(seed=[one a world], options={"reset_mask": mask})` and leave unmarked worlds as they are. All randomness of
+    an episode must follow from the seed of its reset. Actions and results are NumPy arrays. `infos["success"]` or
+    `infos["is_success"]` tells a success. An environment that breaks these rules raises MetarlError.
 
-    A vector environment steps all its worlds at once, so none can stand still in mid-episode while others go on
-    (`pauses`). Worlds whose episode has ended are stepped along, and begin afresh with a new seed when they are reset.
-    There is one of it at a time: training plays a meta-batch as a whole (`side_by_side`).
+    A vector environment steps all its worlds at once, so no world can stand still in mid-episode (`pauses`). A world
+    whose episode has ended is stepped along, and gets a new seed at its next reset. Training plays a meta-batch as a
+    whole, because there is only one such environment at a time (`side_by_side`).
     """
 
-    pauses: ClassVar[bool] = False
-    side_by_side: ClassVar[bool] = False
+    pauses = False
+    side_by_side = False
+    wrappers = "gymnasium.wrappers.vector"
+    change_signature = "change(envs, where, values)"
 
     @abstractmethod
     def make(self, values: Values, render_mode: str | None) -> VecEnv:
         """Return the environment with one world for each row of `values`."""
 
     def change(self, envs: VecEnv, where: np.ndarray, values: Values) -> None:
-        """Give running worlds another task in mid-episode. Raises MetarlError unless the family says how."""
-        raise unchangeable(self.name, "change(envs, where, values)")
+        """Give running worlds another task in mid-episode. The default raises MetarlError."""
+        raise self.refuse_change()
 
     def require_changeable(self) -> None:
-        """Raise MetarlError unless the family says how running worlds change."""
+        """Raise MetarlError unless the family has its own `change`."""
         if type(self).change is VectorFamily.change:
-            raise unchangeable(self.name, "change(envs, where, values)")
+            raise self.refuse_change()
 
-    @functools.cached_property
-    def _spaces(self) -> tuple[spaces.Box, spaces.Box | spaces.Discrete]:
-        envs = self._made(self.sample("train", 1, seed=0).values, None)
+    def env_spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+        """Return the spaces of one world of the first training task."""
+        envs = self._make_checked(self.sample("train", 1, seed=0).values, None)
         envs.close()
-        return usable_spaces(
-            self.name, envs.single_observation_space, envs.single_action_space, "gymnasium.wrappers.vector"
-        )
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """Space of one world's observation."""
-        return self._spaces[0]
-
-    @property
-    def action_space(self) -> spaces.Box | spaces.Discrete:
-        """Space of one world's action."""
-        return self._spaces[1]
+        return envs.single_observation_space, envs.single_action_space
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
-        """Return the batch; how many threads or processes step it is the environment's own business."""
-        return _VectorBatch(self, self._made(values, render_mode))
+        """Return the batch. The environment itself decides on its threads and processes."""
+        return _VectorBatch(self, self._make_checked(values, render_mode))
 
-    def _made(self, values: Values, render_mode: str | None) -> VecEnv:
+    def _make_checked(self, values: Values, render_mode: str | None) -> VecEnv:
+        """Return the environment. Raises MetarlError unless it is a vector environment that keeps the rules above."""
         envs = self.make(values, render_mode)
         if not isinstance(envs, VectorEnv):
             raise MetarlError(f"family {self.name!r} makes {envs!r}; `make` must return a gymnasium.vector.VectorEnv")
-        fault = _fault_of(envs, len(next(iter(values.values()))))
+        fault = _find_fault(envs, len(next(iter(values.values()))))
         if fault:
             envs.close()
             raise MetarlError(f"the vector environment of family {self.name!r} {fault}")
         return envs
 
 
-def _fault_of(envs: VecEnv, num_worlds: int) -> str:
+def _find_fault(envs: VecEnv, num_worlds: int) -> str:
+    """Return the rule that an environment breaks, as the end of a sentence, or '' where it keeps them."""
     mode = (envs.metadata or {}).get("autoreset_mode")
     if mode not in (AutoresetMode.DISABLED, AutoresetMode.DISABLED.value):
         said = "does not say its autoreset mode" if mode is None else f"has autoreset mode {mode}"
-        return f"{said}; it must be AutoresetMode.DISABLED in metadata['autoreset_mode']: no final observation is lost"
+        return (
+            f"{said}; metadata['autoreset_mode'] must be AutoresetMode.DISABLED, so that no final observation is lost"
+        )
     if envs.num_envs != num_worlds:
         return f"has {envs.num_envs} worlds for {num_worlds} tasks; make one world for each row of `values`"
     return ""
 
 
 class _VectorBatch:
-    """Worlds of a VectorFamily."""
+    """The `Batch` of a VectorFamily."""
 
     def __init__(self, family: VectorFamily, envs: VecEnv) -> None:
         self.family, self.name, self.envs = family, family.name, envs
-        shape = envs.single_observation_space.shape or ()
-        self.latest = np.zeros((envs.num_envs, *shape), envs.single_observation_space.dtype)
-        """What the environment last said of every world."""
+        space = envs.single_observation_space
+        self.latest = np.zeros((envs.num_envs, *shape_of(space)), space.dtype)
+        """Latest observation of every world. [world, *observation]"""
         self.observations = self.latest.copy()
-        """The same, but of a world that waits what it said before the wait."""
+        """The same, but with the observation before the wait for worlds that wait. [world, *observation]"""
         self.begun = False
+        """Whether the environment was reset at least once."""
         self.over = np.zeros(envs.num_envs, dtype=bool)
-        """Worlds that the environment will not step before a reset."""
+        """Worlds that need a reset before their next step. bool [world]"""
         self.left = np.zeros(envs.num_envs, dtype=bool)
-        """Worlds that were stepped along while they waited."""
+        """Worlds that were stepped along while they waited. bool [world]"""
 
     def begin(self) -> None:
-        """Nothing of a trial is kept here beyond its episodes."""
+        """Do nothing: all state belongs to the episodes."""
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
-        # A fresh seed for every episode, from the world's own stream: what a world did while it waited is forgotten.
+        # Each episode has a fresh seed from the world's own stream, which forgets what the world did while it waited.
         self._reset(where if self.begun else np.ones_like(where), streams.integers(2**31))
         self.begun = True
         self.left &= ~where
@@ -132,8 +126,8 @@ class _VectorBatch:
             observations, _ = self.envs.reset(seed=seeds.tolist(), options=options)
         except (TypeError, ValueError, gymnasium.error.Error) as error:
             raise MetarlError(
-                f"the vector environment of family {self.name!r} fails in reset(seed=[one a world], options={options}): "
-                f"{first_line(error)}; it must take both"
+                f"the vector environment of family {self.name!r} fails in reset(seed=[one a world], "
+                f"options={options}): {first_line(error)}; it must take both"
             ) from error
         observations = np.array(observations)
         if not np.array_equal(observations[~where], self.latest[~where], equal_nan=True):
@@ -150,7 +144,7 @@ class _VectorBatch:
                 f"world {int(np.flatnonzero(resumed)[0])} of family {self.name!r} waited in mid-episode and is stepped "
                 "again; a vector environment cannot hold a world still: reset it first, or write a ClassFamily"
             )
-        # Gymnasium's SyncVectorEnv refuses to step an ended world, so those that wait begin an episode of no account.
+        # Gymnasium's SyncVectorEnv refuses to step an ended world, so ended worlds that wait begin an unused episode.
         self._reset(self.over & ~where, np.zeros(len(where), dtype=np.int64))
         observations, rewards, terminations, truncations, infos = self.envs.step(actions)
         self.latest = np.array(observations)
@@ -177,7 +171,7 @@ class _VectorBatch:
 
 
 def _successes(infos: dict[str, Any], where: np.ndarray) -> np.ndarray | None:
-    """Return whether each world's step was a success, None where nothing is known of those in `where`."""
+    """Return whether each world succeeded, bool [world], or None where `infos` is silent about the worlds in `where`."""
     key = "success" if "success" in infos else "is_success"
     known = where & np.asarray(infos.get(f"_{key}", key in infos), dtype=bool)
     return known & np.asarray(infos[key], dtype=bool) if known.any() else None

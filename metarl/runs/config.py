@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from ..base.errors import MetarlError
 from ..base.registry import Registry
 from ..base.settings import Count, Origin, Settings, refuse_booleans_for_numbers, shortened, validate_from
-from ..families.declared import is_file, read_family
+from ..families.declaration import is_yaml, read_family
 from ..families.family import FAMILIES, TaskFamily
 from ..families.load import load
 from ..trials.registered import AGENTS
@@ -148,7 +148,7 @@ def _resolved(data: Mapping[str, Any], origin: Origin) -> TrainConfig:
 
 def _resolved_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
     name, settings = _name_and_settings(config.family, "family", origin)
-    if is_file(name):
+    if is_yaml(name):
         # What the file says goes into the run's own config: the run must not change with the file.
         declaration = read_family(name)
         name, settings = str(declaration.pop("name")), {**declaration, **settings}

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from ..base.errors import MetarlError
 from ..base.stopwatch import Stopwatch
 from ..base.streams import Streams
-from ..families.batch import shape_of
+from ..families.spaces import shape_of
 from ..families.vector import BatchedEnv
 from .agent import Agent, Learner, begin
 from .episodes import Episodes, TimeStep, Trial

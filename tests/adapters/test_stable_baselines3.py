@@ -17,7 +17,7 @@ from metarl.adapters.stable_baselines3 import SB3VecEnv, make_sb3_vec
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.base.threads import one_thread
-from metarl.families.arrays import State
+from metarl.families.batch import State
 from metarl.families.task import Values
 from tests.families.test_families import PendulumGravity
 from tests.probes import UnequalEpisodes

@@ -13,7 +13,8 @@ from gymnasium import spaces
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams, generator
-from metarl.families.arrays import ArrayFamily, State
+from metarl.families.arrays import ArrayFamily
+from metarl.families.batch import State
 from metarl.families.distributions import Uniform
 from metarl.families.task import Horizon, Parameter, Values
 from metarl.trials.agent import TrainableAgent

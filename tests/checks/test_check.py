@@ -17,7 +17,8 @@ from metarl.base.errors import MetarlError
 from metarl.base.settings import Settings
 from metarl.base.streams import Streams
 from metarl.checks.check import check, check_agent, check_family, resolve
-from metarl.families.arrays import ArrayFamily, State
+from metarl.families.arrays import ArrayFamily
+from metarl.families.batch import State
 from metarl.families.classes import ClassFamily
 from metarl.families.distributions import Distribution, Uniform
 from metarl.families.family import FAMILIES, TaskFamily, missing_requirement

@@ -13,7 +13,7 @@ from scipy import stats
 
 import metarl
 from metarl.base.streams import Streams
-from metarl.families.arrays import State
+from metarl.families.batch import State
 from metarl.families.family import TaskFamily
 from metarl.families.load import load
 from metarl.families.task import Tasks, Values
@@ -348,7 +348,7 @@ ROOM = {
 """By how much the controller's mean return must exceed a random agent's."""
 
 
-class Knowing:
+class Knowing(Agent, Learner):
     """An agent that knows the tasks it is put into."""
 
     def __init__(self, act: Controller, tasks: Tasks) -> None:
@@ -396,7 +396,7 @@ def test_best_arm_earns_its_mean_in_every_pull() -> None:
     np.testing.assert_allclose(earned, tasks.values["means"].max(axis=1), atol=5 / math.sqrt(1000))
 
 
-class Planner:
+class Planner(Agent, Learner):
     """The optimal policy of each tabular MDP, by value iteration over the steps left of the ten."""
 
     def __init__(self, tasks: Tasks) -> None:

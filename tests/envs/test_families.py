@@ -13,7 +13,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.families.family import FAMILIES, TaskFamily, missing_requirement
 from metarl.families.load import load
-from metarl.trials.agent import Learner
+from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import Episodes, TimeStep
 from metarl.trials.rollout import run_trial
 
@@ -79,7 +79,7 @@ def test_cheetah_direction_pays_velocity_in_its_direction() -> None:
         assert rewards[0] == pytest.approx(-rewards[1] - 2 * 0.05 * 6 * 0.25)
 
 
-class Scripted:
+class Scripted(Agent, Learner):
     """A good controller written by hand for each of the point families: it walks straight to the goal."""
 
     def __init__(self, family: TaskFamily, goals: np.ndarray) -> None:

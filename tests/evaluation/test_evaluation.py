@@ -27,12 +27,13 @@ from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.measures import steps_before
 from metarl.evaluation.record import Evaluation
 from metarl.evaluation.table import table
-from metarl.families.arrays import State
+from metarl.families.batch import State
 from metarl.families.distributions import LogUniform, Uniform
 from metarl.families.family import TaskFamily
 from metarl.families.load import load
 from metarl.families.mujoco.family import MujocoFamily
 from metarl.families.task import Horizon, Parameter, Values
+from metarl.trials.agent import Agent
 from metarl.trials.episodes import Episodes
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import rounds_of, run_trial
@@ -533,7 +534,7 @@ def test_environment_is_closed_even_when_the_agent_fails(monkeypatch: pytest.Mon
 
 
 def _failing() -> Any:
-    class Failing:
+    class Failing(Agent):
         def begin(self, streams: Streams) -> NoReturn:
             raise IndexError
 

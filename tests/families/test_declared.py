@@ -13,8 +13,9 @@ import yaml
 
 from metarl.base.errors import MetarlError
 from metarl.checks.check import check_family
-from metarl.families.declared import DISTRIBUTIONS, read_family, variations
+from metarl.families.declaration import read_family
 from metarl.families.load import load
+from metarl.families.variation import DISTRIBUTIONS, parse_variations
 from metarl.runs.config import load_config
 from tests.small_runs import write_config
 
@@ -120,21 +121,21 @@ def test_every_distribution_has_a_word(word: str) -> None:
             "overlaps train",
         ),
         ({"varies": {"m": {"set": "gravity[z]", "train": {"unifrom": [1, 2]}}}}, "did you mean 'uniform'"),
-        ({"varies": {"m": {"set": "gravity[z]", "train": {"uniform": ["a"]}}}}, "uniform takes no \\['a'\\]"),
+        ({"varies": {"m": {"set": "gravity[z]", "train": {"uniform": ["a"]}}}}, "uniform cannot take \\['a'\\]"),
         ({"varies": {"m": {"set": "gravity[z]", "train": 3}}}, "must be one distribution"),
         ({"varies": {"m": {"set": "gravity[z]"}}}, "varies.m.train is missing"),
         ({"varies": {"m": {"sett": "gravity[z]", "train": {"uniform": [1, 2]}}}}, "varies.m.sett is an unknown key"),
         ({"varies": {"m": {"train": {"uniform": [1, 2]}}}}, "acts on nothing"),
         ({"varies": {"velocity": {"set": "gravity[z]", "train": {"uniform": [1, 2]}}}}, "take another name"),
-        ({"varies": {}}, "must name at least one parameter"),
-        ({"varies": [1]}, "must name at least one parameter"),
+        ({"varies": {}}, "must map at least one parameter"),
+        ({"varies": [1]}, "must map at least one parameter"),
         ({"family": "navigation-2d", "preset": "maml"}, "has no MuJoCo model"),
         ({"env": "Pendulum-v1"}, "either `family: NAME`"),
         ({"switch_at": 0}, "switch_at is \\[0\\]"),
         ({"switch_at": [30, 20]}, "ascending"),
         ({"switch_at": "soon"}, "whole numbers"),
         *(
-            ({"varies": {name: {"set": "slope", "train": {"uniform": [1, 2]}}}}, f"varies has the name {name!r}; make")
+            ({"varies": {name: {"set": "slope", "train": {"uniform": [1, 2]}}}}, f"varies has the name {name!r}; use")
             for name in ("velocity@5", "my mass", "", 3)
         ),
     ],
@@ -151,16 +152,19 @@ def test_wrong_file_gets_one_line_that_names_it(changes: dict[str, Any], words: 
     ("train", "words"),
     [
         *(
-            ({"uniform": [1, 2], "shape": shape}, "train.shape is .* list of whole numbers from 1, whose product")
+            (
+                {"uniform": [1, 2], "shape": shape},
+                "train.shape is .* list of whole numbers of at least 1, with a product",
+            )
             for shape in (3, None, "ab", [-1], [0], [1.5], [True], [10**12], [200, 200], {"a": 1})
         ),
         ({"choice": [1, 2], "shape": [3]}, "train: choice takes no shape"),
         ({"disc": [1], "shape": [2]}, "train: disc takes no shape"),
         ({"uniform": [1, 2, 3]}, "uniform has 3 numbers and takes 2 \\(low, high\\)"),
         ({"dirichlet": [1, 3]}, "dirichlet has 2 numbers and takes 1"),
-        ({"uniform": [1]}, "uniform takes no \\[1\\]; give its numbers: low, high"),
-        ({"uniform": [True, 2]}, "uniform takes no"),
-        ({"uniform": [1, 10**400]}, "uniform takes no"),
+        ({"uniform": [1]}, "uniform cannot take \\[1\\]; give its numbers: low, high"),
+        ({"uniform": [True, 2]}, "uniform cannot take"),
+        ({"uniform": [1, 10**400]}, "uniform cannot take"),
         ({"uniform": [0.5, float("inf")]}, "train: Uniform.* numbers must be finite"),
         ({"uniform": [-1e308, 1e308]}, "numbers must be finite"),
         ({"log_uniform": [0.5, float("inf")]}, "numbers must be finite"),
@@ -245,7 +249,7 @@ def test_model_that_mujoco_refuses_is_told_in_a_line(monkeypatch: pytest.MonkeyP
 def test_ranges_that_overlap_are_refused_however_little(train: dict[str, Any], beyond: dict[str, Any]) -> None:
     for one, other in ((train, beyond), (beyond, train)):
         with pytest.raises(MetarlError, match=r"varies\.m: extrapolation .* overlaps train"):
-            variations({"m": {"train": one, "extrapolation": other}})
+            parse_variations({"m": {"train": one, "extrapolation": other}})
 
 
 @pytest.mark.parametrize(
@@ -259,7 +263,7 @@ def test_ranges_that_overlap_are_refused_however_little(train: dict[str, Any], b
 )
 def test_ranges_may_touch(train: dict[str, Any], beyond: dict[str, Any]) -> None:
     for one, other in ((train, beyond), (beyond, train)):
-        assert variations({"m": {"train": one, "extrapolation": other}})["m"].parameter.extrapolation is not None
+        assert parse_variations({"m": {"train": one, "extrapolation": other}})["m"].parameter.extrapolation is not None
 
 
 @pytest.mark.parametrize(
@@ -332,7 +336,7 @@ def test_file_that_is_no_declaration_is_refused(text: str, tmp_path: Path) -> No
     "varies", ["{m: {scale: body_mass[*]}}", "{m: {scale: [body_mass[torso]]}}", "\n  m:\n    scale: [body_mass[*]]"]
 )
 def test_target_in_a_list_without_quotes_is_told_how_to_write_it(varies: str, tmp_path: Path) -> None:
-    with pytest.raises(MetarlError, match=r"no YAML: .* quote each target: \['body_mass\[\*\]'\]") as caught:
+    with pytest.raises(MetarlError, match=r"not valid YAML: .* quote each target: \['body_mass\[\*\]'\]") as caught:
         load(write(tmp_path, f"family: half-cheetah-velocity\nvaries: {varies}\n"))
     assert "\n" not in str(caught.value)
 
@@ -340,9 +344,9 @@ def test_target_in_a_list_without_quotes_is_told_how_to_write_it(varies: str, tm
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (f"env: {'[' * 5000}{']' * 5000}", "nested too deeply"),
-        ("env: 2020-13-45", "no YAML: month must be in 1..12"),
-        (f"horizon: {'1' * 5000}", "no YAML"),
+        (f"env: {'[' * 5000}{']' * 5000}", "too many nested levels"),
+        ("env: 2020-13-45", "not valid YAML: month must be in 1..12"),
+        (f"horizon: {'1' * 5000}", "not valid YAML"),
     ],
 )
 def test_yaml_that_cannot_be_read_is_refused(text: str, words: str, tmp_path: Path) -> None:
@@ -354,7 +358,7 @@ def test_yaml_that_cannot_be_read_is_refused(text: str, words: str, tmp_path: Pa
 def test_path_object_names_a_file_and_other_things_name_nothing(tmp_path: Path) -> None:
     path = write(tmp_path, HEAVY)
     assert load(Path(path)) == load(path)
-    with pytest.raises(MetarlError, match="family is 3; give the name of a registered one, or the path"):
+    with pytest.raises(MetarlError, match="family is 3; give the name of a registered family, or the path"):
         load(3)  # type: ignore[arg-type]
 
 

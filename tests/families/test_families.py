@@ -17,6 +17,7 @@ from metarl.checks.check import check_family
 from metarl.families.classes import ClassFamily
 from metarl.families.distributions import Uniform
 from metarl.families.task import Horizon, Parameter
+from metarl.trials.agent import Agent, Learner
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
 
@@ -100,7 +101,7 @@ def test_ends_and_successes_of_the_class_are_kept_apart() -> None:
     family = Counters()
     envs = family.make_vec(family.tasks([{"length": 2.0}, {"length": 4.0}, {"length": 9.0}]))
 
-    class Ones:
+    class Ones(Agent, Learner):
         def begin(self, streams: Any) -> Any:
             return self
 

@@ -14,7 +14,8 @@ from gymnasium import spaces
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
-from metarl.families.arrays import ArrayFamily, State
+from metarl.families.arrays import ArrayFamily
+from metarl.families.batch import State
 from metarl.families.classes import ClassFamily
 from metarl.families.distributions import Uniform
 from metarl.families.load import load

@@ -164,7 +164,7 @@ def test_stepping_an_ended_world_is_an_error_and_a_masked_reset_starts_it_anew()
     envs = family.make_vec(Tasks({"length": np.array([1.0, 9.0])}, np.arange(2)))
     observations, _ = envs.reset(seed=0)
     after = envs.step(np.zeros((2, 2)))[0]
-    with pytest.raises(MetarlError, match="has ended was stepped"):
+    with pytest.raises(MetarlError, match="stepped after its episode had ended"):
         envs.step(np.zeros((2, 2)))
     fresh, _ = envs.reset(options={"reset_mask": np.array([True, False])})
     assert fresh[0, 0] == 0
@@ -183,7 +183,7 @@ def test_reset_seeds_make_episodes_repeat_and_no_seed_lets_them_go_on() -> None:
     each = envs.reset(seed=[1, 2, 1])[0]
     np.testing.assert_array_equal(each[0], each[2])
     assert not np.array_equal(each[0], each[1])
-    with pytest.raises(MetarlError, match="2 seeds given for 3 worlds"):
+    with pytest.raises(MetarlError, match="2 seeds for 3 worlds"):
         envs.reset(seed=[1, 2])
 
 

@@ -22,6 +22,7 @@ from metarl.families.distributions import Uniform
 from metarl.families.switching import SwitchingFamily
 from metarl.families.task import Horizon, Parameter, Values
 from metarl.families.vectors import VectorFamily
+from metarl.trials.agent import Agent, Learner
 from metarl.trials.rollout import run_trial
 
 
@@ -165,7 +166,7 @@ def test_success_of_a_vector_environment_is_counted() -> None:
     family = Lines()
     envs = family.make_vec(family.tasks([{"goal": 1.0}, {"goal": -1.0}]))
 
-    class Right:
+    class Right(Agent, Learner):
         def begin(self, streams: Any) -> Any:
             return self
 

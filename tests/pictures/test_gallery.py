@@ -17,7 +17,8 @@ from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.cli.main import main
 from metarl.cli.pages import family_page, space_in_words
-from metarl.families.arrays import ArrayFamily, State
+from metarl.families.arrays import ArrayFamily
+from metarl.families.batch import State
 from metarl.families.classes import ClassFamily
 from metarl.families.distributions import Choice, Circle, Dirichlet, Disc, Distribution, LogUniform, Normal, Uniform
 from metarl.families.family import FAMILIES

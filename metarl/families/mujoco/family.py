@@ -12,7 +12,8 @@ from gymnasium import spaces
 
 from ...base.errors import MetarlError
 from ...base.streams import Streams
-from ..arrays import FunctionBatch, FunctionFamily, State
+from ..batch import State
+from ..functions import FunctionBatch, FunctionFamily
 from ..task import Parameter, Values
 from .canvas import MujocoCanvas
 from .changes import Change, Physics, apply, lengthen, limbs

@@ -11,9 +11,9 @@ import numpy as np
 
 from ...base.errors import MetarlError, first_line
 from ...base.streams import Streams
-from ..declared import Variation, variations
 from ..option import OptionFamily
 from ..task import Parameter, Values
+from ..variation import Variation, parse_variations
 from .changes import apply, limbs, shape_of_target
 from .family import MujocoFamily
 
@@ -61,7 +61,7 @@ class VariedFamily(OptionFamily):
     base: MujocoFamily
     """The family whose worlds they are."""
     varies: Mapping[str, Any]
-    """What varies, as `variations` reads it."""
+    """What varies, in the form of `parse_variations`."""
 
     def __post_init__(self) -> None:
         taken = [name for name in self.declared if name in self.base.parameters]
@@ -80,7 +80,7 @@ class VariedFamily(OptionFamily):
     @functools.cached_property
     def declared(self) -> Mapping[str, Variation]:
         """The parameters that `varies` names."""
-        return variations(self.varies)
+        return parse_variations(self.varies)
 
     @property
     def settings(self) -> dict[str, Any]:

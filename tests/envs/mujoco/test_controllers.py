@@ -133,7 +133,7 @@ the other sign (but for the humanoids, which have a test of their own)."""
 STEPS = 150
 
 
-class Knowing:
+class Knowing(Agent, Learner):
     """An agent that knows the tasks it is put into."""
 
     def __init__(self, controller: Controller, family: TaskFamily, tasks: Tasks) -> None:

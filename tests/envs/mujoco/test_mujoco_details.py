@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from metarl.families.arrays import State
+from metarl.families.batch import State
 from metarl.families.family import FAMILIES
 from metarl.families.load import load
 from metarl.families.mujoco.family import MujocoFamily

@@ -1,0 +1,116 @@
+"""Families written as functions of arrays: observation, reward and end of all worlds of a batch at once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Protocol
+
+import numpy as np
+
+from ..base.errors import MetarlError
+from ..base.streams import Streams
+from .batch import State, Step
+from .family import TaskFamily
+from .task import Values
+
+
+class Dynamics(Protocol):
+    """Start and transition of a batch of worlds."""
+
+    def start(self, state: State, where: np.ndarray, streams: Streams) -> State:
+        """Return `state` with the worlds marked in `where` at the start of an episode. It is empty at the first call."""
+        ...
+
+    def step(
+        self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams
+    ) -> tuple[State, np.ndarray | None]:
+        """Return the state after a step of the marked worlds, and which of them became unstable (None: none can)."""
+        ...
+
+    def change(self, state: State, where: np.ndarray, values: Values) -> State:
+        """Return the state after the marked worlds took over other parameter values."""
+        ...
+
+    def render(self, state: State, world: int) -> np.ndarray | None:
+        """Return a picture of one world, or None where a window shows it."""
+        ...
+
+    def close(self) -> None:
+        """Release windows and threads."""
+        ...
+
+
+class FunctionFamily(TaskFamily):
+    """A family whose observation, reward and end are functions of arrays [world, ...].
+
+    `observation` does not receive the task, so no goal can leak through it.
+    """
+
+    @abstractmethod
+    def observation(self, state: State) -> np.ndarray:
+        """Return the observation of each world, [world, *observation]."""
+
+    @abstractmethod
+    def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
+        """Return the reward of the step from `before` to `after`, [world]."""
+
+    def terminated(self, state: State, task: Values) -> np.ndarray | bool:
+        """Return whether each episode terminates, bool [world]. The time limit does not count."""
+        return False
+
+    def success(self, state: State, task: Values) -> np.ndarray | None:
+        """Return whether each world is at its goal, bool [world], or None in a family without one."""
+        return None
+
+
+class FunctionBatch:
+    """The `Batch` of a FunctionFamily."""
+
+    def __init__(self, family: FunctionFamily, values: Values, dynamics: Dynamics) -> None:
+        self.family, self.values, self.dynamics = family, values, dynamics
+        self.state: State = {}
+
+    def begin(self) -> None:
+        """Do nothing: all state belongs to the episodes."""
+
+    def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
+        """Begin a new episode in the marked worlds and return all observations, [world, *observation]."""
+        self.state = self.dynamics.start(self.state, where if self.state else np.ones_like(where), streams)
+        return self.family.observation(self.state)
+
+    def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
+        """Step the marked worlds. Raises MetarlError where the family's reward has a wrong shape."""
+        before, family = self.state, self.family
+        after, unstable = self.dynamics.step(before, actions, where, streams)
+        self.state = after
+        none = np.zeros(len(where), dtype=bool)
+        rewards = family.reward(before, actions, after, self.values)
+        if rewards.shape != where.shape:
+            raise MetarlError(f"reward of family {family.name!r} has shape {rewards.shape}; it must be {where.shape}")
+        return Step(
+            observations=family.observation(after),
+            rewards=rewards,
+            terminations=none | family.terminated(after, self.values),
+            truncations=none,
+            successes=family.success(after, self.values),
+            unstable=unstable,
+        )
+
+    def change(self, where: np.ndarray, values: Values) -> None:
+        """Replace the parameter values of the marked worlds."""
+        self.values = merge(where, dict(values), dict(self.values))
+        self.state = self.dynamics.change(self.state, where, self.values)
+
+    def render(self, world: int) -> np.ndarray | None:
+        """Return a picture of one world."""
+        return self.dynamics.render(self.state, world)
+
+    def close(self) -> None:
+        """Release windows and threads."""
+        self.dynamics.close()
+
+
+def merge(where: np.ndarray, chosen: State, others: State) -> State:
+    """Return new arrays with the rows of `chosen` where `where` is true, bool [world], and of `others` elsewhere."""
+    pick = {name: where.reshape(-1, *(1,) * (array.ndim - 1)) for name, array in chosen.items()}
+    return {name: np.where(pick[name], array, others[name]) for name, array in chosen.items()}

@@ -1,0 +1,52 @@
+"""Families around environments that others wrote: they take over the environment's spaces."""
+
+from __future__ import annotations
+
+import functools
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from gymnasium import spaces
+
+from ..base.errors import MetarlError
+from .family import TaskFamily
+
+
+class WrappedFamily(TaskFamily):
+    """A family with the spaces of the environment that it wraps."""
+
+    wrappers: ClassVar[str]
+    """Gymnasium's module of wrappers for such environments; errors about spaces refer to it."""
+    change_signature: ClassVar[str]
+    """The method that gives a running environment another task, as `name(arguments)`; errors refer to it."""
+
+    @abstractmethod
+    def env_spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+        """Return the observation and action space of one world."""
+
+    @functools.cached_property
+    def _spaces(self) -> tuple[spaces.Box, spaces.Box | spaces.Discrete]:
+        observation, action = self.env_spaces()
+        if not isinstance(observation, spaces.Box) or not isinstance(action, (spaces.Box, spaces.Discrete)):
+            raise MetarlError(
+                f"family {self.name!r} has spaces {observation} and {action}; observations must be a Box (see "
+                f"{self.wrappers}.FlattenObservation) and actions a Box or Discrete (see TransformAction)"
+            )
+        return observation, action
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """The environment's. Raises MetarlError unless it is a Box."""
+        return self._spaces[0]
+
+    @property
+    def action_space(self) -> spaces.Box | spaces.Discrete:
+        """The environment's. Raises MetarlError unless it is a Box or Discrete."""
+        return self._spaces[1]
+
+    def refuse_change(self) -> MetarlError:
+        """Return the error of a family without a method that changes the task of a running environment."""
+        return MetarlError(
+            f"family {self.name!r} cannot change the task of a running environment; write its method "
+            f"`{self.change_signature}`, or load it without switch_at"
+        )
