@@ -13,8 +13,9 @@ from gymnasium import spaces
 from metarl.base.streams import Streams
 from metarl.families.batch import State
 from metarl.families.distributions import LogUniform
-from metarl.families.mujoco.changes import Physics, Scale, shape_of_target
+from metarl.families.mujoco.changes import Physics, Scale
 from metarl.families.mujoco.family import MujocoFamily
+from metarl.families.mujoco.targets import shape_of_target
 from metarl.families.task import Horizon, Parameter, Values
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ def read_family(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise MetarlError(f"{path}: {error.strerror}; give the path of a family's YAML file") from None
     except RecursionError:
-        raise MetarlError(f"{path} has too many nested levels; a declaration needs only a few") from None
+        raise MetarlError(f"{path} is nested too deeply; a declaration needs only a few levels") from None
     except (ValueError, yaml.YAMLError) as error:
         problem = str(getattr(error, "problem", ""))
         # PyYAML's own message about a bracket or a star in a list does not help.

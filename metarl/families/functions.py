@@ -18,7 +18,7 @@ class Dynamics(Protocol):
     """Start and transition of a batch of worlds."""
 
     def start(self, state: State, where: np.ndarray, streams: Streams) -> State:
-        """Return `state` with the worlds marked in `where` at the start of an episode. It is empty at the first call."""
+        """Return `state` with the worlds marked in `where` at the start of an episode. It is empty at first."""
         ...
 
     def step(

@@ -50,7 +50,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """A Gymnasium vector environment with `replicas` worlds in each of a batch of tasks.
 
     World `task * replicas + replica` plays that task for the environment's life. Autoreset is disabled: an ended world
-    waits for `reset(options={"reset_mask": mask})`, so the number of episodes is exact and no final observation is lost.
+    waits for `reset(options={"reset_mask": mask})`, so episodes are counted exactly and no final observation is lost.
     Raises MetarlError for fewer than one replica, a negative number of threads, and an unknown render mode.
     """
 

@@ -171,7 +171,7 @@ class _VectorBatch:
 
 
 def _successes(infos: dict[str, Any], where: np.ndarray) -> np.ndarray | None:
-    """Return whether each world succeeded, bool [world], or None where `infos` is silent about the worlds in `where`."""
+    """Return whether each world succeeded, bool [world], or None where `infos` says nothing of those in `where`."""
     key = "success" if "success" in infos else "is_success"
     known = where & np.asarray(infos.get(f"_{key}", key in infos), dtype=bool)
     return known & np.asarray(infos[key], dtype=bool) if known.any() else None

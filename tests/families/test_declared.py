@@ -193,13 +193,13 @@ def test_numbers_that_no_distribution_takes_are_refused(train: dict[str, Any], w
         ({"set": "slope"}, {"uniform": [0, 1], "shape": [2]}, "slope takes one number"),
         ({"scale": "limb_length[torso]"}, {"disc": [1]}, "limb_length\\[torso\\] takes one number"),
         ({"zero": "actuator_gear[*]"}, {"uniform": [0, 1], "shape": [2]}, "takes one number, so draw it without"),
-        ({"zero": "actuator_gear[*]"}, {"uniform": [0, 5]}, "has rows 0 to 5: draw the number of one with choice"),
+        ({"zero": "actuator_gear[*]"}, {"uniform": [0, 5]}, "has rows 0 to 5: draw a row's number with choice"),
         ({"zero": "gravity[z]"}, {"choice": [0]}, "zero takes a field with rows"),
         ({"zero": "density"}, {"choice": [0]}, "zero takes a field with rows"),
         ({"scale": "geom_size[*]"}, {"uniform": [-1, 1]}, "it must be 0 or more"),
-        ({"scale": "geom_quat[*]"}, {"choice": [0]}, "geom_quat holds directions, whose length must stay 1"),
-        ({"add": "body_iquat[torso][0]"}, {"choice": [0]}, "body_iquat holds directions"),
-        ({"scale": "jnt_axis[*]"}, {"choice": [0]}, "jnt_axis holds directions"),
+        ({"scale": "geom_quat[*]"}, {"choice": [0]}, "geom_quat holds unit vectors, and random numbers"),
+        ({"add": "body_iquat[torso][0]"}, {"choice": [0]}, "body_iquat holds unit vectors"),
+        ({"scale": "jnt_axis[*]"}, {"choice": [0]}, "jnt_axis holds unit vectors"),
         (
             {"scale": "limb_length[torso]"},
             {"uniform": [-2, -1]},
@@ -230,7 +230,7 @@ def test_model_that_mujoco_refuses_is_told_in_a_line(monkeypatch: pytest.MonkeyP
     def refuse(*_: object) -> None:
         raise mujoco.FatalError("setInertia0: moving body 11 has 0 mass\nand more")
 
-    monkeypatch.setattr("metarl.families.mujoco.models.edited_model", refuse)
+    monkeypatch.setattr("metarl.families.mujoco.models.edit_copy", refuse)
     with pytest.raises(MetarlError, match=r"varies\.m: MuJoCo refuses a model \(FatalError.* 0 mass\); draw from"):
         load("half-cheetah-velocity", varies={"m": {"scale": "body_mass[*]", "train": {"uniform": [1, 2]}}})
 
@@ -344,7 +344,7 @@ def test_target_in_a_list_without_quotes_is_told_how_to_write_it(varies: str, tm
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (f"env: {'[' * 5000}{']' * 5000}", "too many nested levels"),
+        (f"env: {'[' * 5000}{']' * 5000}", "nested too deeply"),
         ("env: 2020-13-45", "not valid YAML: month must be in 1..12"),
         (f"horizon: {'1' * 5000}", "not valid YAML"),
     ],

@@ -1,4 +1,4 @@
-"""Pictures of MuJoCo worlds, by whichever OpenGL backend works here."""
+"""Pictures of MuJoCo worlds, drawn by the first OpenGL backend that works."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 from ..canvas import HEIGHT, WIDTH
 
 WIDER = 25
-"""How many times as wide as Gymnasium's, 20 to 40 m from the start, the floor is drawn."""
+"""Factor of the width of the drawn floor. Gymnasium's ends 20 to 40 m from the start."""
 
 
 class MujocoCanvas:
-    """Gymnasium's MuJoCo renderer, on one world's model, which is its own to change."""
+    """Gymnasium's MuJoCo renderer for one world. It changes `model`, so give it a copy."""
 
     def __init__(self, model: mujoco.MjModel, mode: str | None) -> None:
         import mujoco
@@ -32,9 +32,9 @@ class MujocoCanvas:
         if mode != "human":
             choose_offscreen_backend()
         elif sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            # GLFW would end the process with a failed assertion.
+            # Without a display GLFW ends the process with a failed assertion.
             raise MetarlError("render_mode 'human' needs a display and there is none; take render_mode 'rgb_array'")
-        # Without a GPU, shadows take two thirds of the time of a picture.
+        # Without a GPU, shadows take two thirds of the drawing time.
         model.vis.quality.shadowsize = 0
         _widen_floor(model)
         self.model, self.data = model, mujoco.MjData(model)
@@ -42,13 +42,13 @@ class MujocoCanvas:
         self.renderer: Any = MujocoRenderer(model, self.data, camera, WIDTH, HEIGHT, camera_name=_camera(model))
 
     def render(self, qpos: np.ndarray) -> np.ndarray | None:
-        """Return uint8 [height, width, 3] of positions [nq], or None where it is shown in a window."""
+        """Return a picture of positions [nq], uint8 [height, width, 3], or None where a window shows it."""
         import mujoco
 
         self.data.qpos[:] = qpos
         mujoco.mj_forward(self.model, self.data)
         if self.renderer.viewer is not None:
-            # Gymnasium leaves the context of whichever world was drawn last, or none where that one was closed.
+            # The current context may be that of another world, or of one that was closed.
             self.renderer.viewer.make_context_current()
         frame = self.renderer.render(self.mode)
         return None if frame is None else np.array(frame)
@@ -59,7 +59,7 @@ class MujocoCanvas:
 
 
 def _widen_floor(model: mujoco.MjModel) -> None:
-    """Have the floor drawn as far as any body runs: contacts know no edge, pictures do, and a cheetah runs beyond it."""
+    """Draw the floor as far as any body runs. Contacts have no edge, but pictures do, and a cheetah runs beyond it."""
     import mujoco
 
     floors = model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE
@@ -76,12 +76,15 @@ def _camera(model: mujoco.MjModel) -> str | None:
 
 @functools.cache
 def choose_offscreen_backend() -> None:
-    """Set MUJOCO_GL to the first backend that draws here, unless the user has set it. Raises MetarlError where none does."""
+    """Set MUJOCO_GL to the first backend that draws, unless the user has set it.
+
+    Raises MetarlError where no backend draws, and where the user's does not.
+    """
     chosen = os.environ.get("MUJOCO_GL")
     if chosen is not None:
         if chosen.lower() in _BACKENDS and not _draws(chosen.lower()):
             raise MetarlError(
-                f"MUJOCO_GL is {chosen!r}, which does not work here; unset it, and metarl takes one that does"
+                f"MUJOCO_GL is {chosen!r}, which does not work here; unset it, and metarl finds one that does"
             )
         return
     for backend in _BACKENDS:
@@ -94,12 +97,12 @@ def choose_offscreen_backend() -> None:
 
 
 _BACKENDS = ("egl", "osmesa", "glfw")
-"""What MuJoCo can draw with, the one to be preferred first."""
+"""MuJoCo's backends, the preferred one first."""
 
 
 def _draws(backend: str) -> bool:
-    """Return whether a backend draws, tried in a subprocess: one that is not there can take the process down with it."""
-    # GLFW's context is none at all without a display, and says nothing of it before something is to be drawn.
+    """Return whether a backend draws. Tried in a subprocess, because a missing backend can end the process."""
+    # Without a display GLFW returns no context, and fails only when something is drawn.
     probe = (
         f"import mujoco, mujoco.{backend} as gl; context = gl.GLContext(8, 8); context.make_current(); "
         "mujoco.MjrContext(mujoco.MjModel.from_xml_string('<mujoco/>'), mujoco.mjtFontScale.mjFONTSCALE_100)"

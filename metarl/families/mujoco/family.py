@@ -1,4 +1,4 @@
-"""Families of MuJoCo worlds, all of which step in one native call, each with its own model where physics are the task."""
+"""Families of MuJoCo worlds, which all step in one native call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ..batch import State
 from ..functions import FunctionBatch, FunctionFamily
 from ..task import Parameter, Values
 from .canvas import MujocoCanvas
-from .changes import Change, Physics, apply, lengthen, limbs
+from .changes import Change, Physics, apply
+from .limbs import lengthen, limb_factors, move_floor
 
 if TYPE_CHECKING:
     import mujoco
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 
 class MujocoFamily(FunctionFamily):
-    """A family of MuJoCo worlds on a model file that comes with Gymnasium.
+    """A family of MuJoCo worlds with a model file that comes with Gymnasium.
 
-    Where physics are the task, `physics` says which fields of the model each parameter acts on; every task then has a
+    Where physics are the task, `physics` says which fields of the model each parameter changes. Every task then has a
     model of its own, and all worlds still step in one native call.
     """
 
@@ -41,12 +42,12 @@ class MujocoFamily(FunctionFamily):
 
     @property
     def sensors(self) -> Sensors:
-        """Sensors to add to the model, by the name they have in the state: (type, object type, object name)."""
+        """Sensors to add to the model, by their name in the state: (type, object type, object name)."""
         return {}
 
     @property
     def derived(self) -> tuple[str, ...]:
-        """Fields of mujoco.MjData to have in the state as they are after each step: `subtree_com`, `cinert`, `cvel`."""
+        """Fields of mujoco.MjData that the state has after each step, of `subtree_com`, `cinert` and `cvel`."""
         return ()
 
     @property
@@ -56,12 +57,12 @@ class MujocoFamily(FunctionFamily):
 
     @property
     def physics(self) -> Physics:
-        """What of the physics is the task: nothing, unless the family says so."""
+        """Physics that are the task. The default is none."""
         return Physics({})
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
-        """Those of the physics, unless the family has others."""
+        """The parameters of a task, by name. The default is those of the physics."""
         return self.physics.parameters
 
     @abstractmethod
@@ -71,7 +72,7 @@ class MujocoFamily(FunctionFamily):
     def edit_model(self, model: mujoco.MjModel, task: Values) -> None:
         """Change `model` for one task (values without the batch axis). Derived constants are recomputed afterwards.
 
-        For what `physics` cannot say. A family that overrides this gets a model of its own for each task.
+        Override this for changes that `physics` cannot express. Each task then has a model of its own.
         """
 
     @property
@@ -82,7 +83,7 @@ class MujocoFamily(FunctionFamily):
     @property
     def model(self) -> mujoco.MjModel:
         """The compiled model, before any task's changes."""
-        return _compiled(self._blueprint)
+        return _compile(self._blueprint)
 
     @property
     def _blueprint(self) -> Blueprint:
@@ -102,7 +103,7 @@ class MujocoFamily(FunctionFamily):
         return spaces.Box(low, high, dtype=np.float32)
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
-        """Return the batch; physics run on `threads` native threads."""
+        """Return the batch. Physics run on `threads` native threads (None: one a core)."""
         return self.varied_batch(values, {}, threads=threads, render_mode=render_mode)
 
     def varied_batch(
@@ -113,18 +114,18 @@ class MujocoFamily(FunctionFamily):
         threads: int | None = None,
         render_mode: str | None = None,
     ) -> Batch:
-        """Return the batch with `more` changes to the models, by parameters that the family itself does not know."""
+        """Return the batch with `more` changes to the models, by parameters that are not the family's own."""
         changes = {**self.physics.changes, **more}
         return FunctionBatch(self, values, _MujocoDynamics(self, changes, values, threads, render_mode))
 
 
 @functools.lru_cache(maxsize=32)
-def _compiled(blueprint: Blueprint) -> mujoco.MjModel:
+def _compile(blueprint: Blueprint) -> mujoco.MjModel:
     return blueprint.compile()
 
 
 class _MujocoDynamics:
-    """Worlds of a MuJoCo family. `changes` may hold more than the family's own, for parameters it does not know."""
+    """The `Dynamics` of a MujocoFamily. `changes` has the family's own and may have more, as for option `varies`."""
 
     def __init__(
         self,
@@ -138,11 +139,11 @@ class _MujocoDynamics:
 
         self.family, self.changes, self.values, self.render_mode = family, changes, values, render_mode
         self.num_worlds = len(next(iter(values.values())))
-        self._made: dict[bytes, mujoco.MjModel] = {}
+        self._models_by_task: dict[bytes, mujoco.MjModel] = {}
         self._scratch: mujoco.MjData | None = None
         self.worlds = Worlds(self._models(), self.num_worlds, family.frame_skip, threads, family.derived)
         self.delay = family.physics.delay
-        self._longest_delay = _longest(family, values) if self.delay else 0
+        self._longest_delay = _find_longest_delay(family, values) if self.delay else 0
         self._renderers: dict[int, Any] = {}
 
     @property
@@ -151,29 +152,29 @@ class _MujocoDynamics:
         return bool(self.changes) or self.family.has_own_models
 
     def _models(self) -> list[mujoco.MjModel]:
-        """Return one model for all worlds, or one a world where tasks change it; replicas of a task share one."""
+        """Return one model for all worlds, or one for each world where tasks change it. Replicas of a task share it."""
         if not self._varies:
             return [self.family.model]
         models = []
         for world in range(self.num_worlds):
             task = {name: value[world] for name, value in self.values.items()}
             key = b"".join(np.ascontiguousarray(value).tobytes() for value in task.values())
-            if key not in self._made:
-                self._made[key] = self._model(task)
-            models.append(self._made[key])
+            if key not in self._models_by_task:
+                self._models_by_task[key] = self._make_model(task)
+            models.append(self._models_by_task[key])
         return models
 
-    def _model(self, task: Values, *, textures: bool = False) -> mujoco.MjModel:
+    def _make_model(self, task: Values, *, textures: bool = False) -> mujoco.MjModel:
         """Return the model of one task (values without the batch axis)."""
         import mujoco
 
-        from .models import edited_model
+        from .models import edit_copy
 
         family, blueprint = self.family, self.family._blueprint
-        factors = limbs(family.model, self.changes, task)
+        factors = limb_factors(family.model, self.changes, task)
         if factors:
             model = blueprint.compile(functools.partial(lengthen, factors=factors), textures=textures)
-            _move_floor(model, family.model)
+            move_floor(model, family.model)
         else:
             model = blueprint.compile(textures=True) if textures else family.model
 
@@ -183,27 +184,27 @@ class _MujocoDynamics:
 
         if self._scratch is None:
             self._scratch = mujoco.MjData(family.model)
-        return edited_model(model, edit, self._scratch)
+        return edit_copy(model, edit, self._scratch)
 
     def start(self, state: State, where: np.ndarray, streams: Streams) -> State:
         chosen = np.flatnonzero(where)
         qpos, qvel = streams.at(chosen, functools.partial(self.family.initial, self.family.model))
-        begun = self._with_contacts(self.worlds.start(state, qpos, qvel, chosen))
+        after = self._add_contacts(self.worlds.start(state, qpos, qvel, chosen))
         if self.delay:
             rest = np.zeros((self.num_worlds, self._longest_delay + 1, self.family.model.nu))
-            begun["sent"] = np.where(where[:, None, None], rest, state.get("sent", rest))
-        return begun
+            after["sent"] = np.where(where[:, None, None], rest, state.get("sent", rest))
+        return after
 
     def step(self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams) -> tuple[State, np.ndarray]:
         if not self.delay:
             after, unstable = self.worlds.step(state, actions, where)
-            return self._with_contacts(after), unstable
+            return self._add_contacts(after), unstable
         sent = np.concatenate([state["sent"][:, 1:], actions[:, None]], axis=1)
         arriving = sent.shape[1] - 1 - self.values[self.delay].astype(np.int64)
         after, unstable = self.worlds.step(state, sent[np.arange(self.num_worlds), arriving], where)
-        return {**self._with_contacts(after), "sent": np.where(where[:, None, None], sent, state["sent"])}, unstable
+        return {**self._add_contacts(after), "sent": np.where(where[:, None, None], sent, state["sent"])}, unstable
 
-    def _with_contacts(self, state: State) -> State:
+    def _add_contacts(self, state: State) -> State:
         if self.family.reads_contacts:
             from .models import contact_wrenches
 
@@ -212,9 +213,10 @@ class _MujocoDynamics:
 
     def change(self, state: State, where: np.ndarray, values: Values) -> State:
         self.values = values
-        if self.delay and (late := _longest(self.family, values)) > self._longest_delay:
+        if self.delay and (late := _find_longest_delay(self.family, values)) > self._longest_delay:
             raise MetarlError(
-                f"task parameter {self.delay!r} becomes {late}; at most {self._longest_delay} are kept here"
+                f"task parameter {self.delay!r} becomes {late}; it must stay at most {self._longest_delay}, "
+                "the longest delay when the environment was made"
             )
         chosen = np.flatnonzero(where)
         for world in chosen:
@@ -223,12 +225,12 @@ class _MujocoDynamics:
         if not self._varies:
             return state
         self.worlds.models = self._models()
-        return self.worlds.rederived(state, chosen) if state else state
+        return self.worlds.derive(state, chosen) if state else state
 
     def render(self, state: State, world: int) -> np.ndarray | None:
         if world not in self._renderers:
             task = {name: value[world] for name, value in self.values.items()}
-            self._renderers[world] = MujocoCanvas(self._model(task, textures=True), self.render_mode)
+            self._renderers[world] = MujocoCanvas(self._make_model(task, textures=True), self.render_mode)
         return self._renderers[world].render(state["qpos"][world])
 
     def close(self) -> None:
@@ -238,13 +240,13 @@ class _MujocoDynamics:
 
 
 MAX_DELAY = 1000
-"""Longest delay of controls, in environment steps, that is kept."""
+"""Longest delay of controls that a task may have, in environment steps."""
 
 
-def _longest(family: MujocoFamily, values: Values) -> int:
-    """Return the longest delay of any task, of which a switch may come to the worlds in mid-episode.
+def _find_longest_delay(family: MujocoFamily, values: Values) -> int:
+    """Return the longest delay of any task that the worlds have or may switch to, in environment steps.
 
-    Raises MetarlError for one that is no whole number from 0 to MAX_DELAY.
+    Raises MetarlError for a delay that is no whole number from 0 to MAX_DELAY.
     """
     name = family.physics.delay
     given = values[name]
@@ -255,16 +257,3 @@ def _longest(family: MujocoFamily, values: Values) -> int:
         )
     distributions = filter(None, (family.parameters[name].train, family.parameters[name].extrapolation))
     return int(max(given.max(), *(distribution.range[1] for distribution in distributions)))
-
-
-def _move_floor(model: mujoco.MjModel, original: mujoco.MjModel) -> None:
-    """Move the floor until a body whose limbs were lengthened stands on it as the original does.
-
-    Not the body: its height is observed, and would tell the task.
-    """
-    import mujoco
-
-    from .models import lowest_point
-
-    floors = (model.geom_bodyid == 0) & (model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE)
-    model.geom_pos[floors, 2] += lowest_point(model) - lowest_point(original)

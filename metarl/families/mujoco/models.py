@@ -1,4 +1,4 @@
-"""MuJoCo models: what one is compiled from, the sensors that observations need, and edits of single fields."""
+"""MuJoCo models: their compilation, the sensors that observations need, and changed copies."""
 
 from __future__ import annotations
 
@@ -20,40 +20,38 @@ try:
     import mujoco as mujoco
     from mujoco.rollout import Rollout as Rollout
 except (AttributeError, ImportError, RuntimeError) as error:
-    # Imported, MuJoCo loads what MUJOCO_GL names, whether anything is to be drawn or not.
+    # MuJoCo loads the backend in MUJOCO_GL when it is imported, even if nothing is drawn.
     if "MUJOCO_GL" not in os.environ:
         raise
     raise MetarlError(
-        f"MuJoCo does not load with MUJOCO_GL={os.environ['MUJOCO_GL']} ({error}); unset it, and metarl takes what draws here"
+        f"MuJoCo does not load with MUJOCO_GL={os.environ['MUJOCO_GL']} ({error}); unset it, and metarl finds a backend"
     ) from error
 
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
-"""Model files that come with Gymnasium."""
-
+"""Folder of the model files that come with Gymnasium."""
 
 Sensors = Mapping[str, tuple[mujoco.mjtSensor, mujoco.mjtObj, str]]
-"""Sensors to add to a model by name: type, object type, object name."""
-
+"""Sensors to add to a model, by name: type, object type, object name."""
 
 _COMPILING = threading.Lock()
-"""Held while a model is compiled: Python's filters of warnings are the process's, and worlds of several shards may change."""
+"""Held while a model is compiled, because warning filters belong to the process, and shards compile in threads."""
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What a model is compiled from."""
+    """Everything that determines a compiled model."""
 
     asset: str
     """Name of the model file among Gymnasium's assets."""
     sensors: tuple[tuple[str, tuple[mujoco.mjtSensor, mujoco.mjtObj, str]], ...] = ()
     """Sensors to add, by name."""
     contact_forces: bool = False
-    """Whether to add what `contact_wrenches` reads."""
+    """Whether to add the sensors that `contact_wrenches` reads."""
     timestep: float = 0.0
     """Seconds of a physics step; 0 for the file's own."""
 
     def spec(self, *, textures: bool = False) -> mujoco.MjSpec:
-        """Return the editable description, each body named; a model without textures is copied in half the time."""
+        """Return the uncompiled model with a name for each body. A model without textures copies twice as fast."""
         spec = mujoco.MjSpec.from_file(str(ASSETS / self.asset))
         spec.option.timestep = self.timestep or spec.option.timestep
         for number, body in enumerate(spec.bodies):
@@ -67,10 +65,10 @@ class Blueprint:
         return spec
 
     def compile(self, edit: Callable[[mujoco.MjSpec], None] | None = None, *, textures: bool = False) -> mujoco.MjModel:
-        """Return the compiled model, its description changed by `edit` before.
+        """Return the compiled model, after `edit` changed its description.
 
-        A file may fix the total mass, for which the compiler scales all bodies: after an edit by as much as before, so
-        that what was not edited keeps its mass.
+        Some files fix the total mass, and the compiler scales all bodies to reach it. An edit keeps the scale of the
+        unedited file, so that other bodies keep their mass.
         """
         with _COMPILING:
             return self._compile(edit, textures=textures)
@@ -84,7 +82,7 @@ class Blueprint:
                 factor = total / spec.copy().compile().body_mass.sum()
             edit(spec)
         with warnings.catch_warnings():
-            # Gymnasium's asset, not the user, is to blame for it.
+            # It comes from Gymnasium's file, so the user can do nothing about it.
             warnings.filterwarnings("ignore", "compiler attribute 'settotalmass' is deprecated")
             model = spec.compile()
         model.body_mass *= factor
@@ -103,17 +101,17 @@ def _strip(spec: mujoco.MjSpec) -> None:
 
 
 ROOT_COM = "root_com"
-"""Name of the sensor of the whole body's centre of mass that goes with the contact sensors."""
+"""Name of the sensor of the whole body's centre of mass, which belongs to the contact sensors."""
 
 CONTACTS = "contacts"
-"""Name of all contact sensors' readings in the state; a sensor's own name has the body's behind it."""
+"""Name of the contact sensors' readings in the state. Each sensor is named after it and its body."""
 
 
 def _add_contact_sensors(spec: mujoco.MjSpec) -> None:
     if not hasattr(mujoco.mjtSensor, "mjSENS_CONTACT"):
         raise MetarlError(
-            f"MuJoCo {mujoco.__version__} has no contact sensors; install mujoco>=3.3.5, or take a preset of the "
-            "family that reads no contact forces"
+            f"MuJoCo {mujoco.__version__} has no contact sensors; install mujoco>=3.3.5, or take a preset without "
+            "contact forces"
         )
     parts = mujoco.mjtConDataField
     wanted = (parts.mjCONDATA_FORCE, parts.mjCONDATA_TORQUE, parts.mjCONDATA_POS)
@@ -131,14 +129,14 @@ def _add_contact_sensors(spec: mujoco.MjSpec) -> None:
             objtype=mujoco.mjtObj.mjOBJ_BODY,
             objname=body,
         )
-        # What to report, how to reduce it (3: the net wrench of all contacts at their common centre), how many.
+        # Fields to report, reduction (3: net wrench of all contacts at their common centre), number of wrenches.
         sensor.intprm[:3] = sum(1 << int(part) for part in wanted), 3, 1
 
 
 def contact_wrenches(state: State) -> np.ndarray:
     """Return the contact wrench on each body, float64 [world, body, 6]: torque about the centre of mass, N m; force, N.
 
-    The same as MuJoCo's `cfrc_ext`, whose first row, the world's, is zero; read at the start of the last substep.
+    This is MuJoCo's `cfrc_ext` at the start of the last substep. Its first row, the world's, is zero.
     """
     readings = state[CONTACTS].reshape(len(state["physics"]), -1, 9)
     force, torque, place = readings[..., :3], readings[..., 3:6], readings[..., 6:]
@@ -146,33 +144,21 @@ def contact_wrenches(state: State) -> np.ndarray:
     torque = torque + np.stack(
         [arm[..., j] * force[..., k] - arm[..., k] * force[..., j] for j, k in ((1, 2), (2, 0), (0, 1))], axis=-1
     )  # np.cross takes three times as long
-    # The sensor tells what the body does to the ground; where there is no contact it reads zero in all.
+    # The sensor reads the wrench of the body on the ground, hence the sign. Without a contact it reads zero.
     wrenches = np.zeros((len(force), force.shape[1] + 1, 6))
     wrenches[:, 1:, :3], wrenches[:, 1:, 3:] = -torque, -force
     return wrenches
 
 
-def edited_model(
+def edit_copy(
     model: mujoco.MjModel, edit: Callable[[mujoco.MjModel], None], scratch: mujoco.MjData | None = None
 ) -> mujoco.MjModel:
-    """Return a copy of `model` changed by `edit`, its derived constants computed anew.
+    """Return a copy of `model` changed by `edit`, with its derived constants computed again.
 
-    Without `mj_setConst`, masses changed by hand leave inverse inertias and contact scalings of the old model behind.
-    `scratch` is any data of a model of the same size: making it takes longer than all the rest.
+    Without `mj_setConst` a changed mass would leave the old inverse inertias and contact scalings behind. `scratch` is
+    any data of a model of the same size; making it takes longer than all the rest.
     """
     edited = copy.copy(model)
     edit(edited)
     mujoco.mj_setConst(edited, mujoco.MjData(edited) if scratch is None else scratch)
     return edited
-
-
-def lowest_point(model: mujoco.MjModel) -> float:
-    """Return the height in m of the lowest point of what is not fixed to the world, in the model's default position."""
-    data = mujoco.MjData(model)
-    mujoco.mj_kinematics(model, data)
-    lows = []
-    for geom in np.flatnonzero(model.geom_bodyid > 0):
-        is_capsule = model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_CAPSULE
-        reach = abs(data.geom_xmat[geom, 8]) * model.geom_size[geom, 1] + model.geom_size[geom, 0]
-        lows.append(data.geom_xpos[geom, 2] - (reach if is_capsule else model.geom_rbound[geom]))
-    return float(min(lows))

@@ -1,4 +1,4 @@
-"""MuJoCo families whose model fields vary from task to task."""
+"""MuJoCo families with more fields of their model as task parameters: the option `varies`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from ...base.streams import Streams
 from ..option import OptionFamily
 from ..task import Parameter, Values
 from ..variation import Variation, parse_variations
-from .changes import apply, limbs, shape_of_target
+from .changes import apply
 from .family import MujocoFamily
+from .limbs import limb_factors
+from .targets import shape_of_target
 
 if TYPE_CHECKING:
     from ..batch import Batch
 
 
 def require_applicable(model: Any, declared: Mapping[str, Variation]) -> None:
-    """Raise MetarlError where a declared parameter cannot act on a MuJoCo model.
+    """Raise MetarlError where a declared parameter cannot change a MuJoCo model.
 
-    That is an unknown target, another shape, or a value that no body can have, such as a mass below zero. Tried at both
-    ends of each range, where they are finite, and on a few draws.
+    Reasons are an unknown target, a wrong shape, and an impossible value, such as a mass below zero. This tries both
+    ends of each range, where they are finite, and a few draws.
     """
     import mujoco
 
-    from .models import edited_model
+    from .models import edit_copy
 
     for name, variation in declared.items():
         changes = {name: variation.changes}
@@ -37,8 +39,8 @@ def require_applicable(model: Any, declared: Mapping[str, Variation]) -> None:
             for change in variation.changes:
                 shape_of_target(model, change.target)
             for value in _extremes(variation.parameter):
-                edited_model(model, functools.partial(apply, changes=changes, task={name: value}))
-                limbs(model, changes, {name: value})
+                edit_copy(model, functools.partial(apply, changes=changes, task={name: value}))
+                limb_factors(model, changes, {name: value})
         except MetarlError as error:
             raise MetarlError(f"varies.{name}: {error}") from None
         except mujoco.FatalError as error:
@@ -56,43 +58,43 @@ def _extremes(parameter: Parameter) -> Iterator[np.ndarray]:
 
 @dataclass(frozen=True)
 class VariedFamily(OptionFamily):
-    """A MuJoCo family some fields of whose model vary from task to task as well: option `varies` of any such family."""
+    """A MuJoCo family with further task parameters, which change fields of its model."""
 
     base: MujocoFamily
-    """The family whose worlds they are."""
+    """The family without the option."""
     varies: Mapping[str, Any]
-    """What varies, in the form of `parse_variations`."""
+    """The declared parameters, in the form that `parse_variations` takes."""
 
     def __post_init__(self) -> None:
         taken = [name for name in self.declared if name in self.base.parameters]
         if taken:
             raise MetarlError(
-                f"varies.{taken[0]} is a parameter of family {self.base.name!r} itself; take another name"
+                f"varies.{taken[0]} is already a parameter of family {self.base.name!r}; take another name"
             )
         for name, variation in self.declared.items():
             if not variation.changes:
                 raise MetarlError(
-                    f"varies.{name} acts on nothing; say what with set, scale or add: scale: body_mass[*]"
+                    f"varies.{name} acts on nothing; add a target with set, scale or add, as in scale: body_mass[*]"
                 )
         require_applicable(self.base.model, self.declared)
         super().__post_init__()
 
     @functools.cached_property
     def declared(self) -> Mapping[str, Variation]:
-        """The parameters that `varies` names."""
+        """The declared parameters, by name."""
         return parse_variations(self.varies)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The base's settings, and what varies."""
+        """The base's settings and `varies`."""
         return {**self.base.settings, "varies": dict(self.varies)}
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
-        """The base's parameters, and those declared."""
+        """The base's parameters and the declared ones."""
         return {**self.base.parameters, **{name: variation.parameter for name, variation in self.declared.items()}}
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
-        """Return the base's batch, on models that vary."""
+        """Return the base's batch with the changed models."""
         more = {name: variation.changes for name, variation in self.declared.items()}
         return self.base.varied_batch(values, more, threads=threads, render_mode=render_mode)

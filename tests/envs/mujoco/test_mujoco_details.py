@@ -15,7 +15,8 @@ from metarl.families.batch import State
 from metarl.families.family import FAMILIES
 from metarl.families.load import load
 from metarl.families.mujoco.family import MujocoFamily
-from metarl.families.mujoco.models import Blueprint, lowest_point
+from metarl.families.mujoco.limbs import lowest_point
+from metarl.families.mujoco.models import Blueprint
 from metarl.families.mujoco.worlds import Worlds
 from metarl.families.vector import BatchedEnv
 

@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 
 from metarl.base.errors import MetarlError
 from metarl.families.load import load
-from metarl.families.mujoco.changes import CHANGES, Add, Change, Scale, Set, Zero, apply, shape_of_target
+from metarl.families.mujoco.changes import CHANGES, Add, Change, Scale, Set, Zero, apply
 from metarl.families.mujoco.family import MujocoFamily
-from metarl.families.mujoco.models import Blueprint, edited_model, lowest_point
+from metarl.families.mujoco.limbs import lowest_point
+from metarl.families.mujoco.models import Blueprint, edit_copy
+from metarl.families.mujoco.targets import shape_of_target
 
 HALF_CHEETAH = Blueprint("half_cheetah.xml").compile()
 
 
 def changed(change: Change, value: Any, model: mujoco.MjModel = HALF_CHEETAH) -> mujoco.MjModel:
-    return edited_model(model, lambda m: apply(m, {"p": (change,)}, {"p": np.asarray(value, dtype=float)}))
+    return edit_copy(model, lambda m: apply(m, {"p": (change,)}, {"p": np.asarray(value, dtype=float)}))
 
 
 def test_named_element_changes_and_no_other() -> None:

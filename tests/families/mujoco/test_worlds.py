@@ -20,7 +20,7 @@ from metarl.envs.mujoco.half_cheetah import HalfCheetah, HalfCheetahRun
 from metarl.families.distributions import LogUniform
 from metarl.families.load import load
 from metarl.families.mujoco import worlds as physics
-from metarl.families.mujoco.models import edited_model
+from metarl.families.mujoco.models import edit_copy
 from metarl.families.mujoco.worlds import Worlds
 from metarl.families.task import Parameter, Tasks, Values
 from metarl.families.vector import BatchedEnv
@@ -61,7 +61,7 @@ def test_task_a_then_b_then_a_again_equals_a_fresh_a() -> None:
 
 def test_edited_mass_reaches_every_derived_constant() -> None:
     family = HeavyCheetah()
-    edited = edited_model(family.model, lambda model: family.edit_model(model, {"mass": np.array(40.0)}))
+    edited = edit_copy(family.model, lambda model: family.edit_model(model, {"mass": np.array(40.0)}))
     spec = mujoco.MjSpec.from_string(_xml_with_torso_mass(family.model, 40.0))
     fresh = spec.compile()
     for constant in ("body_subtreemass", "dof_M0", "body_invweight0", "dof_invweight0"):
