@@ -18,7 +18,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.base.threads import acting
 from metarl.families.family import TaskFamily
-from metarl.trials.agent import TrainableAgent
+from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 
 from ..common.advantage import discounted_returns, explained_variance, generalized_advantages, normalized
@@ -407,7 +407,7 @@ def _task_first(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(array, 1, 0))
 
 
-class MAMLLearner:
+class MAMLLearner(Learner):
     """One set of fast parameters for each task, moved by one policy-gradient step after each round."""
 
     def __init__(self, agent: MAML, streams: Streams) -> None:

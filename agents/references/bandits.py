@@ -19,8 +19,8 @@ from pydantic import Field
 from metarl.base.settings import Count, Fraction, Settings
 from metarl.base.streams import Streams
 from metarl.families.family import TaskFamily
-from metarl.trials.agent import Agent
-from metarl.trials.episodes import Episodes, TimeStep
+from metarl.trials.agent import Agent, Learner, NoSettings
+from metarl.trials.episodes import TimeStep
 from metarl.trials.registered import register_agent
 
 from .common import Arrivals, require_family
@@ -36,7 +36,7 @@ RETIREMENTS = 800
 """Retirement rewards of the grid between which an index is interpolated."""
 
 
-class BanditLearner:
+class BanditLearner(Learner):
     """Counts what each arm paid, and pulls the arm of the highest index."""
 
     def __init__(self, index: Index, num_arms: int, streams: Streams) -> None:
@@ -60,9 +60,6 @@ class BanditLearner:
         self.failures[pulled] += ~paid
         indices = self.index(self.successes, self.failures, self.streams.where(timestep.active))
         return indices.argmax(axis=-1)
-
-    def adapt(self, episodes: Episodes) -> None:
-        """Learn nothing more: the first step of the next round tells how the last one of this ended."""
 
 
 C = TypeVar("C", bound=Settings)
@@ -93,15 +90,9 @@ def posterior_means(successes: np.ndarray, failures: np.ndarray) -> np.ndarray:
     return (1 + successes) / (2 + successes + failures)
 
 
-class GreedyConfig(Settings):
-    """The greedy agent has no settings."""
-
-
 @register_agent("greedy")
-class Greedy(BanditReference[GreedyConfig]):
-    """Pulls the arm of the highest posterior mean: never explores for exploration's sake."""
-
-    Config: ClassVar[type[Settings]] = GreedyConfig
+class Greedy(BanditReference[NoSettings]):
+    """Pulls the arm of the highest posterior mean. It never explores on purpose."""
 
     def index(self, successes: np.ndarray, failures: np.ndarray, streams: Streams) -> np.ndarray:
         """Return posterior means."""

@@ -12,8 +12,8 @@ from metarl.base.settings import Count, Settings
 from metarl.base.streams import Streams
 from metarl.families.distributions import Choice
 from metarl.families.family import TaskFamily
-from metarl.trials.agent import Agent
-from metarl.trials.episodes import Episodes, TimeStep
+from metarl.trials.agent import Agent, Learner, NoSettings
+from metarl.trials.episodes import TimeStep
 from metarl.trials.registered import register_agent
 
 from .common import Arrivals, best_actions, require_family
@@ -245,7 +245,7 @@ class BayesOptimalSearch(Agent):
         return PathLearner(self.path, Walk(self.size, streams.shape), streams.shape)
 
 
-class PathLearner:
+class PathLearner(Learner):
     """Follows a path until the goal is found."""
 
     def __init__(self, path: np.ndarray, walk: Walk, shape: tuple[int, ...]) -> None:
@@ -262,13 +262,6 @@ class PathLearner:
         self.steps = np.where(starting, 0, self.steps) + timestep.active
         return self.walk.towards(self.path[np.minimum(self.episodes, len(self.path) - 1), self.steps])
 
-    def adapt(self, episodes: Episodes) -> None:
-        """Learn nothing more: the first step of the next round tells how the last one of this ended."""
-
-
-class PosteriorSamplingConfig(Settings):
-    """Posterior sampling has no settings."""
-
 
 @register_agent("posterior-sampling")
 class PosteriorSampling(Agent):
@@ -278,11 +271,10 @@ class PosteriorSampling(Agent):
     by on the way costs less. The posterior is uniform over the cells that it has not yet been in.
     """
 
-    Config: ClassVar[type[Settings]] = PosteriorSamplingConfig
     plays: ClassVar[tuple[str, ...]] = ("gridnavi",)
     pools_replicas = False
 
-    def __init__(self, config: PosteriorSamplingConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+    def __init__(self, config: NoSettings, family: TaskFamily, *, seed: int, device: str) -> None:
         require_family(type(self), family)
         self.size, self.goals = _grid(family)
 
@@ -291,7 +283,7 @@ class PosteriorSampling(Agent):
         return PosteriorSamplingLearner(self.goals, Walk(self.size, streams.shape), streams)
 
 
-class PosteriorSamplingLearner:
+class PosteriorSamplingLearner(Learner):
     """Keeps the goals that are still possible, and one of them to walk to."""
 
     def __init__(self, goals: Sequence[Cell], walk: Walk, streams: Streams) -> None:
@@ -311,6 +303,3 @@ class PosteriorSamplingLearner:
         drawn = best_actions(self.possible, None if deterministic else self.streams.where(drawing))
         self.sampled = np.where(drawing, drawn, self.sampled)
         return self.walk.towards(self.goals[self.sampled])
-
-    def adapt(self, episodes: Episodes) -> None:
-        """Learn nothing more: the first step of the next round tells how the last one of this ended."""

@@ -18,13 +18,12 @@ import numpy as np
 from gymnasium import spaces
 from pydantic import Field
 
-from metarl.base.errors import MetarlError
 from metarl.base.settings import Count, Positive, Settings
 from metarl.base.streams import Streams
 from metarl.families.family import TaskFamily
 from metarl.families.task import Tasks
-from metarl.trials.agent import Agent, Oracle
-from metarl.trials.episodes import Episodes, TimeStep
+from metarl.trials.agent import Agent, Learner, NoSettings, Oracle
+from metarl.trials.episodes import TimeStep
 from metarl.trials.registered import register_agent
 
 from .common import Arrivals, best_actions, require_family
@@ -48,7 +47,7 @@ Plan = Callable[[Counts, Streams], np.ndarray]
 """Returns the action values of the next episode, [step, task, replica, state, action], from the counts so far."""
 
 
-class PlanningLearner:
+class PlanningLearner(Learner):
     """Plans each episode at its start, or before every step with `each_step`, and counts what it sees."""
 
     def __init__(self, plan: Plan, family: TaskFamily, streams: Streams, *, each_step: bool = False) -> None:
@@ -91,9 +90,6 @@ class PlanningLearner:
         if self.action_values is not None and not where.all():
             planned = np.where(where[..., None, None], planned, self.action_values)
         self.action_values = planned
-
-    def adapt(self, episodes: Episodes) -> None:
-        """Do nothing: `act` counts every step, the last one of a round when the next round starts."""
 
 
 def backward_induction(
@@ -346,25 +342,16 @@ def knowledge_gradients(means: np.ndarray, variances: np.ndarray) -> np.ndarray:
     return deviation * (density + z * ndtr(z))
 
 
-class ValueIterationConfig(Settings):
-    """Value iteration has no settings."""
-
-
 @register_agent("value-iteration")
 class ValueIteration(Oracle):
     """Is shown each MDP and plays it optimally: the upper bound for every learner."""
 
-    Config: ClassVar[type[Settings]] = ValueIterationConfig
     plays: ClassVar[tuple[str, ...]] = ("tabular-mdp",)
     pools_replicas = False
 
-    def __init__(self, config: ValueIterationConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+    def __init__(self, config: NoSettings, family: TaskFamily, *, seed: int, device: str) -> None:
         require_family(type(self), family)
         self.family = family
-
-    def begin(self, streams: Streams) -> PlanningLearner:
-        """Raise MetarlError: there is nothing to plan in before the MDPs are shown."""
-        raise MetarlError("value-iteration is an oracle, which cannot begin in unknown tasks; show it by begin_knowing")
 
     def begin_knowing(self, tasks: Tasks, streams: Streams) -> PlanningLearner:
         """Return a learner that plans in the MDPs `tasks` themselves."""

@@ -14,8 +14,8 @@ from gymnasium import spaces
 from metarl.base.streams import Streams
 from metarl.families.family import TaskFamily
 from metarl.families.task import Tasks, Values
-from metarl.trials.agent import NoSettings, Oracle
-from metarl.trials.episodes import Episodes, TimeStep
+from metarl.trials.agent import Learner, NoSettings, Oracle
+from metarl.trials.episodes import TimeStep
 from metarl.trials.registered import register_agent
 
 from .common import require_family
@@ -42,7 +42,7 @@ class KnownOptimum(Oracle):
         """
 
 
-class KnowingLearner:
+class KnowingLearner(Learner):
     """Does what is best in tasks that it knows."""
 
     def __init__(self, agent: KnownOptimum, task: Values) -> None:
@@ -52,9 +52,6 @@ class KnowingLearner:
         """Return the best actions [task, replica, *action]; nothing of them is random."""
         actions = self.agent.best(timestep.observations, self.task)
         return np.asarray(actions, dtype=self.agent.space.dtype)
-
-    def adapt(self, episodes: Episodes) -> None:
-        """Learn nothing: there is nothing left to learn."""
 
 
 @register_agent("best-arm")

@@ -8,8 +8,8 @@ from gymnasium import spaces
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.families.family import TaskFamily
-from metarl.trials.agent import Agent, NoSettings
-from metarl.trials.episodes import Episodes, TimeStep
+from metarl.trials.agent import Agent, Learner, NoSettings
+from metarl.trials.episodes import TimeStep
 from metarl.trials.registered import register_agent
 
 
@@ -28,7 +28,7 @@ class RandomAgent(Agent):
         return RandomLearner(self.action_space, streams)
 
 
-class RandomLearner:
+class RandomLearner(Learner):
     """Draws every action from its world's own stream."""
 
     def __init__(self, action_space: spaces.Box | spaces.Discrete, streams: Streams) -> None:
@@ -41,6 +41,3 @@ class RandomLearner:
             return streams.integers(int(space.n)) + space.start
         draws = streams.uniform(space.shape)
         return (space.low + draws * (space.high - space.low)).astype(space.dtype)
-
-    def adapt(self, episodes: Episodes) -> None:
-        """Learn nothing."""

@@ -339,7 +339,7 @@ class RL2(TrainableAgent):
         load_training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()), state)
 
 
-class RL2Learner:
+class RL2Learner(Learner):
     """One memory for each replica of each task, kept through all rounds of a trial."""
 
     def __init__(self, agent: RL2, streams: Streams) -> None:

@@ -27,13 +27,13 @@ class ExploringStarts(Settings):
     """Probability that one of these steps takes an action at random, each as likely, and not the policy's."""
 
 
-class ExploringLearner:
+class ExploringLearner(Learner):
     """A learner that is led astray at the start of some trials; afterwards it plays on with what it saw there."""
 
     def __init__(self, learner: Learner, head: ActionHead, starts: ExploringStarts, streams: Streams) -> None:
         self.learner, self.head, self.noise, self.streams = learner, head, starts.noise, streams
         chosen, steps = streams.uniform() < starts.share, 1 + streams.integers(starts.steps)
-        self.exploring_steps = np.where(chosen, steps, 0)
+        self.exploring_steps: np.ndarray = np.where(chosen, steps, 0)
         """Steps of each trial that explore. int64 [task, replica]"""
         self.taken = np.zeros(streams.shape, dtype=np.int64)
         """Steps of each trial that were taken. [task, replica]"""

@@ -15,7 +15,7 @@ from metarl.base.streams import Streams
 from metarl.families.family import TaskFamily
 from metarl.families.switching import SwitchingFamily
 from metarl.families.task import Tasks
-from metarl.trials.agent import Oracle, TrainableAgent
+from metarl.trials.agent import Learner, Oracle, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import register_agent
 
@@ -106,7 +106,7 @@ class SB3PPOOracle(Oracle, TrainableAgent):
         self.ppo.load_state_dict(state)
 
 
-class OracleLearner:
+class OracleLearner(Learner):
     """Hands a learner each observation with its task behind it."""
 
     def __init__(self, view: TaskView, shown: np.ndarray, learner: SB3Learner) -> None:
@@ -116,6 +116,3 @@ class OracleLearner:
         """Return actions [task, replica, *action]."""
         seen = self.view.beside(timestep.observations, self.shown)
         return self.learner.act(replace(timestep, observations=seen), deterministic=deterministic)
-
-    def adapt(self, episodes: Episodes) -> None:
-        """Learn nothing: it knows the task."""

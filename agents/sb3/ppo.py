@@ -16,8 +16,8 @@ from metarl.base.errors import MetarlError
 from metarl.base.settings import Count, Fraction, Positive, Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
-from metarl.trials.agent import TrainableAgent
-from metarl.trials.episodes import Episodes, TimeStep, Trial, selected
+from metarl.trials.agent import Learner, TrainableAgent
+from metarl.trials.episodes import Episodes, TimeStep, Trial, select_tasks
 from metarl.trials.registered import register_agent
 
 from ..common.state import StateDict
@@ -172,7 +172,7 @@ class SB3PPO(TrainableAgent):
         load_policy_state(self.model.policy, state)
 
 
-class SB3Learner:
+class SB3Learner(Learner):
     """Plays a policy of stable-baselines3, or one for each task, with random numbers of each task's own."""
 
     def __init__(self, agent: SB3PPO, streams: Streams) -> None:
@@ -203,7 +203,7 @@ class SB3Learner:
         self.models = self.models or [copy.deepcopy(self.agent.model) for _ in range(num_tasks)]
         seeds = self.streams.integers(2**53)[:, 0]
         for task, model in enumerate(self.models):
-            own = selected(episodes, slice(task, task + 1))
+            own = select_tasks(episodes, slice(task, task + 1))
             self.agent.train(model, [own], np.random.default_rng(int(seeds[task])))
 
 

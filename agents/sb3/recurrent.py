@@ -14,8 +14,8 @@ from metarl.base.errors import MetarlError
 from metarl.base.settings import Count, Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
-from metarl.trials.agent import TrainableAgent
-from metarl.trials.episodes import Episodes, TimeStep, Trial
+from metarl.trials.agent import Learner, TrainableAgent
+from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import register_agent
 
 from ..common.sequences import Sequences, sequences
@@ -194,7 +194,7 @@ class SB3RecurrentPPO(TrainableAgent):
         load_policy_state(self.policy, state)
 
 
-class SB3RecurrentLearner:
+class SB3RecurrentLearner(Learner):
     """One memory for each replica of each task, kept through all rounds of a trial."""
 
     def __init__(self, agent: SB3RecurrentPPO, streams: Streams) -> None:
@@ -218,9 +218,6 @@ class SB3RecurrentLearner:
             self.memory = hidden, cell
             streams = self.streams.where(timestep.active)
             return drawn_actions([chances.distribution], agent.action_space, streams, deterministic=deterministic)
-
-    def adapt(self, episodes: Episodes) -> None:
-        """Keep the memory: what was learned is in it."""
 
 
 def _new_model(config: SB3RecurrentPPOConfig, family: Spaces, device: str) -> RecurrentPPO:

@@ -15,7 +15,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.settings import Count, Fraction, Positive, Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
-from metarl.trials.agent import TrainableAgent
+from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import register_agent
 
@@ -164,7 +164,7 @@ class SB3SAC(TrainableAgent):
         buffer.pos, buffer.full = int(state["replay.pos"]), bool(state["replay.full"])
 
 
-class SB3SACLearner:
+class SB3SACLearner(Learner):
     """Plays a squashed normal policy with random numbers of each world's own."""
 
     def __init__(self, agent: SB3SAC, streams: Streams) -> None:
@@ -184,9 +184,6 @@ class SB3SACLearner:
         space = model.action_space
         actions = model.policy.unscale_action(np.tanh(actions)).clip(space.low, space.high)
         return np.asarray(actions.reshape(*shape, *self.agent.action_shape), dtype=space.dtype)
-
-    def adapt(self, episodes: Episodes) -> None:
-        """Learn nothing in a new task."""
 
 
 def _new_model(config: SB3SACConfig, observation: spaces.Box, action: spaces.Box, device: str) -> SAC:

@@ -21,8 +21,8 @@ from ..families.batch import State
 from ..families.distributions import Uniform
 from ..families.family import TaskFamily
 from ..families.task import Parameter, Tasks, Values
-from ..trials.agent import Agent, Learner, TrainableAgent, begin
-from ..trials.episodes import Episodes, TimeStep, Trial, selected
+from ..trials.agent import Agent, Learner, Oracle, TrainableAgent, begin_learner
+from ..trials.episodes import Episodes, TimeStep, Trial, select_tasks
 from ..trials.rollout import rollout, rounds_of, run_trial
 
 NUM_TASKS, REPLICAS, ROUNDS = 4, 3, 2
@@ -151,7 +151,7 @@ def check_actions(subject: Subject) -> Iterator[str]:
         for deterministic in (False, True):
             agent = subject.make()
             streams = Streams.of(0, "check", np.arange(NUM_TASKS)[:, None], np.arange(REPLICAS))
-            learner = _Watch(begin(agent, subject.tasks(), streams))
+            learner = _Watch(begin_learner(agent, subject.tasks(), streams))
             rollout(envs, learner, seed=0, deterministic=deterministic)
             for actions in learner.actions:
                 fault = _fault(actions, space)
@@ -160,7 +160,7 @@ def check_actions(subject: Subject) -> Iterator[str]:
                     break
 
 
-class _Watch:
+class _Watch(Learner):
     """Writes down what a learner does."""
 
     def __init__(self, learner: Learner) -> None:
@@ -222,7 +222,7 @@ def check_batch(subject: Subject) -> Iterator[str]:
         for task in range(NUM_TASKS):
             alone = subject.trial(agent, tasks[task : task + 1], training=training)
             for number, (ours, theirs) in enumerate(zip(batch.rounds, alone.rounds, strict=True), start=1):
-                if not _same_actions(subject, selected(ours, slice(task, task + 1)), theirs):
+                if not _same_actions(subject, select_tasks(ours, slice(task, task + 1)), theirs):
                     yield (
                         f"task {task} of a batch of {NUM_TASKS} plays round {number} {'of training ' * training}otherwise "
                         "alone; hold memory and random numbers still where `timestep.active` is false, and leave out what "
@@ -288,10 +288,10 @@ class _Disturbed(Oracle):
         self.agent = agent
 
     def begin_knowing(self, tasks: Tasks, streams: Streams) -> _DisturbedLearner:
-        return _DisturbedLearner(begin(self.agent, tasks, streams))
+        return _DisturbedLearner(begin_learner(self.agent, tasks, streams))
 
 
-class _DisturbedLearner:
+class _DisturbedLearner(Learner):
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
 

@@ -21,6 +21,7 @@ from ..base.progress import say
 from ..families.declaration import is_yaml
 from ..families.family import FAMILIES, TaskFamily, missing_requirement
 from ..families.load import load
+from ..trials.agent import Agent, require_agent_class
 from ..trials.registered import AGENTS, what_to_install
 from .agent import AGENT_CHECKS, probes
 from .agent import Subject as AgentSubject
@@ -75,12 +76,14 @@ def check(target: str) -> None:
         if hasattr(cls, "name") and (missing := missing_requirement(cls)):
             raise MetarlError(missing)
         findings = check_family(found)
-    elif inspect.isclass(found) and hasattr(found, "begin"):
+    elif inspect.isclass(found) and issubclass(found, Agent):
         if target in list(AGENTS) and (missing := what_to_install(target)):
             raise MetarlError(missing)
         findings = check_agent(found)
     else:
-        raise MetarlError(f"target {target!r} is {found!r}; give a class that extends TaskFamily, or an agent's class")
+        raise MetarlError(
+            f"target {target!r} is {found!r}; give a class that extends metarl.TaskFamily or metarl.Agent"
+        )
     for finding in findings:
         sys.stderr.write(f"{finding}\n")
     if findings:
@@ -118,14 +121,15 @@ def _check_settled(title: str, family: TaskFamily) -> list[str]:
     return run_checks(title, FAMILY_CHECKS, family)
 
 
-def check_agent(agent: type[Any] | str, families: Sequence[TaskFamily] | None = None) -> list[str]:
+def check_agent(agent: type[Agent] | str, families: Sequence[TaskFamily] | None = None) -> list[str]:
     """Return a line for each rule that an agent's class breaks: the fault, the rule, the remedy.
 
-    `families` are what it is tried on, by default one with continuous and one with discrete actions, whose episodes
-    end early at different times, or the families that it names in `plays`; those that it refuses with a MetarlError are
-    left out. Raises MetarlError for an unknown name.
+    It plays `families`. By default these are the ones that it names in `plays`, or else one with continuous and one with
+    discrete actions, whose episodes end early at different times. A family that the agent refuses with a MetarlError is
+    left out. Raises MetarlError for an unknown name, and for anything but a class that extends `metarl.Agent`.
     """
     cls = resolve(agent) if isinstance(agent, str) else agent
+    require_agent_class(cls)
     title = f"agent {cls.__name__}"
     findings, refused = [], []
     if families is None:

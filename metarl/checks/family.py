@@ -24,7 +24,7 @@ from ..families.spaces import bounds
 from ..families.switching import SwitchingFamily
 from ..families.task import Tasks
 from ..families.vector import BatchedEnv
-from ..trials.episodes import selected
+from ..trials.episodes import select_tasks
 from .replay import BRIEF, LONG, SHORT, difference, play, played, shortened
 
 
@@ -122,7 +122,7 @@ def check_batch(family: TaskFamily) -> Iterator[str]:
         if name := difference(batch, played(family, tasks, threads=threads)):
             yield f"{threads} simulation threads give other {name} than none; threads must not change a result"
     backwards = played(family, tasks[::-1])
-    if name := difference(batch, [selected(episodes, slice(None, None, -1)) for episodes in backwards]):
+    if name := difference(batch, [select_tasks(episodes, slice(None, None, -1)) for episodes in backwards]):
         yield f"the tasks in another order give other {name}; a world must not depend on its place in the batch"
 
 
@@ -235,7 +235,7 @@ def _acts(family: TaskFamily, name: str) -> bool:
 def _differ(family: TaskFamily, tasks: Tasks) -> bool:
     """Return whether any task is played out otherwise than the first."""
     episodes = played(family, tasks, replicas=16)
-    first = [selected(played_round, slice(1)) for played_round in episodes]
+    first = [select_tasks(played_round, slice(1)) for played_round in episodes]
     return any(difference(episodes, first, task) for task in range(1, len(tasks)))
 
 

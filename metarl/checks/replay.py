@@ -12,6 +12,7 @@ from ..families.family import TaskFamily
 from ..families.spaces import bounds
 from ..families.task import Tasks
 from ..families.vector import BatchedEnv
+from ..trials.agent import Learner
 from ..trials.episodes import Episodes, TimeStep
 from ..trials.rollout import rollout
 
@@ -23,7 +24,7 @@ LONG = 100
 """Steps an episode where something rare must happen."""
 
 
-class Player:
+class Player(Learner):
     """A learner that acts at random, every other replica repeating its first action; it never adapts.
 
     Random walks stay near their start, repeated actions get far: between them they meet sparse rewards.
@@ -44,9 +45,6 @@ class Player:
         self.first = actions if self.first is None else self.first
         repeats = (np.arange(actions.shape[1]) % 2 == 1).reshape(1, -1, *(1,) * (actions.ndim - 2))
         return np.where(repeats, self.first, actions)
-
-    def adapt(self, episodes: Episodes) -> None:
-        """Learn nothing."""
 
 
 def shortened(family: TaskFamily, horizon: int) -> TaskFamily:

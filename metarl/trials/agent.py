@@ -1,9 +1,42 @@
-"""The contract of agents and learners, whole: what to write, what may be left at its default, and what calls it when."""
+"""The contract of agents and learners: what you write, what has a default, and who calls it when.
+
+`metarl new-agent NAME` writes a package with a trainable agent and its tests. The smallest agent takes two classes:
+
+>>> import metarl, numpy as np
+>>> class Still(metarl.Agent):
+...     '''Takes action zero at every step.'''
+...     def __init__(self, config, family, *, seed, device):
+...         self.action_shape = family.action_space.shape
+...     def begin(self, streams):
+...         return StillLearner((*streams.shape, *self.action_shape))
+>>> class StillLearner(metarl.Learner):
+...     def __init__(self, shape):
+...         self.zeros = np.zeros(shape, dtype=np.float32)
+...     def act(self, timestep, *, deterministic):
+...         return self.zeros
+>>> family = metarl.load("point-dense")
+>>> result = metarl.evaluate(Still(None, family, seed=0, device="cpu"), family, num_tasks=10, rounds=2)
+>>> result.returns.shape
+(10, 2)
+
+`metarl.check_agent(Still)` tests the rules below. `@metarl.register_agent("still")` gives it a name that configs and
+the command line know. An evaluation makes these calls, in this order:
+
+1. `agent = cls(config, family, seed=..., device=...)`: once.
+2. `learner = agent.begin(streams)`: once for each batch of tasks.
+3. `learner.act(timestep, deterministic=...)`: at every step of a round, for all tasks and replicas at once.
+4. `learner.adapt(episodes)`: between two rounds, with the episodes of the first.
+
+Training makes the same calls, with `agent.begin_training` in place of `begin`, and adds:
+
+5. `agent.update(trial, rng)`: after each trial, with the episodes of all its rounds.
+6. `agent.state_dict()` for a checkpoint, and `agent.load_state_dict(state)` to go on from one.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,26 +48,35 @@ from ..families.task import Tasks
 from .episodes import Episodes, TimeStep, Trial
 
 ORACLE = "oracle, shown the task"
-"""What listings and results say behind the name of an oracle."""
+"""What listings and results add to the name of an oracle."""
 
 NUM_UPDATES = "num_updates"
-"""Key in an agent's state of the updates it has made, if it counts them for its schedules."""
+"""Key of the count of updates in an agent's state. A run that starts from another one sets it to zero."""
 
 
-class Learner(Protocol):
-    """An agent while it faces a batch of unknown tasks; only this changes during a trial."""
+class Learner(ABC):
+    """An agent while it faces a batch of unknown tasks. Everything that adapts lives here, and ends with the trial."""
 
+    exploring_steps: np.ndarray | None = None
+    """Steps at the start of a training trial whose actions are not the policy's, None for none. int64 [task, replica]
+
+    The update finds them in `Trial.exploring_steps`, and leaves them out.
+    """
+
+    @abstractmethod
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return an action for every replica of every task, [task, replica, *action].
 
-        `deterministic` asks for the policy's mode instead of a sample. What is returned where `timestep.active` is
-        false is not used.
+        With `deterministic` the policy's mode, else a sample. Called at every step, until all episodes of the round
+        have ended. Actions where `timestep.active` is false are not used. Draw random numbers from
+        `streams.where(timestep.active)`: a task then plays the same alone as in a batch.
         """
-        ...
 
-    def adapt(self, episodes: Episodes) -> None:
-        """Learn from a round of episodes in each task, before the next round."""
-        ...
+    def adapt(self, episodes: Episodes) -> None:  # noqa: B027 -- many learners do nothing here
+        """Learn from a round of episodes in each task, before the next round. By default, do nothing.
+
+        A learner with a memory needs nothing here: the first `act` of the next round shows how the last episode ended.
+        """
 
 
 class NoSettings(Settings):
@@ -42,90 +84,129 @@ class NoSettings(Settings):
 
 
 class Agent(ABC):
-    """What meta-training produced; evaluation never changes it.
+    """The result of meta-training. Evaluation never changes it.
 
-    An agent that does not learn in training implements `__init__` and `begin`; one that does extends `TrainableAgent`.
-    The attributes below have defaults that fit most agents.
+    Write `__init__` and `begin`. Extend `TrainableAgent` for an agent that training changes, `Oracle` for one that is
+    shown its tasks. The attributes have defaults that fit most agents.
     """
 
     Config: ClassVar[type[Settings]] = NoSettings
-    """Class of the agent's settings, beside the code that reads them; `config` is an instance of it."""
+    """Class of the agent's settings. A config's `agent:` section is checked by it and handed to `__init__`."""
     requires: ClassVar[str] = ""
-    """Importable package that the agent needs beside metarl's own; '' where it needs none."""
+    """Name of a module that the agent imports and metarl does not install; '' for none."""
     plays: ClassVar[tuple[str, ...]] = ()
-    """Names of the only families that the agent plays; it refuses others with a MetarlError when it is made. () for any."""
+    """Names of the families that the agent can play, if it cannot play them all; () for all."""
     shaped_by: ClassVar[tuple[str, ...]] = ()
-    """Settings that cannot change after training, although the weights would still fit, as they make other networks."""
+    """Settings that change what the weights compute, but not their shapes. A checkpoint needs the same values."""
     rounds_setting: ClassVar[str] = ""
-    """Setting that must hold the number of rounds of a trial; `metarl evaluate` sets it. '' where there is none."""
+    """Setting that holds the number of rounds of a trial, '' for none. `metarl evaluate` sets it to `--rounds`."""
     pools_replicas: bool = True
-    """Whether the replicas of a task learn together. If each has a memory of its own, an evaluation counts the
-    environment steps of one replica, not of all."""
+    """Whether the replicas of a task learn together.
+
+    If so, an evaluation counts the environment steps of all replicas. If each replica has a memory of its own, it
+    counts those of one.
+    """
 
     @property
     def min_rounds(self) -> int:
-        """Rounds that a trial must have for the agent to learn from it in training."""
+        """Fewest rounds in a trial of training. An agent that learns from adapted rounds needs two."""
         return 1
 
     def __init__(  # noqa: B027 -- an agent without parameters needs nothing of this
         self, config: Any = None, family: TaskFamily | None = None, *, seed: int = 0, device: str = "cpu"
     ) -> None:
-        """Make a new agent for a family; the registry calls it with all four.
+        """Make a new agent for a family. The registry passes all four arguments.
 
-        `config` is a `Config`; initial parameters are drawn from `seed`; `device` is 'cpu' or 'cuda'. Raises MetarlError
-        for a family that the agent cannot play.
+        `config` is an instance of `Config`. Initial parameters are drawn from `seed`. `device` is 'cpu' or 'cuda'.
+        Raises MetarlError for a family that the agent cannot play.
         """
 
     @abstractmethod
     def begin(self, streams: Streams) -> Learner:
-        """Return a learner that has seen nothing yet, for a batch of `streams.shape == (num_tasks, replicas)`.
+        """Return a new learner for a batch of tasks. `streams.shape` is (num_tasks, replicas).
 
-        Every random number it needs comes from `streams`, one stream for each replica of each task. Training plays the
-        learners of several batches at the same time, on a thread each: what adapts belongs in the learner.
+        `streams` holds a stream of random numbers for each replica of each task; the learner draws from it alone.
+        Several learners of one agent may play at the same time, on a thread each: they must not change the agent.
         """
-
-
-class Oracle(Agent):
-    """An agent that is shown the tasks it faces: a reference for what adaptation could reach, not a competitor."""
-
-    @abstractmethod
-    def begin_knowing(self, tasks: Tasks, streams: Streams) -> Learner:
-        """Return a learner for `tasks`, as `Agent.begin` does for unknown ones."""
-
-    def begin(self, streams: Streams) -> Learner:
-        """Raise MetarlError: an oracle cannot begin before the tasks are shown."""
-        raise MetarlError(f"{type(self).__name__} is an oracle and must be shown its tasks; call begin_knowing")
 
 
 class TrainableAgent(Agent):
-    """An agent that meta-training improves and a checkpoint holds."""
+    """An agent that meta-training improves and a checkpoint holds. Write `update` and the two methods of its state."""
 
     def begin_training(self, streams: Streams) -> Learner:
-        """Return a learner for a trial of training; the default is that of an evaluation.
+        """Return a new learner for a trial of training. By default, the learner of `begin`.
 
-        A learner that does not follow the agent's policy at first has an attribute `exploring_steps`, int64
-        [task, replica]: for how many steps of each trial. The update finds it in `Trial.exploring_steps`.
+        Override it for an agent that explores more in training; see `Learner.exploring_steps`.
         """
         return self.begin(streams)
 
     @abstractmethod
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
-        """Make one meta-update from a trial and return what to log of it."""
+        """Make one meta-update from a trial, and return the metrics to log, each a finite float.
+
+        Random numbers come from `rng`. Raises MetarlError where parameters stop being finite, and leaves the agent as
+        it was.
+        """
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that training changes, as a flat dict of tensors: parameters, optimiser, statistics.
+        """Return a copy of everything that training changes, as a flat dict of tensors.
 
-        A count of updates under 'num_updates' is zero again where another run starts from this one.
+        Parameters, optimiser state and running statistics all belong in it. Name a count of updates `num_updates`: a
+        run that starts from another one sets it to zero.
         """
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
+        """Restore a state that `state_dict` returned. Raises MetarlError where names or shapes differ."""
 
 
-def begin(agent: Agent, tasks: Tasks, streams: Streams, *, training: bool = False) -> Learner:
-    """Return a new learner of an agent; `tasks` are shown to an oracle only, and `training` to who learns from it."""
+class Oracle(Agent):
+    """An agent that is shown the tasks it faces: a reference for what adaptation could reach, not a competitor.
+
+    Write `begin_knowing` in place of `begin`.
+    """
+
+    @abstractmethod
+    def begin_knowing(self, tasks: Tasks, streams: Streams) -> Learner:
+        """Return a new learner for `tasks`, as `Agent.begin` does for unknown ones."""
+
+    def begin(self, streams: Streams) -> Learner:
+        """Raise MetarlError: an oracle cannot begin without its tasks."""
+        raise MetarlError(f"{type(self).__name__} is an oracle and must be shown its tasks; call begin_knowing")
+
+
+def begin_learner(agent: Agent, tasks: Tasks, streams: Streams, *, training: bool = False) -> Learner:
+    """Return a new learner of any agent: the one place that tells oracles and trainable agents apart.
+
+    Only an oracle is shown `tasks`; only a trainable agent is told of `training`. Raises MetarlError for an object that
+    is not an agent, and for an agent that does not return a `Learner`.
+    """
+    require_agent(agent)
     if isinstance(agent, Oracle):
-        return agent.begin_knowing(tasks, streams)
-    return agent.begin_training(streams) if training and isinstance(agent, TrainableAgent) else agent.begin(streams)
+        learner = agent.begin_knowing(tasks, streams)
+    elif training and isinstance(agent, TrainableAgent):
+        learner = agent.begin_training(streams)
+    else:
+        learner = agent.begin(streams)
+    if not isinstance(learner, Learner):
+        raise MetarlError(
+            f"{type(agent).__name__} began with an object of class {type(learner).__name__}; "
+            "return a learner whose class extends metarl.Learner"
+        )
+    return learner
+
+
+def require_agent(agent: object) -> None:
+    """Raise MetarlError unless `agent` is an instance of a class that extends `metarl.Agent`."""
+    if isinstance(agent, Agent):
+        return
+    if isinstance(agent, type) and issubclass(agent, Agent):
+        raise MetarlError(f"agent is the class {agent.__name__}; make an instance of it, as metarl.make_agent does")
+    raise MetarlError(f"agent is an object of class {type(agent).__name__}; its class must extend metarl.Agent")
+
+
+def require_agent_class(cls: object, title: str = "agent") -> None:
+    """Raise MetarlError, which calls it `title`, unless `cls` is a class that extends `metarl.Agent`."""
+    if not (isinstance(cls, type) and issubclass(cls, Agent)):
+        raise MetarlError(f"{title} is {cls!r}; it must be a class that extends metarl.Agent")

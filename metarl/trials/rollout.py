@@ -1,4 +1,4 @@
-"""Trials: a learner meets a batch of unknown tasks, plays rounds of episodes, and adapts between them."""
+"""Rollouts and trials: a learner plays rounds of episodes in a batch of unknown tasks, and adapts between them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..base.stopwatch import Stopwatch
 from ..base.streams import Streams
 from ..families.spaces import shape_of
 from ..families.vector import BatchedEnv
-from .agent import Agent, Learner, begin
+from .agent import Agent, Learner, begin_learner
 from .episodes import Episodes, TimeStep, Trial
 
 
@@ -27,11 +27,14 @@ def rollout(
     deterministic: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> Episodes:
-    """Play exactly one episode in every replica of every task, and return them.
+    """Return one round: exactly one episode in every replica of every task.
 
-    `previous` is the round before in the same trial: the learner sees its end at the first step, and the environment's
-    random streams go on. Without it this is a first round, seeded by `seed`. Worlds whose episode has ended wait for the
-    others; `TimeStep.active` says so. A `stopwatch` is told the parts `simulation` and `inference`.
+    Without `previous` this is the first round of a trial, and `seed` seeds the environment. With the round before as
+    `previous`, the first time step shows the learner how it ended, and the environment's random streams go on. A world
+    whose episode has ended waits for the others, with `TimeStep.active` false. A `stopwatch` measures the parts
+    `simulation` and `inference`.
+
+    Raises MetarlError where `act` returns actions of the wrong shape.
     """
     stopwatch = stopwatch or Stopwatch()
     with stopwatch.part("simulation"):
@@ -61,7 +64,7 @@ def _first_step(envs: BatchedEnv, observations: np.ndarray, previous: Episodes |
 
 
 class _Recorder:
-    """Steps the environment and writes down what happened."""
+    """Steps the environment and records every step."""
 
     def __init__(self, envs: BatchedEnv, stopwatch: Stopwatch) -> None:
         self.envs, self.stopwatch = envs, stopwatch
@@ -132,20 +135,20 @@ def run_trial(
     training: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> Trial:
-    """Play `rounds` rounds of a new learner in the tasks of `envs`, adapting between them.
+    """Return a trial: a new learner plays `rounds` rounds in the tasks of `envs`, and adapts between them.
 
-    Training and evaluation both come through here. The learner acts with its exploration noise throughout: a policy
-    gradient taken from noiseless episodes is zero. In a trial of `training` an agent may explore more: see
-    `TrainableAgent.begin_training`. A `stopwatch` is told the parts `simulation`, `inference` and `adaptation`. Raises MetarlError for
-    fewer than one round.
+    The learner acts with its exploration noise, as a policy gradient from noiseless episodes is zero. With `training`
+    a trainable agent may explore more: see `TrainableAgent.begin_training`. A `stopwatch` measures the parts
+    `simulation`, `inference` and `adaptation`.
+
+    Raises MetarlError for fewer than one round, and for an object that is not a `metarl.Agent`.
     """
     if rounds < 1:
         raise MetarlError(f"rounds is {rounds}; it must be at least 1")
-    learner = begin(agent, envs.tasks, _streams(envs, seed), training=training)
-    played = _rounds(learner, envs, seed=seed, deterministic=False, stopwatch=stopwatch)
-    episodes = tuple(itertools.islice(played, rounds))
+    learner = begin_learner(agent, envs.tasks, _streams(envs, seed), training=training)
+    episodes = tuple(itertools.islice(_rounds(learner, envs, seed=seed, stopwatch=stopwatch), rounds))
     none = np.zeros((len(envs.tasks), envs.replicas), dtype=np.int64)
-    return Trial(envs.tasks, episodes, getattr(learner, "exploring_steps", none))
+    return Trial(envs.tasks, episodes, none if learner.exploring_steps is None else learner.exploring_steps)
 
 
 def rounds_of(
@@ -156,11 +159,12 @@ def rounds_of(
     deterministic: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> Iterator[Episodes]:
-    """Return the rounds of `run_trial` one by one, without end: a long trial need not be held in memory.
+    """Return the rounds of `run_trial` one by one, without end, so that a long trial need not fit in memory.
 
-    The learner adapts to a round when the next one is asked for. A `deterministic` one takes its policy's mode at every step.
+    The learner adapts to a round when the next one is asked for. With `deterministic` it takes its policy's mode at
+    every step.
     """
-    learner = begin(agent, envs.tasks, _streams(envs, seed))
+    learner = begin_learner(agent, envs.tasks, _streams(envs, seed))
     return _rounds(learner, envs, seed=seed, deterministic=deterministic, stopwatch=stopwatch)
 
 
@@ -169,7 +173,7 @@ def _streams(envs: BatchedEnv, seed: int) -> Streams:
 
 
 def _rounds(
-    learner: Learner, envs: BatchedEnv, *, seed: int, deterministic: bool, stopwatch: Stopwatch | None
+    learner: Learner, envs: BatchedEnv, *, seed: int, deterministic: bool = False, stopwatch: Stopwatch | None = None
 ) -> Iterator[Episodes]:
     stopwatch = stopwatch or Stopwatch()
     episodes = rollout(envs, learner, seed=seed, deterministic=deterministic, stopwatch=stopwatch)

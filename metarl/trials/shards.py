@@ -1,4 +1,4 @@
-"""A meta-batch played in parts at the same time: while one part is simulated, another one's agent thinks."""
+"""A trial of training in several parts at the same time: one part simulates while the policy of another computes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 def run_sharded_trial(
     agent: Agent, family: TaskFamily, tasks: Tasks, config: TrainConfig, *, seed: int, stopwatch: Stopwatch
 ) -> Trial:
-    """Return a trial of training in `tasks`, as `run_trial` plays it: in `config.rollout_shards` parts, each on a thread of its own.
+    """Return a trial of training in `tasks`, played as `run_trial` does but in `config.rollout_shards` parts.
 
-    They are one part where the family's worlds are not `side_by_side`. As many are played at a time as there are
-    `config.threads`: None is one a core, 0 the calling thread for all. These change no result; the number of shards may in its
-    last digits, as products of matrices of another size are rounded otherwise. The `stopwatch` is told the parts of `run_trial`;
-    of what is done side by side, the time divided by how many do it.
+    Each part has a thread of its own, up to `config.threads` at a time (None: one a core; 0: no thread beside the
+    calling one). A family whose worlds are not `side_by_side` plays in one part. The number of threads changes no
+    result. The number of parts may change the last digits, as matrix products of other sizes round differently. The
+    `stopwatch` measures the parts of `run_trial`; it divides their time by the number of threads.
     """
     shards = min(config.rollout_shards, len(tasks)) if family.side_by_side else 1
     parts = [tasks[rows] for rows in np.array_split(np.arange(len(tasks)), shards)]
@@ -41,7 +41,7 @@ def run_sharded_trial(
     at_once = min(max(threads, 1), len(parts))
     each = threads // at_once
     with contextlib.ExitStack() as stack:
-        # All made before any is played: a family's caches are then filled by one.
+        # All are made before any is played, so that one thread alone fills the family's caches.
         made = (family.make_vec(part, config.replicas, threads=each if each > 1 else 0) for part in parts)
         batches = [stack.enter_context(contextlib.closing(envs)) for envs in made]
 
@@ -51,22 +51,22 @@ def run_sharded_trial(
         if at_once == 1:
             trials = list(map(play, batches, watches))
         else:
-            # One thread of torch's before these begin: each would put back what it found while others are at work.
+            # Each thread sets torch to one thread and restores the old number at its end, while others still play.
             with one_thread(), ThreadPoolExecutor(at_once) as pool:
                 trials = list(pool.map(play, batches, watches))
     for watch in watches:
         for name, seconds in watch.seconds.items():
             stopwatch.add(name, seconds / at_once)
-    return trials[0] if len(trials) == 1 else _joined(trials, tasks)
+    return trials[0] if len(trials) == 1 else _join_tasks(trials, tasks)
 
 
-def _joined(trials: Sequence[Trial], tasks: Tasks) -> Trial:
-    rounds = tuple(map(_side_by_side, zip(*(trial.rounds for trial in trials), strict=True)))
+def _join_tasks(trials: Sequence[Trial], tasks: Tasks) -> Trial:
+    rounds = tuple(map(_join_round, zip(*(trial.rounds for trial in trials), strict=True)))
     return Trial(tasks, rounds, np.concatenate([trial.exploring_steps for trial in trials]))
 
 
-def _side_by_side(parts: Sequence[Episodes]) -> Episodes:
-    """Return episodes of several batches of tasks as of one: shorter batches wait for the longest."""
+def _join_round(parts: Sequence[Episodes]) -> Episodes:
+    """Return the episodes of several batches of tasks as one batch, padded to the longest."""
     time = max(len(part.mask) for part in parts)
     joined: dict[str, Any] = {}
     for name in (field.name for field in fields(Episodes)):
@@ -74,12 +74,12 @@ def _side_by_side(parts: Sequence[Episodes]) -> Episodes:
         if arrays[0] is None:
             joined[name] = None
         elif name in OVER_TIME:
-            joined[name] = np.concatenate([_lasting(array, time) for array in arrays], axis=1)
+            joined[name] = np.concatenate([_pad(array, time) for array in arrays], axis=1)
         else:
             joined[name] = np.concatenate(arrays)
     return Episodes(**joined)
 
 
-def _lasting(array: np.ndarray, time: int) -> np.ndarray:
-    """Return `array` [time, ...] filled up by zeros: no step was taken there."""
+def _pad(array: np.ndarray, time: int) -> np.ndarray:
+    """Return `array` [time, ...] with zeros behind it, up to `time` steps."""
     return np.concatenate([array, np.zeros((time - len(array), *array.shape[1:]), dtype=array.dtype)])

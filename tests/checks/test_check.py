@@ -25,7 +25,7 @@ from metarl.families.family import FAMILIES, TaskFamily, missing_requirement
 from metarl.families.load import load
 from metarl.families.mujoco.changes import Physics, Scale
 from metarl.families.task import Horizon, Parameter, Values
-from metarl.trials.agent import TrainableAgent
+from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import AGENTS, what_to_install
 
@@ -346,7 +346,7 @@ class HonestAgent(TrainableAgent):
         self.momentum = state.get("momentum", self.momentum).clone()
 
 
-class HonestLearner:
+class HonestLearner(Learner):
     def __init__(self, agent: HonestAgent, streams: Streams) -> None:
         self.agent, self.streams = agent, streams
         self.place = np.full((streams.shape[0], 1, 1), float(agent.bias[0]))

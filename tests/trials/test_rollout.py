@@ -9,13 +9,13 @@ from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.families.load import load
 from metarl.families.task import Tasks
-from metarl.trials.agent import Agent
+from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import Episodes, TimeStep
 from metarl.trials.rollout import rollout, run_trial
 from tests.probes import UnequalEpisodes
 
 
-class Noisy(Agent):
+class Noisy(Agent, Learner):
     """Acts by its streams alone, and writes down what it was shown."""
 
     def __init__(self) -> None:

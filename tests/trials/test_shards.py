@@ -18,7 +18,7 @@ from metarl.families.family import TaskFamily
 from metarl.families.load import load
 from metarl.families.task import Tasks
 from metarl.runs.config import TrainConfig
-from metarl.trials.agent import Agent
+from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.rollout import run_trial
 from metarl.trials.shards import run_sharded_trial
@@ -39,7 +39,7 @@ class Noisy(Agent):
         return _Learner(self, streams)
 
 
-class _Learner:
+class _Learner(Learner):
     def __init__(self, agent: Noisy, streams: Streams) -> None:
         self.agent, self.streams = agent, streams
         # What a learner has of its own beside what it plays.
@@ -52,9 +52,6 @@ class _Learner:
         if self.agent.meeting is not None:
             self.agent.meeting.wait(timeout=30)
         return self.streams.where(timestep.active).normal((self.agent.size,)).astype(np.float32)
-
-    def adapt(self, episodes: Episodes) -> None:
-        pass
 
 
 def assert_same(ours: Trial, theirs: Trial) -> None:

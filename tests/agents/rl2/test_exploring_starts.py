@@ -20,6 +20,7 @@ from metarl.evaluation.evaluate import evaluate
 from metarl.families.arrays import ArrayFamily
 from metarl.families.task import Tasks
 from metarl.runs.record import read_metrics
+from metarl.trials.agent import Learner
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.rollout import run_trial
 from tests.agents.rl2.test_agent import new_agent
@@ -34,7 +35,7 @@ def trial_of(agent: RL2, family: ArrayFamily, *, tasks: int = 6, rounds: int = 3
     return run_trial(agent, envs, rounds, seed=5, training=training)
 
 
-class Still:
+class Still(Learner):
     """Names the same action always."""
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:

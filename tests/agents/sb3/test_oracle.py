@@ -120,7 +120,7 @@ def test_it_is_marked_as_an_oracle_wherever_it_is_told_of(tmp_path: Path) -> Non
 
 
 def test_unknown_tasks_and_tasks_that_switch_are_refused_in_one_line() -> None:
-    with pytest.raises(MetarlError, match="cannot begin in unknown tasks"):
+    with pytest.raises(MetarlError, match="must be shown its tasks; call begin_knowing"):
         new_agent(load("navigation-2d")).begin(Streams.of(0, "learner", np.arange(2)[:, None], np.arange(2)))
     with pytest.raises(MetarlError, match="leave switch_at out"):
         new_agent(load("half-cheetah-velocity", switch_at=[20]))
