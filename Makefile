@@ -8,13 +8,15 @@ CORE := .venv/.core
 DEV := .venv/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench docs docs-serve pictures clean
 
 help:
 	@echo 'make demo    train and evaluate MAML-PPO and RL^2, and plot how they adapt to unseen tasks (minutes)'
 	@echo 'make test    run the tests'
 	@echo 'make check   format, lint and types'
 	@echo 'make bench   speed of simulation against the machine, Gymnasium, stable-baselines3 and EnvPool (6 minutes)'
+	@echo 'make docs    build the documentation site into site/; a warning is an error'
+	@echo 'make docs-serve   show the site at http://127.0.0.1:8000 while you write it'
 	@echo 'make clean   remove .venv, caches and builds; runs stay'
 	@echo 'PYTHON=python3.12 chooses the interpreter, WORKERS=4 the number of test processes'
 
@@ -45,6 +47,17 @@ check: $(DEV)
 bench: $(CORE)
 	$(BIN)/metarl bench
 
+# mkdocs-material tells of its successor on every build unless it is asked not to.
+docs: $(DEV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(DEV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --watch metarl --watch agents --watch envs
+
+# The pictures of the gallery of families, drawn by `metarl families NAME --render`.
+pictures: $(DEV)
+	$(BIN)/python docs/pictures.py
+
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find metarl envs agents tests -name __pycache__ -type d -prune -exec rm -rf {} +
