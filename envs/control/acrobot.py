@@ -1,14 +1,13 @@
-"""Acrobot whose physics is the task."""
+"""Acrobot with its physics as the task."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium.spaces import Box, Discrete
 
 from metarl.base.streams import Streams
 from metarl.families.arrays import ArrayFamily
@@ -23,15 +22,19 @@ if TYPE_CHECKING:
 DT = 0.2
 """Seconds a step."""
 GRAVITY = 9.8
-"""m/s^2"""
+"""Gravity, m/s^2."""
 MAX_VELOCITY_1, MAX_VELOCITY_2 = 4 * math.pi, 9 * math.pi
 """Largest angular velocities of the two joints, rad/s."""
+HIGH = np.array([1.0, 1.0, 1.0, 1.0, MAX_VELOCITY_1, MAX_VELOCITY_2], dtype=np.float32)
+"""Upper bounds of the observation."""
+TRAIN, ABOVE, BELOW = LogUniform(2 / 3, 3 / 2), LogUniform(3 / 2, 2.0), LogUniform(1 / 2, 2 / 3)
+INNER, OUTER = Uniform(0.35, 0.65), Uniform(0.65, 0.8)
 
 
 @register("acrobot-physics")
 @dataclass(frozen=True)
 class AcrobotPhysics(ArrayFamily):
-    """Two hanging links swing up by a torque at the joint between them; lengths, masses and inertia differ by task.
+    """Two hanging links swing up by a torque at the joint between them. Their physics differ from task to task.
 
     | observation | meaning | unit |
     |---|---|---|
@@ -43,10 +46,10 @@ class AcrobotPhysics(ArrayFamily):
     |---|---|
     | 0, 1, 2 | torque of -1, 0, 1 N m at the joint between the links |
 
-    Reward: -1 for every step, 0 for the one that reaches the end. Terminates, with success, where -cos(theta1) -
-    cos(theta1 + theta2) > 1: the free end is one link above the first joint, if both links were of length 1. Dynamics (the
-    book's, one Runge-Kutta step of 0.2 s), reward, end, start (each number uniform on ±0.1, in float32) and 500 steps
-    are those of Gymnasium's Acrobot-v1.
+    Reward: -1 for every step, 0 for the step that terminates. Terminates, with success, where -cos(theta1) -
+    cos(theta1 + theta2) > 1: with links of length 1 the free end would be 1 m above the first joint. Everything else
+    is as in Gymnasium's Acrobot-v1: dynamics (the book's, one Runge-Kutta step of 0.2 s), start (each number uniform
+    on ±0.1, in float32), and 500 steps.
 
     | task parameter | meaning | default | training | extrapolation | CARL's bounds |
     |---|---|---|---|---|---|
@@ -55,50 +58,36 @@ class AcrobotPhysics(ArrayFamily):
     | `link_com_1`, `link_com_2` | joint to centre of mass, m | 0.5 | 0.35 to 0.65 | 0.65 to 0.8 | 0 to 1 |
     | `link_moi` | moment of inertia of each link, kg m^2 | 1 | 0.67 to 1.5 | 1.5 to 2 | 0.1 to 10 |
 
-    Lengths, masses and inertia are uniform in the logarithm, centres of mass uniform and always within their link.
-    CARL also varies `link_length_2`, which Gymnasium only draws: no task here. Its limits of the velocities, torque noise
-    and start are left at Gymnasium's values.
+    Lengths, masses and inertia are uniform in the logarithm. Centres of mass are uniform and always within their link.
+    CARL also varies `link_length_2`, which has no effect on Gymnasium's dynamics, and velocity limits, torque noise
+    and start, which keep Gymnasium's values here.
     """
 
-    source: ClassVar[str] = (
+    source = (
         "Benjamins et al., Contextualize Me, TMLR 2023; github.com/automl/CARL "
         "(carl/envs/gymnasium/classic_control/carl_acrobot.py); Gymnasium's Acrobot-v1"
     )
-    gymnasium_id: ClassVar[str] = "Acrobot-v1"
+    gymnasium_id = "Acrobot-v1"
     horizon: Horizon = 500
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Length, masses, centres of mass and inertia of the links."""
-        train, above, below = LogUniform(2 / 3, 3 / 2), LogUniform(3 / 2, 2.0), LogUniform(1 / 2, 2 / 3)
-        inner, outer = Uniform(0.35, 0.65), Uniform(0.65, 0.8)
-        return {
-            "link_length_1": Parameter(train, above, "m", "length of the first link"),
-            "link_mass_1": Parameter(train, below, "kg", "mass of the first link"),
-            "link_mass_2": Parameter(train, below, "kg", "mass of the second link"),
-            "link_com_1": Parameter(inner, outer, "m", "centre of mass of the first link"),
-            "link_com_2": Parameter(inner, outer, "m", "centre of mass of the second link"),
-            "link_moi": Parameter(train, above, "kg m^2", "moment of inertia of each link"),
-        }
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """Cosines, sines and angular velocities."""
-        high = np.array([1.0, 1.0, 1.0, 1.0, MAX_VELOCITY_1, MAX_VELOCITY_2], dtype=np.float32)
-        return spaces.Box(-high, high, dtype=np.float32)
-
-    @property
-    def action_space(self) -> spaces.Discrete:
-        """Torque."""
-        return spaces.Discrete(3)
+    parameters = {
+        "link_length_1": Parameter(TRAIN, ABOVE, "m", "length of the first link"),
+        "link_mass_1": Parameter(TRAIN, BELOW, "kg", "mass of the first link"),
+        "link_mass_2": Parameter(TRAIN, BELOW, "kg", "mass of the second link"),
+        "link_com_1": Parameter(INNER, OUTER, "m", "centre of mass of the first link"),
+        "link_com_2": Parameter(INNER, OUTER, "m", "centre of mass of the second link"),
+        "link_moi": Parameter(TRAIN, ABOVE, "kg m^2", "moment of inertia of each link"),
+    }
+    observation_space = Box(-HIGH, HIGH, dtype=np.float32)
+    action_space = Discrete(3)
 
     def initial(self, task: Values, streams: Streams) -> State:
         """Begin hanging down, almost at rest."""
         draws = np.moveaxis(-0.1 + 0.2 * streams.uniform((4,)), -1, 0).astype(np.float32).astype(np.float64)
-        return _state(*draws)
+        return _make_state(*draws)
 
     def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
-        """Make one Runge-Kutta step of fourth order, then wrap the angles and limit the velocities."""
+        """Take one fourth-order Runge-Kutta step, then wrap the angles and clip the velocities."""
         torque = action - 1.0
         y, links = np.stack([state["theta1"], state["theta2"], state["dtheta1"], state["dtheta2"]]), _Links.of(task)
         k1 = links.derivative(y, torque)
@@ -106,7 +95,7 @@ class AcrobotPhysics(ArrayFamily):
         k3 = links.derivative(y + DT / 2 * k2, torque)
         k4 = links.derivative(y + DT * k3, torque)
         theta1, theta2, dtheta1, dtheta2 = y + DT / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-        return _state(
+        return _make_state(
             _wrap(theta1),
             _wrap(theta2),
             np.clip(dtheta1, -MAX_VELOCITY_1, MAX_VELOCITY_1),
@@ -119,7 +108,7 @@ class AcrobotPhysics(ArrayFamily):
         return np.stack([cos1, sin1, cos2, sin2, state["dtheta1"], state["dtheta2"]], axis=1)
 
     def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
-        """Return -1, and 0 at the end."""
+        """Return -1, or 0 in the step that terminates."""
         return np.where(self.terminated(after, task), 0.0, -1.0)
 
     def terminated(self, state: State, task: Values) -> np.ndarray:
@@ -131,7 +120,7 @@ class AcrobotPhysics(ArrayFamily):
         return self.terminated(state, task)
 
     def draw(self, axes: Axes, state: State, task: Values, world: int) -> None:
-        """Draw the links, the second of length 1, and the height to reach if both had that length."""
+        """Draw the links, the second of length 1, and the height to reach with links of length 1."""
         theta1, theta2 = float(state["theta1"][world]), float(state["theta2"][world])
         length = float(task["link_length_1"][world])
         x, y = length * math.sin(theta1), -length * math.cos(theta1)
@@ -142,25 +131,25 @@ class AcrobotPhysics(ArrayFamily):
         axes.set(xlim=(-3.1, 3.1), ylim=(-3.1, 3.1), aspect="equal", xlabel="m")
 
 
-def _state(theta1: np.ndarray, theta2: np.ndarray, dtheta1: np.ndarray, dtheta2: np.ndarray) -> State:
-    """Return the state, with the height of the free end if both links had length 1, which is asked for three times."""
+def _make_state(theta1: np.ndarray, theta2: np.ndarray, dtheta1: np.ndarray, dtheta2: np.ndarray) -> State:
+    """Return the state with the height that the free end would have on links of length 1, which is used three times."""
     height = -np.cos(theta1) - np.cos(theta2 + theta1)
     return {"theta1": theta1, "theta2": theta2, "dtheta1": dtheta1, "dtheta2": dtheta2, "height": height}
 
 
 class _Links(NamedTuple):
-    """What the equations of motion need of the links, each [world]."""
+    """Constants of the equations of motion that follow from the links, each [world]."""
 
     middle: np.ndarray
-    """Inertia of both about the first joint, but for what the angle between them changes."""
+    """Inertia of both links about the first joint, without the part that depends on the angle between them."""
     second: np.ndarray
-    """Inertia of the second about its own joint."""
+    """Inertia of the second link about its own joint."""
     coupling: np.ndarray
-    """m2 l1 lc2."""
+    """m2 l1 lc2, the factor of all terms that depend on the angle between the links."""
     fall1: np.ndarray
-    """Torque of gravity on both at the first joint, when they lie level."""
+    """Torque of gravity at the first joint when both links are level, without the second link's own part."""
     fall2: np.ndarray
-    """Torque of gravity on the second at its joint."""
+    """Torque of gravity on the second link at its joint when it is level."""
 
     @classmethod
     def of(cls, task: Values) -> _Links:
@@ -175,7 +164,10 @@ class _Links(NamedTuple):
         )
 
     def derivative(self, y: np.ndarray, torque: np.ndarray) -> np.ndarray:
-        """Return d/dt of (theta1, theta2, dtheta1, dtheta2) [4, world]: Sutton and Barto's equations, as in Gymnasium."""
+        """Return the time derivative of (theta1, theta2, dtheta1, dtheta2), [4, world].
+
+        The equations are Sutton and Barto's, as in Gymnasium.
+        """
         theta1, theta2, dtheta1, dtheta2 = y
         bend, swing = self.coupling * np.cos(theta2), self.coupling * np.sin(theta2)
         d1 = self.middle + 2 * bend
@@ -189,5 +181,5 @@ class _Links(NamedTuple):
 
 
 def _wrap(angle: np.ndarray) -> np.ndarray:
-    # An angle within ±pi stays bit for bit what it is, as in Gymnasium; a modulo would round it.
+    # An angle within ±pi keeps its bits, as in Gymnasium; a modulo would round it.
     return angle - 2 * math.pi * np.ceil((np.abs(angle) - math.pi) / (2 * math.pi)) * np.sign(angle)

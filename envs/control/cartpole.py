@@ -1,14 +1,13 @@
-"""CartPole whose physics is the task."""
+"""CartPole with its physics as the task."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium.spaces import Box, Discrete
 
 from metarl.base.streams import Streams
 from metarl.families.arrays import ArrayFamily
@@ -31,7 +30,7 @@ MAX_ANGLE = 12 * 2 * math.pi / 360
 @register("cartpole-physics")
 @dataclass(frozen=True)
 class CartPolePhysics(ArrayFamily):
-    """A cart keeps a pole upright; masses, length, force and gravity differ from task to task.
+    """A cart keeps a pole upright. Masses, length, force and gravity differ from task to task.
 
     | observation | meaning | unit |
     |---|---|---|
@@ -42,9 +41,10 @@ class CartPolePhysics(ArrayFamily):
     |---|---|
     | 0, 1 | push to the left, to the right with the task's force |
 
-    Reward: 1 for every step, the last one too. Terminates where the cart is more than 2.4 m from the middle or the pole more
-    than 12 degrees from upright. Dynamics (Euler steps of 0.02 s), reward, end, start (each number uniform on ±0.05) and
-    500 steps are those of Gymnasium's CartPole-v1. The observation has no bounds: a light pole may turn far in one step.
+    Reward: 1 for every step, including the last. Terminates where the cart is more than 2.4 m from the middle, or the
+    pole more than 12 degrees from upright. Everything else is as in Gymnasium's CartPole-v1: dynamics (Euler steps of
+    0.02 s), start (each number uniform on ±0.05), and 500 steps. Only the observation has no bounds here, because a
+    light pole may turn far in one step.
 
     | task parameter | meaning | default | training | extrapolation | CARL's bounds |
     |---|---|---|---|---|---|
@@ -54,37 +54,26 @@ class CartPolePhysics(ArrayFamily):
     | `length` | half the pole's length, m | 0.5 | 0.25 to 1 | 1 to 2 | 0.05 to 5 |
     | `force_mag` | size of the push, N | 10 | 5 to 20 | 20 to 40 | 1 to 100 |
 
-    Training: half to twice Gymnasium's default, uniform in the logarithm; extrapolation: two to four times it. CARL also
-    varies the time step, which is left at Gymnasium's.
+    Training goes from half to twice Gymnasium's default, uniform in the logarithm; extrapolation from two to four times
+    the default. CARL also varies the time step, which keeps Gymnasium's value here.
     """
 
-    source: ClassVar[str] = (
+    source = (
         "Benjamins et al., Contextualize Me, TMLR 2023; github.com/automl/CARL "
         "(carl/envs/gymnasium/classic_control/carl_cartpole.py); Gymnasium's CartPole-v1"
     )
-    gymnasium_id: ClassVar[str] = "CartPole-v1"
+    gymnasium_id = "CartPole-v1"
     horizon: Horizon = 500
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Gravity, masses, length and force."""
-        return {
-            "gravity": Parameter(LogUniform(4.9, 19.6), LogUniform(19.6, 39.2), "m/s^2", "gravity"),
-            "masscart": Parameter(LogUniform(0.5, 2.0), LogUniform(2.0, 4.0), "kg", "mass of the cart"),
-            "masspole": Parameter(LogUniform(0.05, 0.2), LogUniform(0.2, 0.4), "kg", "mass of the pole"),
-            "length": Parameter(LogUniform(0.25, 1.0), LogUniform(1.0, 2.0), "m", "half the pole's length"),
-            "force_mag": Parameter(LogUniform(5.0, 20.0), LogUniform(20.0, 40.0), "N", "size of the push"),
-        }
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """Four numbers without bounds."""
-        return spaces.Box(-np.inf, np.inf, (4,), dtype=np.float32)
-
-    @property
-    def action_space(self) -> spaces.Discrete:
-        """Left, right."""
-        return spaces.Discrete(2)
+    parameters = {
+        "gravity": Parameter(LogUniform(4.9, 19.6), LogUniform(19.6, 39.2), "m/s^2", "gravity"),
+        "masscart": Parameter(LogUniform(0.5, 2.0), LogUniform(2.0, 4.0), "kg", "mass of the cart"),
+        "masspole": Parameter(LogUniform(0.05, 0.2), LogUniform(0.2, 0.4), "kg", "mass of the pole"),
+        "length": Parameter(LogUniform(0.25, 1.0), LogUniform(1.0, 2.0), "m", "half the pole's length"),
+        "force_mag": Parameter(LogUniform(5.0, 20.0), LogUniform(20.0, 40.0), "N", "size of the push"),
+    }
+    observation_space = Box(-np.inf, np.inf, (4,), dtype=np.float32)
+    action_space = Discrete(2)
 
     def initial(self, task: Values, streams: Streams) -> State:
         """Begin near the middle, almost upright."""
@@ -92,7 +81,7 @@ class CartPolePhysics(ArrayFamily):
         return {"x": x, "x_dot": x_dot, "theta": theta, "theta_dot": theta_dot}
 
     def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
-        """Push the cart; equations from coneural.org/florian/papers/05_cart_pole.pdf, as in Gymnasium."""
+        """Push the cart by the equations of coneural.org/florian/papers/05_cart_pole.pdf, as Gymnasium does."""
         masspole, length = task["masspole"], task["length"]
         total_mass, polemass_length = masspole + task["masscart"], masspole * length
         force = np.where(action == 1, task["force_mag"], -task["force_mag"])
@@ -123,7 +112,7 @@ class CartPolePhysics(ArrayFamily):
         return (np.abs(state["x"]) > MAX_X) | (np.abs(state["theta"]) > MAX_ANGLE)
 
     def draw(self, axes: Axes, state: State, task: Values, world: int) -> None:
-        """Draw the cart and the pole, both ends of which are `length` from its middle."""
+        """Draw the cart and the pole, which is twice `length` long."""
         x, theta, length = (float(a[world]) for a in (state["x"], state["theta"], task["length"]))
         axes.axhline(0, color="0.5")
         axes.plot([x], [0], "s", color="#0072b2", markersize=18)

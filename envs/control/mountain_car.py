@@ -1,13 +1,12 @@
-"""MountainCar whose physics is the task."""
+"""MountainCar with its physics as the task."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium.spaces import Box, Discrete
 
 from metarl.base.streams import Streams
 from metarl.families.arrays import ArrayFamily
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MIN_POSITION, MAX_POSITION, GOAL_POSITION = -1.2, 0.6, 0.5
-"""Ends of the track, and where the episode ends."""
+"""Ends of the track, and the position that terminates the episode."""
 MAX_SPEED = 0.07
 """Largest change of position a step."""
 
@@ -28,7 +27,7 @@ MAX_SPEED = 0.07
 @register("mountain-car-physics")
 @dataclass(frozen=True)
 class MountainCarPhysics(ArrayFamily):
-    """A weak car swings itself out of a valley; its force and the gravity differ from task to task.
+    """A weak car swings itself out of a valley. Its force and gravity differ from task to task.
 
     | observation | meaning | unit |
     |---|---|---|
@@ -39,56 +38,48 @@ class MountainCarPhysics(ArrayFamily):
     |---|---|
     | 0, 1, 2 | push to the left, not at all, to the right |
 
-    Reward: -1 for every step, the last one too. Terminates, with success, at position 0.5 or beyond while not rolling back.
-    Dynamics, reward, end, start (position uniform on -0.6 to -0.4, at rest) and 200 steps are those of Gymnasium's
-    MountainCar-v0.
+    Reward: -1 for every step, including the last. Terminates, with success, at position 0.5 or beyond unless the car
+    rolls back. Everything else is as in Gymnasium's MountainCar-v0: dynamics, start (position uniform on -0.6 to -0.4,
+    at rest), and 200 steps.
 
     | task parameter | meaning | default | training | extrapolation | CARL's bounds |
     |---|---|---|---|---|---|
     | `force` | change of velocity by a push | 0.001 | 0.00067 to 0.0015 | 0.0015 to 0.002 | none |
     | `gravity` | change of velocity on a vertical slope | 0.0025 | 0.00167 to 0.00375 | 0.00375 to 0.005 | 0, none |
 
-    CARL sets no usable bounds, so training is 1.5 times less to 1.5 times more than the default, uniform in the logarithm, and
-    extrapolation goes on to twice the default. CARL's other features (ends of the track, goal, start, top speed) are
-    left at Gymnasium's values; its default goal is 0.45, Gymnasium's 0.5 is kept.
+    CARL has no usable bounds. Training goes from 2/3 to 3/2 of the default, uniform in the logarithm; extrapolation
+    from there to twice the default. CARL's other features (ends of the track, goal, start, top speed) keep Gymnasium's
+    values here. The goal is Gymnasium's 0.5, not CARL's 0.45.
     """
 
-    source: ClassVar[str] = (
+    source = (
         "Benjamins et al., Contextualize Me, TMLR 2023; github.com/automl/CARL "
         "(carl/envs/gymnasium/classic_control/carl_mountaincar.py); Gymnasium's MountainCar-v0"
     )
-    gymnasium_id: ClassVar[str] = "MountainCar-v0"
+    gymnasium_id = "MountainCar-v0"
     horizon: Horizon = 200
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Force and gravity."""
-        return {
-            "force": Parameter(
-                LogUniform(0.001 / 1.5, 0.0015), LogUniform(0.0015, 0.002), "1/step^2", "change of velocity by a push"
-            ),
-            "gravity": Parameter(
-                LogUniform(0.0025 / 1.5, 0.00375), LogUniform(0.00375, 0.005), "1/step^2", "pull of the slope"
-            ),
-        }
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """Position and velocity."""
-        low = np.array([MIN_POSITION, -MAX_SPEED], dtype=np.float32)
-        return spaces.Box(low, np.array([MAX_POSITION, MAX_SPEED], dtype=np.float32), dtype=np.float32)
-
-    @property
-    def action_space(self) -> spaces.Discrete:
-        """Left, nothing, right."""
-        return spaces.Discrete(3)
+    parameters = {
+        "force": Parameter(
+            LogUniform(0.001 / 1.5, 0.0015), LogUniform(0.0015, 0.002), "1/step^2", "change of velocity by a push"
+        ),
+        "gravity": Parameter(
+            LogUniform(0.0025 / 1.5, 0.00375), LogUniform(0.00375, 0.005), "1/step^2", "pull of the slope"
+        ),
+    }
+    observation_space = Box(
+        np.array([MIN_POSITION, -MAX_SPEED], dtype=np.float32),
+        np.array([MAX_POSITION, MAX_SPEED], dtype=np.float32),
+        dtype=np.float32,
+    )
+    action_space = Discrete(3)
 
     def initial(self, task: Values, streams: Streams) -> State:
         """Begin at rest in the valley."""
         return {"position": -0.6 + 0.2 * streams.uniform(), "velocity": np.zeros(streams.shape)}
 
     def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
-        """Roll on; the left end of the track is a wall that stops the car."""
+        """Move the car. The left end of the track is a wall that stops it."""
         push = (action - 1) * task["force"] + np.cos(3 * state["position"]) * -task["gravity"]
         velocity = np.clip(state["velocity"] + push, -MAX_SPEED, MAX_SPEED)
         position = np.clip(state["position"] + velocity, MIN_POSITION, MAX_POSITION)

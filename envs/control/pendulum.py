@@ -1,14 +1,13 @@
-"""Pendulum whose physics is the task."""
+"""Pendulum with its physics as the task."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium.spaces import Box
 
 from metarl.base.streams import Streams
 from metarl.families.arrays import ArrayFamily
@@ -21,13 +20,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_TORQUE = 2.0
-"""Largest torque either way, N m."""
+"""Largest torque in both directions, N m."""
+HIGH = np.array([1.0, 1.0, np.inf], dtype=np.float32)
+"""Upper bounds of the observation."""
+
+
+def _near(default: float) -> LogUniform:
+    return LogUniform(default * (2 / 3), default * (3 / 2))
+
+
+def _above(default: float) -> LogUniform:
+    return LogUniform(default * (3 / 2), default * 2.0)
+
+
+def _below(default: float) -> LogUniform:
+    return LogUniform(default * (1 / 2), default * (2 / 3))
 
 
 @register("pendulum-physics")
 @dataclass(frozen=True)
 class PendulumPhysics(ArrayFamily):
-    """A weak motor swings a pendulum up and holds it; gravity, mass, length, time step and top speed differ by task.
+    """A weak motor swings a pendulum up and holds it. The pendulum's physics differ from task to task.
 
     | observation | meaning | unit |
     |---|---|---|
@@ -38,9 +51,10 @@ class PendulumPhysics(ArrayFamily):
     |---|---|---|
     | 0 | torque | -2 to 2 N m |
 
-    Reward: -(theta^2 + 0.1 thetadot^2 + 0.001 torque^2), of the state before the step, theta in [-pi, pi). Never terminates.
-    Dynamics, reward, start (angle uniform on ±pi, velocity on ±1) and 200 steps are those of Gymnasium's Pendulum-v1, in
-    float64 throughout. The observed velocity has no bounds: its limit belongs to the task.
+    Reward: -(theta^2 + 0.1 thetadot^2 + 0.001 torque^2) of the state before the step, with theta in [-pi, pi). Never
+    terminates. Everything else is as in Gymnasium's Pendulum-v1, but in float64 throughout: dynamics, start (angle
+    uniform on ±pi, velocity on ±1), and 200 steps. The observed velocity has no bounds, because its limit is a task
+    parameter.
 
     | task parameter | meaning | default | training | extrapolation | CARL's bounds |
     |---|---|---|---|---|---|
@@ -50,52 +64,35 @@ class PendulumPhysics(ArrayFamily):
     | `dt` | seconds a step | 0.05 | 0.033 to 0.075 | 0.075 to 0.1 | 0, none |
     | `max_speed` | largest angular velocity, rad/s | 8 | 5.3 to 12 | 12 to 16 | none |
 
-    CARL sets no usable bounds, so training is 1.5 times less to 1.5 times more than the default, uniform in the logarithm:
-    for a motor of 2 N m a much heavier pendulum is out of reach. Extrapolation goes on to twice the default, or half of it
-    for mass and length.
+    CARL has no usable bounds. Training goes from 2/3 to 3/2 of the default, uniform in the logarithm; extrapolation
+    from there to twice the default, or to half of it for mass and length, because a motor of 2 N m cannot lift a much
+    heavier pendulum.
     """
 
-    source: ClassVar[str] = (
+    source = (
         "Benjamins et al., Contextualize Me, TMLR 2023; github.com/automl/CARL "
         "(carl/envs/gymnasium/classic_control/carl_pendulum.py); Gymnasium's Pendulum-v1"
     )
-    gymnasium_id: ClassVar[str] = "Pendulum-v1"
+    gymnasium_id = "Pendulum-v1"
     horizon: Horizon = 200
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """Gravity, mass, length, time step and top speed."""
-        train, above, below = (2 / 3, 3 / 2), (3 / 2, 2.0), (1 / 2, 2 / 3)
-
-        def times(default: float, ends: tuple[float, float]) -> LogUniform:
-            return LogUniform(default * ends[0], default * ends[1])
-
-        return {
-            "g": Parameter(times(10, train), times(10, above), "m/s^2", "gravity"),
-            "m": Parameter(times(1, train), times(1, below), "kg", "mass"),
-            "l": Parameter(times(1, train), times(1, below), "m", "length"),
-            "dt": Parameter(times(0.05, train), times(0.05, above), "s", "seconds a step"),
-            "max_speed": Parameter(times(8, train), times(8, above), "rad/s", "largest angular velocity"),
-        }
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """Cosine, sine, and a velocity without bounds."""
-        high = np.array([1.0, 1.0, np.inf], dtype=np.float32)
-        return spaces.Box(-high, high, dtype=np.float32)
-
-    @property
-    def action_space(self) -> spaces.Box:
-        """Torque."""
-        return spaces.Box(-MAX_TORQUE, MAX_TORQUE, (1,), dtype=np.float32)
+    parameters = {
+        "g": Parameter(_near(10), _above(10), "m/s^2", "gravity"),
+        "m": Parameter(_near(1), _below(1), "kg", "mass"),
+        "l": Parameter(_near(1), _below(1), "m", "length"),
+        "dt": Parameter(_near(0.05), _above(0.05), "s", "seconds a step"),
+        "max_speed": Parameter(_near(8), _above(8), "rad/s", "largest angular velocity"),
+    }
+    observation_space = Box(-HIGH, HIGH, dtype=np.float32)
+    action_space = Box(-MAX_TORQUE, MAX_TORQUE, (1,), dtype=np.float32)
 
     def initial(self, task: Values, streams: Streams) -> State:
-        """Begin at any angle, slowly."""
+        """Begin at any angle with a low speed."""
         draws = 2 * streams.uniform((2,)) - 1
         return {"theta": math.pi * draws[..., 0], "theta_dot": draws[..., 1]}
 
     def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
-        """Turn the pendulum: the velocity first, then the angle with the new velocity."""
+        """Update the velocity, then the angle with the new velocity."""
         length, dt, top = task["l"], task["dt"], task["max_speed"]
         acceleration = 3 * task["g"] / (2 * length) * np.sin(state["theta"])
         acceleration += 3.0 / (task["m"] * np.square(length)) * _torque(action)
@@ -112,7 +109,7 @@ class PendulumPhysics(ArrayFamily):
         return -(np.square(theta) + 0.1 * np.square(before["theta_dot"]) + 0.001 * np.square(_torque(action)))
 
     def draw(self, axes: Axes, state: State, task: Values, world: int) -> None:
-        """Draw the rod; upright is up."""
+        """Draw the rod."""
         theta, length = float(state["theta"][world]), float(task["l"][world])
         axes.plot([0, -length * math.sin(theta)], [0, length * math.cos(theta)], color="#d55e00", linewidth=8)
         axes.plot([0], [0], "o", color="0.2")

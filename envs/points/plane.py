@@ -1,12 +1,11 @@
-"""What the families of points on a plane share: how a point moves, and how it is drawn."""
+"""A point on a plane: the base class of the point families."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium.spaces import Box
 
 from metarl.base.streams import Streams
 from metarl.families.arrays import ArrayFamily
@@ -17,34 +16,53 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_MOVE = 0.1
-"""Longest move along each axis in one step."""
+"""Longest move along each axis in one step, m."""
 
 
-@dataclass(frozen=True)
 class PointFamily(ArrayFamily):
-    """A point that starts at the origin, moves as it likes, and sees where it is; the reward is left open."""
+    """A point that starts at the origin, moves by its action, and observes its position."""
 
-    @property
-    def observation_space(self) -> spaces.Box:
-        """Position."""
-        return spaces.Box(-np.inf, np.inf, (2,), dtype=np.float64)
+    shared_doc = """
+        The point starts at the origin unless a preset says otherwise.
 
-    @property
-    def action_space(self) -> spaces.Box:
-        """Move."""
-        return spaces.Box(-MAX_MOVE, MAX_MOVE, (2,), dtype=np.float32)
+        | observation | meaning | unit |
+        |---|---|---|
+        | 0, 1 | position x, y | m |
+
+        | action | meaning | range |
+        |---|---|---|
+        | 0, 1 | move along x, y | -0.1 to 0.1 m a step |
+        """
+    observation_space = Box(-np.inf, np.inf, (2,), dtype=np.float64)
+    action_space = Box(-MAX_MOVE, MAX_MOVE, (2,), dtype=np.float32)
+    goal_radius: ClassVar[float]
+    """Radius of the goal in pictures, m."""
+    extent: ClassVar[float]
+    """Pictures show -extent to extent along both axes, m."""
 
     def initial(self, task: Values, streams: Streams) -> State:
         """Begin at the origin."""
         return {"position": np.zeros((*streams.shape, 2))}
 
     def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
-        """Move, at most as far as is allowed."""
+        """Move by the action, clipped to its range."""
         return {"position": state["position"] + action.clip(-MAX_MOVE, MAX_MOVE)}
 
     def observation(self, state: State) -> np.ndarray:
         """Return the position."""
         return state["position"]
+
+    def draw(self, axes: Axes, state: State, task: Values, world: int) -> None:
+        """Draw the point, its goal and the origin."""
+        from matplotlib.patches import Circle
+
+        goal = task["goal"][world]
+        axes.add_patch(Circle((float(goal[0]), float(goal[1])), self.goal_radius, color="#0072b2", alpha=0.35))
+        axes.plot(*goal, "x", color="#0072b2", label="goal")
+        axes.plot(0, 0, "+", color="0.5", label="start")
+        axes.plot(*state["position"][world], "o", color="#d55e00", label="agent")
+        axes.set(xlim=(-self.extent, self.extent), ylim=(-self.extent, self.extent), aspect="equal")
+        axes.legend(loc="upper right", fontsize="small")
 
 
 def distance(state: State, goal: np.ndarray) -> np.ndarray:
@@ -52,15 +70,3 @@ def distance(state: State, goal: np.ndarray) -> np.ndarray:
     gap = state["position"] - goal
     # Not np.hypot: its vectorised and scalar code round differently, and a batch must equal its single worlds.
     return np.sqrt(np.square(gap[:, 0]) + np.square(gap[:, 1]))
-
-
-def draw_point(axes: Axes, position: np.ndarray, goal: np.ndarray, goal_radius: float, extent: float) -> None:
-    """Draw one point, its goal (a disc of `goal_radius`) and the origin."""
-    from matplotlib.patches import Circle
-
-    axes.add_patch(Circle((float(goal[0]), float(goal[1])), goal_radius, color="#0072b2", alpha=0.35))
-    axes.plot(*goal, "x", color="#0072b2", label="goal")
-    axes.plot(0, 0, "+", color="0.5", label="start")
-    axes.plot(*position, "o", color="#d55e00", label="agent")
-    axes.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal")
-    axes.legend(loc="upper right", fontsize="small")

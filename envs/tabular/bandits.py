@@ -1,14 +1,14 @@
-"""Bandits: of Bernoulli arms, as in the RL^2 paper, and of Gaussian ones."""
+"""Bandits: Bernoulli arms, as in the RL^2 paper, and Gaussian arms."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium.spaces import Box, Discrete
 from pydantic import Field
 
 from metarl.base.streams import Streams
@@ -21,35 +21,45 @@ from metarl.families.task import Horizon, Parameter, Values
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NumArms = Annotated[int, Field(ge=2, strict=True)]
+"""Number of arms k."""
 
-@dataclass(frozen=True)
+
 class Bandit(ArrayFamily):
-    """A bandit of k arms, pulled n times; what an arm pays is left open."""
+    """A bandit of k arms, pulled n times."""
 
-    num_arms: Annotated[int, Field(ge=2, strict=True)] = 10
-    horizon: Horizon = 100
+    shared_doc = """
+        The n-th pull terminates the episode, because nothing follows it. No task lies outside the training range.
+
+        | observation | meaning |
+        |---|---|
+        | 0 | always 0: only rewards tell of the task |
+
+        | action | meaning |
+        |---|---|
+        | 0 .. k-1 | arm to pull |
+        """
+    observation_space = Box(0.0, 1.0, (1,), dtype=np.float32)
+    axis: ClassVar[tuple[float, float, str]]
+    """Lower end, upper end and label of the arms' axis in pictures."""
+    num_arms: NumArms
 
     @property
-    def observation_space(self) -> spaces.Box:
-        """One zero."""
-        return spaces.Box(0.0, 1.0, (1,), dtype=np.float32)
-
-    @property
-    def action_space(self) -> spaces.Discrete:
+    def action_space(self) -> Discrete:
         """The arms."""
-        return spaces.Discrete(self.num_arms)
+        return Discrete(self.num_arms)
 
     @abstractmethod
     def payout(self, arms: np.ndarray, task: Values, streams: Streams) -> np.ndarray:
-        """Return what the arm pulled pays, [world]."""
+        """Return the payout of the pulled arm in each world, [world]."""
 
     def initial(self, task: Values, streams: Streams) -> State:
-        """Begin with no arm pulled."""
+        """Begin before the first pull."""
         worlds = streams.shape
         return {"pulls": np.zeros(worlds, dtype=np.int64), "payout": np.zeros(worlds)}
 
     def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
-        """Pull an arm of each bandit."""
+        """Pull one arm of each bandit."""
         return {"pulls": state["pulls"] + 1, "payout": self.payout(action, task, streams)}
 
     def observation(self, state: State) -> np.ndarray:
@@ -57,37 +67,34 @@ class Bandit(ArrayFamily):
         return np.zeros((len(state["pulls"]), 1), dtype=np.float32)
 
     def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
-        """Return what the arm paid."""
+        """Return the payout."""
         return after["payout"]
 
     def terminated(self, state: State, task: Values) -> np.ndarray:
-        """Return whether the pulls are used up."""
+        """Return whether all pulls are used up."""
         return state["pulls"] >= self.horizon
+
+    def draw(self, axes: Axes, state: State, task: Values, world: int) -> None:
+        """Draw a bar for each arm."""
+        (arms,), (low, high, label) = task.values(), self.axis
+        axes.bar(np.arange(self.num_arms), arms[world], color="#0072b2")
+        pulls, payout = int(state["pulls"][world]), float(state["payout"][world])
+        axes.set(ylim=(low, high), xlabel="arm", ylabel=label, title=f"pull {pulls} of {self.horizon}: {payout:.3g}")
 
 
 @register("bernoulli-bandit")
 @dataclass(frozen=True)
 class BernoulliBandit(Bandit):
-    """A bandit of k arms whose chances are unknown, pulled n times.
+    """A bandit of k arms with unknown chances, pulled n times.
 
-    | observation | meaning |
-    |---|---|
-    | 0 | always 0: nothing but rewards tells of the task |
-
-    | action | meaning |
-    |---|---|
-    | 0 .. k-1 | arm to pull |
-
-    Reward: 1 with chance p of the arm pulled, else 0. Ends by termination with the n-th pull: nothing follows the last
-    one. Task: `chances`, k numbers uniform on (0, 1), no unit; no task lies outside that range. Presets `n10-k5` to
-    `n500-k50` are the rows of the paper's table: n = 10, 100, 500 pulls of k = 5, 10, 50 arms.
+    Reward: 1 with chance p of the pulled arm, else 0. Task: `chances`, k numbers p, uniform on (0, 1). Presets
+    `n10-k5` to `n500-k50` are the rows of the paper's table: n = 10, 100, 500 pulls of k = 5, 10, 50 arms.
     """
 
-    source: ClassVar[str] = "Duan et al., RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, 2016"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        f"n{n}-k{k}": {"horizon": n, "num_arms": k} for n in (10, 100, 500) for k in (5, 10, 50)
-    }
-    num_arms: Annotated[int, Field(ge=2, strict=True)] = 5
+    source = "Duan et al., RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, 2016"
+    presets = {f"n{n}-k{k}": {"horizon": n, "num_arms": k} for n in (10, 100, 500) for k in (5, 10, 50)}
+    axis = (0.0, 1.0, "chance")
+    num_arms: NumArms = 5
     horizon: Horizon = 10
 
     @property
@@ -100,35 +107,21 @@ class BernoulliBandit(Bandit):
         chance = task["chances"][np.arange(len(arms)), arms]
         return (streams.uniform() < chance).astype(np.float64)
 
-    def draw(self, axes: Axes, state: State, task: Values, world: int) -> None:
-        """Draw the arms' chances."""
-        axes.bar(np.arange(self.num_arms), task["chances"][world], color="#0072b2")
-        pulls, payout = int(state["pulls"][world]), float(state["payout"][world])
-        axes.set(ylim=(0, 1), xlabel="arm", ylabel="chance", title=f"pull {pulls} of {self.horizon}: paid {payout:g}")
-
 
 @register("gaussian-bandit")
 @dataclass(frozen=True)
 class GaussianBandit(Bandit):
     """A bandit of k arms that pay normal numbers of unknown mean, pulled n times.
 
-    | observation | meaning |
-    |---|---|
-    | 0 | always 0: nothing but rewards tells of the task |
-
-    | action | meaning |
-    |---|---|
-    | 0 .. k-1 | arm to pull |
-
-    Reward: m + N(0, 1), m the mean of the arm pulled. Ends by termination with the n-th pull: nothing follows the last
-    one. Task: `means`, k numbers from N(0, 1), no unit; no task lies outside that distribution. Presets: `n1000-k10`,
-    the book's testbed of 1,000 pulls of 10 arms; `n10-k5`, `n100-k10` and `n500-k50`, the sizes of `bernoulli-bandit`.
+    Reward: m + N(0, 1), with m the mean of the pulled arm. Task: `means`, k numbers m from N(0, 1). Presets:
+    `n1000-k10`, the book's testbed of 1,000 pulls of 10 arms; `n10-k5`, `n100-k10` and `n500-k50`, three sizes of
+    `bernoulli-bandit`.
     """
 
-    source: ClassVar[str] = "Sutton and Barto, Reinforcement Learning: An Introduction, 2nd edition, 2018, section 2.3"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        f"n{n}-k{k}": {"horizon": n, "num_arms": k} for n, k in ((1000, 10), (10, 5), (100, 10), (500, 50))
-    }
+    source = "Sutton and Barto, Reinforcement Learning: An Introduction, 2nd edition, 2018, section 2.3"
+    presets = {f"n{n}-k{k}": {"horizon": n, "num_arms": k} for n, k in ((1000, 10), (10, 5), (100, 10), (500, 50))}
+    axis = (-4.0, 4.0, "mean")
+    num_arms: NumArms = 10
     horizon: Horizon = 1000
 
     @property
@@ -137,11 +130,5 @@ class GaussianBandit(Bandit):
         return {"means": Parameter(Normal(0.0, 1.0, (self.num_arms,)), meaning="mean of what each arm pays")}
 
     def payout(self, arms: np.ndarray, task: Values, streams: Streams) -> np.ndarray:
-        """Return the arm's mean and unit noise."""
+        """Return the arm's mean plus unit noise."""
         return task["means"][np.arange(len(arms)), arms] + streams.normal()
-
-    def draw(self, axes: Axes, state: State, task: Values, world: int) -> None:
-        """Draw the arms' means."""
-        axes.bar(np.arange(self.num_arms), task["means"][world], color="#0072b2")
-        pulls, payout = int(state["pulls"][world]), float(state["payout"][world])
-        axes.set(ylim=(-4, 4), xlabel="arm", ylabel="mean", title=f"pull {pulls} of {self.horizon}: paid {payout:.2f}")

@@ -1,14 +1,13 @@
-"""GridNavi: the grid world of the VariBAD paper, searched for one hidden cell."""
+"""GridNavi, the grid world of the VariBAD paper with one hidden cell."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium.spaces import Box, Discrete
 
 from metarl.base.streams import Streams
 from metarl.families.arrays import ArrayFamily
@@ -23,15 +22,19 @@ if TYPE_CHECKING:
 SIZE = 5
 """Cells along each side."""
 MOVES = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, -1.0], [-1.0, 0.0]])
-"""What each action adds to (x, y)."""
+"""Change of (x, y) by each action."""
 GOALS = tuple((float(x), float(y)) for x, y in itertools.product(range(SIZE), repeat=2) if max(x, y) > 1)
-"""The 21 cells that are neither the start nor beside it."""
+"""The 21 cells that are neither the start nor next to it."""
 
 
 @register("gridnavi")
 @dataclass(frozen=True)
 class GridNavi(ArrayFamily):
-    """An agent on a grid of 5 by 5 cells searches for a cell that pays, and goes back to it in later episodes.
+    """An agent searches a grid of 5 by 5 cells for the cell that pays, and returns to it in later episodes.
+
+    Reward: 1 on the goal after the move, which is a success, else -0.1. Never terminates. 15 steps; the paper has 4
+    episodes a trial (`rounds: 4`). Starts at (0, 0). Task: `goal`, a cell, uniform on the 21 cells other than (0, 0),
+    (0, 1), (1, 1) and (1, 0). There are so few tasks that the validation and test splits repeat those of training.
 
     | observation | meaning |
     |---|---|
@@ -40,40 +43,22 @@ class GridNavi(ArrayFamily):
     | action | meaning |
     |---|---|
     | 0 | stay |
-    | 1, 2, 3, 4 | up (y + 1), right (x + 1), down (y - 1), left (x - 1); a wall stops it |
-
-    Reward: 1 on the goal after the move, else -0.1; being on it is a success. Never terminates; 15 steps, and 4 episodes
-    a trial in the paper (`rounds: 4`). Starts at (0, 0). Task: `goal`, a cell, uniform on the 21 that are not (0, 0),
-    (0, 1), (1, 1) or (1, 0): so few tasks that the validation and test splits hold the tasks of training.
+    | 1, 2, 3, 4 | up (y + 1), right (x + 1), down (y - 1), left (x - 1); walls stop the agent |
     """
 
-    source: ClassVar[str] = (
-        "Zintgraf et al., VariBAD, ICLR 2020; github.com/lmzintgraf/varibad (environments/navigation/gridworld.py)"
-    )
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"varibad": {}}
+    source = "Zintgraf et al., VariBAD, ICLR 2020; github.com/lmzintgraf/varibad (environments/navigation/gridworld.py)"
+    presets = {"varibad": {}}
+    parameters = {"goal": Parameter(Choice(GOALS), unit="cells", meaning="the cell that pays")}
+    observation_space = Box(0.0, SIZE - 1.0, (2,), dtype=np.float32)
+    action_space = Discrete(len(MOVES))
     horizon: Horizon = 15
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """The goal."""
-        return {"goal": Parameter(Choice(GOALS), unit="cells", meaning="the cell that pays")}
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """Cell."""
-        return spaces.Box(0.0, SIZE - 1.0, (2,), dtype=np.float32)
-
-    @property
-    def action_space(self) -> spaces.Discrete:
-        """Stay, up, right, down, left."""
-        return spaces.Discrete(len(MOVES))
-
     def initial(self, task: Values, streams: Streams) -> State:
-        """Begin in the corner."""
+        """Begin in the corner (0, 0)."""
         return {"cell": np.zeros((*streams.shape, 2))}
 
     def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
-        """Move to the cell beside, or stay at a wall."""
+        """Move to the next cell, or stay at a wall."""
         return {"cell": (state["cell"] + MOVES[action]).clip(0, SIZE - 1)}
 
     def observation(self, state: State) -> np.ndarray:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium.spaces import Box, Discrete
 from pydantic import Field
 
 from metarl.base.streams import Streams
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 @register("tabular-mdp")
 @dataclass(frozen=True)
 class TabularMDP(ArrayFamily):
-    """A Markov decision process of a few states, whose transitions and rewards are drawn at random.
+    """A Markov decision process of a few states, with random transitions and rewards.
+
+    Reward: R(s, a) + N(0, 1), with s the state before the step. Never terminates. 10 steps; the paper has 10 to 100
+    episodes a trial (`rounds`). Starts in state 0. Task: `transitions` [S, A, S], the chances P(s' | s, a), each row
+    from Dirichlet(1); `rewards` [S, A], the means R, from N(1, 1). Rows of `transitions` are divided by their sum. No
+    task lies outside the training range. Preset `rl2`: S = 10 states, A = 5 actions.
 
     | observation | meaning |
     |---|---|
-    | 0 .. S-1 | 1 in the state's place, else 0 |
+    | 0 .. S-1 | 1 in the place of the state, else 0 |
 
     | action | meaning |
     |---|---|
-    | 0 .. A-1 | action, of no meaning but in its state |
-
-    Reward: R(s, a) + N(0, 1), s the state before the step. Never terminates; 10 steps, and 10 to 100 episodes a trial in
-    the paper (`rounds`). Starts in state 0. Task: `transitions` [S, A, S], the chances P(s' | s, a), each row from
-    Dirichlet(1) (rows need not sum to 1: they are divided by their sum); `rewards` [S, A], the means R, from N(1, 1); no
-    unit, and no task lies outside these distributions. Preset `rl2`: S = 10 states, A = 5 actions.
+    | 0 .. A-1 | action; its effect depends on the state |
     """
 
-    source: ClassVar[str] = "Duan et al., RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, 2016"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"rl2": {}}
+    source = "Duan et al., RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, 2016"
+    presets = {"rl2": {}}
     num_states: Annotated[int, Field(ge=2, strict=True)] = 10
     num_actions: Annotated[int, Field(ge=2, strict=True)] = 5
     horizon: Horizon = 10
@@ -56,14 +56,14 @@ class TabularMDP(ArrayFamily):
         }
 
     @property
-    def observation_space(self) -> spaces.Box:
+    def observation_space(self) -> Box:
         """The state, one-hot."""
-        return spaces.Box(0.0, 1.0, (self.num_states,), dtype=np.float32)
+        return Box(0.0, 1.0, (self.num_states,), dtype=np.float32)
 
     @property
-    def action_space(self) -> spaces.Discrete:
+    def action_space(self) -> Discrete:
         """The actions."""
-        return spaces.Discrete(self.num_actions)
+        return Discrete(self.num_actions)
 
     def initial(self, task: Values, streams: Streams) -> State:
         """Begin in state 0."""
@@ -73,7 +73,7 @@ class TabularMDP(ArrayFamily):
         """Draw the next state and the reward of each world."""
         here = np.arange(len(action)), state["state"], action
         below = np.cumsum(task["transitions"][here], axis=1)
-        # Below the row's own sum, which rounding may leave short of 1: a state of chance 0 is never drawn.
+        # Rounding may leave the sum of a row below 1. Drawn below that sum, a state of chance 0 never comes up.
         drawn = streams.uniform() * below[:, -1]
         following = (below <= drawn[:, None]).sum(axis=1)
         return {"state": following, "payout": task["rewards"][here] + streams.normal()}
@@ -83,11 +83,11 @@ class TabularMDP(ArrayFamily):
         return (state["state"][:, None] == np.arange(self.num_states)).astype(np.float32)
 
     def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
-        """Return what the action paid."""
+        """Return the payout of the action."""
         return after["payout"]
 
     def draw(self, axes: Axes, state: State, task: Values, world: int) -> None:
-        """Draw the mean rewards, and the state that the world is in."""
+        """Draw the mean rewards and the current state."""
         now, payout = int(state["state"][world]), float(state["payout"][world])
         axes.imshow(task["rewards"][world], cmap="coolwarm", vmin=-2, vmax=4)
         axes.axhspan(now - 0.5, now + 0.5, fill=False, color="black", linewidth=3)
