@@ -42,10 +42,12 @@ def _report(arguments: argparse.Namespace) -> None:
     from ..base.files import require_writable
     from ..base.progress import say, warn
     from ..base.text import aligned
-    from ..report.groups import grouped
-    from ..report.markdown import About, portable
+    from ..report.about import About
+    from ..report.commands import portable
+    from ..report.groups import group_runs
     from ..report.runs import read_runs
-    from ..report.tables import Asked, summary_rows
+    from ..report.summary import summary_table
+    from ..report.tables import Asked
     from ..report.write import page_path, write_results
 
     output = page_path(arguments.output)
@@ -53,7 +55,7 @@ def _report(arguments: argparse.Namespace) -> None:
     runs, left_out = read_runs(arguments.runs)
     for each in left_out:
         warn(f"left out: {' '.join(each.why.split())}")
-    groups = grouped(runs)
+    groups = group_runs(runs)
     words = [portable(run) for run in arguments.runs]
     # Title and notes stand on the page itself.
     asked = [] if arguments.threshold is None else ["--threshold", f"{arguments.threshold:g}"]
@@ -61,4 +63,4 @@ def _report(arguments: argparse.Namespace) -> None:
     again = shlex.join(["metarl", "report", *words, "-o", portable(arguments.output), *asked])
     tables = Asked(arguments.threshold, tuple(arguments.normalize) if arguments.normalize else None)
     write_results(groups, output, About(again, arguments.title, arguments.note, tables, left_out))
-    say(f"{aligned(summary_rows(groups))}\n\npage: {output}")
+    say(f"{aligned(summary_table(groups).plain_rows())}\n\npage: {output}")

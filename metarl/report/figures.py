@@ -1,4 +1,4 @@
-"""Pictures of runs over several seeds and settings: how their agents adapt, and how they came to."""
+"""Pictures beside a page of Markdown: adaptation, performance profiles and training."""
 
 from __future__ import annotations
 
@@ -18,26 +18,34 @@ if TYPE_CHECKING:
     from .groups import Group
 
 
-def _look(number: int) -> tuple[str, str, str]:
-    """Return colour, marker and line style of a group: with more groups than colours, the others are dotted."""
+def style_of(number: int) -> tuple[str, str, str]:
+    """Return colour, marker and line style of a group; groups beyond the number of colours are dotted."""
     again, first = divmod(number, len(COLORS))
     return COLORS[first], MARKERS[(first + 3 * again) % len(MARKERS)], ":" if again else "-"
 
 
-def _columns(groups: Sequence[Group]) -> int:
-    return legend_columns([group.name for group in groups], most=4)
+def _label(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", weight="bold", size=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.9", lw=0.8)
+
+
+def _add_legend(figure: Figure, groups: Sequence[Group]) -> Figure:
+    columns = legend_columns([group.name for group in groups], most=4)
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    return figure
 
 
 def adaptation_figure(groups: Sequence[Group]) -> Figure:
-    """Return the picture of the return against the environment steps spent in the new task, a line for each group."""
+    """Return the figure of the return against environment steps in the new task, with a line for each group."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.5), layout="constrained")
     axes = figure.subplots()
     scale = step_axis([steps_before(group.env_steps) for group in groups])
     for i, group in enumerate(groups):
-        color, marker, style = _look(i)
-        steps, (low, high) = scale.at(steps_before(group.env_steps)), group.interval.T
+        color, marker, style = style_of(i)
+        steps, (low, high) = scale.place(steps_before(group.env_steps)), group.interval.T
         axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0)
         if len(steps) == 1:  # a band needs two points
             axes.vlines(steps, low, high, color=color, lw=2)
@@ -45,61 +53,53 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
     dressed(axes, [group.evaluations[0] for group in groups])
     if (ticks := scale.ticks()) is not None:
         axes.set_xticks(*ticks)
-        axes.set_xlabel(f"{axes.get_xlabel()}, by logarithm")
-    figure.legend(loc="outside lower center", ncols=_columns(groups), frameon=False, fontsize=9)
-    return figure
+        axes.set_xlabel(f"{axes.get_xlabel()}, logarithmic")
+    axes.set_ylabel("Undiscounted return of an episode (IQM, 95 % interval)")
+    return _add_legend(figure, groups)
 
 
 def profile_figure(groups: Sequence[Group]) -> Figure:
-    """Return the picture of performance profiles: the share of seeds and tasks whose last round is above each return."""
+    """Return the figure of performance profiles: the share of seeds and tasks above each return in the last round."""
     from matplotlib.figure import Figure
 
     last = [group.returns[..., -1] for group in groups]
-    levels = np.linspace(min(each.min() for each in last), max(each.max() for each in last), _LEVELS)
+    levels = np.linspace(min(each.min() for each in last), max(each.max() for each in last), LEVELS)
     figure = Figure(figsize=(7.2, 4.5), layout="constrained")
     axes = figure.subplots()
     for i, (group, returns) in enumerate(zip(groups, last, strict=True)):
-        color, _, style = _look(i)
-        cells = above(returns, levels)[:, None]
-        low, high = group.interval_beside(cells).clip(0, 1)
+        color, _, style = style_of(i)
+        pairs = above(returns, levels)[:, None]
+        low, high = group.paired_interval(pairs).clip(0, 1)
         axes.fill_between(levels, low, high, color=color, alpha=0.25, lw=0)
-        axes.plot(levels, cells.mean(axis=(0, 1, 2)), color=color, ls=style, lw=2, label=group.name)
-    axes.set_title(
-        f"Profile of the last round on {groups[0].evaluations[0].family}", loc="left", weight="bold", size=11
-    )
+        axes.plot(levels, pairs.mean(axis=(0, 1, 2)), color=color, ls=style, lw=2, label=group.name)
+    _label(axes, f"Profile of the last round on {groups[0].evaluations[0].family}")
     axes.set_xlabel("Undiscounted return of an episode, R")
-    axes.set_ylabel("Share of seeds and tasks above R")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="0.9", lw=0.8)
-    figure.legend(loc="outside lower center", ncols=_columns(groups), frameon=False, fontsize=9)
-    return figure
+    axes.set_ylabel("Share of seeds and tasks above R (95 % interval)")
+    return _add_legend(figure, groups)
 
 
-_LEVELS = 101
+LEVELS = 101
 """Returns at which a profile is drawn."""
 
 
 def training_figure(groups: Sequence[Group]) -> Figure:
-    """Return the picture of the validation return before (dashed) and after adaptation against training's env steps."""
+    """Return the figure of the validation return before (dashed) and after adaptation against steps of training."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(7.2, 4.5), layout="constrained")
     axes = figure.subplots()
     for i, group in enumerate(groups):
-        color, _, last = _look(i)
+        color, _, last = style_of(i)
         if not group.runs:
-            continue  # a reference, which learned nothing
+            continue  # a reference has no training
         for key, style in (("validation/return_before", "--"), ("validation/return_after", last)):
             _learning_curve(axes, group, key, style, color)
-    axes.set_title(f"Meta-training on {groups[0].evaluations[0].family}", loc="left", weight="bold", size=11)
+    _label(axes, f"Meta-training on {groups[0].evaluations[0].family}")
     axes.set_xlabel("Environment steps of training")
     axes.set_ylabel("Validation return (IQM), last round; dashed: first")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="0.9", lw=0.8)
     axes.xaxis.set_major_formatter(EngFormatter())
-    figure.legend(loc="outside lower center", ncols=_columns(groups), frameon=False, fontsize=9)
-    return figure
+    return _add_legend(figure, groups)
 
 
 def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str) -> None:
@@ -109,7 +109,7 @@ def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str) 
     for curve in curves:
         if curve:
             axes.plot(*zip(*curve.values(), strict=True), color=color, ls=style, lw=0.7, alpha=0.45)
-    # A run that was extended was also validated at its first end, an unfinished one has no later updates.
+    # A run that was extended has a validation at its first end; an unfinished run lacks the later ones.
     shared = [update for update in curves[0] if all(update in curve for curve in curves)]
     if shared:
         mean = np.mean([[curve[update] for update in shared] for curve in curves], axis=0)

@@ -1,4 +1,4 @@
-"""Training runs on one problem by setting, with the references beside them: their returns, pooled over seeds and tasks, and intervals."""
+"""Groups of runs that differ only in their seed, and references: pooled returns with intervals."""
 
 from __future__ import annotations
 
@@ -17,26 +17,34 @@ from ..base.streams import generator
 from ..evaluation.record import UNTRAINED, Evaluation
 from ..evaluation.statistics import crossed_bootstrap, gap_bootstrap, iqm, iqm_interval, paired_bootstrap
 from ..trials.agent import ORACLE
-from .runs import EVALUATION, RunResult, difference, flattened
+from .runs import EVALUATION, RunResult, describe_difference, flatten
 
 _SAME = frozenset({"seed", "wandb", "threads", "device", "checkpoint_every"})
-"""Parts of a config in which runs of one setting may differ."""
+"""Keys of a config in which runs of one setting may differ."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one setting, each with a training seed of its own."""
+    """One row of the tables: the runs of one setting by seed, or a reference in the same tasks."""
 
     name: str
-    """What tells it from the others on the same problem."""
+    """Agent, with the settings in which groups of the same agent differ."""
     problem: str
-    """Family, with what tells its settings from those of others."""
+    """Family, with the settings in which problems of the same family differ."""
     runs: Sequence[RunResult]
-    """By seed; none of a reference, which was not trained, and of a trained agent with other settings."""
+    """Training runs by seed; empty for a reference and for a trained agent that was evaluated with other settings."""
     evaluations: Sequence[Evaluation]
-    """One for each run, or those of the reference."""
+    """The evaluation of each run, or those of the reference."""
     files: Sequence[Path] = ()
-    """Files of the evaluations, where there are no runs."""
+    """Files of the evaluations; empty where there are runs."""
+
+    @property
+    def training_seeds(self) -> tuple[int, ...]:
+        """Training seeds of the evaluations; empty where one of them does not know its own."""
+        if self.runs:
+            return tuple(run.seed for run in self.runs)
+        seeds = [(evaluation.agent.trained or {}).get("training_seed") for evaluation in self.evaluations]
+        return tuple(seed for seed in seeds if isinstance(seed, int)) if None not in seeds else ()
 
     @cached_property
     def returns(self) -> np.ndarray:
@@ -45,18 +53,24 @@ class Group:
 
     @property
     def rewards(self) -> np.ndarray | None:
-        """Reward of each step of the trial, mean over replicas, NaN where none took it; None of tasks that do not change. [seed, task, step]"""
+        """Reward of each step of the trial, mean over replicas; None where tasks do not change. [seed, task, step]
+
+        NaN for steps that no replica took.
+        """
         rewards = [evaluation.rewards for evaluation in self.evaluations]
         known = [each for each in rewards if each is not None]
         return np.stack(known) if len(known) == len(rewards) else None
 
     def returns_on(self, split: str) -> np.ndarray | None:
-        """Return the returns in tasks of another split, [seed, task, round]; None unless each run was measured in the same ones."""
-        measured = [run.elsewhere[split] for run in self.runs if split in run.elsewhere]
-        if not measured or len(measured) < len(self.runs):
+        """Return the returns in tasks of another split, [seed, task, round]; None unless every run was evaluated there.
+
+        Raises MetarlError where the runs met different tasks.
+        """
+        found = [run.other_splits[split] for run in self.runs if split in run.other_splits]
+        if not found or len(found) < len(self.runs):
             return None
-        _require_comparable([(run.path / f"evaluation-{split}.json", run.elsewhere[split]) for run in self.runs])
-        return np.stack([evaluation.returns for evaluation in measured])
+        _require_comparable([(run.path / f"evaluation-{split}.json", run.other_splits[split]) for run in self.runs])
+        return np.stack([evaluation.returns for evaluation in found])
 
     @property
     def totals(self) -> np.ndarray:
@@ -75,59 +89,62 @@ class Group:
 
     @cached_property
     def interval(self) -> np.ndarray:
-        """Its 95 % interval by bootstrap over seeds and tasks. [round, 2]"""
+        """95 % interval of `iqm`, by the crossed bootstrap over seeds and tasks. [round, 2]"""
         return self.interval_of(self.returns)
 
     @cached_property
     def gain(self) -> tuple[float, np.ndarray]:
-        """Last round less first, paired by task: IQM, and the ends of its 95 % interval."""
+        """Return of the last round less that of the first, paired by task: IQM, and its 95 % interval [2]."""
         change = self.returns[..., -1] - self.returns[..., 0]
         return float(iqm(change.reshape(-1))), self.interval_of(change)
 
     @property
     def success_rate(self) -> np.ndarray | None:
-        """Mean over seeds and tasks of the successes; None where the family knows no success. [round]"""
+        """Success rate, mean over seeds and tasks; None where the family reports no success. [round]"""
         rates = [evaluation.success_rate for evaluation in self.evaluations]
         if all(rate is None for rate in rates):
             return None
-        # A class may speak of success only where there was one: the seed that says nothing of it had none.
+        # Some environments report success only when there is one: a seed without a report had none.
         return np.mean([np.zeros(self.returns.shape[-1]) if rate is None else rate for rate in rates], axis=0)
 
     def interval_of(self, values: np.ndarray) -> np.ndarray:
         """Return the 95 % interval of the IQM of `values` [seed, task, ...], [..., 2]."""
-        return iqm_interval(values, rng=self._draws())
+        return iqm_interval(values, rng=self._generator())
 
     def mean_interval_of(self, values: np.ndarray) -> np.ndarray:
         """Return the 95 % interval of the mean of `values` [seed, task], [2]; NaN where there is one task only."""
         if values.shape[1] == 1:
             return np.full(2, np.nan)
-        return np.stack(crossed_bootstrap(values, lambda pooled, axis: pooled.mean(axis=axis), rng=self._draws()))
+        return np.stack(crossed_bootstrap(values, lambda pooled, axis: pooled.mean(axis=axis), rng=self._generator()))
 
-    def interval_beside(self, cells: np.ndarray) -> np.ndarray:
-        """Return both ends of the 95 % interval of the mean of `cells` [seed, other seed, task, ...], [2, ...].
+    def paired_interval(self, pairs: np.ndarray) -> np.ndarray:
+        """Return the 95 % interval of the mean of `pairs` [seed, other seed, task, ...], [2, ...].
 
         NaN where there is one task only.
         """
-        if cells.shape[2] == 1:
-            return np.full((2, *cells.shape[3:]), np.nan)
-        return np.stack(paired_bootstrap(cells, rng=self._draws()))
+        if pairs.shape[2] == 1:
+            return np.full((2, *pairs.shape[3:]), np.nan)
+        return np.stack(paired_bootstrap(pairs, rng=self._generator()))
 
     def gap_interval(self, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-        """Return the 95 % interval of the IQM of `ours` less that of `theirs`, [seed, task] and [seed, other task], [2].
+        """Return the 95 % interval of the IQM of `ours` less that of `theirs`, [2].
 
-        NaN where there is one task only.
+        `ours` is [seed, task], `theirs` [seed, other task]. NaN where there is one task only.
         """
         if ours.shape[1] == 1 or theirs.shape[1] == 1:
             return np.full(2, np.nan)
-        return np.stack(gap_bootstrap(ours, theirs, iqm, rng=self._draws()))
+        return np.stack(gap_bootstrap(ours, theirs, iqm, rng=self._generator()))
 
-    def _draws(self) -> np.random.Generator:
-        # The evaluation's own: of a single seed, its file and the page say the same.
-        return generator(self.evaluations[0].seed, "bootstrap")
+    def _generator(self) -> np.random.Generator:
+        # The evaluation's own seed: the page and the file of a single run have the same interval.
+        return generator(self.evaluations[0].plan.seed, "bootstrap")
 
 
-def grouped(runs: Sequence[RunResult]) -> list[Group]:
-    """Return the runs by setting, in the order given. Raises MetarlError where their evaluations do not compare."""
+def group_runs(runs: Sequence[RunResult]) -> list[Group]:
+    """Return the runs by setting and their references, in the order given.
+
+    Raises MetarlError where evaluations on one problem were not measured alike.
+    """
     if not runs:
         raise MetarlError("no run given; write `metarl report RUN...`")
     problems: dict[str, list[RunResult]] = {}
@@ -138,12 +155,12 @@ def grouped(runs: Sequence[RunResult]) -> list[Group]:
     return [
         group
         for name, members in zip(names, problems.values(), strict=True)
-        for group in (*_trained(name, members), *_references(name, members))
+        for group in (*_trained_groups(name, members), *_reference_groups(name, members))
     ]
 
 
-def _trained(problem: str, runs: Sequence[RunResult]) -> list[Group]:
-    """Return the runs on one problem by setting."""
+def _trained_groups(problem: str, runs: Sequence[RunResult]) -> list[Group]:
+    """Return the runs on one problem by setting, each followed by the variants of its evaluation."""
     _require_comparable([(run.path / EVALUATION, run.evaluation) for run in runs])
     settings: dict[str, list[RunResult]] = {}
     for run in runs:
@@ -156,49 +173,50 @@ def _trained(problem: str, runs: Sequence[RunResult]) -> list[Group]:
         for name, members in zip(_names(groups), groups, strict=True)
         for group in (
             Group(name, problem, members, [run.evaluation for run in members]),
-            *_variants(name, problem, members),
+            *_variant_groups(name, problem, members),
         )
     ]
 
 
-def _variants(name: str, problem: str, runs: Sequence[RunResult]) -> list[Group]:
-    """Return what runs of one setting came to with other settings, or another budget, in the same tasks."""
+def _variant_groups(name: str, problem: str, runs: Sequence[RunResult]) -> list[Group]:
+    """Return the evaluations of one setting's agents with other settings or another budget, in the same tasks."""
     found: dict[str, list[tuple[Path, Evaluation]]] = {}
     note = f" ({ORACLE})"
     end = note if name.endswith(note) else ""
     for path, evaluation in (each for run in runs for each in run.variants):
-        told = f"{' '.join([name.removesuffix(note), *evaluation.changes])}{end}"
-        found.setdefault(told, []).append((path, evaluation))
-    return [_measured(told, problem, members) for told, members in found.items()]
+        variant = f"{' '.join([name.removesuffix(note), *evaluation.changes])}{end}"
+        found.setdefault(variant, []).append((path, evaluation))
+    return [_group_of_files(variant, problem, members) for variant, members in found.items()]
 
 
-def _measured(name: str, problem: str, members: Sequence[tuple[Path, Evaluation]]) -> Group:
-    """Return the group of evaluations that stand beside a run's own."""
+def _group_of_files(name: str, problem: str, members: Sequence[tuple[Path, Evaluation]]) -> Group:
+    """Return the group of evaluations that have files of their own, beside that of a run."""
     files, evaluations = zip(*members, strict=True)
     return Group(name, problem, (), evaluations, files)
 
 
-def _references(problem: str, runs: Sequence[RunResult]) -> list[Group]:
-    """Return what `metarl evaluate RUN --agent NAME` measured in the runs' tasks.
+def _reference_groups(problem: str, runs: Sequence[RunResult]) -> list[Group]:
+    """Return the evaluations that `metarl evaluate RUN --agent NAME` wrote, one group for each agent.
 
-    Each agent once; of one that would learn, and is untrained, those of all runs, which began it with seeds of their own.
+    An untrained learner began with another seed beside each run: its evaluations are pooled like training seeds. Raises
+    MetarlError for two different evaluations of another agent.
     """
     found: dict[str, list[tuple[Path, Evaluation]]] = {}
     for path, evaluation in sorted((each for run in runs for each in run.references), key=lambda each: each[0]):
         members = found.setdefault(evaluation.label, [])
         if any(np.array_equal(each.returns, evaluation.returns, equal_nan=True) for _, each in members):
             continue
-        if members and not evaluation.agent.endswith(UNTRAINED):
+        if members and not evaluation.agent.name.endswith(UNTRAINED):
             raise MetarlError(
-                f"{members[0][0]} and {path} are of agents of one name, {evaluation.label!r}, that played differently: of other "
-                "settings or seeds; leave one of them out"
+                f"{members[0][0]} and {path} are both of agent {evaluation.label!r}, with different returns: their "
+                "settings or seeds differ; leave one of them out"
             )
         members.append((path, evaluation))
-    return [_measured(label, problem, members) for label, members in found.items()]
+    return [_group_of_files(label, problem, members) for label, members in found.items()]
 
 
 def _problem_names(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Return each problem's family, with the settings that differ between problems of the same family."""
+    """Return the name of each problem: its family, with the settings that differ between problems of that family."""
     names = []
     for evaluation in evaluations:
         others = [other.settings for other in evaluations if other.family == evaluation.family]
@@ -212,12 +230,12 @@ def _problem_names(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 def _require_one_of_each_seed(members: Sequence[RunResult]) -> None:
-    """Refuse runs of one setting, by seed, that cannot be pooled."""
+    """Raise MetarlError for runs of one setting, sorted by seed, that share a seed or differ in rounds."""
     first = members[0]
     for run, following in itertools.pairwise(members):
         if run.seed == following.seed:
             raise MetarlError(
-                f"{run.path} and {following.path} have setting and seed in common; give each seed of a setting once"
+                f"{run.path} and {following.path} have the same setting and seed; give each seed of a setting once"
             )
         rounds = first.evaluation.rounds, following.evaluation.rounds
         if rounds[0] != rounds[1]:
@@ -228,26 +246,26 @@ def _require_one_of_each_seed(members: Sequence[RunResult]) -> None:
 
 
 def setting_of(run: RunResult) -> dict[str, Any]:
-    """Return what runs of one setting have in common: their config without the seed and what moves no number."""
+    """Return the config of a run without the keys in which runs of one setting may differ, such as the seed."""
     return {key: value for key, value in run.config.items() if key not in _SAME}
 
 
 def _names(groups: Sequence[Sequence[RunResult]]) -> list[str]:
-    """Return each group's agent, with what differs between groups of the same agent, and whether it is an oracle."""
+    """Return the name of each group: agent, settings that differ between groups of that agent, note of an oracle."""
     agents = [members[0].config["agent"]["name"] for members in groups]
-    flat = [flattened(setting_of(members[0])) for members in groups]
+    flat = [flatten(setting_of(members[0])) for members in groups]
     names = []
     for agent, setting, members in zip(agents, flat, groups, strict=True):
         others = [other for other, name in zip(flat, agents, strict=True) if name == agent]
         differing = [key for key in setting if any(key not in other or other[key] != setting[key] for other in others)]
-        told = [f"{key}={setting[key]}" for key in differing]
-        names.append(" ".join([agent, *told, *([f"({ORACLE})"] if members[0].evaluation.oracle else [])]))
+        changes = [f"{key}={setting[key]}" for key in differing]
+        names.append(" ".join([agent, *changes, *([f"({ORACLE})"] if members[0].evaluation.agent.oracle else [])]))
     return names
 
 
 def _require_comparable(evaluations: Sequence[tuple[Path, Evaluation]]) -> None:
-    """Refuse evaluations, each with its file, of one problem that were not measured alike."""
+    """Raise MetarlError for evaluations of one problem, each with its file, that were not measured alike."""
     (path, first), *others = evaluations
     for other_path, other in others:
-        if why := difference(first, other):
+        if why := describe_difference(first, other):
             raise MetarlError(f"{path} and {other_path} {why}; evaluate all on one problem alike")

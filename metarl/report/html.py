@@ -1,24 +1,26 @@
-"""The page of results as one file of HTML: it opens from disk and asks no network for anything."""
+"""The page of results as one file of HTML, which opens from disk and loads nothing from a network."""
 
 from __future__ import annotations
 
 import dataclasses
 import html
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 from ..base.errors import MetarlError
-from ..base.text import counted
-from .columns import explained
+from .about import About
+from .captions import definitions
+from .cells import Text
+from .commands import commands, versions_line
 from .groups import Group
-from .markdown import About, commands, default_title, definitions, left_out_lines, versions_line
-from .plots import Panel, adaptation_panel, learning_panel, look, profile_panel
+from .html_tables import metrics
+from .learning import learning_panel
+from .panel import Choice, Panel, Plot, style_of
+from .plots import adaptation_panel, profile_panel
 from .run_panels import configs, tracked, videos
-from .runs import LeftOut
-from .tables import Asked, tables
 from .task_plots import tasks_panel
 
 _PAGE = Template("""<!DOCTYPE html>
@@ -52,7 +54,7 @@ $script</script>
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; media-src data:"
 )
-"""The browser is told to load nothing either."""
+"""Forbids the browser to load anything from elsewhere."""
 _MARKS = {
     "circle": '<circle cx="17" cy="8" r="4.5"/>',
     "square": '<rect x="13" y="4" width="8" height="8"/>',
@@ -62,43 +64,60 @@ _MARKS = {
     "triangle-left": '<path d="M12 8l9-5v10z"/>',
     "triangle-right": '<path d="M22 8l-9-5v10z"/>',
 }
-"""Markers of plotly.js in a legend, 34 wide and 16 high."""
+"""Markers of plotly.js as SVG for the legend, 34 wide and 16 high."""
 _STROKES = {"solid": "none", "dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3", "longdash": "11 4"}
-"""Line styles of plotly.js in a legend."""
+"""Line styles of plotly.js as dashes of SVG for the legend."""
+
+
+@dataclass(frozen=True)
+class _Section:
+    """One tab of the page."""
+
+    key: str
+    """Identifier in the page and in its address."""
+    name: str
+    """Heading, in plain text."""
+    content: str
+    """HTML under the heading."""
 
 
 def html_page(groups: Sequence[Group], about: About) -> str:
     """Return the page; the same runs give the same text. Raises MetarlError where plotly is not installed."""
-    problems: dict[str, list[Group]] = {}
-    for group in groups:
-        problems.setdefault(group.problem, []).append(group)
     panels: list[Panel] = []
-    sections = {
-        "Adaptation": _plots(panels, {name: adaptation_panel(each) for name, each in problems.items()}, ""),
-        "Metrics": _metrics(groups, about.asked),
-        "Tasks": _plots(
-            panels, {name: tasks_panel(each) for name, each in problems.items()}, "All tasks are the same one."
-        ),
-        "Profile": _plots(panels, {name: profile_panel(each) for name, each in problems.items()}, ""),
-        "Learning": _plots(
-            panels, {name: learning_panel(each) for name, each in problems.items()}, "No validation was logged."
-        ),
-        "Videos": videos(groups),
-        "Configs": configs(groups),
-        "W&B": tracked(groups),
-        "Again": _again(groups, about.again),
-    }
+    sections = _sections(groups, about, panels)
     return _PAGE.substitute(
         policy=_POLICY,
-        title=html.escape(about.title or default_title(groups)),
+        title=html.escape(about.title_of(groups)),
         style=_asset("page.css"),
-        head=_head(groups, about.notes, about.left_out),
-        tabs="\n".join(_tab(name, number == 0) for number, name in enumerate(sections)),
-        sections="\n".join(_section(name, content) for name, content in sections.items()),
+        head=_head(groups, about),
+        tabs="\n".join(_tab(section, number == 0) for number, section in enumerate(sections)),
+        sections="\n".join(map(_section, sections)),
         panels=_json([dataclasses.asdict(panel) for panel in panels]),
         plotly=_plotly(),
         script=_asset("page.js"),
     )
+
+
+def _sections(groups: Sequence[Group], about: About, panels: list[Panel]) -> list[_Section]:
+    """Return the sections in their order, and add their panels to `panels`."""
+    problems: dict[str, list[Group]] = {}
+    for group in groups:
+        problems.setdefault(group.problem, []).append(group)
+
+    def plots(panel_of: Callable[[Sequence[Group]], Panel | None], without: str = "") -> str:
+        return _plots(panels, {problem: panel_of(alike) for problem, alike in problems.items()}, without)
+
+    return [
+        _Section("adaptation", "Adaptation", plots(adaptation_panel)),
+        _Section("metrics", "Metrics", metrics(groups, about.asked)),
+        _Section("tasks", "Tasks", plots(tasks_panel, "All tasks are the same.")),
+        _Section("profile", "Profile", plots(profile_panel)),
+        _Section("learning", "Learning", plots(learning_panel, "The runs logged no validation.")),
+        _Section("videos", "Videos", videos(groups)),
+        _Section("configs", "Configs", configs(groups)),
+        _Section("wandb", "W&B", tracked(groups)),
+        _Section("commands", "Commands", _commands(groups, about.again)),
+    ]
 
 
 def _asset(name: str) -> str:
@@ -119,54 +138,56 @@ def _json(value: object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _identifier(name: str) -> str:
-    return re.sub(r"\W+", "", name).lower()
-
-
-def _tab(name: str, selected: bool) -> str:
-    key = _identifier(name)
-    chosen = 'aria-selected="true" tabindex="0"' if selected else 'aria-selected="false" tabindex="-1"'
+def _tab(section: _Section, selected: bool) -> str:
+    state = 'aria-selected="true" tabindex="0"' if selected else 'aria-selected="false" tabindex="-1"'
     return (
-        f'<button type="button" role="tab" id="tab-{key}" aria-controls="{key}" {chosen}>{html.escape(name)}</button>'
+        f'<button type="button" role="tab" id="tab-{section.key}" aria-controls="{section.key}" {state}>'
+        f"{html.escape(section.name)}</button>"
     )
 
 
-def _section(name: str, content: str) -> str:
-    key = _identifier(name)
+def _section(section: _Section) -> str:
     return (
-        f'<section role="tabpanel" id="{key}" aria-labelledby="tab-{key}" tabindex="0">\n'
-        f"<h2>{html.escape(name)}</h2>\n{content}\n</section>"
+        f'<section role="tabpanel" id="{section.key}" aria-labelledby="tab-{section.key}" tabindex="0">\n'
+        f"<h2>{html.escape(section.name)}</h2>\n{section.content}\n</section>"
     )
 
 
-def _head(groups: Sequence[Group], notes: Sequence[str], left_out: Sequence[LeftOut]) -> str:
-    """Return what stands above all sections: notes, what is compared, what was left out, and what numbers mean."""
-    problems = dict.fromkeys(group.problem for group in groups)
-    runs = sum(len(group.runs) for group in groups)
+def _head(groups: Sequence[Group], about: About) -> str:
+    """Return the part above all sections: notes, counts, what was left out, and definitions."""
+    facts = "".join(f"<li><b>{number:,}</b> {noun}</li>" for number, noun in _facts(groups))
+    first, *warnings = ("".join(map(_part, paragraph)) for paragraph in definitions(groups))
+    return "\n".join(
+        [
+            *(f"<p>{html.escape(note)}</p>" for note in about.notes),
+            f'<ul class="facts">{facts}</ul>',
+            *(f'<p class="warning">{html.escape(line)}</p>' for line in about.left_out_lines()),
+            *(f"<p>{warning}</p>" for warning in warnings),
+            f'<details><summary>How the numbers are defined</summary><p class="definitions">{first}</p></details>',
+        ]
+    )
+
+
+def _facts(groups: Sequence[Group]) -> list[tuple[int, str]]:
+    """Return how many problems, settings, runs, references and tasks the page has, each with its noun."""
+    problems = {group.problem: group.evaluations[0].num_tasks for group in groups}
     trained = sum(1 for group in groups if group.runs)
-    tasks = sum({group.problem: group.evaluations[0].num_tasks for group in groups}.values())
-    counts = [(trained, "setting"), (runs, "training run"), (len(groups) - trained, "reference"), (tasks, "task")]
-    counts = [(len(problems), "problem"), *counts] if len(problems) > 1 else counts
-    facts = [(f"{number:,}", counted(number, noun).split(" ", 1)[1]) for number, noun in counts if number]
-    listed = "".join(f"<li><b>{number}</b> {noun}</li>" for number, noun in facts)
-    parts = [f"<p>{html.escape(note)}</p>" for note in notes]
-    parts.append(f'<ul class="facts">{listed}</ul>')
-    parts += [f'<p class="warning">{html.escape(line)}</p>' for line in left_out_lines(left_out)]
-    first, *warnings = definitions(groups)
-    parts += [f"<p>{_emphasised(text)}</p>" for text in warnings]
-    parts.append(
-        f'<details><summary>What the numbers are</summary><p class="definitions">{_emphasised(first)}</p></details>'
-    )
-    return "\n".join(parts)
+    counts = [
+        (len(problems) if len(problems) > 1 else 0, "problem"),
+        (trained, "setting"),
+        (sum(len(group.runs) for group in groups), "training run"),
+        (len(groups) - trained, "reference"),
+        (sum(problems.values()), "task"),
+    ]
+    return [(number, noun if number == 1 else f"{noun}s") for number, noun in counts if number]
 
 
-def _emphasised(text: str) -> str:
-    """Return plain text as HTML, strong what stands between two `**`."""
-    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(text))
+def _part(text: Text) -> str:
+    return f"<strong>{html.escape(text.text)}</strong>" if text.emphasis else html.escape(text.text)
 
 
 def _plots(panels: list[Panel], found: Mapping[str, Panel | None], without: str) -> str:
-    """Return the panels of each problem as HTML and add them to `panels`, which the script draws by number."""
+    """Return the panels of each problem as HTML and add them to `panels`, whose numbers the script draws by."""
     parts = []
     for problem, panel in found.items():
         if len(found) > 1:
@@ -180,23 +201,10 @@ def _plots(panels: list[Panel], found: Mapping[str, Panel | None], without: str)
 
 
 def _panel(number: int, panel: Panel) -> str:
-    controls = "".join(
-        f'<label>{html.escape(choice.label)} <select data-choice="{n}" autocomplete="off">'
-        + "".join(
-            f"<option{' selected' if option.chosen else ''}>{html.escape(option.label)}</option>"
-            for option in choice.options
-        )
-        + "</select></label>"
-        for n, choice in enumerate(panel.choices)
-    )
+    controls = "".join(_control(place, choice) for place, choice in enumerate(panel.choices))
     legend = "".join(f"<li>{_legend_button(group, name, panel.drawn)}</li>" for group, name in panel.legend)
     maps = not panel.legend
-    plots = "".join(
-        f"<figure>{f'<figcaption>{html.escape(plot.title)}</figcaption>' if maps else ''}"
-        f'<div class="plot" data-plot="{n}" id="plot-{number}-{n}" role="group" aria-label="{html.escape(plot.title)}">'
-        "</div></figure>"
-        for n, plot in enumerate(panel.plots)
-    )
+    plots = "".join(_plot(f"plot-{number}-{place}", place, plot, maps) for place, plot in enumerate(panel.plots))
     return (
         f'<div class="panel" data-panel="{number}">\n<p class="soft"><strong>{html.escape(panel.title)}.</strong> '
         f"{html.escape(panel.note)}</p>\n"
@@ -206,57 +214,38 @@ def _panel(number: int, panel: Panel) -> str:
     )
 
 
+def _control(place: int, choice: Choice) -> str:
+    options = "".join(
+        f"<option{' selected' if option.chosen else ''}>{html.escape(option.label)}</option>"
+        for option in choice.options
+    )
+    select = f'<select data-choice="{place}" autocomplete="off">{options}</select>'
+    return f"<label>{html.escape(choice.label)} {select}</label>"
+
+
+def _plot(key: str, place: int, plot: Plot, captioned: bool) -> str:
+    title = html.escape(plot.title)
+    caption = f"<figcaption>{title}</figcaption>" if captioned else ""
+    return (
+        f'<figure>{caption}<div class="plot" data-plot="{place}" id="{key}" role="group" aria-label="{title}">'
+        "</div></figure>"
+    )
+
+
 def _legend_button(number: int, name: str, drawn: str) -> str:
-    color, symbol, dash = look(number)
+    color, symbol, dash = style_of(number)
     line = f'<path d="M0 8h34" stroke="{color}" stroke-width="2.5" stroke-dasharray="{_STROKES[dash]}"/>'
     sample = f"{line if 'lines' in drawn else ''}{_MARKS[symbol] if 'markers' in drawn else ''}"
+    picture = f'<svg width="34" height="16" aria-hidden="true" fill="{color}">{sample}</svg>'
     return (
-        f'<button type="button" aria-pressed="true" data-group="{number}"><svg width="34" height="16" aria-hidden="true" '
-        f'fill="{color}">{sample}</svg><span>{html.escape(name)}</span></button>'
+        f'<button type="button" aria-pressed="true" data-group="{number}">{picture}'
+        f"<span>{html.escape(name)}</span></button>"
     )
 
 
-def _metrics(groups: Sequence[Group], asked: Asked) -> str:
-    shown = tables(groups, asked)
-    parts = [f"<h3>{html.escape(title)}</h3>\n{_table(title, rows)}" for title, rows in shown.items()]
-    headings = dict.fromkeys(heading for rows in shown.values() for heading in rows[0])
-    terms = "".join(
-        f"<dt>{html.escape(heading)}</dt><dd>{html.escape(explained(heading))}</dd>"
-        for heading in headings
-        if explained(heading)
-    )
-    parts.append(
-        f'<details class="legend-of-columns"><summary>What the columns mean</summary><dl>{terms}</dl></details>'
-    )
-    return "\n".join(parts)
-
-
-def _table(title: str, rows: Sequence[Sequence[str]]) -> str:
-    header, *body = rows
-    names = [heading in ("problem", "", "less") for heading in header]
-    head = "".join(_heading(heading, name) for heading, name in zip(header, names, strict=True))
-    lines = "\n".join(
-        "<tr>" + "".join(_cell(cell, name) for cell, name in zip(row, names, strict=True)) + "</tr>" for row in body
-    )
-    return (
-        f'<div class="scroll" role="region" aria-label="{html.escape(title)}" tabindex="0"><table>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>"
-    )
-
-
-def _heading(heading: str, name: bool) -> str:
-    text, why = html.escape(heading or "agent"), html.escape(explained(heading))
-    told = f'<abbr title="{why}">{text}</abbr>' if why else text
-    return f'<th scope="col"{" class=name" if name else ""}>{told}</th>'
-
-
-def _cell(cell: str, name: bool) -> str:
-    if name:
-        return f'<th scope="row" class="name">{html.escape(cell)}</th>'
-    text = re.sub(r"\[[^][]*\]$", r'<span class="interval">\g<0></span>', html.escape(cell))
-    return f"<td>{text}</td>"
-
-
-def _again(groups: Sequence[Group], again: str) -> str:
+def _commands(groups: Sequence[Group], again: str) -> str:
     lines = html.escape("\n".join(commands(groups, again)))
-    return f'<p>The commands that repeat all of it.</p>\n<pre tabindex="0">{lines}</pre>\n<p class="soft">{html.escape(versions_line(groups))}</p>'
+    return (
+        "<p>These commands repeat every run and evaluation of the page.</p>\n"
+        f'<pre tabindex="0">{lines}</pre>\n<p class="soft">{html.escape(versions_line(groups))}</p>'
+    )

@@ -1,13 +1,17 @@
-"""Results as tables of LaTeX, to be taken into a paper that uses the packages booktabs and graphicx."""
+"""Results as tables of LaTeX for a paper that uses the packages booktabs and graphicx."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from .about import About
+from .captions import definitions
+from .cells import Cell, Missing, Name, Number, Numbers, Seeds, Text, all_digits, interval_digits, plain, signed_digits
+from .columns import Kind
 from .groups import Group
-from .markdown import About, default_title, definitions, left_out_lines
-from .tables import SEEDS, SUMMARY, tables
+from .names import long_names
+from .table import Table
+from .tables import build_tables
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -18,49 +22,42 @@ _SPECIAL = {
     "|": r"\textbar{}",
     **{character: f"\\{character}" for character in "{}$&#_%"},
 }
-"""How LaTeX writes the characters that mean something to it."""
-_SIGNED = re.compile(r"(?<![\w.)-])[+-]\d[\d.,]*\d|(?<![\w.)-])[+-]\d")
-"""A number with its sign, and not the end of a name such as `maml-2`."""
+"""Characters with a meaning in LaTeX, and how to write them."""
 
 
 def latex(groups: Sequence[Group], about: About) -> str:
-    """Return the tables of the page, those that have rows, each with its caption; notes are comments."""
-    title = about.title or default_title(groups)
-    said = [title, *about.notes, *left_out_lines(about.left_out), *definitions(groups), f"Written by: {about.again}"]
-    parts = ["\n".join(f"% {' '.join(text.split())}" for text in [*said, "Needs \\usepackage{booktabs,graphicx}."])]
-    for heading, rows in tables(groups, about.asked).items():
-        if heading != SEEDS:  # whose commits no paper prints
-            caption = "" if heading == SUMMARY else f": {heading[0].lower()}{heading[1:]}"
-            parts.append(_table(rows, f"{title}{caption}.", re.sub(r"\W+", "-", heading.lower())))
-    return "\n\n".join(parts) + "\n"
+    """Return the tables of the page with their captions, without that of single seeds; notes are comments."""
+    title = about.title_of(groups)
+    paragraphs = ["".join(part.text for part in paragraph) for paragraph in definitions(groups)]
+    said = [title, *about.notes, *about.left_out_lines(), *paragraphs, *long_names(groups)]
+    said += [f"Written by: {about.again}", "Needs \\usepackage{booktabs,graphicx}."]
+    comments = "\n".join(f"% {' '.join(text.split())}" for text in said)
+    tables = [
+        table for table in build_tables(groups, about.asked) if table.key != "seeds"
+    ]  # commits stay out of papers
+    return "\n\n".join([comments, *(_table(table, title) for table in tables)]) + "\n"
 
 
-def _table(rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
-    header, *body = ([cell_text(cell) for cell in row] for row in rows)
+def _table(table: Table, title: str) -> str:
+    caption = f"{title}. {table.title}. {table.caption}"
     return "\n".join(
         [
             r"\begin{table}",
             r"  \centering",
-            f"  \\caption{{{cell_text(caption)}}}",
-            f"  \\label{{tab:{label}}}",
+            f"  \\caption{{{escape(caption)}}}",
+            f"  \\label{{tab:{table.key}}}",
             # As wide as it is, or as the page where that is less.
             r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            f"  \\begin{{tabular}}{{{_columns(rows)}}}",
+            f"  \\begin{{tabular}}{{{''.join('l' if column.kind is Kind.NAME else 'r' for column in table.columns)}}}",
             r"    \toprule",
-            f"    {_line(header)}",
+            f"    {_line([escape(column.label) for column in table.columns])}",
             r"    \midrule",
-            *(f"    {_line(row)}" for row in body),
+            *(f"    {_line([cell_text(cell) for cell in row])}" for row in table.rows),
             r"    \bottomrule",
             r"  \end{tabular}}",
             r"\end{table}",
         ]
     )
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> str:
-    """Return the alignment of columns: names to the left, numbers to the right."""
-    names = sum(1 for heading in rows[0][:3] if heading in ("problem", "", "less"))
-    return "l" * names + "r" * (len(rows[0]) - names)
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -69,14 +66,35 @@ def _line(cells: Sequence[str]) -> str:
     return " & ".join([first, *cells[1:]]) + r" \\"
 
 
-def cell_text(text: str) -> str:
-    """Return plain text as LaTeX: its special characters escaped, signed numbers in math mode with a true minus."""
-    parts, end = [], 0
-    for number in _SIGNED.finditer(text):
-        parts += [_escaped(text[end : number.start()]), f"${number.group().replace(',', '{,}')}$"]
-        end = number.end()
-    return "".join([*parts, _escaped(text[end:])])
+def cell_text(cell: Cell) -> str:
+    """Return a cell as LaTeX: numbers with a true minus, words escaped."""
+    match cell:
+        case Text(text, emphasis=True):
+            return rf"\textbf{{{escape(text)}}}"
+        case Text(text) | Name(text):
+            return escape(text)
+        case Number():
+            return _number(cell)
+        case Numbers():
+            return " / ".join(map(_signed, all_digits(cell)))
+        case Seeds():
+            return escape(plain(cell))
+        case Missing():
+            return "--"
 
 
-def _escaped(text: str) -> str:
+def _number(cell: Number) -> str:
+    parts = [f"{_signed(signed_digits(cell))}{escape(cell.unit)}"]
+    parts += [interval_digits(cell, _signed)] if cell.interval is not None else []
+    parts += [f"({escape(cell.note)})"] if cell.note else []
+    return " ".join(parts)
+
+
+def _signed(number: str) -> str:
+    """Return the digits of a number with its sign in math mode: a minus in text is a hyphen."""
+    return f"${number[0]}${number[1:]}" if number[0] in "+-" else number
+
+
+def escape(text: str) -> str:
+    """Return plain text as LaTeX that prints it as it is."""
     return "".join(_SPECIAL.get(character, character) for character in text)

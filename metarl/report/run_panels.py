@@ -1,4 +1,4 @@
-"""What a page of HTML shows of single runs: their videos, their configs side by side, and where W&B has them."""
+"""The sections of a page of HTML on single runs: videos, configs side by side, and addresses at W&B."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 
 from ..runs.config import dump_yaml
 from ..runs.record import URLS
+from .commands import portable
 from .groups import Group, setting_of
-from .markdown import portable
-from .runs import RunResult, flattened
+from .runs import RunResult, flatten
 
 _VIDEOS = {"adaptation.mp4": "video/mp4", "adaptation.gif": "image/gif"}
-"""Files of `metarl render RUN`, the better first."""
+"""Files that `metarl render RUN` writes, with their types; the first that exists is shown."""
 
 
 def videos(groups: Sequence[Group]) -> str:
-    """Return the videos in the runs' folders, inside the page; of a run without one the command that makes it."""
+    """Return the videos of the runs, embedded, and the commands that render those that are missing."""
     figures, missing = [], []
     for run in _runs(groups):
         file = next((run.path / name for name in _VIDEOS if (run.path / name).is_file()), None)
@@ -30,8 +30,8 @@ def videos(groups: Sequence[Group]) -> str:
             figures.append(_video(run, file))
     parts = [f'<div class="videos">{"".join(figures)}</div>'] if figures else []
     if missing:
-        what = "The others have none yet." if figures else "No run has a video yet."
-        parts.append(f"<p>{what} These commands write them; then write the page again.</p>")
+        what = "Other runs have no video yet." if figures else "No run has a video yet."
+        parts.append(f"<p>{what} Render them with these commands, then write the page again.</p>")
         parts.append(f'<pre tabindex="0">{html.escape(chr(10).join(missing))}</pre>')
     return "\n".join(parts)
 
@@ -42,7 +42,8 @@ def _video(run: RunResult, file: Path) -> str:
     if file.suffix == ".gif":
         shown = f'<img src="{data}" alt="Adaptation of {name}">'
     else:
-        shown = f'<video controls loop muted playsinline preload="metadata" aria-label="Adaptation of {name}" src="{data}"></video>'
+        options = 'controls loop muted playsinline preload="metadata"'
+        shown = f'<video {options} aria-label="Adaptation of {name}" src="{data}"></video>'
     return f"<figure>{shown}<figcaption>{name}</figcaption></figure>"
 
 
@@ -51,21 +52,21 @@ def _runs(groups: Sequence[Group]) -> list[RunResult]:
 
 
 def configs(groups: Sequence[Group]) -> str:
-    """Return the keys in which settings differ, side by side, and the whole config of each."""
+    """Return the keys in which the settings differ, side by side, and the whole config of each setting."""
     trained = [group for group in groups if group.runs]
-    settings = [flattened(setting_of(group.runs[0])) for group in trained]
+    settings = [flatten(setting_of(group.runs[0])) for group in trained]
     keys = dict.fromkeys(key for each in settings for key in each)
     differing = [
         key for key in keys if any(each.get(key, _ABSENT) != settings[0].get(key, _ABSENT) for each in settings)
     ]
     parts = [_side_by_side(trained, settings, differing)] if differing else []
     if not differing:
-        parts.append("<p>All runs are of one setting; they differ in their seeds.</p>" if len(trained) == 1 else "")
+        parts.append("<p>All runs have one setting and differ in their seeds.</p>" if len(trained) == 1 else "")
     for group in trained:
         name = f"{group.problem}: {group.name}" if len({each.problem for each in trained}) > 1 else group.name
         text = html.escape(dump_yaml(group.runs[0].config))
         parts.append(
-            f'<details><summary>{html.escape(name)}: the whole config</summary><pre tabindex="0">{text}</pre></details>'
+            f'<details><summary>{html.escape(name)}: whole config</summary><pre tabindex="0">{text}</pre></details>'
         )
     return "\n".join(parts)
 
@@ -79,12 +80,13 @@ def _side_by_side(groups: Sequence[Group], settings: Sequence[Mapping[str, Any]]
     head = "".join(f'<th scope="col" class="name">{html.escape(name)}</th>' for name in ("key", *names))
     lines = "\n".join(
         f'<tr><th scope="row" class="name"><code>{html.escape(key)}</code></th>'
-        + "".join(_value(each[key]) if key in each else '<td class="name none">not there</td>' for each in settings)
+        + "".join(_value(each[key]) if key in each else '<td class="name none">not set</td>' for each in settings)
         + "</tr>"
         for key in keys
     )
     return (
-        '<p>The keys in which they differ.</p>\n<div class="scroll" role="region" aria-label="Keys that differ" tabindex="0">'
+        "<p>Keys in which the settings differ.</p>\n"
+        '<div class="scroll" role="region" aria-label="Keys that differ" tabindex="0">'
         f'<table class="differs">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>'
     )
 
@@ -94,7 +96,7 @@ def _value(value: object) -> str:
 
 
 def tracked(groups: Sequence[Group]) -> str:
-    """Return where W&B has each run: a link, or the command that uploads what was logged offline."""
+    """Return the address of each run at W&B, or the command that uploads a run that was logged offline."""
     items = "".join(
         f"<li><code>{html.escape(portable(str(run.path)))}</code>: {_where(run)}</li>" for run in _runs(groups)
     )
@@ -106,17 +108,17 @@ def _where(run: RunResult) -> str:
     parts = [_link(url) for url in _urls(folder / URLS)]
     if offline := sorted(path.name for path in folder.glob("offline-run-*")):
         words = ["wandb", "sync", *(f"{portable(str(run.path))}/wandb/{name}" for name in offline)]
-        parts.append(f"logged offline in its folder; to upload it: <code>{html.escape(shlex.join(words))}</code>")
+        parts.append(f"logged offline; upload it with <code>{html.escape(shlex.join(words))}</code>")
     if parts:
         return "; ".join(parts)
     if online := sorted(path.name.rsplit("-", 1)[-1] for path in folder.glob("run-*")):
         wandb = run.config["wandb"]
         return html.escape(
-            f"online as {', '.join(online)} in project {wandb['project']!r}; its address was not recorded"
+            f"logged online as {', '.join(online)} in project {wandb['project']!r}; the address was not recorded"
         )
     if run.config["wandb"]["mode"] == "disabled":
         return "not logged (<code>wandb.mode</code> is <code>disabled</code>)"
-    return "nothing is left of it in its folder"
+    return "its folder holds no files of W&amp;B"
 
 
 def _urls(file: Path) -> list[str]:
@@ -128,5 +130,5 @@ def _urls(file: Path) -> list[str]:
 
 def _link(url: str) -> str:
     text = html.escape(url)
-    # Another scheme could run code when it is followed.
+    # A link with another scheme, such as javascript:, could run code.
     return f'<a href="{text}" rel="noopener noreferrer">{text}</a>' if url.startswith(("https://", "http://")) else text

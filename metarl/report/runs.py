@@ -1,4 +1,4 @@
-"""What a run's folder holds of results: its agent's evaluations, those of references in its tasks, and its training."""
+"""Reads the results in a run's folder: its training, the evaluations of its agent, and those of references."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from ..runs.record import minutes_by_update, read_metrics, read_sessions, requir
 from ..runs.run import run_config
 
 EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
-"""Files in a run's folder: how its agent did in unseen tasks, and how others did in the same."""
+"""Files in a run's folder: the evaluation of its agent, and all other evaluations beside it."""
 OTHER_SPLITS = ("train", "extrapolation")
-"""Splits on which an agent may be measured as well: `metarl evaluate RUN --split S` writes `evaluation-S.json`."""
+"""Other splits that a page compares with its own; `metarl evaluate RUN --split S` writes `evaluation-S.json`."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What was asked for and cannot be shown."""
+    """A run or an evaluation that the page leaves out."""
 
     path: Path
-    """Folder of a run, or file of a reference."""
+    """Folder of the run, or file of the evaluation."""
     why: str
-    """What is wrong with it and what to do, in one line."""
+    """What is wrong and what to do about it, in one line."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one training run left behind."""
+    """The results of one training run."""
 
     path: Path
-    """Its folder."""
+    """Folder of the run."""
     config: Mapping[str, Any]
-    """Its resolved configuration."""
+    """Resolved config of the run."""
     evaluation: Evaluation
-    """How its agent did in unseen tasks."""
+    """Evaluation of its agent, in `evaluation.json`."""
     metrics: Sequence[Mapping[str, float]]
-    """One line an update."""
+    """One line for each update."""
     sessions: Sequence[Mapping[str, Any]]
-    """What ran it: command, commit, versions."""
-    elsewhere: Mapping[str, Evaluation] = field(default_factory=dict)
-    """How it did in tasks of other splits, as far as it was measured there."""
+    """Command, commit and versions of each session that trained it."""
+    other_splits: Mapping[str, Evaluation] = field(default_factory=dict)
+    """Evaluations of its agent in tasks of other splits, by split."""
     references: Sequence[tuple[Path, Evaluation]] = ()
-    """What `metarl evaluate RUN --agent NAME` measured in the run's tasks, with its file."""
+    """File and evaluation of each other agent in the run's tasks, from `metarl evaluate RUN --agent NAME`."""
     variants: Sequence[tuple[Path, Evaluation]] = ()
-    """What `metarl evaluate RUN agent.KEY=VALUE` or a budget measured of its agent in the same tasks, with its file."""
+    """File and evaluation of its agent with other settings, from `metarl evaluate RUN agent.KEY=VALUE`."""
     left_out: Sequence[LeftOut] = ()
-    """What was measured and is not shown, and why."""
+    """Evaluations in the folder that the page leaves out."""
 
     @property
     def seed(self) -> int:
@@ -63,34 +63,34 @@ class RunResult:
 
     @property
     def env_steps(self) -> int:
-        """Environment steps of training, those of a run it started from included."""
+        """Environment steps of training, including those of a run that it started from."""
         return int(self.metrics[-1]["env_steps"]) if self.metrics else 0
 
     @property
     def unfinished(self) -> bool:
-        """Whether updates are left to make."""
+        """Whether updates are left to do."""
         return not self.metrics or self.metrics[-1]["update"] + 1 < self.config["num_updates"]
 
     @property
     def minutes(self) -> float:
-        """Minutes of rollouts and updates, likewise, without evaluations."""
+        """Wall-clock minutes of rollouts and updates, including those of a run that it started from."""
         return float(self.minutes_by_update[-1]) if self.metrics else 0.0
 
     @property
     def minutes_by_update(self) -> np.ndarray:
-        """The same by the end of each update. [line of `metrics`]"""
+        """Minutes by the end of each update. [line of `metrics`]"""
         return minutes_by_update(self.metrics, self.sessions)
 
     @property
     def commits(self) -> tuple[str, ...]:
-        """Commits that it was trained at, the first ten digits of each."""
+        """First ten digits of each commit that trained it."""
         return tuple(dict.fromkeys((session.get("git_commit") or "unknown")[:10] for session in self.sessions))
 
 
 def read_runs(paths: Sequence[str | Path]) -> tuple[list[RunResult], list[LeftOut]]:
-    """Return the runs that can be read, and those runs and references that cannot.
+    """Return the runs that can be read, and the runs and evaluations that are left out.
 
-    Raises MetarlError where no run is left.
+    Raises MetarlError where no run can be read.
     """
     runs: list[RunResult] = []
     left_out: list[LeftOut] = []
@@ -109,9 +109,9 @@ def read_runs(paths: Sequence[str | Path]) -> tuple[list[RunResult], list[LeftOu
 
 
 def read_run(path: str | Path) -> RunResult:
-    """Return what a run's folder holds; a last line of metrics that was cut off is left out.
+    """Return the results in a run's folder, without a last line of metrics that a kill cut off.
 
-    Raises MetarlError for a folder that holds no run or a damaged one, and for a run whose agent was not evaluated.
+    Raises MetarlError for a folder without a run, for a damaged run, and for a run that was not evaluated.
     """
     path = Path(path)
     config = resolved(run_config(path))
@@ -119,71 +119,89 @@ def read_run(path: str | Path) -> RunResult:
         raise MetarlError(f"run {path} has no {EVALUATION}; write it with `metarl evaluate {path}`")
     evaluation, metrics, sessions = Evaluation.load(path / EVALUATION), read_metrics(path), read_sessions(path)
     require_measured(path, metrics)
-    run = RunResult(path, config, evaluation, metrics, sessions, *_read_others(path, evaluation))
+    others = _read_others(path, evaluation)
+    run = RunResult(
+        path,
+        config,
+        evaluation,
+        metrics,
+        sessions,
+        others.other_splits,
+        others.references,
+        others.variants,
+        others.left_out,
+    )
     _require_own(run)
     return run
 
 
-def _read_others(
-    path: Path, own: Evaluation
-) -> tuple[dict[str, Evaluation], list[tuple[Path, Evaluation]], list[tuple[Path, Evaluation]], list[LeftOut]]:
-    """Return what else was measured of a run.
+@dataclass(frozen=True)
+class _Others:
+    """The evaluations beside a run's own, as `RunResult` has them."""
 
-    Its agent on other splits, others in its tasks, its agent with other settings, and what is not shown.
-    """
-    elsewhere: dict[str, Evaluation] = {}
-    references: list[tuple[Path, Evaluation]] = []
-    variants: list[tuple[Path, Evaluation]] = []
-    left_out: list[LeftOut] = []
+    other_splits: dict[str, Evaluation] = field(default_factory=dict)
+    references: list[tuple[Path, Evaluation]] = field(default_factory=list)
+    variants: list[tuple[Path, Evaluation]] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def _read_others(path: Path, own: Evaluation) -> _Others:
+    """Return the evaluations in a run's folder beside its own."""
+    others = _Others()
     for file in sorted(path.glob(REFERENCES)):
         try:
             other = Evaluation.load(file)
         except MetarlError as error:
-            left_out.append(LeftOut(file, str(error)))
+            others.left_out.append(LeftOut(file, str(error)))
             continue
-        mine = other.agent == own.agent
-        if other.split != own.split and not (mine and other.split in OTHER_SPLITS):
-            continue  # of tasks that are none of the page's
-        if why := _not_beside(own, other, file.name):
-            left_out.append(LeftOut(file, f"{file} {why}"))
-        elif not mine:
-            references.append((file, other))
-        elif twins := [path for path, each in variants if each.changes == other.changes]:
-            left_out.append(
-                LeftOut(file, f"{file} is of {' '.join(other.changes)}, as {twins[0]} is; delete one of them")
-            )
-        elif other.changes:
-            variants.append((file, other))
-        else:
-            elsewhere[other.split] = other
-    return elsewhere, references, variants, left_out
+        same_agent = other.agent.name == own.agent.name
+        if other.plan.split == own.plan.split or (same_agent and other.plan.split in OTHER_SPLITS):
+            _sort_in(others, file, other, own)
+    return others
 
 
-def _not_beside(own: Evaluation, other: Evaluation, name: str) -> str:
-    """Return why an evaluation cannot stand beside the run's own, '' where it can."""
+def _sort_in(others: _Others, file: Path, other: Evaluation, own: Evaluation) -> None:
+    """Add an evaluation to the references, variants or other splits of a run, or to what is left out."""
+    if why := _why_left_out(own, other, file.name):
+        others.left_out.append(LeftOut(file, f"{file} {why}"))
+    elif other.agent.name != own.agent.name:
+        others.references.append((file, other))
+    elif twins := [path for path, each in others.variants if each.changes == other.changes]:
+        changes = " ".join(other.changes)
+        why = f"{file} and {twins[0]} were both evaluated with {changes}; delete one of them"
+        others.left_out.append(LeftOut(file, why))
+    elif other.changes:
+        others.variants.append((file, other))
+    else:
+        others.other_splits[other.plan.split] = other
+
+
+def _why_left_out(own: Evaluation, other: Evaluation, name: str) -> str:
+    """Return why the page leaves an evaluation out beside the run's own, '' where it shows it."""
     if other.rounds != own.rounds:
         return f"has {counted(other.rounds, 'round')}, {EVALUATION} has {own.rounds}; evaluate both alike"
-    if other.agent != own.agent:
-        why = difference(own, other)
-    elif other.changes and other.split != own.split:
-        return f"is of {' '.join(other.changes)} in tasks of another split; a page shows those of {own.split} only"
+    if other.agent.name != own.agent.name:
+        why = describe_difference(own, other)
+    elif other.changes and other.plan.split != own.plan.split:
+        changes = " ".join(other.changes)
+        return f"was evaluated with {changes} in tasks of another split; a page shows those of {own.plan.split} only"
     elif other.changes:
-        why = difference(own, other) or _more_than_what_was_asked(own, other)
+        why = describe_difference(own, other) or _describe_unasked_difference(own, other)
         if not why and np.array_equal(other.returns, own.returns, equal_nan=True):
             return f"has the returns of {EVALUATION} in every round: {' '.join(other.changes)} changed nothing"
-    elif other.split == own.split or name != f"evaluation-{other.split}.json":
-        told = " and ".join(f"evaluation-{split}.json" for split in OTHER_SPLITS)
-        return f"is of the trained agent; a page shows {EVALUATION} of a run, and {told} beside it"
+    elif other.plan.split == own.plan.split or name != f"evaluation-{other.plan.split}.json":
+        files = " and ".join(f"evaluation-{split}.json" for split in OTHER_SPLITS)
+        return f"is of the trained agent; a page shows only {EVALUATION} of it, and {files} beside it"
     else:
-        why = _more_than_what_was_asked(own, other)
+        why = _describe_unasked_difference(own, other)
     return why and f"and {EVALUATION} {why}; evaluate both alike"
 
 
-def _more_than_what_was_asked(first: Evaluation, other: Evaluation) -> str:
-    """Return in words what evaluations of one run's agent differ in, beside the split and what was set, '' where nothing does."""
-    pairs = [(what, getattr(first, what), getattr(other, what)) for what in ("agent", "replicas")]
-    trained, theirs = flattened(first.trained or {}), flattened(other.trained or {})
-    # What only one of them tells came into being between the two.
+def _describe_unasked_difference(first: Evaluation, other: Evaluation) -> str:
+    """Return how two evaluations of one run's agent differ beside their split and settings, '' where they do not."""
+    pairs: list[tuple[str, Any, Any]] = [("replicas", first.plan.replicas, other.plan.replicas)]
+    trained, theirs = flatten(first.agent.trained or {}), flatten(other.agent.trained or {})
+    # A key that only one of them has was introduced between the two evaluations.
     pairs += [(f"trained: {key}", trained[key], theirs[key]) for key in trained if key in theirs]
     for what, mine, others in pairs:
         if mine != others:
@@ -192,10 +210,10 @@ def _more_than_what_was_asked(first: Evaluation, other: Evaluation) -> str:
 
 
 def _require_own(run: RunResult) -> None:
-    """Refuse an evaluation that is of somebody else, such as the random agent in the run's tasks."""
-    trained = run.evaluation.trained or {}
+    """Raise MetarlError unless the run's evaluation is of its own agent, seed and settings."""
+    trained = run.evaluation.agent.trained or {}
     mine = (run.config["agent"]["name"], run.seed)
-    measured = (run.evaluation.agent, trained.get("training_seed", run.seed))
+    measured = (run.evaluation.agent.name, trained.get("training_seed", run.seed))
     if measured != mine:
         raise MetarlError(
             f"{run.path / EVALUATION} is of agent {measured[0]!r}, training seed {measured[1]}, the run is of "
@@ -203,17 +221,18 @@ def _require_own(run: RunResult) -> None:
         )
     if run.evaluation.changes:
         raise MetarlError(
-            f"{run.path / EVALUATION} is of {' '.join(run.evaluation.changes)}, which other runs' are not; write it again with "
-            f"`metarl evaluate {run.path}`"
+            f"{run.path / EVALUATION} was evaluated with {' '.join(run.evaluation.changes)}, unlike evaluations of other "
+            f"runs; write it again with `metarl evaluate {run.path}`"
         )
 
 
-def difference(first: Evaluation, other: Evaluation) -> str:
-    """Return in words the first thing that keeps two evaluations from being compared, '' where nothing does."""
-    pairs = [
-        (what, getattr(first, what), getattr(other, what))
-        for what in ("family", "split", "replicas", "num_tasks", "seed")
+def describe_difference(first: Evaluation, other: Evaluation) -> str:
+    """Return the first difference between two evaluations that makes them incomparable, '' where there is none."""
+    plans = [
+        (what, getattr(first.plan, what), getattr(other.plan, what))
+        for what in ("split", "replicas", "num_tasks", "seed")
     ]
+    pairs = [("family", first.family, other.family), *plans]
     names = dict.fromkeys([*first.settings, *other.settings])
     pairs[1:1] = [(f"settings: {name}", first.settings.get(name), other.settings.get(name)) for name in names]
     for what, mine, theirs in pairs:
@@ -225,9 +244,9 @@ def difference(first: Evaluation, other: Evaluation) -> str:
     return ""
 
 
-def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested settings by one key each, such as `agent.inner_lr`."""
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one flat mapping with dotted keys, such as `agent.inner_lr`."""
     if not isinstance(value, Mapping):
         return {prefix: value}
-    parts = (flattened(inner, f"{prefix}.{key}" if prefix else key) for key, inner in value.items())
+    parts = (flatten(inner, f"{prefix}.{key}" if prefix else key) for key, inner in value.items())
     return {key: inner for part in parts for key, inner in part.items()}

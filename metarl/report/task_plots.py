@@ -1,4 +1,4 @@
-"""Plots of single tasks: where in the space of tasks an agent does well, and where it fails."""
+"""The panel of returns by task: where in the space of tasks an agent does well, and where it fails."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import MetarlError
-from ..base.text import decimals_for, number_text
+from ..base.text import number_text
 from ..evaluation.record import Evaluation
 from ..families.load import load
+from .captions import protocol_sentence
 from .groups import Group
-from .plots import Choice, Option, Panel, Plot, axis, ends, look, numbers, safe
+from .panel import Choice, Option, Panel, Plot, axis, escape, finite_range, json_numbers, legend_of, style_of
+from .rows import page_decimals
 
 _MOST_NUMBERS = 32
-"""Numbers of one parameter that can be chosen; of larger ones there are the mean, the least and the largest besides."""
-_MOST_TOLD = 10
-"""Numbers of a task, and rounds, that a hover text tells."""
+"""Numbers of one parameter that the reader can choose, beside its mean, least and largest."""
+_MOST_LISTED = 10
+"""Numbers of a task, and rounds, that a hover text lists."""
 
 
 @dataclass(frozen=True)
@@ -28,43 +30,60 @@ class Points:
     """The different tasks of a problem."""
 
     places: Mapping[str, np.ndarray]
-    """What can be an axis, by label: numbers that are not the same in all tasks. [point]"""
+    """Numbers that can be an axis, by label: those that differ between tasks. [point]"""
     one_parameter: bool
-    """Whether all of `places` are numbers of one parameter, which have a unit in common."""
+    """Whether all of `places` belong to one parameter, so that they share a unit."""
     texts: Sequence[str]
-    """What each is, for the hover text."""
+    """Description of each for the hover text."""
     of: np.ndarray
-    """Which of them each task of the evaluation is. [task]"""
+    """Number of the point of each task of the evaluation. [task]"""
 
     def mean(self, group: Group) -> np.ndarray:
-        """Return the mean over seeds, and over tasks that are the same, of the return. [point, round]"""
+        """Return the return, mean over seeds and over equal tasks. [point, round]"""
         returns = group.returns.mean(axis=0)
         sums = np.zeros((len(self.texts), returns.shape[1]))
         np.add.at(sums, self.of, returns)
         return sums / np.bincount(self.of)[:, None]
 
 
-def tasks_panel(groups: Sequence[Group]) -> Panel | None:
-    """Return where in the space of tasks the agents do well, on one problem; None where all tasks are the same.
+@dataclass(frozen=True)
+class _Tasks:
+    """The content of a panel of tasks."""
 
-    One parameter that is a number: return against it. Two numbers: a map, coloured by return. Others: return against
-    the one that is chosen.
+    title: str
+    """Heading."""
+    note: str
+    """Caption."""
+    groups: Sequence[Group]
+    """Groups of one problem."""
+    points: Points
+    """Its different tasks."""
+    scores: Sequence[np.ndarray]
+    """Mean return of each group. [point, round]"""
+    hovers: Sequence[list[str]]
+    """Hover texts of each group. [point]"""
+
+
+def tasks_panel(groups: Sequence[Group]) -> Panel | None:
+    """Return the panel of the return by task on one problem; None where all tasks are the same.
+
+    Tasks of two numbers are a map, coloured by return. Others are drawn against one number, which the reader chooses
+    where there are several.
     """
     points = different_tasks(groups[0].evaluations[0])
     if not points.places:
         return None
     scores = [points.mean(group) for group in groups]
     hovers = [_hovers(group, points, score) for group, score in zip(groups, scores, strict=True)]
-    many = len(points.of) > len(points.texts)
-    note = f"One point a task, mean over seeds{' and over tasks that are the same' if many else ''}; hover tells the task and every round."
-    family = groups[0].evaluations[0].family
-    if len(points.places) == 2:
-        return _map(f"Return by task on {family}", note, groups, points, scores, hovers)
-    return _scatter(f"Return by task on {family}", note, groups, points, scores, hovers)
+    equal = " and over equal tasks" if len(points.of) > len(points.texts) else ""
+    note = f"One point a task: mean over seeds{equal}. Point at it for its parameters and the return of every round."
+    title = f"Return by task on {groups[0].evaluations[0].family}"
+    what = _Tasks(title, f"{note} {protocol_sentence(groups)}", groups, points, scores, hovers)
+    return _map(what) if len(points.places) == 2 else _scatter(what)
 
 
 def different_tasks(evaluation: Evaluation) -> Points:
-    """Return the tasks of an evaluation, each once, with all that can be said of one by a number."""
+    """Return the different tasks of an evaluation, each once."""
     columns = {name: values.reshape(len(values), -1) for name, values in evaluation.tasks.values.items()}
     table = np.concatenate(list(columns.values()), axis=1)
     _, first, of = np.unique(table, axis=0, return_index=True, return_inverse=True)
@@ -80,8 +99,8 @@ def different_tasks(evaluation: Evaluation) -> Points:
     texts = [
         "<br>".join(
             [
-                *(_told(f"{name}{units[name]}", values[row]) for name, values in columns.items()),
-                *([f"{count} tasks are this one"] if count > 1 else []),
+                *(_parameter_text(f"{name}{units[name]}", values[row]) for name, values in columns.items()),
+                *([f"{count} tasks are equal"] if count > 1 else []),
             ]
         )
         for row, count in zip(first, times, strict=True)
@@ -90,7 +109,7 @@ def different_tasks(evaluation: Evaluation) -> Points:
 
 
 def _numbers_of(name: str, shape: tuple[int, ...], values: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the numbers of a parameter [point, number] that differ between tasks, those that sum up many first."""
+    """Return the numbers of a parameter [point, number] that differ between tasks, by label; summaries come first."""
     count = values.shape[1]
     places = [", ".join(map(str, place)) for place in np.ndindex(*shape)][:_MOST_NUMBERS]
     singles = {f"{name}[{place}]" if place else name: values[:, n] for n, place in enumerate(places)}
@@ -100,68 +119,65 @@ def _numbers_of(name: str, shape: tuple[int, ...], values: np.ndarray) -> dict[s
 
 
 def _units(evaluation: Evaluation) -> dict[str, str]:
-    """Return each parameter's unit as it stands behind its name, '' where it has none or the family is not known here."""
+    """Return the unit of each parameter in parentheses, '' where it has none or the family is not installed."""
     try:
         parameters = load(evaluation.family, **evaluation.settings).parameters
-    except MetarlError:  # evaluated where a plug-in was installed that is not here
+    except MetarlError:  # of a plug-in that is not installed here
         parameters = {}
     units = {name: parameters[name].unit if name in parameters else "" for name in evaluation.tasks.values}
     return {name: f" ({unit})" if unit else "" for name, unit in units.items()}
 
 
-def _told(label: str, values: np.ndarray) -> str:
-    listed = ", ".join(f"{value:.4g}" for value in values[:_MOST_TOLD])
-    more = f", ... ({len(values)} numbers)" if len(values) > _MOST_TOLD else ""
-    return "<br>".join(textwrap.wrap(safe(f"{label}: {listed}{more}"), 48))
+def _parameter_text(label: str, values: np.ndarray) -> str:
+    listed = ", ".join(f"{value:.4g}" for value in values[:_MOST_LISTED])
+    more = f", ... ({len(values)} numbers)" if len(values) > _MOST_LISTED else ""
+    return "<br>".join(textwrap.wrap(escape(f"{label}: {listed}{more}"), 48))
 
 
 def _hovers(group: Group, points: Points, score: np.ndarray) -> list[str]:
-    """Return what is said of each point: agent, task and the return of every round."""
-    head = "".join(f"<b>{safe(line)}</b><br>" for line in textwrap.wrap(group.name, 40))
-    decimals = max(0, decimals_for(score) - 1)
-    shown = range(score.shape[1]) if score.shape[1] <= _MOST_TOLD else (0, score.shape[1] - 1)
+    """Return the hover text of each point: agent, task and the return of every round."""
+    head = "".join(f"<b>{escape(line)}</b><br>" for line in textwrap.wrap(group.name, 40))
+    decimals = page_decimals(score)
+    shown = range(score.shape[1]) if score.shape[1] <= _MOST_LISTED else (0, score.shape[1] - 1)
     return [
         head + text + "".join(f"<br>round {n + 1}: {number_text(row[n], decimals)}" for n in shown)
         for text, row in zip(points.texts, score, strict=True)
     ]
 
 
-def _scatter(
-    title: str,
-    note: str,
-    groups: Sequence[Group],
-    points: Points,
-    scores: Sequence[np.ndarray],
-    hovers: Sequence[list[str]],
-) -> Panel:
-    """Return the plot of the return against one number of the task, a marker for each group and point."""
+def _scatter(what: _Tasks) -> Panel:
+    """Return the plot of the return against one number of the task, with a marker for each group and point."""
+    rounds = _rounds(what.scores)
+    *_, (_, y_label, last) = rounds
+    traces = [
+        _scatter_trace(what.points, number, group, values, hover)
+        for number, (values, group, hover) in enumerate(zip(last, what.groups, what.hovers, strict=True))
+    ]
+    layout = {"xaxis": axis(next(iter(what.points.places))), "yaxis": axis(y_label, tickformat=",")}
+    choices = [*_choice_of_axis(what.points), *_choice_of_round(rounds, what.scores)]
+    return Panel(what.title, what.note, [Plot(what.title, traces, layout)], choices, legend_of(what.groups), "markers")
+
+
+def _scatter_trace(
+    points: Points, number: int, group: Group, values: np.ndarray, hover: Sequence[str]
+) -> dict[str, Any]:
     size = 9 if len(points.texts) <= 100 else 6 if len(points.texts) <= 500 else 4
-    x_label, x = next(iter(points.places.items()))
-    *_, (_, y_label, last) = rounds = _rounds(scores)
-    traces = []
-    for number, (values, group, hover) in enumerate(zip(last, groups, hovers, strict=True)):
-        color, symbol, _ = look(number)
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": numbers(x),
-                "y": numbers(values),
-                "marker": {"color": color, "symbol": symbol, "size": size, "opacity": 0.75 if size > 4 else 0.5},
-                "name": safe(group.name),
-                "hoverinfo": "text",
-                "hovertext": hover,
-                "meta": number,
-            }
-        )
-    layout = {"xaxis": axis(x_label), "yaxis": axis(y_label, tickformat=",")}
-    choices = [*_against(points), *_return_of(rounds, scores)]
-    legend = [(number, group.name) for number, group in enumerate(groups)]
-    return Panel(title, note, [Plot(title, traces, layout)], choices, legend, "markers")
+    color, symbol, _ = style_of(number)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": json_numbers(next(iter(points.places.values()))),
+        "y": json_numbers(values),
+        "marker": {"color": color, "symbol": symbol, "size": size, "opacity": 0.75 if size > 4 else 0.5},
+        "name": escape(group.name),
+        "hoverinfo": "text",
+        "hovertext": hover,
+        "meta": number,
+    }
 
 
 def _rounds(scores: Sequence[np.ndarray]) -> list[tuple[str, str, list[np.ndarray]]]:
-    """Return each round's name, its axis and the groups' returns [point]; nothing of a group that has fewer rounds."""
+    """Return for each round its name, title of the axis, and returns of each group [point], NaN beyond its rounds."""
     what, count = "Undiscounted return of an episode", max(score.shape[1] for score in scores)
     return [
         (
@@ -173,25 +189,27 @@ def _rounds(scores: Sequence[np.ndarray]) -> list[tuple[str, str, list[np.ndarra
     ]
 
 
-def _against(points: Points) -> list[Choice]:
-    """Return the choice of the number of the task that is the axis, where there is one."""
+def _choice_of_axis(points: Points) -> list[Choice]:
+    """Return the menu of the number on the axis, none for a single number."""
     first = next(iter(points.places))
     options = [
-        Option(label, [{"style": {"x": [numbers(x)]}, "layout": {"xaxis.title.text": safe(label)}}], label == first)
+        Option(
+            label, [{"style": {"x": [json_numbers(x)]}, "layout": {"xaxis.title.text": escape(label)}}], label == first
+        )
         for label, x in points.places.items()
     ]
     return [Choice("Against", options)] if len(options) > 1 else []
 
 
-def _return_of(rounds: Sequence[tuple[str, str, list[np.ndarray]]], scores: Sequence[np.ndarray]) -> list[Choice]:
-    """Return the choice of the round, or of what adaptation gained, where there are several rounds."""
+def _choice_of_round(rounds: Sequence[tuple[str, str, list[np.ndarray]]], scores: Sequence[np.ndarray]) -> list[Choice]:
+    """Return the menu of the round, or of the gain, none for a single round."""
     if len(rounds) == 1:
         return []
     gain = ("gain", "Return, last round less first", [score[:, -1] - score[:, 0] for score in scores])
     options = [
         Option(
             name,
-            [{"style": {"y": [numbers(each) for each in values]}, "layout": {"yaxis.title.text": y_label}}],
+            [{"style": {"y": [json_numbers(each) for each in values]}, "layout": {"yaxis.title.text": y_label}}],
             name == rounds[-1][0],
         )
         for name, y_label, values in (*rounds, gain)
@@ -199,52 +217,55 @@ def _return_of(rounds: Sequence[tuple[str, str, list[np.ndarray]]], scores: Sequ
     return [Choice("Return of", options)]
 
 
-def _map(
-    title: str,
-    note: str,
-    groups: Sequence[Group],
-    points: Points,
-    scores: Sequence[np.ndarray],
-    hovers: Sequence[list[str]],
-) -> Panel:
-    """Return a map for each group of tasks of two numbers; one scale of colours for all maps and rounds."""
-    *_, (_, _, last) = rounds = _rounds(scores)
-    (x_label, x), (y_label, y) = points.places.items()
-    low, high = ends(scores)
-    side = max(5.0, min(20.0, 180 / math.sqrt(len(x))))
-    plots = []
-    for values, group, hover in zip(last, groups, hovers, strict=True):
-        marker = {
-            "color": numbers(values),
-            "colorscale": "Viridis",
-            "cmin": low,
-            "cmax": high if high > low else low + 1,
-            "size": side,
-            "line": {"color": "rgba(0,0,0,0.35)", "width": 0.5},
-            "colorbar": {
-                "thickness": 10,
-                "outlinewidth": 0,
-                "tickformat": ",",
-                "title": {"text": "return", "side": "right"},
-            },
-        }
-        trace = {"type": "scatter", "mode": "markers", "x": numbers(x), "y": numbers(y), "marker": marker}
-        trace |= {"name": safe(group.name), "hoverinfo": "text", "hovertext": hover}
-        layout: dict[str, Any] = {
-            "xaxis": axis(x_label, zeroline=False),
-            "yaxis": axis(y_label, zeroline=False),
-            "height": 330,
-        }
-        if points.one_parameter:
-            layout["yaxis"] |= {"scaleanchor": "x", "constrain": "domain"}
-            layout["xaxis"] |= {"constrain": "domain"}
-        plots.append(Plot(group.name, [trace], layout))
+def _map(what: _Tasks) -> Panel:
+    """Return a map of the tasks for each group, with one scale of colours for all maps and rounds."""
+    rounds = _rounds(what.scores)
+    *_, (_, _, last) = rounds
+    plots = [
+        Plot(group.name, [_map_trace(what, values, group, hover)], _map_layout(what.points))
+        for values, group, hover in zip(last, what.groups, what.hovers, strict=True)
+    ]
     options = [
         Option(
             name,
-            [{"style": {"marker.color": [numbers(each)]}, "layout": {}} for each in values],
+            [{"style": {"marker.color": [json_numbers(each)]}, "layout": {}} for each in values],
             name == rounds[-1][0],
         )
         for name, _, values in rounds
     ]
-    return Panel(title, note, plots, [Choice("Return of", options)] if len(options) > 1 else [])
+    return Panel(what.title, what.note, plots, [Choice("Return of", options)] if len(options) > 1 else [])
+
+
+def _map_trace(what: _Tasks, values: np.ndarray, group: Group, hover: list[str]) -> dict[str, Any]:
+    x, y = what.points.places.values()
+    low, high = finite_range(what.scores)
+    colorbar = {
+        "thickness": 10,
+        "outlinewidth": 0,
+        "tickformat": ",",
+        "title": {"text": "return", "side": "right"},
+    }
+    marker = {
+        "color": json_numbers(values),
+        "colorscale": "Viridis",
+        "cmin": low,
+        "cmax": high if high > low else low + 1,
+        "size": max(5.0, min(20.0, 180 / math.sqrt(len(x)))),
+        "line": {"color": "rgba(0,0,0,0.35)", "width": 0.5},
+        "colorbar": colorbar,
+    }
+    trace = {"type": "scatter", "mode": "markers", "x": json_numbers(x), "y": json_numbers(y), "marker": marker}
+    return trace | {"name": escape(group.name), "hoverinfo": "text", "hovertext": hover}
+
+
+def _map_layout(points: Points) -> dict[str, Any]:
+    x_label, y_label = points.places
+    layout: dict[str, Any] = {
+        "xaxis": axis(x_label, zeroline=False),
+        "yaxis": axis(y_label, zeroline=False),
+        "height": 330,
+    }
+    if points.one_parameter:  # one unit on both axes
+        layout["yaxis"] |= {"scaleanchor": "x", "constrain": "domain"}
+        layout["xaxis"] |= {"constrain": "domain"}
+    return layout

@@ -10,11 +10,15 @@ import pytest
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.measures import above
 from metarl.evaluation.record import Evaluation
-from metarl.report.groups import Group, grouped
-from metarl.report.markdown import About, markdown
+from metarl.report.about import About
+from metarl.report.adaptation import measure_table
+from metarl.report.comparison import comparison_table, score_table
+from metarl.report.groups import Group, group_runs
+from metarl.report.markdown import markdown
 from metarl.report.runs import read_run
-from metarl.report.tables import Asked, comparison_rows, measure_rows, score_rows, summary_rows
-from tests.report.test_results import run_folder
+from metarl.report.summary import summary_table
+from metarl.report.tables import Asked
+from tests.report.run_folders import run_folder
 from tests.scripted import Numbered, Scripted, constant, solved_numbers, solves, solves_after_round
 
 TASKS, ROUNDS = 20, 4
@@ -38,7 +42,7 @@ def measured(tmp_path: Path, agent: Scripted, *, replicas: int = 1) -> list[Grou
             player, Numbered(), agent_name=name[1:] or "maml-ppo", num_tasks=TASKS, rounds=ROUNDS, replicas=replicas
         )
         evaluation.save(run / f"evaluation{name}.json")
-    return grouped([read_run(run)])
+    return group_runs([read_run(run)])
 
 
 def values(cells: tuple[str, ...]) -> list[str]:
@@ -52,8 +56,8 @@ CASES = {
     "solves four of twenty": (
         solves_four(),
         [0.0, 0.0, 0.0, 0.0],
-        ["0.00", "0.00", "never", "never", "20%", "never", "never"],
-        ["0.00", "0.00", "0.80", "3.20"],
+        ["0.00", "0.00", "-", "-", "20%", "never", "never"],
+        ["0.20", "0.20", "0.80", "3.20"],
         ["0.80", "0.60"],
         0.2,
     ),
@@ -83,14 +87,14 @@ def test_scripted_agent_gets_its_known_score_in_every_table(tmp_path: Path, case
     groups = measured(tmp_path, agent, replicas=replicas)
     ours = groups[0]
     assert ours.iqm.tolist() == returns
-    assert values(summary_rows(groups)[1])[4:8] == [f"{value:.2f}" for value in returns]
-    assert values(summary_rows(groups)[1])[8] == f"{returns[-1] - returns[0]:.2f}"
+    assert values(summary_table(groups).plain_rows()[1])[4:8] == [f"{value:.2f}" for value in returns]
+    assert values(summary_table(groups).plain_rows()[1])[8] == f"{returns[-1] - returns[0]:.2f}"
     assert ours.success_rate is not None
     assert ours.success_rate[-1] == pytest.approx(success)
-    steps = [str(int(word) * replicas) if n in (3, 6) and word != "never" else word for n, word in enumerate(measures)]
-    assert list(measure_rows(groups, threshold=1.0)[1][1:]) == steps
-    assert values(score_rows(groups, "never", "always")[1])[1:] == scores
-    never = next(row for row in comparison_rows(groups)[1:] if row[1] == "never")
+    steps = [str(int(word) * replicas) if n in (3, 6) and word.isdigit() else word for n, word in enumerate(measures)]
+    assert list(measure_table(groups, threshold=1.0).plain_rows()[1][1:]) == steps
+    assert values(score_table(groups, "never", "always").plain_rows()[1])[1:5] == scores
+    never = next(row for row in comparison_table(groups).plain_rows()[1:] if row[1] == "never")
     assert [never[2].split()[0], never[4].split()[0]] == against
     assert above(ours.returns[..., -1], np.array([0.5])).mean() == pytest.approx(success)
 
@@ -102,13 +106,13 @@ def test_episodes_of_different_length_cost_what_each_of_them_took(tmp_path: Path
     spent = groups[0].evaluations[0].env_steps_per_task
     np.testing.assert_array_equal(spent[:, -1], np.where(solved, SOLVED, UNSOLVED) * ROUNDS)
     # The four reach a return of 1 in their first round, before any step is spent; of the others nobody knows when.
-    assert measure_rows(groups, threshold=1.0)[1][-3:] == ("20%", "never", "never")
+    assert measure_table(groups, threshold=1.0).plain_rows()[1][-3:] == ("20%", "never", "never")
     assert groups[0].env_steps.tolist() == [(4 * SOLVED + 16 * UNSOLVED) / TASKS * n for n in range(1, ROUNDS + 1)]
 
 
 def test_page_of_scripted_agents_says_the_same(tmp_path: Path) -> None:
     text = markdown(measured(tmp_path, solves_four()), About("", asked=Asked(1.0, ("never", "always"))), {})
-    assert "| never | never | 20% | never | never |" in text
+    assert "| - | - | 20% | never | never |" in text
     assert "## Scores between never, 0, and always, 1" in text
 
 
@@ -119,7 +123,7 @@ def test_two_seeds_that_solve_other_tasks_are_pooled(tmp_path: Path) -> None:
         run = run_folder(tmp_path / f"s{seed}", np.zeros((TASKS, 2)), seed=seed)
         evaluate(solves(known), Numbered(), agent_name="maml-ppo", num_tasks=TASKS).save(run / "evaluation.json")
         runs.append(run)
-    (group,) = grouped([read_run(run) for run in runs])
+    (group,) = group_runs([read_run(run) for run in runs])
     assert group.success_rate is not None
     assert group.success_rate.tolist() == [0.25, 0.25]
     assert group.totals.mean() == 0.5

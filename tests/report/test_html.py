@@ -18,30 +18,21 @@ import pytest
 
 from metarl.base.errors import MetarlError
 from metarl.cli.main import main
-from metarl.report.columns import explained
-from metarl.report.groups import grouped
+from metarl.evaluation.record import Evaluation
+from metarl.report.about import About
+from metarl.report.groups import group_runs
 from metarl.report.html import html_page
-from metarl.report.markdown import About
 from metarl.report.runs import LeftOut, read_run
-from metarl.report.tables import (
-    Asked,
-    comparison_rows,
-    gap_rows,
-    measure_rows,
-    recovery_rows,
-    score_rows,
-    seed_rows,
-    summary_rows,
-)
+from metarl.report.tables import Asked, build_tables
 from tests.report.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
-from tests.report.test_results import TASKS, beside, run_folder, scores
+from tests.report.run_folders import TASKS, run_folder, scores, write_other_split, write_reference
 
 EVIL = "</script><script>window.broken=1</script><img src=x onerror=window.broken=1>%{y}"
-SECTIONS = ("adaptation", "metrics", "tasks", "profile", "learning", "videos", "configs", "wb", "again")
+SECTIONS = ("adaptation", "metrics", "tasks", "profile", "learning", "videos", "configs", "wandb", "commands")
 
 
 def page(paths: Sequence[Path], **about: Any) -> str:
-    groups = grouped([read_run(path) for path in paths])
+    groups = group_runs([read_run(path) for path in paths])
     return html_page(groups, About("metarl report", **about))
 
 
@@ -78,17 +69,17 @@ class Tables(HTMLParser):
 
 def test_tables_of_the_page_are_those_of_the_markdown_page(tmp_path: Path) -> None:
     runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2)]
-    beside(runs[0], returns=scores(9))
-    groups = grouped([read_run(run) for run in runs])
+    write_reference(runs[0], returns=scores(9))
     found = Tables(without_plotly(page(runs))).tables
-    expected = [summary_rows(groups), measure_rows(groups), comparison_rows(groups), seed_rows(groups)]
-    for table, rows in zip(found, expected, strict=True):
-        assert table == [["agent", *rows[0][1:]], *map(list, rows[1:])]
+    expected = build_tables(group_runs([read_run(run) for run in runs]))
+    assert [table.key for table in expected] == ["summary", "measures", "paired", "seeds"]
+    for rows, table in zip(found, expected, strict=True):
+        assert rows == [list(row) for row in table.plain_rows()]
 
 
 def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1))
-    beside(run)
+    write_reference(run)
     assert page([run]) == page([run])
 
 
@@ -167,13 +158,13 @@ def test_videos_are_inside_the_page_and_runs_without_one_name_the_command(
 
 def test_configs_stand_side_by_side_in_what_differs(tmp_path: Path) -> None:
     runs = [run_folder(tmp_path / f"r{n}", scores(n)) for n in (1, 2)]
-    assert "All runs are of one setting" in page(runs[:1])
+    assert "All runs have one setting" in page(runs[:1])
     config = runs[1] / "config.yaml"
     config.write_text(config.read_text().replace("inner_lr: 0.1", "inner_lr: 0.25"))
     text = without_plotly(page(runs))
     first, second = "maml-ppo agent.inner_lr=0.1", "maml-ppo agent.inner_lr=0.25"
     assert Tables(text).tables[-1] == [["key", first, second], ["agent.inner_lr", "0.1", "0.25"]]
-    assert text.count("the whole config") == 2
+    assert text.count("whole config") == 2
 
 
 def test_page_links_to_wandb_or_says_how_to_get_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +178,7 @@ def test_page_links_to_wandb_or_says_how_to_get_there(tmp_path: Path, monkeypatc
     assert '<a href="https://wandb.ai/me/metarl/runs/abc"' in text
     assert 'href="javascript' not in text
     assert "wandb sync s1/wandb/offline-run-20261126_194214-u80gt74d" in text
-    assert "online as xyz in project" in text
+    assert "logged online as xyz in project" in text
     assert "s3</code>: not logged" in text
 
 
@@ -198,23 +189,21 @@ def test_sections_are_all_shown_where_no_script_runs(tmp_path: Path) -> None:
     ]
 
 
-def test_page_says_what_its_columns_mean(tmp_path: Path) -> None:
-    run = run_folder(tmp_path / "run", scores(1))
-    beside(run)
-    groups = grouped([read_run(run)])
-    text = without_plotly(html_page(groups, About("", asked=Asked(threshold=3.0))))
-    headings = [heading for heading in summary_rows(groups)[0] + measure_rows(groups, 3.0)[0] if heading]
-    for heading in [*headings, *filter(None, comparison_rows(groups)[0] + seed_rows(groups)[0])]:
-        assert re.search(rf'<abbr title="[^"]+">{re.escape(html.escape(heading))}</abbr>', text), heading
-
-
-def test_columns_of_tables_that_few_pages_have_are_explained_too(tmp_path: Path) -> None:
-    run = run_folder(tmp_path / "run", scores(1))
-    beside(run, returns=scores(1) - 50.0)
-    groups = grouped([read_run(run)])
-    for rows in (score_rows(groups, "random", "maml-ppo"), gap_rows(groups), recovery_rows(groups)):
-        for heading in filter(None, rows[0]):
-            assert explained(heading), heading
+def test_every_column_of_every_table_is_explained(tmp_path: Path) -> None:
+    family = {"name": "navigation-2d", "switch_at": [30], "horizon": 50}
+    run = run_folder(tmp_path / "run", scores(1), family=family, rewards=np.ones((TASKS, 100)))
+    write_reference(run, returns=scores(1) - 50.0)
+    write_other_split(run, "train", scores(3), settings=Evaluation.load(run / "evaluation.json").settings)
+    groups = group_runs([read_run(run)])
+    asked = Asked(threshold=3.0, normalize=("random", "maml-ppo"))
+    tables = build_tables(groups, asked)
+    assert len(tables) == 7
+    text = without_plotly(html_page(groups, About("", asked=asked)))
+    for column in (column for table in tables for column in table.columns):
+        assert len(column.meaning) > 20, column
+        title, label = html.escape(column.meaning), html.escape(column.label)
+        assert f'<abbr title="{title}">{label}</abbr>' in text, column
+        assert f"<dt>{label}</dt><dd>{title}</dd>" in text, column
 
 
 @pytest.fixture(scope="module")
@@ -224,13 +213,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evil = folder / "<img src=x onerror=window.broken=1>"
     runs = [run_folder(folder / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2)]
     runs.append(run_folder(evil, scores(3), seed=3))
-    beside(runs[0], EVIL, "evaluation-evil.json", returns=scores(9))
+    write_reference(runs[0], EVIL, "evaluation-evil.json", returns=scores(9))
     once = np.random.default_rng(0).random((TASKS, 1))
     steps = np.full((TASKS, 1), 10.0)
     bandit = run_folder(folder / "b", once, family={"name": "bernoulli-bandit"}, env_steps_per_task=steps)
     (bandit / "adaptation.gif").write_bytes(base64.b64decode("R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs="))
-    long = replace(grouped([read_run(bandit)])[0], name="rl2 " + "agent.some_setting_or_other=12345 " * 4)
-    groups = [*grouped([read_run(run) for run in runs]), long]
+    long = replace(group_runs([read_run(bandit)])[0], name="rl2 " + "agent.some_setting_or_other=12345 " * 4)
+    groups = [*group_runs([read_run(run) for run in runs]), long]
     left_out = [LeftOut(Path(EVIL), f"run {EVIL} does not exist")]
     about = About(EVIL, f"Title {EVIL}", [EVIL], left_out=left_out)
     (folder / "page.html").write_text(html_page(groups, about))
@@ -288,16 +277,16 @@ def test_tabs_open_by_click_and_by_keyboard(window: Browser) -> None:
         ("ArrowRight", "learning"),
         ("ArrowLeft", "profile"),
         ("Home", "adaptation"),
-        ("ArrowLeft", "again"),
+        ("ArrowLeft", "commands"),
         ("ArrowRight", "adaptation"),
-        ("End", "again"),
+        ("End", "commands"),
     ):
         window.press(key)
         assert (shown(window), window.run(focused)) == ([section], [f"tab-{section}"] * 2)
     window.press("Tab")
-    assert window.run("return document.activeElement.id") == "again"
+    assert window.run("return document.activeElement.id") == "commands"
     assert window.run("return document.querySelectorAll('[role=tab][tabindex=\"0\"]').length") == 1
-    assert window.run("return location.hash") == "#again"
+    assert window.run("return location.hash") == "#commands"
 
 
 def test_address_with_a_section_opens_there(window: Browser, hostile: Path) -> None:

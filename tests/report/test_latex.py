@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -9,49 +10,61 @@ from pathlib import Path
 
 import pytest
 
-from metarl.report.groups import grouped
-from metarl.report.latex import cell_text, latex
-from metarl.report.markdown import About
+from metarl.report.about import About
+from metarl.report.cells import MISSING, Cell, Name, Number, Numbers, Seeds, Text
+from metarl.report.groups import group_runs
+from metarl.report.latex import cell_text, escape, latex
 from metarl.report.runs import read_run
-from metarl.report.tables import comparison_rows, measure_rows, summary_rows
-from tests.report.test_results import beside, run_folder, scores
+from metarl.report.table import Table
+from metarl.report.tables import build_tables
+from tests.report.run_folders import run_folder, scores, write_reference
 
 
 @pytest.mark.parametrize(
-    ("plain", "written"),
+    ("cell", "written"),
     [
-        ("-8.6 [-10.2, -7.4]", "$-8.6$ [$-10.2$, $-7.4$]"),
-        ("-1,234 / 5", "$-1{,}234$ / 5"),
-        ("+904.9%", r"$+904.9$\%"),
-        ("maml-2 agent.x_y=1e-05", r"maml-2 agent.x\_y=1e-05"),
-        ("a & b # $c^d {~}", r"a \& b \# \$c\textasciicircum{}d \{\textasciitilde{}\}"),
-        ("\\input{/etc/passwd} <x|y>", r"\textbackslash{}input\{/etc/passwd\} \textless{}x\textbar{}y\textgreater{}"),
-        ("-3", "$-3$"),
+        (Number(-8.6, 1, (-10.2, -7.4)), "$-$8.6 [$-$10.2, $-$7.4]"),
+        (Number(-1234.0, 0), "$-$1,234"),
+        (Numbers((-1234.0, 5.0), 0), "$-$1,234 / 5"),
+        (Number(904.9, 1, unit="%", signed=True), r"$+$904.9\%"),
+        (Number(1.0, 2, (math.nan, math.nan)), "1.00 none"),
+        (Number(-3e9, 1, note="unfinished"), "$-$3.00e+09 (unfinished)"),
+        (Name("maml-2 agent.x_y=1e-05", "same"), r"maml-2 agent.x\_y=1e-05"),
+        (Text("a & b # $c^d {~}"), r"a \& b \# \$c\textasciicircum{}d \{\textasciitilde{}\}"),
+        (
+            Text("\\input{/etc/passwd} <x|y>"),
+            r"\textbackslash{}input\{/etc/passwd\} \textless{}x\textbar{}y\textgreater{}",
+        ),
+        (Text("a_b", emphasis=True), r"\textbf{a\_b}"),
+        (Seeds((1, 2)), "1, 2"),
+        (MISSING, "--"),
     ],
 )
-def test_plain_text_is_latex_that_prints_as_it_was(plain: str, written: str) -> None:
-    assert cell_text(plain) == written
+def test_cell_is_latex_that_prints_what_it_says(cell: Cell, written: str) -> None:
+    assert cell_text(cell) == written
 
 
-def document(tmp_path: Path) -> tuple[str, list[list[tuple[str, ...]]]]:
+def document(tmp_path: Path) -> tuple[str, list[Table]]:
     runs = [run_folder(tmp_path / f"s{seed}", scores(seed) - 20, seed=seed) for seed in (1, 2)]
-    beside(runs[0], "[a_b] & 50% \\evil", "evaluation-odd.json", returns=scores(9))
-    groups = grouped([read_run(run) for run in runs])
+    write_reference(runs[0], "[a_b] & 50% \\evil", "evaluation-odd.json", returns=scores(9))
+    groups = group_runs([read_run(run) for run in runs])
     text = latex(groups, About("metarl report", "Results & more_or_less", ["A note\nof two lines."]))
-    return text, [summary_rows(groups), measure_rows(groups), comparison_rows(groups)]
+    return text, [table for table in build_tables(groups) if table.key != "seeds"]
 
 
 def test_tables_have_the_rows_of_the_page_and_as_many_cells_as_columns(tmp_path: Path) -> None:
     text, expected = document(tmp_path)
     tables = re.findall(r"\\begin\{tabular\}\{([lr]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL)
-    for (columns, body), rows in zip(tables, expected, strict=True):
+    for (columns, body), table in zip(tables, expected, strict=True):
         lines = [line.strip() for line in body.splitlines() if line.endswith(r"\\")]
+        rows = [[escape(column.label) for column in table.columns]]
+        rows += [[cell_text(cell) for cell in row] for row in table.rows]
         assert len(lines) == len(rows)
         for line, row in zip(lines, rows, strict=True):
             cells = re.split(r"(?<!\\)&", line.removesuffix(r"\\"))
             assert len(cells) == len(columns) == len(row)
             # A bracket that begins a row would be an argument of the row before.
-            assert [cell.strip().removeprefix("{}") for cell in cells] == [cell_text(cell) for cell in row]
+            assert [cell.strip().removeprefix("{}") for cell in cells] == row
             assert not line.startswith("[")
     assert [body.count(r"\midrule") for _, body in tables] == [1, 1, 1]
     assert text.count(r"\caption{Results \& more\_or\_less") == text.count(r"\begin{table}") == 3
@@ -66,7 +79,7 @@ def test_every_line_outside_a_table_is_a_comment(tmp_path: Path) -> None:
 
 def test_tables_of_trials_of_one_round_are_those_that_have_rows(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1)[:, :1], env_steps_per_task=scores(2)[:, :1])
-    text = latex(grouped([read_run(run)]), About("metarl report"))
+    text = latex(group_runs([read_run(run)]), About("metarl report"))
     assert re.findall(r"\\label\{tab:(\w+)\}", text) == ["summary"]
 
 

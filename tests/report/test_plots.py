@@ -15,15 +15,17 @@ from metarl.evaluation.figure import COLORS
 from metarl.evaluation.measures import steps_before
 from metarl.families.load import load
 from metarl.families.task import Tasks
-from metarl.report.groups import Group, grouped
-from metarl.report.plots import Panel, adaptation_panel, learning_panel, look, profile_panel
+from metarl.report.groups import Group, group_runs
+from metarl.report.learning import learning_panel
+from metarl.report.panel import Panel, style_of
+from metarl.report.plots import adaptation_panel, profile_panel
 from metarl.report.runs import read_run
 from metarl.report.task_plots import different_tasks, tasks_panel
-from tests.report.test_results import TASKS, beside, run_folder, scores
+from tests.report.run_folders import TASKS, run_folder, scores, write_reference
 
 
 def groups_of(paths: Sequence[Path]) -> list[Group]:
-    return grouped([read_run(path) for path in paths])
+    return group_runs([read_run(path) for path in paths])
 
 
 def with_tasks(folder: Path, family: str, count: int, rounds: int = 2, **values: np.ndarray) -> list[Group]:
@@ -60,7 +62,7 @@ def test_a_single_task_has_a_curve_and_no_band(tmp_path: Path) -> None:
 
 def test_trials_of_one_round_have_a_row_for_each_group(tmp_path: Path) -> None:
     once = run_folder(tmp_path / "once", scores(1)[:, :1], env_steps_per_task=np.full((TASKS, 1), 10.0))
-    beside(once, returns=scores(2)[:, :1])
+    write_reference(once, returns=scores(2)[:, :1])
     groups = groups_of([once])
     panel = adaptation_panel(groups)
     assert [line["y"] for line in lines(panel)] == [[0], [1]]
@@ -100,7 +102,7 @@ def test_learning_is_shown_by_steps_and_by_minutes(tmp_path: Path) -> None:
 
 def test_references_and_runs_without_validation_have_no_learning_curve(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1))
-    beside(run)
+    write_reference(run)
     panel = learning_panel(groups_of([run]))
     assert panel is not None and panel.legend == [(0, "maml-ppo")]
     bare = [{"update": 0, "env_steps": 600, "time/steps_per_second": 10.0}]
@@ -126,7 +128,7 @@ def test_tasks_of_one_number_are_drawn_along_it_with_its_unit(tmp_path: Path) ->
 
 def test_tasks_of_two_numbers_are_a_map_for_each_group_on_one_scale(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1))
-    beside(run, returns=scores(1) - 100)
+    write_reference(run, returns=scores(1) - 100)
     groups = groups_of([run])
     panel = tasks_panel(groups)
     assert panel is not None
@@ -146,7 +148,7 @@ def test_tasks_that_are_the_same_are_one_point_with_their_mean(tmp_path: Path) -
     (group,) = with_tasks(tmp_path / "run", "half-cheetah-velocity", 4, velocity=velocity)
     points = different_tasks(group.evaluations[0])
     np.testing.assert_array_equal(points.mean(group), [[10 / 3, 13 / 3], [2.0, 3.0]])
-    assert points.texts == ["velocity (m/s): 1<br>3 tasks are this one", "velocity (m/s): 2"]
+    assert points.texts == ["velocity (m/s): 1<br>3 tasks are equal", "velocity (m/s): 2"]
 
 
 def test_tasks_of_many_numbers_are_drawn_along_the_one_that_is_chosen(tmp_path: Path) -> None:
@@ -178,7 +180,7 @@ def test_plotly_knows_every_property_that_is_drawn_or_chosen(tmp_path: Path) -> 
     from plotly.graph_objects import Figure
 
     run = run_folder(tmp_path / "run", scores(1))
-    beside(run, returns=scores(2))
+    write_reference(run, returns=scores(2))
     groups = groups_of([run])
     once = with_tasks(tmp_path / "once", "bernoulli-bandit", 6, rounds=1)
     panels = [panel(each) for each in (groups, once) for panel in (adaptation_panel, profile_panel, tasks_panel)]
@@ -206,6 +208,6 @@ def test_returns_that_are_not_finite_leave_gaps(tmp_path: Path) -> None:
 
 
 def test_many_groups_look_different() -> None:
-    looks = [look(number) for number in range(2 * len(COLORS))]
+    looks = [style_of(number) for number in range(2 * len(COLORS))]
     assert len(set(looks)) == len(looks)
     assert len({(symbol, dash) for _, symbol, dash in looks}) == len(looks)  # in print without colours

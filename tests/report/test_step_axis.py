@@ -12,17 +12,17 @@ from metarl.report.step_axis import step_axis
 
 def test_agents_that_spend_alike_stand_in_proportion() -> None:
     axis = step_axis([np.array([0.0, 200.0, 400.0]), np.array([0.0, 3000.0])])
-    np.testing.assert_array_equal(axis.at(np.array([0.0, 200.0])), [0.0, 200.0])
+    np.testing.assert_array_equal(axis.place(np.array([0.0, 200.0])), [0.0, 200.0])
     assert (axis.furthest, axis.ticks()) == (3000.0, None)
 
 
 def test_agents_that_spend_a_thousand_times_as_much_stand_by_logarithm_from_zero() -> None:
     axis = step_axis([np.array([0.0, 200.0, 400.0]), np.array([0.0, 200_000.0, 400_000.0])])
-    np.testing.assert_allclose(axis.at(np.array([0.0, 200.0, 1800.0, 19_800.0])), [0.0, np.log10(2), 1.0, 2.0])
+    np.testing.assert_allclose(axis.place(np.array([0.0, 200.0, 1800.0, 19_800.0])), [0.0, np.log10(2), 1.0, 2.0])
     ticks = axis.ticks()
     assert ticks is not None
     assert ticks[1] == ["0", "1,000", "10,000", "100,000"]
-    np.testing.assert_allclose(ticks[0], axis.at(np.array([0, 1e3, 1e4, 1e5])))
+    np.testing.assert_allclose(ticks[0], axis.place(np.array([0, 1e3, 1e4, 1e5])))
 
 
 @pytest.mark.parametrize("spent", [[np.zeros(1)], [np.zeros(1), np.array([0.0, 50.0])], [np.zeros(3)]])
@@ -35,7 +35,7 @@ def test_more_steps_stand_further_on(drawn: list[list[float]]) -> None:
     spent = [np.array([0.0, *sorted(each)]) for each in drawn]
     axis = step_axis(spent)
     for steps in spent:
-        places = axis.at(steps)
+        places = axis.place(steps)
         assert places[0] == 0 and (np.diff(places)[np.diff(steps) > 1e-6 * axis.furthest] > 0).all()
     ticks = axis.ticks()
     assert ticks is None or (np.diff(ticks[0]) > 0).all()

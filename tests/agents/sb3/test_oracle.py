@@ -22,7 +22,7 @@ from metarl.evaluation.table import table
 from metarl.families.distributions import Choice
 from metarl.families.family import TaskFamily
 from metarl.families.task import Parameter
-from metarl.report.groups import grouped
+from metarl.report.groups import group_runs
 from metarl.report.runs import read_run
 from metarl.runs.config import TrainConfig
 from metarl.runs.run import load_run
@@ -107,7 +107,7 @@ def test_it_is_marked_as_an_oracle_wherever_it_is_told_of(tmp_path: Path) -> Non
     made.save(run / "evaluation.json")
     assert Evaluation.load(run / "evaluation.json").oracle
     assert "sb3-ppo-oracle (oracle, shown the task) on navigation-2d" in table([made])
-    assert [group.name for group in grouped([read_run(run)])] == ["sb3-ppo-oracle (oracle, shown the task)"]
+    assert [group.name for group in group_runs([read_run(run)])] == ["sb3-ppo-oracle (oracle, shown the task)"]
     told = {name: "(oracle, shown the task)" in describe_agent(AGENTS[name]) for name in AGENTS}
     assert {name for name, oracle in told.items() if oracle} == {
         "beeline",

@@ -1,0 +1,111 @@
+"""Captions and definitions: the protocol, seeds and steps of training, and how the numbers are pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..base.text import counted
+from ..evaluation.record import Evaluation
+from .cells import Text
+from .groups import Group
+
+
+def caption(statistic: str, groups: Sequence[Group], *, intervals: bool = True) -> str:
+    """Return the caption of a table or plot: its statistic, its intervals if it has any, protocol, seeds and steps."""
+    parts = [statistic, *([interval_sentence(groups)] if intervals else []), protocol_sentence(groups)]
+    return " ".join(parts)
+
+
+def protocol_sentence(groups: Sequence[Group]) -> str:
+    """Return the tasks, rounds and episodes of the evaluations, and the seeds and steps of the training."""
+    problems = dict.fromkeys(group.problem for group in groups)
+    protocols = dict.fromkeys(_protocol([each for each in groups if each.problem == problem]) for problem in problems)
+    return f"{' and '.join(protocols)}; {training_sentence(groups)}"
+
+
+def training_sentence(groups: Sequence[Group]) -> str:
+    """Return how many seeds each setting was trained with, and for how many environment steps."""
+    trained = [group for group in groups if group.runs]
+    if not trained:
+        return "no training."
+    seeds = [len(group.runs) for group in trained]
+    steps = _range([run.env_steps for group in trained for run in group.runs], _millions)
+    return f"{_range(seeds)} training {_noun('seed', max(seeds))} a setting, each trained for {steps} env steps."
+
+
+def interval_sentence(groups: Sequence[Group]) -> str:
+    """Return what the intervals of a table are over."""
+    counts = {len(group.evaluations) for group in groups}
+    if counts == {1}:
+        return "Intervals: 95 %, bootstrap over tasks of one training seed."
+    note = "" if 1 not in counts else "; over tasks alone in rows of one seed"
+    return f"Intervals: 95 %, crossed bootstrap over seeds and tasks{note}."
+
+
+def definitions(groups: Sequence[Group]) -> list[list[Text]]:
+    """Return the paragraphs that define the numbers of a page. Each is a list of parts, some with emphasis."""
+    evaluations = list({group.problem: group.evaluations[0] for group in groups}.values())
+    several = any(len(group.runs) > 1 for group in groups)
+    warnings = [_seen_tasks(evaluation, several) for evaluation in evaluations]
+    return [
+        [Text(_definition(groups))],
+        *(parts for n, parts in enumerate(warnings) if parts and parts not in warnings[:n]),
+    ]
+
+
+def _definition(groups: Sequence[Group]) -> str:
+    modes = {evaluation.plan.deterministic for group in groups for evaluation in group.evaluations}
+    but = ", except in rows that say `deterministic`" if True in modes else ""
+    single = any(len(group.runs) == 1 for group in groups)
+    return " ".join(
+        [
+            protocol_sentence(groups),
+            f"Returns are undiscounted, of episodes with exploration noise{but}.",
+            "Numbers are interquartile means (IQM) over training seeds and tasks, unless a heading says otherwise.",
+            interval_sentence(groups),
+            *(["The interval of a single seed says nothing of other training seeds."] if single else []),
+            "Gain is the return of the last round less that of the first, paired by task.",
+            "A trial is all rounds in one task; its return is their sum.",
+            "Env steps and minutes are means over seeds; minutes are wall-clock time of rollouts and updates, without "
+            "evaluations.",
+            "docs/evaluation.md defines each measure.",
+        ]
+    )
+
+
+def _seen_tasks(evaluation: Evaluation, several_seeds: bool) -> list[Text]:
+    """Return that the agents were trained on these tasks, in parts; nothing where the tasks are unseen."""
+    if evaluation.unseen:
+        return []
+    if evaluation.plan.split == "train":
+        warning = Text("none of these tasks is unseen", emphasis=True)
+        return [Text("The agents were trained on this split: "), warning, Text(".")]
+    different = counted(evaluation.num_different_tasks, "different task")
+    seeds = " and between training seeds" if several_seeds else ""
+    return [
+        Text(f"{evaluation.family} has finitely many tasks; these are {different}: "),
+        Text("none of these is unseen", emphasis=True),
+        Text(f". Intervals show the chance within episodes{seeds}, not between tasks."),
+    ]
+
+
+def _protocol(groups: Sequence[Group]) -> str:
+    """Return the tasks, rounds and episodes in which the groups of one problem were evaluated."""
+    first = groups[0].evaluations[0]
+    rounds = [group.returns.shape[-1] for group in groups]
+    tasks = counted(first.num_tasks, f"{first.plan.split} task")
+    episodes = counted(first.plan.replicas, "episode")
+    return f"{tasks}, {_range(rounds)} {_noun('round', max(rounds))} of {episodes} each"
+
+
+def _range(values: Sequence[int], form: Callable[[int], str] = str) -> str:
+    """Return the least and the largest value, or the one that all have."""
+    return " to ".join(dict.fromkeys(map(form, (min(values), max(values)))))
+
+
+def _noun(noun: str, number: int) -> str:
+    return noun if number == 1 else f"{noun}s"
+
+
+def _millions(steps: int) -> str:
+    return f"{steps / 1e6:.3g} M"
