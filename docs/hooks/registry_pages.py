@@ -8,10 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
+
+from metarl.base.registry import Registry
 from metarl.cli.pages import space_in_words
 from metarl.families.family import FAMILIES, TaskFamily, missing_requirement
 from metarl.families.load import load
-from metarl.families.words import finitely_many, in_words
+from metarl.families.words import in_words
 from metarl.trials.agent import Oracle
 from metarl.trials.registered import AGENTS
 
@@ -24,7 +27,7 @@ KINDS = {
     "mujoco": "MuJoCo bodies",
     "external": "Environments of other packages",
 }
-"""Heading by the folder of `envs` that a family is in; a folder that is not named here comes last, under its own name."""
+"""Heading by the folder of `envs` that a family is in. Other folders come last, under their own names."""
 PAGES = {"maml": "Gradient-based", "rl2": "Memory-based", "sb3": "stable-baselines3", "references": "References"}
 """Heading by the folder of `agents` that an agent is in."""
 
@@ -34,11 +37,15 @@ def first_line(cls: type[Any]) -> str:
     return (inspect.getdoc(cls) or "").split("\n", 1)[0]
 
 
-def by_folder(registry: Iterable[str], module: Any, order: Sequence[str]) -> dict[str, list[str]]:
+def by_folder(registry: Registry[Any], order: Sequence[str]) -> dict[str, list[str]]:
     """Return the registered names by the folder that they are in, the folders of `order` first."""
+    if registry.broken:
+        raise PluginError(
+            f"a plug-in failed to import: {registry.broken}; mend it, or its {registry.kinds} are left out"
+        )
     folders: dict[str, list[str]] = {folder: [] for folder in order}
     for name in registry:
-        parts = module(name).split(".")
+        parts = registry[name].__module__.split(".")
         if parts[0] == "metarl":  # a plug-in documents itself
             folders.setdefault(parts[2], []).append(name)
     return {folder: names for folder, names in folders.items() if names}
@@ -46,7 +53,7 @@ def by_folder(registry: Iterable[str], module: Any, order: Sequence[str]) -> dic
 
 def families_by_kind() -> dict[str, list[str]]:
     """Return the names of the families under each heading of the gallery."""
-    folders = by_folder(FAMILIES, lambda name: FAMILIES[name].__module__, list(KINDS))
+    folders = by_folder(FAMILIES, list(KINDS))
     return {KINDS.get(folder, folder.capitalize()): names for folder, names in folders.items()}
 
 
@@ -114,9 +121,9 @@ def _parameters(family: TaskFamily) -> Iterable[Sequence[str]]:
 
 
 def _splits(family: TaskFamily) -> str:
-    return (
-        f"Splits: {', '.join(family.splits)}{finitely_many(family)}. An episode has at most {family.horizon:,} steps."
-    )
+    count = family.num_tasks
+    seen = f" The family has {count:,} tasks, so no validation or test task is unseen." if count else ""
+    return f"Splits: {', '.join(family.splits)}.{seen} An episode has at most {family.horizon:,} steps."
 
 
 def _spaces(family: TaskFamily) -> str:
@@ -160,7 +167,7 @@ def agent_page(cls: type[Any]) -> str:
 
 def agents_by_kind() -> dict[str, list[str]]:
     """Return the names of the agents under the heading of each kind."""
-    folders = by_folder(AGENTS, lambda name: AGENTS[name].__module__, list(PAGES))
+    folders = by_folder(AGENTS, list(PAGES))
     return {PAGES.get(folder, folder.capitalize()): names for folder, names in folders.items()}
 
 

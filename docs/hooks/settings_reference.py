@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from collections import Counter
@@ -25,7 +26,7 @@ WORDS = {int: "integer", float: "number", str: "text", bool: "`true` or `false`"
 
 def training_settings() -> str:
     """Return every setting of a training config, with the sections inside it."""
-    return "\n\n".join(_Reference(TrainConfig).entries(TrainConfig, "", "config"))
+    return "\n\n".join(_Reference(TrainConfig, "config", heading="##").entries(TrainConfig, ""))
 
 
 def agent_settings() -> str:
@@ -46,7 +47,7 @@ def _kind(kind: str, names: list[str]) -> Iterator[str]:
             yield "It has no settings."
         elif relative is None:
             shown[name] = config
-            yield from _Reference(config).entries(config, "agent", name)
+            yield from _Reference(config, name, heading="####").entries(config, "agent")
         else:
             yield from _differences(config, shown[relative], relative)
 
@@ -79,62 +80,78 @@ def _differences(config: type[Settings], base: type[Settings], whose: str) -> It
     new = {name: field for name, field in config.model_fields.items() if name not in base.model_fields}
     if new:
         yield "And these of its own:"
+    reference = _Reference(config, whose, heading="####")
     for name, field in new.items():
-        yield _Reference(config).entry(f"agent.{name}", field)
+        yield reference.entry(f"agent.{name}", field)
 
 
 class _Reference:
     """Writes the entries of a class of settings. A class that several fields take is written once, at the end."""
 
-    def __init__(self, root: type[pydantic.BaseModel]) -> None:
+    def __init__(self, root: type[pydantic.BaseModel], anchor: str, *, heading: str) -> None:
+        self.root, self.anchor, self.heading = root, anchor, heading
         found = Counter(_models(root))
-        self.shared = {cls for cls, count in found.items() if count > 1 and not _choice(cls)}
+        self.shared = sorted(
+            (cls for cls, count in found.items() if count > 1 and not _choice(cls)), key=lambda cls: cls.__name__
+        )
 
-    def entries(self, cls: type[pydantic.BaseModel], prefix: str, anchor: str, *, last: bool = True) -> Iterator[str]:
+    def entries(self, cls: type[pydantic.BaseModel], prefix: str) -> Iterator[str]:
         """Yield an entry for each setting, then a section for each class nested in it."""
-        nested = []
+        sections = []
         for name, field in cls.model_fields.items():
             key = f"{prefix}.{name}" if prefix else name
             if name == CHOICE and _choice(cls):
                 continue
             yield self.entry(key, field)
-            nested += [(key, model) for model in _inside(field.annotation, field.metadata) if model not in self.shared]
-        for key, model in nested:
-            choice = _choice(model)
-            heading = f"{key}: {choice}" if choice else key
-            yield f"#### {heading} {{ #{anchor}-{heading.replace(': ', '-').replace('.', '-')} }}"
-            yield _doc(model)
-            yield from self.entries(model, key, anchor, last=False)
-        if last:
-            for model in sorted(self.shared, key=lambda model: model.__name__):
-                yield f"#### {model.__name__} {{ #{anchor}-{model.__name__} }}"
-                yield _doc(model)
-                yield from self.entries(model, "", anchor, last=False)
+            sections += [(key, model) for model in _inside(field.annotation) if model not in self.shared]
+        for key, model in sections:
+            yield from self._section(f"{key}: {_choice(model)}" if _choice(model) else key, model, key)
+        if cls is self.root:
+            for model in self.shared:
+                yield from self._section(model.__name__, model, "")
+
+    def _section(self, title: str, model: type[pydantic.BaseModel], prefix: str) -> Iterator[str]:
+        yield f"{self.heading} {title} {{ #{self._anchor(title)} }}"
+        yield " ".join((model.__doc__ or "").split("\n\n")[0].split())
+        yield from self.entries(model, prefix)
+
+    def _anchor(self, title: str) -> str:
+        return f"{self.anchor}-{re.sub(r'[^A-Za-z0-9_]+', '-', title)}"
 
     def entry(self, key: str, field: FieldInfo) -> str:
         """Return a setting as an entry of a definition list: name, type, default, meaning."""
-        given = "required" if field.is_required() else f"default `{_yaml(default(field))}`"
-        kind = in_words(field.annotation, field.metadata)
         meaning = " ".join((field.description or "").split())
-        return f"`{key}`\n:   *{kind}, {given}.* {meaning}"
+        return f"`{key}`\n:   *{self._kind(key, field)}{_given(field)}.* {meaning}"
+
+    def _kind(self, key: str, field: FieldInfo) -> str:
+        words = in_words(field.annotation, field.metadata)
+        for model in _inside(field.annotation):
+            name = _choice(model) or model.__name__
+            title = model.__name__ if model in self.shared else f"{key}: {name}" if _choice(model) else key
+            words = words.replace(f"`{name}`", f"[`{name}`](#{self._anchor(title)})")
+        return words
 
 
-def _doc(model: type[pydantic.BaseModel]) -> str:
-    return " ".join((model.__doc__ or "").split("\n\n")[0].split())
+def _given(field: FieldInfo) -> str:
+    """Return the words on a setting's default; none where the defaults of nested settings, listed below, are all."""
+    value = default(field)
+    if value == {}:
+        return ""
+    return ", required" if field.is_required() else f", default `{_yaml(value)}`"
 
 
 def _models(cls: type[pydantic.BaseModel]) -> Iterator[type[pydantic.BaseModel]]:
     """Yield every class nested in a class of settings, as often as it is taken."""
     seen = set()
     for field in cls.model_fields.values():
-        for model in _inside(field.annotation, field.metadata):
+        for model in _inside(field.annotation):
             yield model
             if model not in seen:
                 seen.add(model)
                 yield from _models(model)
 
 
-def _inside(annotation: Any, metadata: Any = ()) -> list[type[pydantic.BaseModel]]:
+def _inside(annotation: Any) -> list[type[pydantic.BaseModel]]:
     """Return the classes of settings that an annotation allows."""
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return [annotation]
@@ -163,7 +180,7 @@ def in_words(annotation: Any, metadata: Any = ()) -> str:
         choice = _choice(annotation)
         # A validator before the type's own turns a bare number into a mapping.
         number = "number or " if any(isinstance(mark, pydantic.BeforeValidator) for mark in metadata) else ""
-        return f"`{choice}`" if choice else f"{number}settings (`{annotation.__name__}`)"
+        return f"`{choice}`" if choice else f"{number}settings of `{annotation.__name__}`"
     if origin is dict or annotation is dict:
         bare = any(isinstance(mark, pydantic.BeforeValidator) for mark in metadata)
         return "name, or mapping with `name` and settings" if bare else "mapping"
@@ -198,13 +215,17 @@ def default(field: FieldInfo) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Return a default as a config file would have it."""
+    """Return a value as a config file would have it: of nested settings, only those that differ from their defaults."""
     if isinstance(value, pydantic.BaseModel):
-        data = value.model_dump(mode="json", exclude_none=True)
-        return data["start"] if set(data) == {"start"} else data
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
+        changed = {
+            name: plain(getattr(value, name))
+            for name, field in type(value).model_fields.items()
+            if name != CHOICE and (field.is_required() or getattr(value, name) != field.get_default())
+        }
+        if name := _choice(type(value)):
+            return {CHOICE: name, **changed} if changed else name
+        return changed["start"] if set(changed) == {"start"} else changed
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _yaml(value: Any) -> str:

@@ -73,7 +73,7 @@ def _generated(asked: re.Match[str]) -> str:
 
 
 def _without_repository_links(markdown: str, page: Page) -> str:
-    """Return the text with links to files outside `docs` replaced by their words: the site does not have these files."""
+    """Return the text with links to files outside `docs` replaced by their words: the site lacks these files."""
     folder = (ROOT / "docs" / page.file.src_uri).parent
 
     def shown(link: re.Match[str]) -> str:
