@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from metarl.families.load import load
+from metarl.trials.agent import TrainableAgent
 from metarl.trials.registered import AGENTS, make_agent, missing_package
 from metarl.trials.rollout import run_trial
 
 
 @pytest.mark.parametrize(
-    "name", sorted(name for name in AGENTS if hasattr(AGENTS[name], "update") and not missing_package(name))
+    "name", sorted(name for name in AGENTS if issubclass(AGENTS[name], TrainableAgent) and not missing_package(name))
 )
 def test_forty_tasks_at_once_equal_one_at_a_time_over_the_first_twenty_steps(name: str) -> None:
     family = load("half-cheetah-velocity", horizon=10)

@@ -71,7 +71,7 @@ FAMILIES = [
 ]
 
 
-PLAY_ANYTHING = sorted(name for name in AGENTS if not hasattr(AGENTS[name], "plays") and not missing_package(name))
+PLAY_ANYTHING = sorted(name for name in AGENTS if not AGENTS[name].plays and not missing_package(name))
 
 
 @pytest.mark.parametrize("agent", PLAY_ANYTHING)
