@@ -18,9 +18,8 @@ AGENTS = {
     "maml-ppo": {"name": "maml-ppo", "hidden_sizes": [8], "num_epochs": 2},
     "rl2": {
         "name": "rl2",
-        "hidden_size": 8,
-        "num_epochs": 2,
-        "num_minibatches": 2,
+        "memory": {"name": "gru", "hidden_size": 8},
+        "ppo": {"num_epochs": 2, "num_minibatches": 2},
         "exploring_starts": {"share": 0.5, "steps": 2},
     },
 }

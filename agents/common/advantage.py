@@ -6,9 +6,9 @@ import numpy as np
 
 
 def suffix_sums(terms: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Return y with y_t = terms_t + factors_t y_{t+1}, [time, ...], and nothing behind the last.
+    """Return y with y_t = terms_t + factors_t y_{t+1}, [time, ...]; the last is its own term.
 
-    By doubling (Hillis and Steele, 1986): log2(time) passes over whole arrays instead of a step for each time.
+    By doubling (Hillis and Steele, 1986): log2(time) passes over whole arrays instead of one step a time.
     """
     sums, reach = terms.astype(np.float64), np.array(factors, dtype=np.float64)
     shift = 1
@@ -55,7 +55,7 @@ def generalized_advantages(
     return suffix_sums(deltas, np.where(mask, discount * gae_lambda, 1.0)) * mask
 
 
-def normalized(values: np.ndarray, mask: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
+def normalize_advantages(values: np.ndarray, mask: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
     """Return `values` shifted and scaled to mean 0 and standard deviation 1 over `axis`, counting only `mask`."""
     count = np.maximum(mask.sum(axis=axis, keepdims=True), 1)
     mean = (values * mask).sum(axis=axis, keepdims=True) / count
@@ -84,9 +84,9 @@ def linear_baseline(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a linear baseline to each task's own returns; return its values [time, task, replica] and [task, replica].
 
-    The second are the values of `final_observations` [task, replica, d], to bootstrap from where an episode was cut off.
-    `observations` is [time, task, replica, d], `returns` and `mask` [time, task, replica]. The ridge penalty is relative
-    to the number of steps, and only as large as singular features (a constant observation) need.
+    The second are the values of `final_observations` [task, replica, d], to bootstrap from where an episode was cut
+    off. `observations` is [time, task, replica, d], `returns` and `mask` [time, task, replica]. The ridge penalty is
+    relative to the number of steps, and only as large as singular features (a constant observation) need.
     """
     time, tasks, replicas = mask.shape
     features = baseline_features(observations, np.arange(time).reshape(-1, 1, 1))

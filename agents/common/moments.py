@@ -19,11 +19,11 @@ class RunningMoments:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint holds of it."""
+        """Tensors that a checkpoint holds."""
         return {"count": self.count, "mean": self.mean, "squares": self.squares}
 
     def add(self, rows: np.ndarray) -> None:
-        """Count in `rows` [n, size]."""
+        """Add `rows` [n, size] to what was seen."""
         values = torch.as_tensor(rows, dtype=torch.float64)
         n, mean = len(values), values.mean(0)
         total = self.count + n
@@ -33,9 +33,9 @@ class RunningMoments:
         self.count.copy_(total)
 
     def normalize(self, values: np.ndarray) -> np.ndarray:
-        """Return `values` [..., size] shifted and scaled, cut off at 10 deviations; unchanged before the first `add`.
+        """Return `values` [..., size] shifted and scaled, clipped at 10 deviations; unchanged before the first `add`.
 
-        A column that has never varied comes out as zero: its scale says nothing.
+        A column that has never varied becomes zero: it has no scale.
         """
         if self.count == 0:
             return values
@@ -45,10 +45,10 @@ class RunningMoments:
 
 
 class ValueScale:
-    """The scale that a value head's outputs are in: its targets stay near unit size whatever the returns are.
+    """Scale of a value head: it keeps the targets near unit size, whatever the size of the returns.
 
-    When the scale moves, the head is corrected so that its predictions do not (PopArt, van Hasselt et al., 2016).
-    Value targets on the scale of the returns would swamp the policy's share of a common gradient clip.
+    When the scale moves, the head is corrected so that its predictions stay (PopArt, van Hasselt et al., 2016).
+    Targets on the scale of the returns would take all of a gradient clip that the policy shares.
     """
 
     def __init__(self, rate: float = 0.1) -> None:
@@ -59,7 +59,7 @@ class ValueScale:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint holds of it."""
+        """Tensors that a checkpoint holds."""
         return {"mean": self.mean, "square": self.square, "seen": self.seen}
 
     @property

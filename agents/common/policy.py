@@ -20,7 +20,7 @@ Parameters = Mapping[str, Tensor]
 
 
 class ActionHead(Protocol):
-    """A family of action distributions, given by `num_outputs` numbers that a network computes."""
+    """A kind of action distribution; a network computes the `num_outputs` numbers that define one."""
 
     num_outputs: int
     """Numbers that define one distribution."""
@@ -48,11 +48,11 @@ class ActionHead(Protocol):
         ...
 
     def uniform(self, streams: Streams) -> np.ndarray:
-        """Return one action of the space for each of the streams, each as likely, [*streams.shape, *action]."""
+        """Return one uniformly random action for each of the streams, [*streams.shape, *action]."""
         ...
 
     def features(self, actions: np.ndarray) -> np.ndarray:
-        """Return what a network is told of `actions` [..., *action], [..., num_features]."""
+        """Return the features of `actions` [..., *action] for a network's input, [..., num_features]."""
         ...
 
 
@@ -81,14 +81,14 @@ class GaussianHead:
         self.centre = ((space.high + space.low) / 2).astype(np.float64).reshape(-1)
         self.half = ((space.high - space.low) / 2).astype(np.float64).reshape(-1)
 
-    def _scaled(self, actions: Tensor) -> Tensor:
+    def _to_unit_box(self, actions: Tensor) -> Tensor:
         flat = actions.reshape(*actions.shape[: actions.dim() - len(self.shape)], self.dim)
         return (flat - flat.new_tensor(self.centre)) / flat.new_tensor(self.half)
 
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Return the log-density, summed over action dimensions, [...]."""
         mean, log_std = outputs.chunk(2, dim=-1)
-        z = (self._scaled(actions) - mean) * torch.exp(-log_std)
+        z = (self._to_unit_box(actions) - mean) * torch.exp(-log_std)
         return (-0.5 * z.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
 
     def entropy(self, outputs: Tensor) -> Tensor:
@@ -104,22 +104,22 @@ class GaussianHead:
     def sample(self, outputs: Tensor, streams: Streams) -> np.ndarray:
         """Return one action for each of the streams."""
         mean, log_std = np.split(outputs.cpu().numpy(), 2, axis=-1)
-        return self._unscaled(mean + streams.normal((self.dim,)) * np.exp(log_std))
+        return self._from_unit_box(mean + streams.normal((self.dim,)) * np.exp(log_std))
 
     def mode(self, outputs: Tensor) -> np.ndarray:
         """Return the means."""
-        return self._unscaled(outputs.chunk(2, dim=-1)[0].cpu().numpy())
+        return self._from_unit_box(outputs.chunk(2, dim=-1)[0].cpu().numpy())
 
     def uniform(self, streams: Streams) -> np.ndarray:
-        """Return actions of the whole box."""
-        return self._unscaled(2 * streams.uniform((self.dim,)) - 1)
+        """Return actions drawn uniformly from the box."""
+        return self._from_unit_box(2 * streams.uniform((self.dim,)) - 1)
 
-    def _unscaled(self, scaled: np.ndarray) -> np.ndarray:
+    def _from_unit_box(self, scaled: np.ndarray) -> np.ndarray:
         actions = scaled * self.half + self.centre
         return actions.reshape(*actions.shape[:-1], *self.shape).astype(np.float32)
 
     def features(self, actions: np.ndarray) -> np.ndarray:
-        """Return the actions in the scaled box, cut off at its walls as the environment's are."""
+        """Return the actions scaled to [-1, 1] and clipped, as the environment clips them."""
         flat = actions.reshape(*actions.shape[: actions.ndim - len(self.shape)], self.dim)
         return np.clip((flat - self.centre) / self.half, -1.0, 1.0)
 
@@ -157,11 +157,11 @@ class CategoricalHead:
         return outputs.argmax(-1).cpu().numpy() + self.start
 
     def uniform(self, streams: Streams) -> np.ndarray:
-        """Return any of the actions."""
+        """Return actions drawn uniformly."""
         return streams.integers(self.num_outputs) + self.start
 
     def features(self, actions: np.ndarray) -> np.ndarray:
-        """Return the actions as one-hot vectors; a placeholder outside the space is taken for the nearest action."""
+        """Return the actions as one-hot vectors; a value outside the space counts as the nearest action."""
         index = np.clip(actions - self.start, 0, self.num_features - 1)
         return index[..., None] == np.arange(self.num_features)
 
@@ -192,8 +192,8 @@ CONTEXT, CONTEXT_WEIGHT = "context", "context.weight"
 class MLPPolicy:
     """A tanh network from observations to action distributions, as a function of its parameters.
 
-    Of parameters, not of itself: meta-learning runs it with a different set for each task in one vmapped call. With a
-    `context_size`, a context vector among the parameters stands beside every observation in the network's input.
+    The parameters are an argument, because meta-learning runs it with another set for each task in one vmapped call.
+    With a `context_size`, a context vector among the parameters is part of the input, beside every observation.
     """
 
     def __init__(

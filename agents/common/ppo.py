@@ -1,4 +1,4 @@
-"""The clipped objective of PPO and what to watch of it, shared by every agent that uses it."""
+"""The clipped objective of PPO and its diagnostics."""
 
 from __future__ import annotations
 

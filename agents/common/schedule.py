@@ -1,4 +1,4 @@
-"""Settings that change in the course of training."""
+"""Settings that change over training."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from metarl.base.settings import Count, Settings
 
 
 class Schedule(Settings):
-    """A value that goes in a straight line from `start` to `end` in so many updates, and stays there."""
+    """A value that goes linearly from `start` to `end` over a number of updates, and stays there."""
 
     start: Annotated[float, Field(ge=0)]
-    """Value of the first update."""
+    """Value at the first update."""
     end: Annotated[float, Field(ge=0)] | None = None
     """Value after `updates` updates; None for one that does not change."""
     updates: Count | None = None
-    """Updates from the one to the other."""
+    """Updates from `start` to `end`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

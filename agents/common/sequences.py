@@ -1,4 +1,4 @@
-"""Trials as unbroken sequences: what a memory learns from."""
+"""Trials as unbroken sequences, from which a memory learns."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from metarl.trials.episodes import Episodes, TimeStep, Trial
 
 
 class Sequences(NamedTuple):
-    """Whole trials, one after another in time without a gap: steps that were not taken stand at the end, masked."""
+    """Whole trials without gaps in time; masked steps, which were not taken, stand at the end."""
 
     timesteps: TimeStep
-    """What the learner saw before each step, and last what follows a trial's last step: its true final observation, told as
-    if the episode went on, which is what its value is to be of. [time + 1, trial, ...]"""
+    """What the learner saw before each step; the last entry holds the true final observation of the trial, whose value
+    a truncated trial bootstraps from. [time + 1, trial, ...]"""
     actions: np.ndarray
     """[time, trial, *action]"""
     rewards: np.ndarray
@@ -22,7 +22,7 @@ class Sequences(NamedTuple):
     mask: np.ndarray
     """Whether a step was taken. bool [time, trial]"""
     own: np.ndarray
-    """Whether a step was taken, and by the agent's own policy: not one of those that explored. bool [time, trial]"""
+    """Whether a step was taken by the agent's own policy, not by an exploring start. bool [time, trial]"""
     terminated: np.ndarray
     """Whether the trial's last step was a termination. bool [trial]"""
 
@@ -38,12 +38,12 @@ def sequences(trial: Trial) -> Sequences:
     # Stable: steps keep their order, and what follows the last one comes right behind it.
     order, taken = np.argsort(~mask, axis=0, kind="stable"), np.argsort(~mask[:-1], axis=0, kind="stable")
     # The marked steps less the last: what follows a trial is no step of it.
-    mask = _packed(mask, order)[1:]
-    packed = {name: _packed(array, order) for name, array in vars(seen).items()}
+    mask = _pack(mask, order)[1:]
+    packed = {name: _pack(array, order) for name, array in vars(seen).items()}
     return Sequences(
         timesteps=TimeStep(**packed),
-        actions=_packed(actions, taken),
-        rewards=_packed(rewards, taken),
+        actions=_pack(actions, taken),
+        rewards=_pack(rewards, taken),
         mask=mask,
         own=mask & (np.arange(len(mask))[:, None] >= trial.exploring_steps.reshape(-1)),
         terminated=rounds[-1].last_step.previous_terminations.reshape(-1),
@@ -51,7 +51,7 @@ def sequences(trial: Trial) -> Sequences:
 
 
 def _timesteps(rounds: tuple[Episodes, ...]) -> TimeStep:
-    """Return every time step of a trial along a new first axis, with what follows its last, [time + 1, task, replica]."""
+    """Return the time steps of a trial and the one behind its last, [time + 1, task, replica]."""
     ends = [episodes.last_step for episodes in rounds]
     fields = {
         "previous_actions": [episodes.actions for episodes in rounds],
@@ -70,7 +70,7 @@ def _timesteps(rounds: tuple[Episodes, ...]) -> TimeStep:
     return TimeStep(observations=observations, active=np.ones(observations.shape[:3], dtype=bool), **shifted)
 
 
-def _packed(array: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _pack(array: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Return `array` [time, task, replica, ...], reordered in time by `order`, as [time, trial, ...]."""
     index = order.reshape(*order.shape, *(1,) * (array.ndim - 3))
     moved = np.take_along_axis(array, index, axis=0)

@@ -1,4 +1,4 @@
-"""Flat dicts of tensors: what checkpoints hold of an agent."""
+"""Flat dicts of tensors, the part of a checkpoint that is the agent's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parameters of tasks as numbers that a network can take."""
+"""The parameters of tasks as numbers for a network's input."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from metarl.families.family import TaskFamily
 from metarl.families.task import Tasks
 
 _NUM_SAMPLED = 1000
-"""Training tasks that the scale is taken from."""
+"""Training tasks that define the scale."""
 
 
 class TaskNumbers:
     """The parameters of a family's tasks, each in units of its spread over training tasks.
 
-    Parameters that are the same in every training task are left out. Mean and deviation are those of the first tasks of the
-    train split's seed 0, so they follow from the family alone.
+    Parameters that are the same in every training task are left out. Mean and deviation are those of the first tasks of
+    the train split's seed 0, so they follow from the family alone.
     """
 
     def __init__(self, family: TaskFamily) -> None:
@@ -30,7 +30,7 @@ class TaskNumbers:
 
     @cached_property
     def varying(self) -> np.ndarray:
-        """Which of a task's numbers differ between training tasks. bool [number]"""
+        """Whether each of a task's numbers differs between training tasks. bool [number]"""
         return np.ptp(self._sampled, axis=0) > 0
 
     def __len__(self) -> int:
@@ -44,5 +44,5 @@ class TaskNumbers:
 
 
 def _numbers(tasks: Tasks) -> np.ndarray:
-    """Return all parameters of each task, one behind the other, [task, number]."""
+    """Return the parameters of each task in one row, [task, number]."""
     return np.concatenate([value.reshape(len(tasks), -1) for value in tasks.values.values()], axis=1)

@@ -21,7 +21,7 @@ from metarl.families.family import TaskFamily
 from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 
-from ..common.advantage import discounted_returns, explained_variance, generalized_advantages, normalized
+from ..common.advantage import discounted_returns, explained_variance, generalized_advantages, normalize_advantages
 from ..common.moments import RunningMoments
 from ..common.policy import LOG_STD, MLPPolicy, Parameters, action_head
 from ..common.ppo import masked_mean
@@ -303,7 +303,7 @@ class MAML(TrainableAgent):
         raw = generalized_advantages(
             episodes.rewards, values.steps, mask, bootstrap, discount=config.discount, gae_lambda=config.gae_lambda
         )
-        return normalized(raw, mask, axis=(0, 2)), explained_variance(values.steps, returns, mask)
+        return normalize_advantages(raw, mask, axis=(0, 2)), explained_variance(values.steps, returns, mask)
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         """Make one meta-update from a trial.

@@ -1,4 +1,4 @@
-"""A memory of associations: what was seen is stored under keys, and the mean of what is stored under a key is recalled."""
+"""An associative memory: it stores values under keys and recalls the mean of the values under a key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .contract import Layer, Layered, State
-from .convolution import convolved, last_steps
+from .convolution import convolve, last_steps
 
 _CHUNK = 64
 """Steps that are compared with each other; what came before them is read from the memory."""
@@ -19,27 +19,28 @@ _KEPT_FOR = (50.0, 1000.0)
 
 
 class Read(NamedTuple):
-    """What a layer reads of a sequence; [trial, head, time, ...]."""
+    """Queries, keys, values and gates of a layer for a sequence; [trial, head, time, ...]."""
 
     query: Tensor
-    """Shares of the keys that are asked for. [..., key]"""
+    """Weights over the keys to recall from; they sum to one. [..., key]"""
     key: Tensor
-    """Shares of the keys that are written to, times how much is written. [..., key]"""
+    """Weights over the keys to write to, times the write gate. [..., key]"""
     value: Tensor
-    """What is written, and a one that counts it. [..., n + 1]"""
+    """Value to write, followed by a one that counts it. [..., n + 1]"""
     log_kept: Tensor
     """Logarithm of the share of the memory that is kept. [...]"""
     weight: Tensor
-    """What one thing stored weighs against nothing. [...]"""
+    """Weight of one stored value against the prior, which weighs one. [...]"""
     out_gate: Tensor
-    """Gate of what is put out. [trial, time, size]"""
+    """Gate of the output. [trial, time, size]"""
 
 
 def recall(read: Read, before: Tensor, resets: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return sums of what each query recalls [trial, head, time, n + 1], and the memory [trial, head, key, n + 1] after it.
+    """Return what each query recalls, [trial, head, time, n + 1], and the memory after it, [trial, head, key, n + 1].
 
-    M_t = kept_t M_{t-1} + key_t value_t^T, recalled_t = query_t M_t: within a chunk of steps as attention without a softmax, from
-    one chunk to the next by the memory. `before` is the memory before; with `resets`, bool [trial, time], it is empty there.
+    M_t = kept_t M_{t-1} + key_t value_t^T, recalled_t = query_t M_t: within a chunk of steps as attention without a
+    softmax, from one chunk to the next by the memory. `before` is the memory before; with `resets`, bool [trial, time],
+    it is empty there.
     """
     sums, memory, time = [], before, read.query.shape[2]
     steps = torch.arange(_CHUNK, device=before.device)
@@ -61,7 +62,7 @@ def recall(read: Read, before: Tensor, resets: Tensor | None) -> tuple[Tensor, T
 
 
 def shrunk_means(sums: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return means [..., n] of what was recalled, from sums [..., n + 1] whose last is a count, and the weighed count [...].
+    """Return means [..., n] and weighed counts [...] of recalled `sums` [..., n + 1], whose last entry is a count.
 
     Of n things alike, each weighing w, it is w n / (1 + w n) of their mean: a posterior mean, whose prior weighs one.
     """
@@ -122,12 +123,12 @@ class _Layer(Layer):
 
 
 class Associative(Layered):
-    """Gated linear attention with a normalizer: a matrix for each head, from keys to the sum of what was stored under them.
+    """Gated linear attention with a normalizer: each head has a matrix from keys to the sum of the values stored there.
 
-    Katharopoulos et al., Transformers are RNNs, 2020, equations 16-20, with softmax features (Zhang et al., Hedgehog, 2024), a
-    decay for each head (Dao and Gu, Transformers are SSMs, 2024) and a one in the denominator: of n alike things stored it
-    recalls n / (n + c) of their mean, which is how a posterior mean shrinks. A short convolution before it ties what is seen to
-    the step before. It costs the same each step, however long the trial.
+    Katharopoulos et al., Transformers are RNNs, 2020, equations 16-20, with softmax features (Zhang et al., Hedgehog,
+    2024), a decay for each head (Dao and Gu, Transformers are SSMs, 2024) and a one in the denominator: of n alike
+    things stored it recalls n / (n + c) of their mean, which is how a posterior mean shrinks. A short convolution
+    before it ties what is seen to the step before. It costs the same each step, however long the trial.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class Associative(Layered):
         self.num_heads, self.key_size, self.conv_width, self.blocks = num_heads, key_size, conv_width, blocks
 
     def initial_state(self, num_trials: int) -> State:
-        """Return zeros: what is stored [trial, layer, head, key, n + 1], and the last inputs of layers [trial, layer, conv_width - 1, size]."""
+        """Return zeros: `stored` [trial, layer, head, key, n + 1] and `recent` [trial, layer, conv_width - 1, size]."""
         zeros, shape = self.embed.weight.new_zeros, (num_trials, len(self.layers))
         stored = zeros(*shape, self.num_heads, self.key_size, self.size // self.num_heads + 1)
         return {"stored": stored, "recent": zeros(*shape, self.conv_width - 1, self.size)}
@@ -148,7 +149,7 @@ class Associative(Layered):
         x, stored, recents = self.embed(inputs)[:, None], [], []
         for number, layer in enumerate(self.blocks):
             normed, recent = layer.norm(x), state["recent"][:, number]
-            mixed = convolved(normed.transpose(0, 1), layer.taps, recent.transpose(0, 1), None).transpose(0, 1)
+            mixed = convolve(normed.transpose(0, 1), layer.taps, recent.transpose(0, 1), None).transpose(0, 1)
             read = layer.read(mixed)
             kept = read.log_kept.exp()[..., None] * state["stored"][:, number]
             stored.append(kept.addcmul_(read.key.transpose(2, 3), read.value))
@@ -169,7 +170,7 @@ class Associative(Layered):
         x, stored, recents = self.embed(inputs.transpose(0, 1)), [], []
         for number, layer in enumerate(self.blocks):
             normed, recent = layer.norm(x).transpose(0, 1), state["recent"][:, number].transpose(0, 1)
-            read = layer.read(convolved(normed, layer.taps, recent, resets).transpose(0, 1))
+            read = layer.read(convolve(normed, layer.taps, recent, resets).transpose(0, 1))
             sums, memory = recall(read, state["stored"][:, number], None if resets is None else resets.T)
             stored.append(memory)
             recents.append(last_steps(normed, recent, resets).transpose(0, 1))

@@ -1,8 +1,8 @@
-"""What a memory-based agent remembers with: one contract, and the recurrent networks that keep it.
+"""The contract of memories.
 
-A memory has three functions: the state before anything happened, one step of it (acting), and a whole sequence at once
-(learning). Both ways give the same numbers. A step holds still the memories of trials that wait, and a sequence begins
-anew where it is told to.
+A memory has three functions: its state at the start of a trial, one step (for acting) and a whole sequence at once (for
+learning). Both ways give the same numbers. A step leaves the memory of a waiting trial as it is; a sequence starts
+afresh where `resets` says so.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 State = Mapping[str, Tensor]
-"""What is remembered, by name; every tensor's first axis is the trial."""
+"""State of a memory: tensors by name, whose first axis is the trial."""
 
 
 class Memory(nn.Module, ABC):
-    """A network from what is seen, step by step, to features of all that was seen so far."""
+    """A recurrent network: from the inputs so far to features of them."""
 
     size: int
-    """Features put out at each step."""
+    """Number of features at each step."""
 
     @abstractmethod
     def initialize(self, generator: torch.Generator) -> None:
@@ -36,7 +36,8 @@ class Memory(nn.Module, ABC):
     def step(self, inputs: Tensor, state: State, moving: Tensor) -> tuple[Tensor, State]:
         """Return features [trial, size] after one step, and the memory, which is as before where not `moving`.
 
-        `inputs` is [trial, d], `moving` bool [trial]. The state given stays valid; it may share storage with the new one.
+        `inputs` is [trial, d], `moving` bool [trial]. The state given stays valid; it may share storage with the new
+        one.
         """
 
     @abstractmethod
@@ -48,7 +49,7 @@ class Memory(nn.Module, ABC):
 
 
 class Layer(nn.Module, ABC):
-    """What `Layered` is made of."""
+    """A layer of `Layered`."""
 
     @abstractmethod
     def initialize(self, generator: torch.Generator) -> None:
@@ -56,7 +57,7 @@ class Layer(nn.Module, ABC):
 
 
 class Layered(Memory):
-    """A memory of layers that add to what comes in, between an embedding and a norm."""
+    """A memory of residual layers between an embedding and a norm."""
 
     def __init__(self, num_inputs: int, size: int, layers: Sequence[Layer]) -> None:
         super().__init__()
@@ -73,19 +74,19 @@ class Layered(Memory):
             cast(Layer, layer).initialize(generator)
 
 
-def stacked(states: Sequence[State]) -> State:
-    """Return states [trial, ...] along a new first axis, [state, trial, ...]; shorter tensors are filled up by zeros."""
-    return {name: _stacked([state[name] for state in states]) for name in states[0]}
+def stack_states(states: Sequence[State]) -> State:
+    """Return states [trial, ...] along a new first axis, [state, trial, ...]; shorter tensors are padded with zeros."""
+    return {name: _stack([state[name] for state in states]) for name in states[0]}
 
 
-def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
     shape = [max(sizes) for sizes in zip(*(tensor.shape for tensor in tensors), strict=True)]
     if any(list(tensor.shape) != shape for tensor in tensors):
-        tensors = [_filled(tensor, shape) for tensor in tensors]
+        tensors = [_pad(tensor, shape) for tensor in tensors]
     return torch.stack(list(tensors))
 
 
-def _filled(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+def _pad(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     filled = tensor.new_zeros(shape)
     filled[tuple(slice(0, size) for size in tensor.shape)] = tensor
     return filled

@@ -1,4 +1,4 @@
-"""A short causal convolution of each unit by itself, which ties a step to the few before it."""
+"""A short causal convolution of each unit, which ties a step to the few before it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 
-def convolved(x: Tensor, taps: Tensor, recent: Tensor, resets: Tensor | None) -> Tensor:
-    """Return x [time, trial, size] convolved in time with `taps` [width, size]: that of the step now, of the one before it, and so on.
+def convolve(x: Tensor, taps: Tensor, recent: Tensor, resets: Tensor | None) -> Tensor:
+    """Return x [time, trial, size] convolved in time with `taps` [width, size], the tap of the present step first.
 
-    `recent` [width - 1, trial, size] came before it. Nothing is seen of what was before a reset, bool [time, trial].
+    `recent` [width - 1, trial, size] are the steps before. Steps before a reset, bool [time, trial], count as zero.
     """
     time, before = len(x), len(taps) - 1
     padded = torch.cat([recent, x])
@@ -26,7 +26,7 @@ def convolved(x: Tensor, taps: Tensor, recent: Tensor, resets: Tensor | None) ->
 
 
 def last_steps(x: Tensor, recent: Tensor, resets: Tensor | None) -> Tensor:
-    """Return the last steps of x [time, trial, size] or of `recent` before it, as many as that has; zero before a reset."""
+    """Return the steps before the next one, as many as `recent` has, from x or `recent`; zero before a reset."""
     count = len(recent)
     last = torch.cat([recent, x])[len(x) :]
     if resets is not None and count:

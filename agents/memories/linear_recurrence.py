@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .contract import Layer, Layered, State
-from .convolution import convolved, last_steps
+from .convolution import convolve, last_steps
 
 _SHARPNESS = 8.0
 """c of Griffin's equation 4: how far a gate can shorten a unit's memory."""
@@ -29,7 +29,7 @@ def linear_scan(decays: Tensor, terms: Tensor) -> Tensor:
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, decays: Tensor, terms: Tensor) -> Tensor:
-        sums = _scanned(decays, terms)
+        sums = _scan_steps(decays, terms)
         ctx.save_for_backward(decays, sums)
         return sums
 
@@ -38,19 +38,21 @@ class _Scan(torch.autograd.Function):
         decays, sums = ctx.saved_tensors
         # dL/dy_t = gradient_t + decays_{t+1} dL/dy_{t+1}
         later = torch.cat([decays[1:], torch.zeros_like(decays[:1])])
-        of_terms = _scanned(later.flip(0), gradient.flip(0)).flip(0)
+        of_terms = _scan_steps(later.flip(0), gradient.flip(0)).flip(0)
         before = torch.cat([torch.zeros_like(sums[:1]), sums[:-1]])
         return of_terms * before, of_terms
 
 
-def _scanned(decays: Tensor, terms: Tensor) -> Tensor:
-    """Return the recurrence by odd-even reduction (Blelloch, 1990): pairs of steps are the same problem, half as long."""
+def _scan_steps(decays: Tensor, terms: Tensor) -> Tensor:
+    """Return the recurrence by odd-even reduction (Blelloch, 1990): pairs of steps give a problem of half the length."""
     if len(terms) == 1:
         return terms
     num_pairs = len(terms) // 2
     first, second = slice(0, 2 * num_pairs, 2), slice(1, 2 * num_pairs, 2)
     sums = torch.empty_like(terms)
-    sums[second] = _scanned(decays[second] * decays[first], torch.addcmul(terms[second], decays[second], terms[first]))
+    sums[second] = _scan_steps(
+        decays[second] * decays[first], torch.addcmul(terms[second], decays[second], terms[first])
+    )
     sums[0] = terms[0]
     if len(terms) > 2:
         torch.addcmul(terms[2::2], decays[2::2], sums[1:-1:2], out=sums[2::2])
@@ -87,9 +89,9 @@ class _Layer(Layer):
         # The gate is half open at first: log kept = -c softplus(rate) / 2.
         self.rate.data.copy_(torch.log(torch.expm1(-2 * kept.log() / _SHARPNESS)))
 
-    def convolved(self, normed: Tensor, recent: Tensor, resets: Tensor | None) -> Tensor:
-        """Return `normed` [time, trial, size] convolved in time; `recent` [conv_width - 1, trial, size] came before it."""
-        return normed if self.taps is None else convolved(normed, self.taps, recent, resets)
+    def convolve(self, normed: Tensor, recent: Tensor, resets: Tensor | None) -> Tensor:
+        """Return `normed` [time, trial, size] convolved in time; `recent` [conv_width - 1, trial, size] precedes it."""
+        return normed if self.taps is None else convolve(normed, self.taps, recent, resets)
 
     def recurrence(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return decays and terms of the state's recurrence and the gate of what it puts out, each [..., size]."""
@@ -109,9 +111,10 @@ class _Layer(Layer):
 class LinearRecurrence(Layered):
     """The real-gated linear recurrent unit, RG-LRU: h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t x_t), gates of x_t alone.
 
-    De et al., Griffin: Mixing Gated Linear Recurrences with Local Attention, 2024, equations 1-4, in its residual blocks.
-    What a unit takes in is chosen by the input alone, so one layer cannot tie what it sees to what it saw a step before, such as
-    a reward to the state it was paid in: for this there is the convolution over the last `conv_width` steps; 1 is without.
+    De et al., Griffin: Mixing Gated Linear Recurrences with Local Attention, 2024, equations 1-4, in its residual
+    blocks. What a unit takes in is chosen by the input alone, so one layer cannot tie what it sees to what it saw a
+    step before, such as a reward to the state it was paid in: for this there is the convolution over the last
+    `conv_width` steps; 1 is without.
     """
 
     def __init__(self, num_inputs: int, size: int, num_layers: int, conv_width: int) -> None:
@@ -120,7 +123,7 @@ class LinearRecurrence(Layered):
         self.conv_width, self.blocks = conv_width, blocks
 
     def initial_state(self, num_trials: int) -> State:
-        """Return zeros: the memory [trial, layer, size], and the last inputs of layers [trial, layer, conv_width - 1, size]."""
+        """Return zeros: `memory` [trial, layer, size] and `recent` [trial, layer, conv_width - 1, size]."""
         zeros = self.embed.weight.new_zeros
         shape = (num_trials, len(self.layers))
         return {"memory": zeros(*shape, self.size), "recent": zeros(*shape, self.conv_width - 1, self.size)}
@@ -130,7 +133,7 @@ class LinearRecurrence(Layered):
         x, memories, recents = self.embed(inputs), [], []
         for number, layer in enumerate(self.blocks):
             normed, recent = layer.norm(x), state["recent"][:, number]
-            mixed = layer.convolved(normed[None], recent.transpose(0, 1), None)[0]
+            mixed = layer.convolve(normed[None], recent.transpose(0, 1), None)[0]
             decays, terms, out_gate = layer.recurrence(mixed)
             memories.append(decays * state["memory"][:, number] + terms)
             recents.append(torch.cat([recent, normed[:, None]], dim=1)[:, 1:])
@@ -147,7 +150,7 @@ class LinearRecurrence(Layered):
         x, memories, recents = self.embed(inputs), [], []
         for number, layer in enumerate(self.blocks):
             normed, recent = layer.norm(x), state["recent"][:, number].transpose(0, 1)
-            decays, terms, out_gate = layer.recurrence(layer.convolved(normed, recent, resets))
+            decays, terms, out_gate = layer.recurrence(layer.convolve(normed, recent, resets))
             if resets is not None:
                 decays = decays * ~resets[..., None]
             terms[0] += decays[0] * state["memory"][:, number]

@@ -1,34 +1,28 @@
-"""Makes a memory from its name."""
+"""Makes a memory from its settings."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Literal
 
 from torch import nn
 
 from .associative import Associative
+from .config import AssociativeSettings, GRUSettings, LinearSettings, LSTMSettings, MemorySettings, TransformerSettings
 from .contract import Memory
 from .linear_recurrence import LinearRecurrence
 from .recurrent import Recurrent
 from .transformer import Transformer
 
-MemoryName = Literal["gru", "lstm", "transformer", "linear", "associative"]
-"""The memories there are."""
 
-
-def make_memory(
-    name: MemoryName, num_inputs: int, size: int, num_layers: int, *, num_heads: int, key_size: int, conv_width: int
-) -> Memory:
-    """Return a memory of `num_layers` layers of `size` units, without weights of meaning yet: see `initialize`.
-
-    `num_heads` is the Transformer's and the associative memory's, `key_size` the latter's, `conv_width` its and the linear recurrence's.
-    """
-    makers: dict[MemoryName, Callable[[], Memory]] = {
-        "gru": lambda: Recurrent(nn.GRU(num_inputs, size, num_layers)),
-        "lstm": lambda: Recurrent(nn.LSTM(num_inputs, size, num_layers)),
-        "transformer": lambda: Transformer(num_inputs, size, num_layers, num_heads),
-        "linear": lambda: LinearRecurrence(num_inputs, size, num_layers, conv_width),
-        "associative": lambda: Associative(num_inputs, size, num_layers, num_heads, key_size, conv_width),
-    }
-    return makers[name]()
+def make_memory(settings: MemorySettings, num_inputs: int) -> Memory:
+    """Return a memory that reads `num_inputs` numbers a step; its weights mean nothing before `initialize`."""
+    size, layers = settings.hidden_size, settings.num_layers
+    match settings:
+        case GRUSettings():
+            return Recurrent(nn.GRU(num_inputs, size, layers))
+        case LSTMSettings():
+            return Recurrent(nn.LSTM(num_inputs, size, layers))
+        case TransformerSettings():
+            return Transformer(num_inputs, size, layers, settings.num_heads)
+        case LinearSettings():
+            return LinearRecurrence(num_inputs, size, layers, settings.conv_width)
+        case AssociativeSettings():
+            return Associative(num_inputs, size, layers, settings.num_heads, settings.key_size, settings.conv_width)

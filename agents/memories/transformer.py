@@ -1,4 +1,4 @@
-"""A causal Transformer as a memory: what it remembers is the keys and values of every step of the trial."""
+"""A causal Transformer as a memory: it keeps the keys and values of every step of the trial."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Layer(nn.Module):
         """Return queries, keys and values [trial, head, time, n] of x [trial, time, size], turned by `positions`."""
         parts = self.into(self.norm(x)).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = parts
-        return _turned(query, positions), _turned(key, positions), value
+        return _rotate(query, positions), _rotate(key, positions), value
 
     def combine(self, x: Tensor, attended: Tensor) -> Tensor:
         """Return what the layer makes of its input and of what was attended to, [trial, head, time, n]."""
@@ -37,10 +37,11 @@ class _Layer(nn.Module):
         return x + self.mlp_out(F.gelu(self.mlp_into(self.mlp_norm(x))))
 
 
-def _turned(x: Tensor, positions: Tensor) -> Tensor:
+def _rotate(x: Tensor, positions: Tensor) -> Tensor:
     """Return x [trial, head, time, n] with pairs of features turned in proportion to `positions` [trial, time].
 
-    Rotary embedding (Su et al., RoFormer, 2021): products of queries and keys then depend on the steps between them alone.
+    Rotary embedding (Su et al., RoFormer, 2021): products of queries and keys then depend on the steps between them
+    alone.
     """
     half = x.shape[-1] // 2
     frequencies = 10_000.0 ** (-torch.arange(half, dtype=x.dtype, device=x.device) / half)
@@ -117,7 +118,10 @@ class Transformer(Memory):
                 query, keys[-1], values[-1], attn_mask=span.visible, is_causal=span.visible is None
             )
             x = layer.combine(x, attended)
-        caches = {"keys": span.kept(torch.stack(keys, dim=1)), "values": span.kept(torch.stack(values, dim=1))}
+        caches = {
+            "keys": span.remembered(torch.stack(keys, dim=1)),
+            "values": span.remembered(torch.stack(values, dim=1)),
+        }
         return self.norm(x.transpose(0, 1)), {**caches, "length": span.length}
 
 
@@ -131,7 +135,7 @@ def _with_room(cache: Tensor, steps: int) -> Tensor:
 
 
 class _Span:
-    """Which steps of a sequence, and of those remembered from before it, see each other."""
+    """Attention mask of a sequence: which of its steps, and of the steps remembered before it, see each other."""
 
     def __init__(self, inputs: Tensor, length: Tensor, resets: Tensor | None) -> None:
         time, num_trials = inputs.shape[:2]
@@ -146,11 +150,11 @@ class _Span:
             self.positions = steps.expand(num_trials, time)
             """Steps of the trial before each step. int64 [trial, time]"""
         else:
-            self._mixed(length, torch.zeros_like(inputs[..., 0], dtype=torch.bool) if resets is None else resets)
+            self._mix_trials(length, torch.zeros_like(inputs[..., 0], dtype=torch.bool) if resets is None else resets)
         self.length = torch.full_like(length, time) if self.valid is None else self.valid.sum(dim=1)
         """Steps of each trial that are remembered after the sequence. int64 [trial]"""
 
-    def _mixed(self, length: Tensor, resets: Tensor) -> None:
+    def _mix_trials(self, length: Tensor, resets: Tensor) -> None:
         steps = torch.arange(len(resets), device=resets.device)
         trial = resets.T.cumsum(dim=1)
         begun = torch.where(resets.T, steps, -1).cummax(dim=1).values
@@ -160,7 +164,7 @@ class _Span:
         self.visible = torch.cat([remembered[:, None] & (trial == 0)[:, :, None], within], dim=2)[:, None]
         self.valid = self.visible[:, 0, -1]
 
-    def kept(self, cache: Tensor) -> Tensor:
+    def remembered(self, cache: Tensor) -> Tensor:
         """Return of a cache [trial, layer, head, before + time, n] what is remembered after the sequence, in order."""
         if self.valid is None:
             return cache

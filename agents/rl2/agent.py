@@ -28,29 +28,30 @@ from ..common.advantage import explained_variance, generalized_advantages
 from ..common.moments import RunningMoments, ValueScale
 from ..common.policy import action_head
 from ..common.ppo import clipped_surrogate, masked_mean
+from ..common.schedule import Schedule
 from ..common.sequences import Sequences, sequences
 from ..common.state import StateDict, load_training_state, require_same_shapes, training_state
 from ..common.task_numbers import TaskNumbers
-from ..memories.contract import State, stacked
+from ..memories.contract import State, stack_states
 from .config import RL2Config
 from .exploring_starts import ExploringLearner
 from .network import RecurrentNetwork
 
 
 class Steps(NamedTuple):
-    """What is known of each step of trials."""
+    """Data of each step of trials that an update reads."""
 
     inputs: Tensor
     actions: Tensor
     mask: Tensor
-    """One where it is learned from."""
+    """One where the step is learned from, else zero."""
     advantages: Tensor
     targets: Tensor
     old_log_prob: Tensor
 
 
 class Pieces(NamedTuple):
-    """Trials, cut in time into pieces that gradients run through."""
+    """Trials, cut in time into pieces for back-propagation."""
 
     steps: Steps
     """[time, piece, trial, ...]"""
@@ -60,18 +61,18 @@ class Pieces(NamedTuple):
     """The task of each trial, as numbers. [trial, number]"""
 
     def of(self, trials: Tensor) -> Pieces:
-        """Return the pieces of some trials side by side: [time, piece of a trial, ...], [piece of a trial, ...] twice."""
+        """Return the pieces of some trials, the piece and the trial flattened into one axis."""
         state = {name: value.index_select(1, trials).flatten(0, 1) for name, value in self.state.items()}
         tasks = self.tasks.index_select(0, trials).repeat(self.steps.mask.shape[1], 1)
         return Pieces(Steps(*(values.index_select(2, trials).flatten(1, 2) for values in self.steps)), state, tasks)
 
 
 class Shard(NamedTuple):
-    """The gradient of some trials of a minibatch."""
+    """The gradient of a part of a minibatch."""
 
     gradients: tuple[Tensor, ...]
     steps: float
-    """Steps that it is the mean over."""
+    """Number of steps that the gradient is a mean over."""
     metrics: dict[str, float]
 
 
@@ -81,16 +82,7 @@ class RL2(TrainableAgent):
 
     Config: ClassVar[type[Settings]] = RL2Config
     pools_replicas = False
-    shaped_by: ClassVar[tuple[str, ...]] = (
-        "memory",
-        "hidden_size",
-        "num_layers",
-        "num_heads",
-        "key_size",
-        "conv_width",
-        "critic",
-        "infer_task",
-    )
+    shaped_by: ClassVar[tuple[str, ...]] = ("memory", "critic")
 
     def __init__(self, config: RL2Config, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device = config, device
@@ -99,7 +91,7 @@ class RL2(TrainableAgent):
         self.num_observed = int(np.prod(family.observation_space.shape))
         # Observation, previous action, previous reward, and the two ways in which an episode may just have ended.
         self.num_inputs = self.num_observed + self.head.num_features + 3
-        told = {"critic: memory": config.critic == "informed", "infer_task: false": config.infer_task}
+        told = {"critic: memory": config.critic == "informed", "inference_coef: 0": config.inference_coef > 0}
         self.task_numbers = TaskNumbers(family) if any(told.values()) else None
         num_task_numbers = 0 if self.task_numbers is None else len(self.task_numbers)
         if self.task_numbers is not None and not num_task_numbers:
@@ -111,7 +103,7 @@ class RL2(TrainableAgent):
         with one_thread():  # or the last bits of orthogonal weights follow from the number of threads
             self.network.initialize(torch.Generator().manual_seed(seed))
         self.network.to(device=device, dtype=self.dtype)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate.start)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.ppo.learning_rate.start)
         self.input_moments = RunningMoments(self.num_observed + 1)
         self.value_scale = ValueScale()
         self.num_updates = torch.zeros((), dtype=torch.int64)
@@ -121,14 +113,14 @@ class RL2(TrainableAgent):
         return RL2Learner(self, streams)
 
     def begin_training(self, streams: Streams) -> Learner:
-        """Return a learner whose trials begin exploring where `exploring_starts` says so."""
+        """Return a learner whose trials begin with exploration if `exploring_starts` asks for it."""
         starts, learner = self.config.exploring_starts, self.begin(streams)
         return ExploringLearner(learner, self.head, starts, streams) if starts.share else learner
 
     def inputs(self, timestep: TimeStep, first: np.ndarray) -> Tensor:
         """Return the network's input of a time step of any leading shape [...], [..., d].
 
-        `first` [...] marks the first step of a trial: there is no previous action and reward to be told of.
+        `first` [...] marks the first step of a trial, which has no previous action or reward.
         """
         lead, observed = timestep.previous_rewards.shape, self.num_observed
         raw = np.empty((*lead, observed + 1))
@@ -150,18 +142,18 @@ class RL2(TrainableAgent):
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         """Make one meta-update: PPO over a batch of whole trials.
 
-        Steps that explored are seen, but not learned from. Raises MetarlError where a gradient is not finite or all steps
-        explored, and leaves the agent as it was.
+        Steps that explored are seen, but not learned from. Raises MetarlError where a gradient is not finite or all
+        steps explored, and leaves the agent as it was.
         """
         before = self.state_dict()
         try:
             with one_thread():
-                return self._updated(trial, rng)
+                return self._learn(trial, rng)
         except MetarlError:
             self.load_state_dict(before)
             raise
 
-    def _updated(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
+    def _learn(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         trials = sequences(trial)
         if not trials.own.any():
             raise MetarlError("every step of the trials explored; take a lower agent.exploring_starts.steps")
@@ -185,20 +177,19 @@ class RL2(TrainableAgent):
         )
         cut = Steps(*(self._cut(values, values[-1]) for values in steps))
         pieces = Pieces(cut._replace(mask=self._cut(steps.mask, torch.zeros_like(steps.mask[-1]))), state, tasks)
-        self._schedule()
-        with ThreadPoolExecutor(self.config.num_shards) as pool:
+        self._set_learning_rate()
+        with ThreadPoolExecutor(self.config.ppo.num_shards) as pool:
             history = [self._step(pool, chosen, pieces) for chosen in self._minibatches(trials.mask.shape[1], rng)]
         self._observe(trial)
         metrics = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
-        for name in ("learning_rate", "ent_coef", "discount", "gae_lambda"):
-            metrics[name] = getattr(self.config, name).at(int(self.num_updates))
+        metrics |= {name: schedule.at(int(self.num_updates)) for name, schedule in self._schedules().items()}
         metrics["first_ratio_deviation"] = history[0]["ratio_deviation"]
         metrics["explained_variance"] = explained_variance(values[:-1], targets, trials.own)
         self.num_updates += 1
         return metrics
 
     def _tasks(self, trial: Trial) -> Tensor:
-        """Return what training may be told of the task of each replica of each task, [trial, number]."""
+        """Return the task of each trial as numbers, for a critic or a loss that knows it, [trial, number]."""
         replicas = trial.exploring_steps.shape[1]
         if self.task_numbers is None:
             return self._tensor(np.zeros((len(trial.tasks) * replicas, 0)))
@@ -208,23 +199,23 @@ class RL2(TrainableAgent):
         return torch.as_tensor(trials.actions, device=self.device)
 
     def read(self, trials: Sequences) -> tuple[Tensor, Tensor, State]:
-        """Return what the memory makes of trials as it is: features and inputs, both [time + 1, trial, ...].
+        """Return features and inputs of trials, both [time + 1, trial, ...], with the memory's present weights.
 
-        Last the memory at the start of each piece, [piece, trial, ...].
+        The third is the memory at the start of each piece, [piece, trial, ...].
         """
         first = np.zeros(trials.timesteps.previous_rewards.shape, dtype=bool)
         first[0] = True
         inputs = self.inputs(trials.timesteps, first)
-        # As many trials at a time as in a shard of a minibatch: what lies between the layers then stays in a processor's cache.
-        sharded = self.config.num_minibatches * self.config.num_shards if self.device == "cpu" else 1
-        with ThreadPoolExecutor(self.config.num_shards) as pool:
+        # As many trials at a time as in a shard of a minibatch: the activations then fit a processor's cache.
+        sharded = self.config.ppo.num_minibatches * self.config.ppo.num_shards if self.device == "cpu" else 1
+        with ThreadPoolExecutor(self.config.ppo.num_shards) as pool:
             read = list(pool.map(self._read, inputs.split(-(-inputs.shape[1] // sharded), dim=1)))
         features, states = zip(*read, strict=True)
         state = {name: torch.cat([each[name] for each in states], dim=1) for name in states[0]}
         return torch.cat(features, dim=1), inputs, state
 
     def _read(self, inputs: Tensor) -> tuple[Tensor, State]:
-        """Return features of inputs [time + 1, trial, d], and the memory at the start of each piece, [piece, trial, ...]."""
+        """Return features of inputs [time + 1, trial, d], and the state at the start of each piece, [piece, trial, ...]."""
         state, states, parts = self.network.memory.initial_state(inputs.shape[1]), [], []
         time = len(inputs) - 1
         with torch.no_grad():
@@ -233,10 +224,10 @@ class RL2(TrainableAgent):
                 states.append(state)
                 features, state = self.network.memory.sequence(piece, state)
                 parts.append(features)
-        return torch.cat(parts), stacked(states[:-1])
+        return torch.cat(parts), stack_states(states[:-1])
 
     def _cut(self, values: Tensor, filling: Tensor) -> Tensor:
-        """Return [time, trial, ...] as [time of a piece, piece, trial, ...], the last piece filled up by `filling`."""
+        """Return [time, trial, ...] as [time of a piece, piece, trial, ...], the last piece padded with `filling`."""
         length = min(self.config.bptt_steps or len(values), len(values))
         num_pieces = -(-len(values) // length)
         missing = num_pieces * length - len(values)
@@ -246,9 +237,9 @@ class RL2(TrainableAgent):
     def advantages(self, trials: Sequences, values: np.ndarray) -> np.ndarray:
         """Return advantages over the trial, [time, trial]; `values` [time + 1, trial] in units of return.
 
-        An episode's end inside the trial is bootstrapped through: the trial goes on. At the trial's own end, a
-        termination is worth nothing, and a truncation what the value of the true final observation says, but with
-        `trial_end: termination`.
+        An episode that ends inside the trial is bootstrapped through, because the trial goes on. At the end of the
+        trial a termination is worth zero, and a truncation the value of the true final observation; `trial_end:
+        termination` counts both as terminations.
         """
         after_last = trials.mask.sum(axis=0)
         over = trials.terminated | (self.config.trial_end == "termination")
@@ -262,25 +253,30 @@ class RL2(TrainableAgent):
             gae_lambda=self.config.gae_lambda.at(int(self.num_updates)),
         )
 
-    def _schedule(self) -> None:
+    def _schedules(self) -> dict[str, Schedule]:
+        config = self.config
+        rates = {"learning_rate": config.ppo.learning_rate, "ent_coef": config.ppo.ent_coef}
+        return {**rates, "discount": config.discount, "gae_lambda": config.gae_lambda}
+
+    def _set_learning_rate(self) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate.at(int(self.num_updates))
+            group["lr"] = self.config.ppo.learning_rate.at(int(self.num_updates))
 
     def _minibatches(self, num_trials: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        for _ in range(self.config.num_epochs):
-            yield from np.array_split(rng.permutation(num_trials), min(self.config.num_minibatches, num_trials))
+        for _ in range(self.config.ppo.num_epochs):
+            yield from np.array_split(rng.permutation(num_trials), min(self.config.ppo.num_minibatches, num_trials))
 
     def _step(self, pool: Executor, trials: np.ndarray, pieces: Pieces) -> dict[str, float]:
-        """Take a step on a minibatch of trials, the gradient computed in shards side by side."""
+        """Take a step on a minibatch of trials, its gradient computed in shards side by side."""
         parameters = list(self.network.parameters())
-        shards = np.array_split(trials, min(self.config.num_shards, len(trials)))
+        shards = np.array_split(trials, min(self.config.ppo.num_shards, len(trials)))
         parts = list(pool.map(functools.partial(self._gradient, pieces, parameters), shards))
         weights = np.array([part.steps for part in parts]) / max(1.0, sum(part.steps for part in parts))
         for parameter, *gradients in zip(parameters, *(part.gradients for part in parts), strict=True):
             parameter.grad = torch.stack([g * w for g, w in zip(gradients, weights, strict=True)]).sum(dim=0)
-        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.ppo.max_grad_norm))
         if not math.isfinite(norm):
-            raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.learning_rate")
+            raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.ppo.learning_rate")
         self.optimizer.step()
         means = weights @ np.array([list(part.metrics.values()) for part in parts])
         return {**dict(zip(parts[0].metrics, means.tolist(), strict=True)), "gradient_norm": norm}
@@ -291,13 +287,13 @@ class RL2(TrainableAgent):
         features, _ = self.network.memory.sequence(steps.inputs, batch.state)
         outputs, values = self.network.actions(features), self.network.values(features, batch.tasks)
         log_prob = self.head.log_prob(outputs, steps.actions)
-        surrogate = clipped_surrogate(log_prob, steps.old_log_prob, steps.advantages, steps.mask, config.clip_range)
+        surrogate = clipped_surrogate(log_prob, steps.old_log_prob, steps.advantages, steps.mask, config.ppo.clip_range)
         value_loss = 0.5 * masked_mean((values - steps.targets).square(), steps.mask)
         entropy = masked_mean(self.head.entropy(outputs), steps.mask)
-        ent_coef = config.ent_coef.at(int(self.num_updates))
-        loss = surrogate.loss + config.vf_coef * value_loss - ent_coef * entropy
+        ent_coef = config.ppo.ent_coef.at(int(self.num_updates))
+        loss = surrogate.loss + config.ppo.vf_coef * value_loss - ent_coef * entropy
         inferred = {}
-        if config.infer_task:
+        if config.inference_coef:
             inference_loss = masked_mean(self.network.inference_loss(features, batch.tasks), steps.mask)
             loss = loss + config.inference_coef * inference_loss
             inferred["inference_loss"] = inference_loss.item()
@@ -313,7 +309,7 @@ class RL2(TrainableAgent):
         return Shard(torch.autograd.grad(loss, parameters), float(steps.mask.sum()), metrics)
 
     def _observe(self, trial: Trial) -> None:
-        """Count this trial's observations and rewards in, after it was learned from: the next one is scaled by them."""
+        """Add the trial's observations and rewards to the moments, which scale the inputs of the next trial."""
         if not self.config.normalize_inputs:
             return
         for episodes in trial.rounds:
@@ -362,4 +358,4 @@ class RL2Learner(Learner):
             return agent.head.sample(outputs, self.streams.where(timestep.active))
 
     def adapt(self, episodes: Episodes) -> None:
-        """Keep the memory: what was learned is in it."""
+        """Keep the memory, which holds what was learned."""

@@ -2,89 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field
 
 from metarl.base.settings import Count, Positive, Settings
 
 from ..common.schedule import Schedule, Scheduled, ScheduledFraction, ScheduledRate
-from ..memories.make import MemoryName
+from ..memories.config import GRUSettings, MemorySettings
 from .exploring_starts import ExploringStarts
 
 
-class RL2Config(Settings):
-    """Settings of RL^2."""
+class PPOSettings(Settings):
+    """Settings of PPO over batches of whole trials (Schulman et al., 2017)."""
 
-    memory: MemoryName = "gru"
-    """What remembers: a GRU, as in the paper; an LSTM; a causal Transformer over the trial; a gated linear recurrence,
-    whose update is a parallel scan over time; or associations, linear attention that recalls the mean of what a key was stored with."""
-    hidden_size: Count = 128
-    """Units of each layer of the memory."""
-    num_layers: Count = 1
-    """Layers of the memory."""
-    num_heads: Count = 4
-    """Heads of each layer, for the Transformer and the associative memory."""
-    key_size: Count = 32
-    """Keys of each head that things are stored under, for the associative memory."""
-    conv_width: Count = 4
-    """Steps that the convolution of each layer sees, for the linear recurrence and the associative memory; 1 is without one."""
-    initial_std: Positive = 0.6
-    """Standard deviation of the first policy's actions, in half-ranges of the action space."""
     learning_rate: ScheduledRate = Schedule(start=1e-3)
-    """Step size of Adam; may go from `start` to `end` in so many `updates`."""
+    """Step size of Adam; may go from `start` to `end` over a number of `updates`."""
     num_epochs: Count = 4
     """Passes over each batch of trials."""
     num_minibatches: Count = 4
     """Minibatches of whole trials in a pass."""
     num_shards: Count = 2
-    """Parts of a minibatch whose gradients are computed side by side, each on a core of its own where there are as many.
-    They add up to the same gradient; in which order is a part of the config, not of the machine."""
-    bptt_steps: Count | None = None
-    """Steps after which back-propagation through time is cut, and goes on from the memory as it was stored; None never
-    cuts: a trial is learned from as a whole."""
+    """Parts of a minibatch whose gradients are computed side by side, each on a core of its own. They add up to the
+    gradient of the minibatch; the number fixes the order of the sum, so a result does not depend on the machine. More
+    shards than cores only slow training."""
     clip_range: Positive = 0.2
-    """How far the ratio of new to old action probability may move an objective."""
+    """Range of the ratio of new to old action probability, beyond which the objective is flat."""
     ent_coef: Scheduled = Schedule(start=0.0)
-    """Weight of the entropy bonus; may go from `start` to `end` in so many `updates`."""
+    """Weight of the entropy bonus; may go from `start` to `end` over a number of `updates`."""
     vf_coef: Positive = 0.5
     """Weight of the value loss, whose targets are in normalized units."""
     max_grad_norm: Positive = 1.0
-    """Norm that the gradient is cut down to."""
+    """Norm at which the gradient is clipped."""
+
+
+class RL2Config(Settings):
+    """Settings of RL^2."""
+
+    moved: ClassVar[Mapping[str, str]] = {
+        **{key: f"ppo.{key}" for key in PPOSettings.model_fields},
+        **{key: f"memory.{key}" for key in ("hidden_size", "num_layers", "num_heads", "key_size", "conv_width")},
+        "infer_task": "inference_coef=1.0",
+    }
+
+    memory: MemorySettings = GRUSettings()
+    """Memory of the policy, by its name or with its settings."""
+    initial_std: Positive = 0.6
+    """Standard deviation of the first policy's actions, in half-ranges of the action space."""
+    ppo: PPOSettings = PPOSettings()
+    """How the network is trained."""
+    bptt_steps: Count | None = None
+    """Steps after which back-propagation through time is cut; it goes on from the stored memory. None never cuts: the
+    gradient runs through the whole trial."""
     discount: ScheduledFraction = Schedule(start=0.99)
-    """Discount of rewards over the trial, gamma; may go from `start` to `end` in so many `updates`. A low one is learned
-    from sooner (Francois-Lavet et al., 2015); 1, with trial_end: termination, is what evaluation measures."""
+    """Discount of rewards over the trial, gamma; may go from `start` to `end` over a number of `updates`. A low one
+    learns sooner (Francois-Lavet et al., 2015); 1, with trial_end: termination, is what evaluation measures."""
     gae_lambda: ScheduledFraction = Schedule(start=0.95)
-    """Lambda of generalized advantage estimation over the trial; may go from `start` to `end` in so many `updates`."""
+    """Lambda of generalized advantage estimation over the trial; may go from `start` to `end` over a number of
+    `updates`."""
     trial_end: Literal["truncation", "termination"] = "truncation"
-    """What the time limit of a trial's last episode is: a truncation, behind which what was learned goes on to be worth
-    something, or a termination: the trial is all there is, as in the paper."""
+    """How the time limit of a trial's last episode counts. A truncation bootstraps from the value of the final
+    observation; a termination does not: the trial is all there is, as in the paper."""
     critic: Literal["memory", "informed"] = "memory"
-    """What values are made of: the memory, as in the paper, or the memory and the parameters of the task, which training
-    knows and evaluation need not: an informed critic can credit at once what an action finds out (Pinto et al., 2018). As
-    it sees the memory too, it biases the policy's gradient no more than any critic (Baisero and Amato, 2022)."""
-    infer_task: bool = False
-    """Whether what the memory holds is also to tell the parameters of the task, which training knows and evaluation need not: an
-    auxiliary loss, so that what was seen is kept before it pays (Humplik et al., 2019)."""
-    inference_coef: Positive = 1.0
-    """Weight of that loss: the mean square of what is inferred wrongly, in units of each parameter's spread over training tasks."""
+    """Input of the value function: the memory, as in the paper, or the memory and the parameters of the task, which
+    training knows and evaluation does not need. An informed critic credits at once the action that finds something out
+    (Pinto et al., 2018); it sees the memory too, so the policy's gradient has no more bias than with any critic
+    (Baisero and Amato, 2022)."""
+    inference_coef: Annotated[float, Field(ge=0)] = 0.0
+    """Train the memory to predict the task's parameters as well, by an auxiliary loss of this weight (Humplik et al.,
+    2019): what was seen is then kept before it pays. The loss is the mean squared error, in units of each parameter's
+    spread over training tasks. 0 leaves it out."""
     exploring_starts: ExploringStarts = ExploringStarts()
-    """How trials of training begin; an evaluation's never begin so."""
+    """How trials of training begin. Trials of an evaluation never begin so."""
     normalize_inputs: bool = True
-    """Whether observations and rewards are shifted and scaled by the moments of those trained on, for the network's eyes."""
+    """Shift and scale observations and rewards by the moments of those seen in training."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of the network."""
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.memory == "transformer" and self.hidden_size % (2 * self.num_heads):
-            raise ValueError(
-                f"hidden_size is {self.hidden_size}: of each of {self.num_heads} heads of a transformer it must be an even "
-                f"part; take a multiple of {2 * self.num_heads}"
-            )
-        if self.memory == "associative" and self.hidden_size % self.num_heads:
-            raise ValueError(
-                f"hidden_size is {self.hidden_size}: {self.num_heads} heads of an associative memory share it evenly; take a "
-                f"multiple of {self.num_heads}"
-            )
-        return self

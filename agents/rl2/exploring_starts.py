@@ -1,4 +1,4 @@
-"""Trials of training that begin exploring, so that what follows is learned from where the policy would not go by itself."""
+"""Training trials that begin with exploration, so that the agent learns from states its policy does not reach."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ..common.policy import ActionHead
 
 
 class ExploringStarts(Settings):
-    """How trials of training begin: a share of them with steps that explore, and are not learned from.
+    """How training trials begin: a share of them with exploring steps, which are not learned from.
 
-    After the exploring starts of Sutton and Barto (2018), section 5.3, by actions instead of states: a learner cannot be
-    put into a state of knowledge, but can be led there.
+    After the exploring starts of Sutton and Barto (2018), section 5.3, by actions instead of states: a learner cannot
+    be put into a state of knowledge, but can be led there.
     """
 
     share: Fraction = 0.0
     """Share of the training trials that begin exploring."""
     steps: Count = 50
-    """Steps that explore at most; each number from one to this is as likely."""
+    """Most exploring steps; their number is drawn uniformly from one to this."""
     noise: Fraction = 0.25
-    """Probability that one of these steps takes an action at random, each as likely, and not the policy's."""
+    """Probability that an exploring step takes a uniformly random action instead of the policy's."""
 
 
 class ExploringLearner(Learner):
-    """A learner that is led astray at the start of some trials; afterwards it plays on with what it saw there."""
+    """A learner whose first actions in some trials are replaced by random ones; its memory sees what they lead to."""
 
     def __init__(self, learner: Learner, head: ActionHead, starts: ExploringStarts, streams: Streams) -> None:
         self.learner, self.head, self.noise, self.streams = learner, head, starts.noise, streams
@@ -36,7 +36,7 @@ class ExploringLearner(Learner):
         self.exploring_steps: np.ndarray = np.where(chosen, steps, 0)
         """Steps of each trial that explore. int64 [task, replica]"""
         self.taken = np.zeros(streams.shape, dtype=np.int64)
-        """Steps of each trial that were taken. [task, replica]"""
+        """Steps taken so far in each trial. [task, replica]"""
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return the learner's actions [task, replica, *action], some of those at the start drawn at random."""

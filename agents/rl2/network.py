@@ -1,4 +1,4 @@
-"""The network of RL^2: a memory and what is read out of it."""
+"""The network of RL^2: a memory with heads for actions, values and the task."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Insight(nn.Module):
-    """What the task makes of what is remembered: products of both, so that one chooses what counts of the other."""
+    """Combines memory and task by products, so that each selects what counts of the other."""
 
     def __init__(self, size: int, num_task_numbers: int) -> None:
         super().__init__()
@@ -36,30 +36,23 @@ class Insight(nn.Module):
 
 
 class RecurrentNetwork(nn.Module):
-    """A memory with a head for actions, one for values, and perhaps one for what the task is."""
+    """A memory with a head for actions, one for values, and one that predicts the task if asked for."""
 
     def __init__(self, num_inputs: int, num_task_numbers: int, head: ActionHead, config: RL2Config) -> None:
         super().__init__()
         self.gaussian = isinstance(head, GaussianHead)
         outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
-        self.memory = make_memory(
-            config.memory,
-            num_inputs,
-            config.hidden_size,
-            config.num_layers,
-            num_heads=config.num_heads,
-            key_size=config.key_size,
-            conv_width=config.conv_width,
-        )
-        self.policy = nn.Linear(config.hidden_size, outputs)
-        self.insight = Insight(config.hidden_size, num_task_numbers) if config.critic == "informed" else None
-        self.value = nn.Linear(config.hidden_size * (1 if self.insight is None else 2), 1)
-        self.inference = nn.Linear(config.hidden_size, num_task_numbers) if config.infer_task else None
+        size = config.memory.hidden_size
+        self.memory = make_memory(config.memory, num_inputs)
+        self.policy = nn.Linear(size, outputs)
+        self.insight = Insight(size, num_task_numbers) if config.critic == "informed" else None
+        self.value = nn.Linear(size * (1 if self.insight is None else 2), 1)
+        self.inference = nn.Linear(size, num_task_numbers) if config.inference_coef else None
         if self.gaussian:
             self.log_std = nn.Parameter(torch.full((outputs,), math.log(config.initial_std)))
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw all weights from `generator`: heads are orthogonal, with a nearly uniform first policy; nothing is inferred yet."""
+        """Draw all weights from `generator`: orthogonal heads, a nearly uniform first policy, a zero task head."""
         self.memory.initialize(generator)
         if self.inference is not None:
             nn.init.zeros_(self.inference.weight)
@@ -78,15 +71,15 @@ class RecurrentNetwork(nn.Module):
     def values(self, features: Tensor, tasks: Tensor) -> Tensor:
         """Return values in normalized units, [..., trial], for features [..., trial, hidden_size].
 
-        `tasks` [trial, number] is looked at by an informed critic only.
+        Only an informed critic reads `tasks` [trial, number].
         """
         if self.insight is not None:
             features = torch.cat([features, self.insight(features, tasks)], dim=-1)
         return cast(Tensor, self.value(features).squeeze(-1))
 
     def inference_loss(self, features: Tensor, tasks: Tensor) -> Tensor:
-        """Return how far the task inferred is off, [..., trial]: the mean square over its numbers, `tasks` [trial, number].
+        """Return the mean squared error of the predicted task, [..., trial]; `tasks` is [trial, number].
 
-        One is as good as knowing nothing but the distribution of tasks. Only for a network that infers.
+        Knowing the distribution of tasks alone gives one. Only for a network with `inference_coef` above zero.
         """
         return (cast(nn.Linear, self.inference)(features) - tasks).square().mean(-1)

@@ -129,11 +129,13 @@ def checkpoint_path(run_dir: str | Path, name: str) -> Path:
 def require_same_networks(agent: Any, ours: TrainConfig, theirs: TrainConfig, whose: str) -> None:
     """Refuse settings that make other networks of the weights of `whose` run, even where all shapes are the same."""
     for key in agent.shaped_by:
-        mine, other = ours.agent[key], theirs.agent[key]
-        if mine != other:
+        mine, other = (_dotted(f"agent.{key}", config.agent[key]) for config in (ours, theirs))
+        changed = next((name for name in mine if mine[name] != other.get(name)), None)
+        if changed is not None:
+            right = shortened(other.get(changed))
             raise MetarlError(
-                f"agent.{key} is {shortened(mine)}, {whose} was trained with {shortened(other)}: its weights are of other "
-                f"networks; take agent.{key}={shortened(other)}"
+                f"{changed} is {shortened(mine[changed])}, {whose} was trained with {right}: its weights are of other "
+                f"networks; take {changed}={right}"
             )
 
 
@@ -193,4 +195,7 @@ def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], parts: Sequ
 
 
 def _dotted(key: str, value: Any) -> dict[str, Any]:
-    return {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, Mapping) else {key: value}
+    """Return a setting, or those nested in it, by dotted key."""
+    if not isinstance(value, Mapping):
+        return {key: value}
+    return {name: inner for part in value for name, inner in _dotted(f"{key}.{part}", value[part]).items()}

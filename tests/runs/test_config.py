@@ -78,7 +78,7 @@ def test_a_preset_is_spelled_out_and_settings_win_over_it(tmp_path: Path) -> Non
 def test_a_config_made_in_python_takes_bare_names() -> None:
     made = resolved(TrainConfig(family="navigation-2d", agent="rl2"))  # type: ignore[arg-type]
     assert made["family"]["name"] == "navigation-2d"
-    assert made["agent"]["hidden_size"] > 0
+    assert made["agent"]["memory"]["hidden_size"] > 0
 
 
 @pytest.mark.parametrize(

@@ -280,10 +280,10 @@ def test_a_checkpoint_older_than_a_setting_is_read_with_its_default(copy: Path) 
 
 
 def test_only_the_settings_that_differ_are_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--resume", str(copy), "agent.clip_range=0.5", "num_updates=6"]) == 2
+    key, begun = {"rl2": ("agent.ppo.clip_range", 0.2), "maml-ppo": ("agent.clip_range", 0.3)}[agent_of(copy)]
+    assert main(["train", "--resume", str(copy), f"{key}=0.5", "num_updates=6"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    begun = load_run(copy).config.agent["clip_range"]
-    assert line.endswith(f"agent.clip_range is 0.5, the run was begun with {begun}; leave it out, or begin a new run")
+    assert line.endswith(f"{key} is 0.5, the run was begun with {begun}; leave it out, or begin a new run")
     assert len(line) < 300
 
 
@@ -528,7 +528,7 @@ def test_a_run_starts_from_the_best_checkpoint_of_another_with_its_steps_and_min
 def test_what_a_run_starts_from_is_what_the_other_had_learned_and_schedules_begin_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SMALL["rl2"], "learning_rate", {"start": 1e-3, "end": 1e-5, "updates": 4})
+    monkeypatch.setitem(SMALL["rl2"], "ppo", {"learning_rate": {"start": 1e-3, "end": 1e-5, "updates": 4}})
     first = trained(tmp_path / "first-3", "rl2")
     begun = []
 
@@ -595,14 +595,14 @@ def test_a_damaged_run_is_not_started_from(
 def test_weights_are_not_read_by_other_networks_of_the_same_shapes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SMALL["rl2"], "memory", "transformer")
+    monkeypatch.setitem(SMALL["rl2"], "memory", {"name": "transformer", "hidden_size": 8})
     first = trained(tmp_path / "first", "rl2", num_updates=2)
     with pytest.raises(
-        MetarlError, match=r"agent.num_heads is 2, run .* was trained with 4: .* take agent.num_heads=4"
+        MetarlError, match=r"agent.memory.num_heads is 2, run .* was trained with 4: .* take agent.memory.num_heads=4"
     ):
-        load_run(first, overrides=["agent.num_heads=2"])
-    monkeypatch.setitem(SMALL["rl2"], "num_heads", 2)
-    with pytest.raises(MetarlError, match=r"start_from is .*: agent.num_heads is 2, it was trained with 4"):
+        load_run(first, overrides=["agent.memory.num_heads=2"])
+    monkeypatch.setitem(SMALL["rl2"], "memory", {"name": "transformer", "hidden_size": 8, "num_heads": 2})
+    with pytest.raises(MetarlError, match=r"start_from is .*: agent.memory.num_heads is 2, it was trained with 4"):
         trained(tmp_path / "second", "rl2", start_from=str(first))
 
 

@@ -11,7 +11,7 @@ from metarl.agents.common.advantage import (
     explained_variance,
     generalized_advantages,
     linear_baseline,
-    normalized,
+    normalize_advantages,
     suffix_sums,
 )
 
@@ -73,7 +73,7 @@ def test_normalization_counts_only_the_steps_taken() -> None:
     rng = np.random.default_rng(0)
     values, mask = rng.normal(5.0, 3.0, (7, 3, 4)), rng.random((7, 3, 4)) < 0.6
     values[~mask] = 1e6
-    result = normalized(values, mask, axis=(0, 2))
+    result = normalize_advantages(values, mask, axis=(0, 2))
     for task in range(3):
         chosen = result[:, task][mask[:, task]]
         assert chosen.mean() == pytest.approx(0.0, abs=1e-9)

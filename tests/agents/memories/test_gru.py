@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from metarl.agents.memories.gru import gru_features
-from metarl.agents.memories.make import make_memory
 from metarl.agents.memories.recurrent import Recurrent
 from torch import Tensor, nn
+
+from tests.agents.memories.small import small_memory
 
 TIME, TRIALS, INPUTS, SIZE = 11, 5, 3, 4
 
@@ -55,7 +56,7 @@ def test_gradient_equals_finite_differences() -> None:
 
 @pytest.mark.parametrize(("trials", "ours"), [(1, True), (48, True), (49, False)])
 def test_few_trials_on_a_cpu_are_learned_from_by_it_and_acting_is_not(trials: int, ours: bool) -> None:
-    memory = make_memory("gru", INPUTS, SIZE, 1, num_heads=1, key_size=1, conv_width=1)
+    memory = small_memory("gru", INPUTS, SIZE, 1)
     memory.initialize(torch.Generator().manual_seed(0))
     inputs = some(TIME, trials, INPUTS, seed=3).float()
     features, _ = memory.sequence(inputs, memory.initial_state(trials))

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import numpy as np
 import pytest
 import torch
-from metarl.agents.memories.contract import Memory, State, stacked
+from metarl.agents.memories.contract import Memory, State, stack_states
 from metarl.agents.memories.linear_recurrence import LinearRecurrence, linear_scan
-from metarl.agents.memories.make import MemoryName, make_memory
 from metarl.agents.memories.transformer import Transformer
 from torch import Tensor
 
-MEMORIES = get_args(MemoryName)
+from tests.agents.memories.small import MEMORIES, small_memory
+
 INPUTS, SIZE, TRIALS = 5, 8, 6
 
 
-def a_memory(name: MemoryName, num_layers: int = 2, dtype: torch.dtype = torch.float64) -> Memory:
-    memory = make_memory(name, INPUTS, SIZE, num_layers, num_heads=2, key_size=3, conv_width=3).to(dtype)
+def a_memory(name: str, num_layers: int = 2, dtype: torch.dtype = torch.float64) -> Memory:
+    memory = small_memory(name, INPUTS, SIZE, num_layers).to(dtype)
     memory.initialize(torch.Generator().manual_seed(1))
     with torch.no_grad():
         # Branches that begin at zero would hide faults in what they add.
@@ -47,7 +45,7 @@ def step_by_step(
             features[-1].append(put_out[0])
         states.append(own)
     return torch.stack([torch.stack(column) for column in features], dim=1), {
-        name: value.flatten(0, 1) for name, value in stacked(states).items()
+        name: value.flatten(0, 1) for name, value in stack_states(states).items()
     }
 
 
@@ -61,7 +59,7 @@ def assert_equal_memories(memory: Memory, one: State, other: State, tolerance: f
 
 @pytest.mark.parametrize("name", MEMORIES)
 @pytest.mark.parametrize("time", [1, 2, 7, 70])
-def test_sequence_equals_step_by_step(name: MemoryName, time: int) -> None:
+def test_sequence_equals_step_by_step(name: str, time: int) -> None:
     memory, inputs = a_memory(name), some_inputs(time)
     with torch.no_grad():
         whole, after = memory.sequence(inputs, memory.initial_state(TRIALS))
@@ -71,7 +69,7 @@ def test_sequence_equals_step_by_step(name: MemoryName, time: int) -> None:
 
 
 @pytest.mark.parametrize("name", MEMORIES)
-def test_sequence_equals_step_by_step_in_single_precision(name: MemoryName) -> None:
+def test_sequence_equals_step_by_step_in_single_precision(name: str) -> None:
     memory, inputs = a_memory(name, dtype=torch.float32), some_inputs(200, dtype=torch.float32)
     with torch.no_grad():
         whole, _ = memory.sequence(inputs, memory.initial_state(TRIALS))
@@ -81,7 +79,7 @@ def test_sequence_equals_step_by_step_in_single_precision(name: MemoryName) -> N
 
 @pytest.mark.parametrize("name", MEMORIES)
 @pytest.mark.parametrize("seed", range(4))
-def test_sequence_begins_anew_wherever_it_is_reset(name: MemoryName, seed: int) -> None:
+def test_sequence_begins_anew_wherever_it_is_reset(name: str, seed: int) -> None:
     memory, inputs = a_memory(name), some_inputs(23)
     resets = torch.from_numpy(np.random.default_rng(seed).random((23, TRIALS)) < (0.02, 0.1, 0.5, 1.0)[seed])
     with torch.no_grad():
@@ -93,7 +91,7 @@ def test_sequence_begins_anew_wherever_it_is_reset(name: MemoryName, seed: int) 
 
 
 @pytest.mark.parametrize("name", MEMORIES)
-def test_sequence_in_pieces_equals_the_whole(name: MemoryName) -> None:
+def test_sequence_in_pieces_equals_the_whole(name: str) -> None:
     memory, inputs = a_memory(name), some_inputs(20)
     with torch.no_grad():
         whole, _ = memory.sequence(inputs, memory.initial_state(TRIALS))
@@ -105,20 +103,20 @@ def test_sequence_in_pieces_equals_the_whole(name: MemoryName) -> None:
 
 
 @pytest.mark.parametrize("name", MEMORIES)
-def test_stored_memories_of_different_length_learn_side_by_side(name: MemoryName) -> None:
+def test_stored_memories_of_different_length_learn_side_by_side(name: str) -> None:
     memory, inputs = a_memory(name), some_inputs(12)
     with torch.no_grad():
         whole, _ = memory.sequence(inputs, memory.initial_state(TRIALS))
         states = [memory.initial_state(TRIALS)]
         for piece in inputs.split(4)[:-1]:
             states.append(memory.sequence(piece, states[-1])[1])
-        together = {n: v.flatten(0, 1) for n, v in stacked(states).items()}
+        together = {n: v.flatten(0, 1) for n, v in stack_states(states).items()}
         pieces, _ = memory.sequence(torch.cat(inputs.split(4), dim=1), together)
     torch.testing.assert_close(torch.cat(pieces.split(TRIALS, dim=1)), whole, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", MEMORIES)
-def test_memory_of_a_trial_that_waits_stands_still(name: MemoryName) -> None:
+def test_memory_of_a_trial_that_waits_stands_still(name: str) -> None:
     memory, inputs = a_memory(name), some_inputs(80)
     moving = torch.from_numpy(np.random.default_rng(0).random((80, TRIALS)) < 0.6)
     with torch.no_grad():
@@ -133,7 +131,7 @@ def test_memory_of_a_trial_that_waits_stands_still(name: MemoryName) -> None:
 
 
 @pytest.mark.parametrize("name", MEMORIES)
-def test_trial_alone_equals_itself_in_a_batch(name: MemoryName) -> None:
+def test_trial_alone_equals_itself_in_a_batch(name: str) -> None:
     memory, inputs = a_memory(name), some_inputs(10)
     with torch.no_grad():
         together, _ = memory.sequence(inputs, memory.initial_state(TRIALS))
@@ -142,7 +140,7 @@ def test_trial_alone_equals_itself_in_a_batch(name: MemoryName) -> None:
 
 
 @pytest.mark.parametrize("name", MEMORIES)
-def test_state_before_a_step_stays_valid_after_it(name: MemoryName) -> None:
+def test_state_before_a_step_stays_valid_after_it(name: str) -> None:
     memory, inputs = a_memory(name), some_inputs(5)
     with torch.no_grad():
         _, state = memory.sequence(inputs, memory.initial_state(TRIALS))
@@ -153,7 +151,7 @@ def test_state_before_a_step_stays_valid_after_it(name: MemoryName) -> None:
 
 
 @pytest.mark.parametrize("name", MEMORIES)
-def test_features_know_the_past_and_not_the_future(name: MemoryName) -> None:
+def test_features_know_the_past_and_not_the_future(name: str) -> None:
     memory, inputs = a_memory(name), some_inputs(9).requires_grad_()
     features, _ = memory.sequence(inputs, memory.initial_state(TRIALS))
     (gradient,) = torch.autograd.grad(features[5, 2].sum(), inputs)
@@ -163,8 +161,8 @@ def test_features_know_the_past_and_not_the_future(name: MemoryName) -> None:
 
 
 @pytest.mark.parametrize("name", MEMORIES)
-def test_weights_follow_from_the_generator(name: MemoryName) -> None:
-    memories = [make_memory(name, INPUTS, SIZE, 2, num_heads=2, key_size=3, conv_width=3) for _ in range(3)]
+def test_weights_follow_from_the_generator(name: str) -> None:
+    memories = [small_memory(name, INPUTS, SIZE, 2) for _ in range(3)]
     for memory, seed in zip(memories, (1, 1, 2), strict=True):
         memory.initialize(torch.Generator().manual_seed(seed))
     one, same, other = (torch.cat([p.flatten() for p in memory.parameters()]) for memory in memories)
@@ -258,7 +256,7 @@ def test_one_layer_ties_what_it_sees_to_the_step_before_by_its_convolution_alone
     for before, state in ((one, first), (other, second)):
         layer = memory.blocks[0]
         normed = layer.norm(memory.embed(torch.stack([before, now])))
-        decay, _, _ = layer.recurrence(layer.convolved(normed, normed.new_zeros(conv_width - 1, 1, SIZE), None))
+        decay, _, _ = layer.recurrence(layer.convolve(normed, normed.new_zeros(conv_width - 1, 1, SIZE), None))
         _, after = memory.sequence(now[None], state)
         added.append(after["memory"][:, 0] - decay[1] * state["memory"][:, 0])
     assert torch.allclose(added[0], added[1]) is not tied

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 import pytest
 import torch
 from metarl.agents.common.moments import RunningMoments, ValueScale
 from metarl.agents.common.sequences import sequences
+from metarl.agents.memories.config import GRUSettings, MemorySettings
 from metarl.agents.memories.contract import State
-from metarl.agents.memories.make import MemoryName
 from metarl.agents.rl2.agent import RL2, RL2Learner
+from metarl.agents.rl2.config import RL2Config
 
 from metarl.base.errors import MetarlError
+from metarl.base.settings import choices
 from metarl.base.streams import Streams, generator
 from metarl.checks.check import check_agent
 from metarl.families.arrays import ArrayFamily
@@ -26,13 +28,13 @@ from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
+from tests.agents.memories.small import MEMORIES
+from tests.agents.rl2.settings import nest
 from tests.probes import Cue, RightArm, Target, UnequalEpisodes
-
-MEMORIES = get_args(MemoryName)
 
 
 def new_agent(family: ArrayFamily, **settings: object) -> RL2:
-    agent = make_agent("rl2", family, {"dtype": "float64", "hidden_size": 8, **settings}, seed=3, device="cpu")
+    agent = make_agent("rl2", family, nest({"dtype": "float64", "hidden_size": 8, **settings}), seed=3, device="cpu")
     assert isinstance(agent, RL2)
     # A first policy that hardly depends on its memory would hide faults in the memory.
     with torch.no_grad():
@@ -74,9 +76,7 @@ def unequal_trial(agent: RL2 | Witness, rounds: int = 3, lengths: tuple[int, ...
 
 @pytest.mark.parametrize("bptt_steps", [None, 1, 4, 100])
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_learning_reads_what_acting_saw_with_episodes_of_different_length(
-    memory: MemoryName, bptt_steps: int | None
-) -> None:
+def test_learning_reads_what_acting_saw_with_episodes_of_different_length(memory: str, bptt_steps: int | None) -> None:
     agent = new_agent(UnequalEpisodes(), memory=memory, bptt_steps=bptt_steps)
     witness = Witness(agent)
     trials = sequences(unequal_trial(witness))
@@ -201,9 +201,9 @@ def test_value_targets_reach_the_head_at_unit_scale_whatever_the_returns() -> No
     scale, head = ValueScale(), torch.nn.Linear(3, 1).double()
     targets = np.random.default_rng(0).normal(-5000.0, 300.0, 1000)
     scale.follow(targets, head)
-    normalized = scale.from_returns(targets)
-    assert abs(normalized.mean()) < 1e-6
-    assert normalized.std() == pytest.approx(1.0)
+    normalize_advantages = scale.from_returns(targets)
+    assert abs(normalize_advantages.mean()) < 1e-6
+    assert normalize_advantages.std() == pytest.approx(1.0)
 
 
 def test_value_function_that_is_used_is_the_one_that_is_trained() -> None:
@@ -220,9 +220,11 @@ def test_running_moments_equal_those_of_all_rows_at_once() -> None:
     moments = RunningMoments(2)
     for part in np.array_split(rows, 7):
         moments.add(part)
-    normalized = moments.normalize(rows)
-    np.testing.assert_allclose(normalized[:, 0], np.clip((rows[:, 0] - rows[:, 0].mean()) / rows[:, 0].std(), -10, 10))
-    assert (normalized[:, 1] == 0).all()
+    normalize_advantages = moments.normalize(rows)
+    np.testing.assert_allclose(
+        normalize_advantages[:, 0], np.clip((rows[:, 0] - rows[:, 0].mean()) / rows[:, 0].std(), -10, 10)
+    )
+    assert (normalize_advantages[:, 1] == 0).all()
 
 
 def test_evaluation_leaves_statistics_and_parameters_bitwise_unchanged() -> None:
@@ -236,7 +238,7 @@ def test_evaluation_leaves_statistics_and_parameters_bitwise_unchanged() -> None
 
 def learned(family: ArrayFamily, updates: int, num_trials: int, **settings: object) -> float:
     """Return the mean return in unseen tasks after some updates."""
-    agent = make_agent("rl2", family, settings, seed=0, device="cpu")
+    agent = make_agent("rl2", family, nest(settings), seed=0, device="cpu")
     assert isinstance(agent, RL2)
     for update in range(updates):
         tasks = family.sample("train", num_trials, seed=0, start=num_trials * update)
@@ -245,13 +247,13 @@ def learned(family: ArrayFamily, updates: int, num_trials: int, **settings: obje
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_two_armed_bandit_whose_first_pull_tells_all_is_solved(memory: MemoryName) -> None:
+def test_two_armed_bandit_whose_first_pull_tells_all_is_solved(memory: str) -> None:
     # Best is 5.5: the first pull is a coin toss, the rest are known. Random is 3.
     assert learned(RightArm(), 30, 128, memory=memory, hidden_size=32, learning_rate=5e-3) > 5.3
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_cue_is_remembered_over_fifty_steps(memory: MemoryName) -> None:
+def test_cue_is_remembered_over_fifty_steps(memory: str) -> None:
     # Best is 1. Without memory, or with one of fewer steps, it is a coin toss.
     settings = {"hidden_size": 16, "learning_rate": 1e-2, "gae_lambda": 1.0, "discount": 1.0}
     assert learned(Cue(), 35, 128, memory=memory, **settings) > 0.9
@@ -279,7 +281,7 @@ def plain_gradient(agent: RL2, trial: Trial) -> dict[str, torch.Tensor]:
             log_prob = agent.head.log_prob(outputs, action)
             error = agent.network.values(features[0], told[:1])[0] - float(targets[t, column])
             loss = loss - torch.exp(log_prob - log_prob.detach()) * float(advantages[t, column])
-            loss = loss + 0.5 * config.vf_coef * error**2 - config.ent_coef.start * agent.head.entropy(outputs)
+            loss = loss + 0.5 * config.ppo.vf_coef * error**2 - config.ppo.ent_coef.start * agent.head.entropy(outputs)
     names, parameters = zip(*agent.network.named_parameters(), strict=True)
     return dict(zip(names, torch.autograd.grad(loss / trials.mask.sum(), parameters), strict=True))
 
@@ -287,7 +289,7 @@ def plain_gradient(agent: RL2, trial: Trial) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("memory", MEMORIES)
 @pytest.mark.parametrize(("bptt_steps", "num_shards"), [(None, 1), (4, 2), (5, 3), (100, 8)])
 def test_gradient_equals_a_plain_loop_cut_where_it_says_and_however_it_is_sharded(
-    memory: MemoryName, bptt_steps: int | None, num_shards: int
+    memory: str, bptt_steps: int | None, num_shards: int
 ) -> None:
     settings = {"num_epochs": 1, "num_minibatches": 1, "max_grad_norm": 1e9, "learning_rate": 1e-15, "ent_coef": 0.3}
     agent = new_agent(
@@ -338,18 +340,31 @@ def test_rates_follow_their_schedules_and_a_restored_agent_goes_on_where_it_was(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"learning_rate": 0}, "learning_rate is 0: it must start above 0"),
-        ({"learning_rate": {"start": 1e-3, "end": 1e-4}}, "end and updates go together; give both, or neither"),
-        ({"ent_coef": {"start": 0.1, "stop": 0.0}}, "ent_coef.stop: unknown key; known: end, start, updates"),
-        ({"ent_coef": -1}, "ent_coef.start is -1: it must be greater than or equal to 0"),
-        ({"ent_coef": "much"}, "ent_coef.start is 'much': it must be a valid number"),
-        ({"ent_coef": True}, "ent_coef"),
+        ({"ppo": {"learning_rate": 0}}, "ppo.learning_rate is 0: it must start above 0"),
+        (
+            {"ppo": {"learning_rate": {"start": 1e-3, "end": 1e-4}}},
+            "end and updates go together; give both, or neither",
+        ),
+        (
+            {"ppo": {"ent_coef": {"start": 0.1, "stop": 0.0}}},
+            "ppo.ent_coef.stop: unknown key; known: end, start, updates",
+        ),
+        ({"ppo": {"ent_coef": -1}}, "ppo.ent_coef.start is -1: it must be greater than or equal to 0"),
+        ({"ppo": {"ent_coef": "much"}}, "ppo.ent_coef.start is 'much': it must be a valid number"),
+        ({"ppo": {"ent_coef": True}}, "ppo.ent_coef"),
         ({"discount": 1.5}, "discount is 1.5: its start is 1.5; it must be at most 1"),
         ({"gae_lambda": {"start": 0.9, "end": 2, "updates": 3}}, "its end is 2; it must be at most 1"),
-        ({"memory": "lsmt"}, "memory is 'lsmt'"),
-        ({"memory": "transformer", "hidden_size": 12}, "take a multiple of 8"),
-        ({"memory": "associative", "hidden_size": 14}, "take a multiple of 4"),
+        ({"memory": "lsmt"}, "memory.name is 'lsmt': unknown; did you mean 'lstm'?"),
+        ({"memory": {"name": "transformer", "hidden_size": 12}}, "take a multiple of 8"),
+        ({"memory": {"name": "associative", "hidden_size": 14}}, "take a multiple of 4"),
+        (
+            {"memory": {"name": "gru", "num_heads": 2}},
+            "it is a setting of 'transformer': write memory={name: transformer",
+        ),
         ({"bptt_steps": 0}, "bptt_steps is 0"),
+        ({"learning_rate": 1e-3}, "learning_rate: unknown key; write ppo.learning_rate"),
+        ({"hidden_size": 8}, "hidden_size: unknown key; write memory.hidden_size"),
+        ({"infer_task": True}, "infer_task: unknown key; write inference_coef=1.0"),
     ],
 )
 def test_bad_setting_is_told_in_one_line(settings: dict[str, object], words: str) -> None:
@@ -360,22 +375,21 @@ def test_bad_setting_is_told_in_one_line(settings: dict[str, object], words: str
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_agent_with_every_memory_keeps_the_rules(memory: MemoryName) -> None:
-    class Config(RL2.Config):  # type: ignore[name-defined, misc]
-        memory: str = "gru"
-        hidden_size: int = 8
+def test_agent_with_every_memory_keeps_the_rules(memory: str) -> None:
+    small = choices(RL2Config.model_fields["memory"])[memory](hidden_size=8)
+
+    class Config(RL2Config):
+        memory: MemorySettings = small  # type: ignore[assignment]
         bptt_steps: int = 4
 
-    Config.model_fields["memory"].default = memory
-    Config.model_rebuild(force=True)
     assert check_agent(type(f"RL2With{memory}", (RL2,), {"Config": Config})) == []
 
 
 def test_agent_with_an_informed_critic_that_infers_the_task_keeps_the_rules() -> None:
-    class Config(RL2.Config):  # type: ignore[name-defined, misc]
-        hidden_size: int = 8
-        critic: str = "informed"
-        infer_task: bool = True
+    class Config(RL2Config):
+        memory: MemorySettings = GRUSettings(hidden_size=8)
+        critic: Literal["memory", "informed"] = "informed"
+        inference_coef: float = 1.0
 
     assert check_agent(type("Informed", (RL2,), {"Config": Config})) == []
 
@@ -395,7 +409,7 @@ def test_informed_critic_knows_from_the_first_step_what_memory_must_find_out() -
 def test_memory_that_infers_the_task_comes_to_know_it() -> None:
     """At first as little as its distribution tells, which is a loss of one; the first steps' rewards tell more."""
     family = Target()
-    agent = new_agent(family, infer_task=True, learning_rate=3e-3)
+    agent = new_agent(family, inference_coef=1.0, learning_rate=3e-3)
     losses = []
     for update in range(40):
         envs = family.make_vec(family.sample("train", 64, seed=0, start=64 * update), 1)
@@ -408,8 +422,8 @@ def test_memory_that_infers_the_task_comes_to_know_it() -> None:
     ("settings", "remedy"),
     [
         ({"critic": "informed"}, "critic: memory"),
-        ({"infer_task": True}, "infer_task: false"),
-        ({"critic": "informed", "infer_task": True}, "critic: memory and infer_task: false"),
+        ({"inference_coef": 1.0}, "inference_coef: 0"),
+        ({"critic": "informed", "inference_coef": 1.0}, "critic: memory and inference_coef: 0"),
     ],
 )
 def test_training_that_is_to_be_told_of_tasks_that_are_all_the_same_is_refused_in_one_line(

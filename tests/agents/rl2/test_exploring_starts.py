@@ -175,7 +175,7 @@ def test_update_from_steps_that_all_explored_is_refused_and_changes_nothing() ->
 
 def test_training_explores_and_its_validation_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(share: float) -> list[dict[str, float]]:
-        still = {"learning_rate": 1e-12, "normalize_inputs": False}
+        still = {"ppo": {"learning_rate": 1e-12}, "normalize_inputs": False}
         explores = {"share": share, "steps": 9, "noise": 1.0}
         monkeypatch.setitem(AGENTS, "rl2", {**AGENTS["rl2"], **still, "exploring_starts": explores})
         return list(read_metrics(trained(tmp_path / f"{share}", "rl2")))

@@ -12,6 +12,7 @@ import torch
 from metarl.agents.common.advantage import explained_variance
 from metarl.agents.common.moments import RunningMoments
 from metarl.agents.common.sequences import sequences
+from metarl.agents.memories.config import LinearSettings
 from metarl.agents.memories.contract import Memory, State
 from metarl.agents.memories.linear_recurrence import LinearRecurrence
 from metarl.agents.memories.make import make_memory
@@ -28,6 +29,7 @@ from metarl.families.task import Tasks
 from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
+from tests.agents.memories.small import small_memory
 from tests.agents.rl2.test_agent import new_agent, unequal_trial
 from tests.agents.test_spaces import AnySpaces
 from tests.probes import UnequalEpisodes
@@ -91,7 +93,7 @@ class PlainRL2:
 
     def told(self, tasks: Tasks) -> Tensor:
         """Return the numbers of tasks in units of their spread over training, [task, number]."""
-        if self.config.critic == "memory" and not self.config.infer_task:
+        if self.config.critic == "memory" and not self.config.inference_coef:
             return torch.zeros(len(tasks), 0)
         seen = self.family.sample("train", 1000, seed=0)
         rows = [
@@ -163,11 +165,11 @@ class PlainRL2:
         targets = [torch.from_numpy((each - self.mean) / self.std) for each in returns]
         every = np.concatenate([each[mine] for each, mine in zip(advantages, own, strict=True)])
         scaled = [torch.from_numpy((each - every.mean()) / (every.std() + 1e-8)) for each in advantages]
-        rates = config.learning_rate.at(self.updates), config.ent_coef.at(self.updates)
+        rates = config.ppo.learning_rate.at(self.updates), config.ppo.ent_coef.at(self.updates)
         self.optimizer.param_groups[0]["lr"] = rates[0]
         history = []
-        for _ in range(config.num_epochs):
-            for chosen in np.array_split(rng.permutation(len(columns)), config.num_minibatches):
+        for _ in range(config.ppo.num_epochs):
+            for chosen in np.array_split(rng.permutation(len(columns)), config.ppo.num_minibatches):
                 taken: list[list[Tensor]] = [[], [], [], [], []]
                 infer = self.network.inference
                 for i in chosen:
@@ -184,13 +186,13 @@ class PlainRL2:
                         into.append(what[own[i]])
                 log_ratio, advantage, error, entropy, wrong = (torch.cat(part) for part in taken)
                 ratio = log_ratio.exp()
-                clipped = ratio.clamp(1 - config.clip_range, 1 + config.clip_range)
+                clipped = ratio.clamp(1 - config.ppo.clip_range, 1 + config.ppo.clip_range)
                 surrogate = torch.minimum(ratio * advantage, clipped * advantage).mean()
-                loss = -surrogate + config.vf_coef * 0.5 * error.mean() - rates[1] * entropy.mean()
+                loss = -surrogate + config.ppo.vf_coef * 0.5 * error.mean() - rates[1] * entropy.mean()
                 loss = loss + config.inference_coef * wrong.mean()
                 self.optimizer.zero_grad()
                 loss.backward()
-                norm = torch.nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
+                norm = torch.nn.utils.clip_grad_norm_(self.parameters, config.ppo.max_grad_norm)
                 self.optimizer.step()
                 history.append(
                     {
@@ -198,7 +200,7 @@ class PlainRL2:
                         "value_loss": (0.5 * error.mean()).item(),
                         "entropy": entropy.mean().item(),
                         "kl": (ratio - 1 - log_ratio).mean().item(),
-                        "clip_fraction": ((ratio - 1).abs() > config.clip_range).double().mean().item(),
+                        "clip_fraction": ((ratio - 1).abs() > config.ppo.clip_range).double().mean().item(),
                         "ratio_deviation": (ratio - 1).abs().mean().item(),
                         "gradient_norm": norm.item(),
                         **({} if infer is None else {"inference_loss": wrong.mean().item()}),
@@ -261,8 +263,8 @@ SETTINGS = {
         (Numbered(), {"memory": "linear", "exploring_starts": {"share": 1.0, "steps": 4}}),
         (UnequalEpisodes(), {"memory": "lstm", "critic": "informed", "bptt_steps": 4}),
         (Reach(), {"memory": "gru", "critic": "informed"}),
-        (Reach(), {"memory": "gru", "infer_task": True, "inference_coef": 0.3, "exploring_starts": {"share": 0.7}}),
-        (UnequalEpisodes(), {"memory": "lstm", "infer_task": True, "critic": "informed", "bptt_steps": 4}),
+        (Reach(), {"memory": "gru", "inference_coef": 0.3, "exploring_starts": {"share": 0.7}}),
+        (UnequalEpisodes(), {"memory": "lstm", "inference_coef": 1.0, "critic": "informed", "bptt_steps": 4}),
     ],
 )
 def test_updates_equal_those_of_plain_loops_number_by_number(family: ArrayFamily, settings: dict[str, object]) -> None:
@@ -344,7 +346,9 @@ def test_noiseless_actions_are_the_means_and_leave_the_streams_alone() -> None:
 
 
 def test_first_policy_is_nearly_uniform_with_the_deviation_it_is_told() -> None:
-    agent = cast(RL2, make_agent("rl2", UnequalEpisodes(), {"initial_std": 0.35, "hidden_size": 16}, seed=0))
+    agent = cast(
+        RL2, make_agent("rl2", UnequalEpisodes(), {"initial_std": 0.35, "memory": {"hidden_size": 16}}, seed=0)
+    )
     torch.testing.assert_close(agent.network.log_std.exp().detach(), torch.full((2,), 0.35))
     rows = agent.network.policy.weight.detach()
     torch.testing.assert_close(rows @ rows.T, 1e-4 * torch.eye(2), rtol=1e-4, atol=1e-9)
@@ -354,14 +358,16 @@ def test_first_policy_is_nearly_uniform_with_the_deviation_it_is_told() -> None:
 def test_first_weights_follow_from_the_seed() -> None:
     one, same, other = (
         torch.cat([p.flatten() for p in cast(RL2, made).network.parameters()])
-        for made in (make_agent("rl2", UnequalEpisodes(), {"hidden_size": 8}, seed=seed) for seed in (5, 5, 6))
+        for made in (
+            make_agent("rl2", UnequalEpisodes(), {"memory": {"hidden_size": 8}}, seed=seed) for seed in (5, 5, 6)
+        )
     )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
 def fresh(name: str, size: int = 64) -> Memory:
-    memory = make_memory(name, 5, size, 2, num_heads=2, key_size=3, conv_width=3).double()  # type: ignore[arg-type]
+    memory = small_memory(name, 5, size, 2).double()
     memory.initialize(torch.Generator().manual_seed(0))
     return memory
 
@@ -501,14 +507,14 @@ def test_inputs_far_from_all_that_were_seen_are_cut_off_at_ten_deviations() -> N
 @pytest.mark.parametrize("start", [1, -4])
 def test_last_piece_that_is_filled_up_holds_no_action_outside_the_space(start: int) -> None:
     family = AnySpaces(discrete_start=start)  # 3 steps, in pieces of 2
-    agent = cast(RL2, make_agent("rl2", family, {"bptt_steps": 2, "hidden_size": 8}, device="cpu"))
+    agent = cast(RL2, make_agent("rl2", family, {"bptt_steps": 2, "memory": {"hidden_size": 8}}, device="cpu"))
     trial = run_trial(agent, family.make_vec(family.sample("train", 3, seed=0)), 1, seed=0)
     assert np.isfinite(agent.update(trial, generator(0))["loss"])
 
 
 def test_steps_that_fill_up_a_piece_do_not_overflow_under_a_sharp_policy() -> None:
     family = AnySpaces(acted=(16,))
-    settings = {"bptt_steps": 2, "hidden_size": 8, "initial_std": 1e-3, "learning_rate": 1e-6}
+    settings = {"bptt_steps": 2, "memory": {"hidden_size": 8}, "initial_std": 1e-3, "ppo": {"learning_rate": 1e-6}}
     agent = cast(RL2, make_agent("rl2", family, settings, device="cpu"))
     trial = run_trial(agent, family.make_vec(family.sample("train", 3, seed=0)), 1, seed=0)
     assert np.isfinite(agent.update(trial, generator(0))["loss"])
@@ -516,7 +522,9 @@ def test_steps_that_fill_up_a_piece_do_not_overflow_under_a_sharp_policy() -> No
 
 def test_steps_that_were_not_taken_do_not_overflow_under_a_sharp_policy() -> None:
     family = UnequalEpisodes()
-    agent = cast(RL2, make_agent("rl2", family, {"initial_std": 0.02, "learning_rate": 3e-3}, seed=0, device="cpu"))
+    agent = cast(
+        RL2, make_agent("rl2", family, {"initial_std": 0.02, "ppo": {"learning_rate": 3e-3}}, seed=0, device="cpu")
+    )
     with torch.no_grad():
         agent.network.policy.weight *= 100
     tasks = Tasks({"length": np.array([1.0, 3.0, 6.0, 8.0])}, np.array([4, 9, 2, 7]))
@@ -539,7 +547,7 @@ def test_first_weights_do_not_depend_on_the_number_of_threads(memory: str) -> No
 
 
 def test_unit_of_a_linear_recurrence_that_forgets_nothing_has_a_finite_gradient() -> None:
-    memory = make_memory("linear", 5, 8, 1, num_heads=1, key_size=1, conv_width=4)
+    memory = make_memory(LinearSettings(hidden_size=8), 5)
     memory.initialize(torch.Generator().manual_seed(0))
     with torch.no_grad():
         memory.blocks[0].rate[0] = -110.0  # type: ignore[union-attr, index]
@@ -553,7 +561,7 @@ def test_gradient_that_is_not_finite_stops_the_update_and_leaves_the_agent_bitwi
     agent = new_agent(UnequalEpisodes(), learning_rate=1e200)
     trial = unequal_trial(agent)
     before = agent.state_dict()
-    with pytest.raises(MetarlError, match=r"the gradient's norm is (nan|inf); take a lower agent.learning_rate"):
+    with pytest.raises(MetarlError, match=r"the gradient's norm is (nan|inf); take a lower agent.ppo.learning_rate"):
         agent.update(trial, generator(0))
     for name, value in agent.state_dict().items():
         assert torch.equal(value, before[name]), name

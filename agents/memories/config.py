@@ -1,0 +1,94 @@
+"""Settings of each memory: what it is made of, told apart by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from metarl.base.settings import Count, Settings
+
+
+class GRUSettings(Settings):
+    """A gated recurrent unit (Cho et al., 2014), as in the paper of RL^2."""
+
+    name: Literal["gru"] = "gru"
+    hidden_size: Count = 128
+    """Units of each layer."""
+    num_layers: Count = 1
+    """Layers."""
+
+
+class LSTMSettings(Settings):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997)."""
+
+    name: Literal["lstm"] = "lstm"
+    hidden_size: Count = 128
+    """Units of each layer."""
+    num_layers: Count = 1
+    """Layers."""
+
+
+class TransformerSettings(Settings):
+    """A causal Transformer over the trial, with rotary positions."""
+
+    name: Literal["transformer"] = "transformer"
+    hidden_size: Count = 128
+    """Units of each layer."""
+    num_layers: Count = 1
+    """Layers."""
+    num_heads: Count = 4
+    """Attention heads of each layer."""
+
+    @model_validator(mode="after")
+    def _splits_evenly(self) -> Self:
+        if self.hidden_size % (2 * self.num_heads):
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}: each of {self.num_heads} heads needs an even number of units; "
+                f"take a multiple of {2 * self.num_heads}"
+            )
+        return self
+
+
+class LinearSettings(Settings):
+    """A gated linear recurrence, whose update is a parallel scan over time."""
+
+    name: Literal["linear"] = "linear"
+    hidden_size: Count = 128
+    """Units of each layer."""
+    num_layers: Count = 1
+    """Layers."""
+    conv_width: Count = 4
+    """Steps that the convolution of each layer sees; 1 leaves the convolution out."""
+
+
+class AssociativeSettings(Settings):
+    """Linear attention that recalls the mean of what was stored under a key."""
+
+    name: Literal["associative"] = "associative"
+    hidden_size: Count = 128
+    """Units of each layer."""
+    num_layers: Count = 1
+    """Layers."""
+    num_heads: Count = 4
+    """Heads of each layer."""
+    key_size: Count = 32
+    """Size of the keys of each head."""
+    conv_width: Count = 4
+    """Steps that the convolution of each layer sees; 1 leaves the convolution out."""
+
+    @model_validator(mode="after")
+    def _splits_evenly(self) -> Self:
+        if self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}: {self.num_heads} heads share the units evenly; take a multiple of "
+                f"{self.num_heads}"
+            )
+        return self
+
+
+MemorySettings = Annotated[
+    GRUSettings | LSTMSettings | TransformerSettings | LinearSettings | AssociativeSettings,
+    Field(discriminator="name"),
+]
+"""Settings of one memory; its name alone takes the defaults."""
