@@ -1,4 +1,4 @@
-"""What README says runs."""
+"""README and the front pages keep their promises: code runs, paths exist, README stays short, results are all listed."""
 
 from __future__ import annotations
 
@@ -15,32 +15,63 @@ from tests.places import ROOT
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+THERMOSTAT = next(block for block in BLOCKS if "class Thermostat" in block)
+FRONT_PAGES = {
+    path: (ROOT / path).read_text()
+    for path in ("README.md", "docs/index.md", "docs/getting-started.md", "docs/concepts.md", "docs/evaluation.md")
+}
+RESULTS = {path.name: path.read_text() for path in sorted((ROOT / "docs/results").glob("*.md"))}
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[-1][:40])
-def test_python_block_runs(block: str, tmp_path: Path) -> None:
+def run(*words: str, folder: Path, **environment: str) -> str:
+    """Run Python in a folder and return its output; fail with its error."""
     done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning:metarl", "-c", block],
-        cwd=tmp_path,
+        [sys.executable, *words],
+        cwd=folder,
+        env={**os.environ, "WANDB_MODE": "disabled", **environment},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
 
 
-TEXTS = {path: (ROOT / path).read_text() for path in ("README.md", "docs/families/variation.md")}
-FILES = [block for text in TEXTS.values() for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[-1][:40])
+def test_python_block_runs(block: str, tmp_path: Path) -> None:
+    run("-W", "error::UserWarning:metarl", "-c", block, folder=tmp_path)
 
 
-@pytest.mark.parametrize("block", FILES, ids=lambda block: block.split()[1])
-def test_yaml_family_keeps_every_rule(block: str, tmp_path: Path) -> None:
-    from metarl.checks.check import check_family
-    from metarl.families.load import load
+def test_readme_has_at_most_130_lines() -> None:
+    assert len(README.splitlines()) <= 130
 
-    path = tmp_path / "family.yaml"
-    path.write_text(block)
-    assert check_family(load(str(path))) == []
+
+def test_readmes_table_of_results_has_eight_rows_each_with_its_page() -> None:
+    table = README.split("## What is learned")[1].split("\n\n")[1]
+    rows = table.splitlines()[2:]
+    assert len(rows) == 8
+    for row in rows:
+        assert re.match(r"\| \[.*\]\(docs/results/[\w-]+\.md\)", row), row
+
+
+def test_cells_of_readmes_tables_have_at_most_40_characters() -> None:
+    for line in (line for line in README.splitlines() if line.startswith("|")):
+        for cell in line.split("|")[1:-1]:
+            visible = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", cell).strip().replace("`", "")
+            assert len(visible) <= 40, visible
+
+
+@pytest.mark.parametrize("page", FRONT_PAGES)
+def test_links_and_pictures_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", FRONT_PAGES[page]):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", FRONT_PAGES)
+def test_paths_of_the_repository_exist(page: str) -> None:
+    for path in re.findall(r"\b(?:configs|docs|metarl|envs|agents|tests)/[\w./-]*\w", FRONT_PAGES[page]):
+        if not path.endswith("-v0"):  # a Gymnasium id
+            assert (ROOT / path).exists(), path
 
 
 def test_every_config_is_valid_and_in_its_familys_folder() -> None:
@@ -53,38 +84,35 @@ def test_every_config_is_valid_and_in_its_familys_folder() -> None:
         assert path.parent.name in (config.family["name"], "demo", "bench", "presets"), path
 
 
-def test_every_path_that_readme_names_exists() -> None:
-    for path in re.findall(r"(?:configs|docs|metarl|envs|agents|tests)/[\w./-]*\w", README):
-        if not path.endswith("-v0"):  # a Gymnasium id
-            assert (ROOT / path).exists(), path
+@pytest.mark.parametrize("page", [name for name in RESULTS if name not in ("index.md", "demo.md")])
+def test_page_of_results_is_listed_and_says_what_its_numbers_carry(page: str) -> None:
+    assert f"({page})" in RESULTS["index.md"]
+    title, note = RESULTS[page].split("\n\n")[:2]
+    assert title.startswith("# ")
+    assert note.startswith("> **About these numbers.** ")
+    if "stratified by seed" in RESULTS[page] and "| 1, 2, 3 |" in RESULTS[page]:
+        assert "34 to 76 %" in " ".join(note.split("\n> "))
+
+
+def test_readme_family_passes_the_check_that_readme_tells_to_run(tmp_path: Path) -> None:
+    (tmp_path / "thermostat.py").write_text(THERMOSTAT)
+    assert "`metarl check thermostat:Thermostat`" in README
+    run("-m", "metarl", "check", "thermostat:Thermostat", folder=tmp_path)
 
 
 def test_readme_family_as_a_package_of_its_own_is_listed_trained_and_evaluated(tmp_path: Path) -> None:
-    """What pip leaves behind when it installs README's package: a module and its entry points."""
-    block = next(block for block in BLOCKS if "class Thermostat" in block)
-    (tmp_path / "thermostat.py").write_text(block)
-    entry_points = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
-    assert entry_points is not None
-    group, line = re.findall(r'"(metarl\.families)"\]\n(thermostat = "thermostat")', entry_points[1])[0]
+    """What pip leaves behind when it installs a package with the family: a module and its entry point."""
+    (tmp_path / "thermostat.py").write_text(THERMOSTAT)
     info = tmp_path / "thermostat-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thermostat\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{group}]\n{line.replace(chr(34), '')}\n")
+    (info / "entry_points.txt").write_text("[metarl.families]\nthermostat = thermostat\n")
     (tmp_path / "config.yaml").write_text(
         "{family: thermostat, agent: maml-ppo, num_updates: 2, meta_batch_size: 3, replicas: 4}"
     )
 
     def metarl(*words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "metarl", *words],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(tmp_path), "WANDB_MODE": "disabled"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return run("-m", "metarl", *words, folder=tmp_path, PYTHONPATH=str(tmp_path))
 
     assert "Hold a room at 20 degrees" in metarl("families")
     metarl("train", "config.yaml", "--run-dir", "run")
@@ -92,14 +120,21 @@ def test_readme_family_as_a_package_of_its_own_is_listed_trained_and_evaluated(t
     assert len(json.loads((tmp_path / "run" / "evaluation.json").read_text())["returns"]) == 4
 
 
-def test_readme_family_of_its_own_passes_the_check_that_readme_tells_to_run(tmp_path: Path) -> None:
-    block = next(block for block in BLOCKS if "class Thermostat" in block)
-    (tmp_path / "thermostat.py").write_text(block)
-    done = subprocess.run(
-        [sys.executable, "-m", "metarl", "check", "thermostat:Thermostat"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr + done.stdout
+COMMANDS = [
+    line.split("#")[0].split()[1:]
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("metarl ")
+]
+
+
+def test_readmes_commands_train_evaluate_and_report_as_written(tmp_path: Path) -> None:
+    """Every command of README for the shell, in its order; only the training is made smaller, by what stands here."""
+    smaller = ["num_updates=1", "meta_batch_size=2", "replicas=2", "evaluation.num_tasks=2"]
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    assert [words[0] for words in COMMANDS] == ["train", "evaluate", "evaluate", "report"]
+    for words in COMMANDS:
+        run("-m", "metarl", *words, *(smaller if words[0] == "train" else []), folder=tmp_path)
+    page = (tmp_path / "page.html").read_text()
+    assert "maml-ppo" in page
+    assert "random" in page
