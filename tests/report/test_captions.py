@@ -5,6 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from metarl.cli.main import main
+from metarl.report.about import About
+from metarl.report.captions import interval_sentence, protocol_sentence
+from metarl.report.groups import group_runs
+from metarl.report.latex import latex
+from metarl.report.markdown import markdown
+from metarl.report.plots import adaptation_panel, profile_panel
+from metarl.report.runs import read_run
+from metarl.report.tables import build_tables
+from metarl.report.task_plots import tasks_panel
 from tests.report.run_folders import (
     page,
     run_folder,
@@ -32,3 +41,35 @@ def test_page_of_finitely_many_tasks_says_what_its_intervals_show(tmp_path: Path
     ):
         assert main(["report", *map(str, given), "-o", str(page)]) == 0
         assert words in page.read_text()
+
+
+def test_caption_says_protocol_seeds_and_steps(tmp_path: Path) -> None:
+    runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2, 3)]
+    groups = group_runs([read_run(run) for run in runs])
+    text = "8 test tasks, 2 rounds of 2 episodes each; 3 training seeds a setting, each trained for 0.0024 M env steps."
+    for table in build_tables(groups):
+        assert table.caption.endswith(text)
+    for panel in (adaptation_panel(groups), profile_panel(groups), tasks_panel(groups)):
+        assert panel is not None and panel.note.endswith(text)
+    assert text in latex(groups, About(""))
+    assert markdown(groups, About(""), {}).count(text) == 3  # above the summary, and at each of the other tables
+
+
+def test_caption_of_unequal_groups_says_their_range(tmp_path: Path) -> None:
+    short = run_folder(tmp_path / "short", scores(1), lines=2)
+    other = run_folder(tmp_path / "other", scores(1)[:, :1], family={"name": "point-sparse"})
+    long = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2)]
+    config = short / "config.yaml"
+    config.write_text(config.read_text().replace("inner_lr: 0.1", "inner_lr: 0.25"))
+    assert protocol_sentence(group_runs([read_run(run) for run in (short, *long, other)])) == (
+        "8 test tasks, 2 rounds of 2 episodes each and 8 test tasks, 1 round of 2 episodes each; 1 to 2 training seeds "
+        "a setting, each trained for 0.0012 M to 0.0024 M env steps."
+    )
+
+
+def test_caption_of_a_single_seed_does_not_speak_of_several(tmp_path: Path) -> None:
+    groups = group_runs([read_run(run_folder(tmp_path / "run", scores(1)))])
+    assert interval_sentence(groups) == "Intervals: 95 %, bootstrap over tasks of one training seed."
+    assert "says nothing of other training seeds" in page([tmp_path / "run"])
+    seeds = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2)]
+    assert "says nothing of other training seeds" not in page(seeds)
