@@ -1,4 +1,4 @@
-"""Built-in families. Importing this package registers every one: a new family is one file in one of its folders."""
+"""Built-in families. Importing this package registers them all, so a new family is one file in one of its folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any environment of Gymnasium by its id; arguments of its constructor or fields of its MuJoCo model are the task."""
+"""Any environment of Gymnasium, with constructor arguments or fields of its MuJoCo model as the task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import copy
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -49,19 +49,19 @@ INVERTED_PENDULUM: Mapping[str, Any] = {
 @register("gymnasium")
 @dataclass(frozen=True)
 class AnyGymnasium(ClassFamily):
-    """Any environment of Gymnasium whose constructor's arguments or model's fields are the task.
+    """Any environment of Gymnasium, with constructor arguments or model fields as the task.
 
-    Observations, actions and reward are the environment's own; observations that are no array are flattened. `env` is
-    its id, `arguments` what its constructor gets in every task, `varies` what differs between tasks (see
-    `metarl.families.variation.parse_variations`): with `set`, `scale` or `add` a field of the MuJoCo model (see
-    `metarl.families.mujoco.changes.Change`), without them the constructor's argument of that name. `horizon` replaces the
-    environment's own time limit. Worlds step one after the other, as classes do; a MuJoCo family of metarl's with the
-    option `varies` steps them all in one native call. Presets, as examples: `pendulum-gravity`,
-    `inverted-pendulum-mass`.
+    Observations, actions and reward are the environment's own. Observations other than arrays are flattened. `env` is
+    the environment's id and `arguments` are constructor arguments for every task. `varies` declares the task parameters
+    (see `metarl.families.variation.parse_variations`): with `set`, `scale` or `add` a parameter changes a field of the
+    MuJoCo model (see `metarl.families.mujoco.changes.Change`), without them it is the constructor argument of its name.
+    `horizon` replaces the environment's time limit. Worlds step one after the other; a MuJoCo family of metarl with the
+    option `varies` is faster, because it steps all worlds in one native call. Presets, as examples:
+    `pendulum-gravity`, `inverted-pendulum-mass`.
     """
 
-    source: ClassVar[str] = "gymnasium.farama.org"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    source = "gymnasium.farama.org"
+    presets = {
         "pendulum-gravity": PENDULUM,
         "inverted-pendulum-mass": INVERTED_PENDULUM,
     }
@@ -76,55 +76,54 @@ class AnyGymnasium(ClassFamily):
         if twice:
             raise MetarlError(f"varies.{twice[0]} and arguments.{twice[0]} are both given; leave one out")
         if entry_point is None:
-            raise MetarlError(f"environment {self.env!r} cannot be made alone; Gymnasium has it for vectors only")
+            raise MetarlError(
+                f"environment {self.env!r} exists in Gymnasium as a vector environment only; take another"
+            )
         changed = [name for name, variation in self.declared.items() if variation.changes]
         if changed:
-            given = self._given(self.sample("train", 1, seed=0)[0])
-            _require_model(changed[0], self._constructed(given), self.declared)
-        self._try()
+            arguments = self._arguments_of(self.sample("train", 1, seed=0)[0])
+            _require_model(changed[0], self._construct(arguments), self.declared)
+        self._try_tasks()
 
     @functools.cached_property
     def declared(self) -> Mapping[str, Variation]:
-        """The parameters that `varies` names."""
+        """The declared parameters, with their changes of the model."""
         return parse_variations(self.varies)
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
-        """The declared ones."""
+        """The declared parameters."""
         return {name: variation.parameter for name, variation in self.declared.items()}
 
     def make(self, task: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
         """Return the environment with the task's arguments and model."""
-        env = self._constructed(self._given(task), render_mode)
+        env = self._construct(self._arguments_of(task), render_mode)
         changes = {name: variation.changes for name, variation in self.declared.items() if variation.changes}
         if changes:
             env = _ModelTask(env, changes)
             env.set_task(task)
-        return (
-            env
-            if isinstance(env.observation_space, gymnasium.spaces.Box)
-            else gymnasium.wrappers.FlattenObservation(env)
-        )
+        is_array = isinstance(env.observation_space, gymnasium.spaces.Box)
+        return env if is_array else gymnasium.wrappers.FlattenObservation(env)
 
     def change(self, env: gymnasium.Env[Any, Any], task: dict[str, Any]) -> None:
-        """Change the model of a running environment. Raises MetarlError where the task is more than its model."""
+        """Change the model of a running environment. Raises MetarlError where the task has constructor arguments."""
         self.require_changeable()
         while not isinstance(env, _ModelTask):
             env = env.env  # type: ignore[attr-defined]
         env.set_task(task)
 
     def require_changeable(self) -> None:
-        """Raise MetarlError where the task is more than the environment's model."""
+        """Raise MetarlError where the task has constructor arguments."""
         for name, variation in self.declared.items():
             if not variation.changes:
                 raise MetarlError(
-                    f"varies.{name} is an argument of the constructor of {self.env!r}, which does not change in a "
-                    "running environment; load it without switch_at, or vary fields of its model"
+                    f"varies.{name} is a constructor argument of {self.env!r}, which cannot change in a running "
+                    "environment; load it without switch_at, or vary fields of its model"
                 )
 
-    def _try(self) -> None:
-        """Play one step in a few tasks. Raises MetarlError where the environment fails: its code is not metarl's."""
-        for task in self._extremes():
+    def _try_tasks(self) -> None:
+        """Play one step in a few tasks. Raises MetarlError where the environment's own code fails."""
+        for task in self._extreme_tasks():
             try:
                 with contextlib.closing(self.make(task, None)) as env:
                     env.action_space.seed(0)
@@ -134,35 +133,33 @@ class AnyGymnasium(ClassFamily):
                 raise
             except Exception as error:
                 raise MetarlError(
-                    f"environment {self.env!r} fails within its first step in task {task}: {first_line(error)}; give "
+                    f"environment {self.env!r} fails in its first step in task {task}: {first_line(error)}; give "
                     "arguments and ranges that it takes"
                 ) from None
 
-    def _extremes(self) -> list[dict[str, Any]]:
-        """Return a task, and for each argument that varies the same with the least and greatest of a few draws."""
+    def _extreme_tasks(self) -> list[dict[str, Any]]:
+        """Return a task, and for each varied argument two more with the least and the greatest of a few draws."""
         tasks = [self.sample("train", 1, seed=0)[0]]
         for split in self.splits:
             drawn = self.sample(split, 64, seed=0).values
-            for name in self._given(tasks[0]):
+            for name in self._arguments_of(tasks[0]):
                 sizes = drawn[name].reshape(64, -1)[:, 0]
                 tasks += [{**tasks[0], name: drawn[name][i].tolist()} for i in (sizes.argmin(), sizes.argmax())]
         return tasks
 
-    def _given(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments of the constructor in a task."""
-        return {name: self._argument(name, value) for name, value in task.items() if not self.declared[name].changes}
+    def _arguments_of(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the constructor arguments of a task."""
+        return {name: self._convert(name, value) for name, value in task.items() if not self.declared[name].changes}
 
-    def _argument(self, name: str, value: Any) -> Any:
-        """Return a value as the constructor may want it: whole numbers drawn from a few are whole."""
-        whole = (
-            isinstance(self.declared[name].parameter.train, Choice) and isinstance(value, float) and value.is_integer()
-        )
-        return int(value) if whole else value
+    def _convert(self, name: str, value: Any) -> Any:
+        """Return a value in the type that the constructor expects: a whole number of a choice becomes an int."""
+        is_choice = isinstance(self.declared[name].parameter.train, Choice)
+        return int(value) if is_choice and isinstance(value, float) and value.is_integer() else value
 
-    def _constructed(self, given: Mapping[str, Any], render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+    def _construct(self, given: Mapping[str, Any], render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
         arguments = {**self.arguments, **given}
         try:
-            # The time limit is `horizon`; -1 keeps Gymnasium from adding the environment's own.
+            # -1 removes the environment's own time limit, which `horizon` replaces.
             return gymnasium.make(
                 self.env,
                 max_episode_steps=-1,
@@ -170,18 +167,18 @@ class AnyGymnasium(ClassFamily):
                 render_mode=render_mode,
                 **arguments,
             )
-        except Exception as error:  # its code, and what it imports, is not metarl's
+        except Exception as error:  # the environment's code may raise anything
             missing = isinstance(error, (ImportError, gymnasium.error.DependencyNotInstalled))
             remedy = (
-                "take another, or install what it needs" if missing else "give arguments that its constructor takes"
+                "install its dependency, or take another" if missing else "give arguments that its constructor takes"
             )
             raise MetarlError(
-                f"environment {self.env!r} is not made with {arguments}: {first_line(error)}; {remedy}"
+                f"environment {self.env!r} cannot be made with {arguments}: {first_line(error)}; {remedy}"
             ) from None
 
 
 class _ModelTask(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A MuJoCo environment whose model is what the task makes of the original."""
+    """A MuJoCo environment with the model of a task."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], changes: Mapping[str, tuple[Change, ...]]) -> None:
         super().__init__(env)
@@ -189,7 +186,7 @@ class _ModelTask(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.original = copy.copy(self.model)
 
     def set_task(self, task: Mapping[str, Any]) -> None:
-        """Change the model in place, which the environment's own data and renderer refer to."""
+        """Change the model in place, because the environment's data and renderer refer to it."""
         import mujoco
 
         targets = {change.target for changes in self.changes.values() for change in changes}
@@ -201,9 +198,10 @@ class _ModelTask(gymnasium.Wrapper[Any, Any, Any, Any]):
 def _spec(env: str) -> Any:
     try:
         return gymnasium.spec(env)
-    except Exception as error:  # an id may name a module to import
+    except Exception as error:  # an id may name a module, whose import may raise anything
         raise MetarlError(
-            f"environment {env!r} is unknown to Gymnasium ({first_line(error)}); {did_you_mean(env, gymnasium.registry)}"
+            f"environment {env!r} is unknown to Gymnasium ({first_line(error)}); "
+            f"{did_you_mean(env, gymnasium.registry)}"
         ) from None
 
 
@@ -212,11 +210,12 @@ def _require_model(first: str, env: gymnasium.Env[Any, Any], declared: Mapping[s
     env.close()
     if not hasattr(model, "opt"):
         raise MetarlError(
-            f"varies.{first} names a field of a MuJoCo model, and the environment has none; leave set, scale and add out"
+            f"varies.{first} names a field of a MuJoCo model, but the environment has no model; remove set, "
+            "scale and add"
         )
     for name, variation in declared.items():
         if any(change.target.startswith("limb_length") for change in variation.changes):
             raise MetarlError(
-                f"varies.{name}: limb_length needs a family of metarl's to build on; write `family: NAME`"
+                f"varies.{name}: limb_length works with families of metarl only; write `family: NAME` instead of `env`"
             )
     require_applicable(model, declared)

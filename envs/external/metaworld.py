@@ -1,4 +1,4 @@
-"""Meta-World's meta-learning sets ML1, ML10 and ML45: a robot arm, and goals that it is not shown."""
+"""Meta-World's sets ML1, ML10 and ML45: a robot arm with hidden goals."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from metarl.families.family import register, required_package
 from metarl.families.task import Horizon, Parameter
 
 PLACE = Parameter(Uniform(0.0, 1.0, (6,)), unit="share of the range", meaning="where the object and the goal are")
-"""Six numbers for every environment, as many as the largest one takes."""
+"""Six numbers for every environment, because one of them takes six."""
 
 
 class Draws:
-    """Takes the place of an environment's generator: gives a task's own numbers first, then more that follow from them.
+    """A generator for an environment that returns a task's own numbers first, then random ones that they determine.
 
-    Environments draw again while goal and object are too close. With Meta-World's own frozen numbers that never ends.
+    Environments draw again while goal and object are too close. With Meta-World's frozen numbers that would never end.
     """
 
     def __init__(self, place: np.ndarray) -> None:
@@ -38,18 +38,18 @@ class Draws:
 
 
 class MetaWorld(ClassFamily):
-    """An environment of Meta-World with one place of object and goal."""
+    """An environment of Meta-World whose task is the place of object and goal."""
 
-    source: ClassVar[str] = "Yu et al., Meta-World, CoRL 2019, github.com/Farama-Foundation/Metaworld (V3 environments)"
-    requires: ClassVar[str] = "metaworld"
-    shows_task: ClassVar[bool] = True
+    source = "Yu et al., Meta-World, CoRL 2019, github.com/Farama-Foundation/Metaworld (V3 environments)"
+    requires = "metaworld"
+    shows_task = True
 
     @abstractmethod
     def environment(self, task: dict[str, Any]) -> str:
         """Return the name of the task's environment."""
 
     def make(self, task: dict[str, Any], render_mode: str | None) -> Any:
-        """Return the environment of one task, its object and goal placed for good and the goal hidden."""
+        """Return the environment of one task, with object and goal at their places and the goal hidden."""
         known = required_package(type(self)).ALL_V3_ENVIRONMENTS
         env = known[self.environment(task)](render_mode=render_mode)
         env.max_path_length = self.horizon
@@ -59,7 +59,7 @@ class MetaWorld(ClassFamily):
         env.reset_model()
         env._freeze_rand_vec = True
         low, high = env.observation_space.low.copy(), env.observation_space.high.copy()
-        low[-3:], high[-3:] = -1.0, 1.0  # Gymnasium warns of a space without width, which is what the hidden goal's is
+        low[-3:], high[-3:] = -1.0, 1.0  # the hidden goal's space has no width, of which Gymnasium would warn
         env.observation_space = spaces.Box(low, high, dtype=np.float64)
         return env
 
@@ -67,13 +67,13 @@ class MetaWorld(ClassFamily):
 @register("metaworld-ml1")
 @dataclass(frozen=True)
 class MetaWorldML1(MetaWorld):
-    """One task of Meta-World with a hidden goal.
+    """One environment of Meta-World with a hidden goal.
 
     | observation | meaning | unit |
     |---|---|---|
     | 0-2 | position x, y, z of the hand | m |
     | 3 | opening of the gripper | 0 closed, 1 open |
-    | 4-17 | position and quaternion of up to two objects, 0 where there is none | m |
+    | 4-17 | position and quaternion of up to two objects, 0 for a missing one | m |
     | 18-35 | the same, one step before | |
     | 36-38 | position of the goal, hidden: always 0 | |
 
@@ -83,30 +83,24 @@ class MetaWorldML1(MetaWorld):
     | 3 | effort of the fingers | -1 to 1 |
 
     Reward: Meta-World's own (version 2), 0 to 10 a step. An episode is a success if any of its steps is. Never
-    terminates, on success neither. Every episode of a task begins alike: nothing is random in it.
-    Task: `place`, six numbers uniform on (0, 1): where in the environment's range the object and the goal are, the
-    first three alone where an environment takes three. Objects are seen, so the observation tells that part of the task.
-    Presets: `reach`, `push`, `pick-place`; `task_name` takes any of the 50 environments. Needs
-    `pip install metaworld`.
+    terminates, not even on success. All episodes of a task start alike, and nothing in them is random. 500 steps.
+    Task: `place`, six numbers uniform on (0, 1), the places of object and goal as shares of the environment's range.
+    An environment that needs three numbers takes the first three. Objects are observed, so the observation reveals
+    that part of the task. Presets: `reach`, `push`, `pick-place`. Setting `task_name` takes any of the 50 environments.
+    Needs `pip install metaworld`.
 
-    Departures from Meta-World: training draws new places without end instead of 50 fixed ones, and train, validation
-    and test never share a place; a place too close for the environment is drawn again from numbers that follow from
-    the task's own. The task is what its parameters say: seeds, resets and pickling do not change it.
+    Differences from Meta-World: training draws from infinitely many places instead of 50 fixed ones, and train,
+    validation and test never share a place. A place that is too close for the environment is drawn again, from numbers
+    that the task determines. Seeds, resets and pickling do not change the task.
     """
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        name: {"task_name": f"{name}-v3"} for name in ("reach", "push", "pick-place")
-    }
+    presets = {name: {"task_name": f"{name}-v3"} for name in ("reach", "push", "pick-place")}
+    parameters = {"place": PLACE}
     task_name: str = "reach-v3"
     horizon: Horizon = 500
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """The place of object and goal."""
-        return {"place": PLACE}
-
     def environment(self, task: dict[str, Any]) -> str:
-        """Return the setting `task_name`. Raises MetarlError where Meta-World has no such environment."""
+        """Return the setting `task_name`. Raises MetarlError for a name that Meta-World does not have."""
         known = required_package(type(self)).ALL_V3_ENVIRONMENTS
         if self.task_name not in known:
             raise MetarlError(f"task_name {self.task_name!r} is unknown; {did_you_mean(self.task_name, known)}")
@@ -114,26 +108,26 @@ class MetaWorldML1(MetaWorld):
 
 
 class MetaWorldSet(MetaWorld):
-    """A set of Meta-World's environments, some for training and five that are held out."""
+    """A set of Meta-World's environments: some for training, and five held out."""
 
     num_train: ClassVar[int]
-    """Environments to train on."""
+    """Number of environments to train on."""
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
-        """The environment's number, and the place of object and goal in it."""
+        """The environment's number, and the place of object and goal."""
         numbers = tuple(float(number) for number in range(self.num_train + 5))
         train, held_out = Choice(numbers[: self.num_train]), Choice(numbers[self.num_train :])
         return {"environment": Parameter(train, held_out, meaning="number in `environments`"), "place": PLACE}
 
     @property
     def environments(self) -> tuple[str, ...]:
-        """Names of the environments by number: those to train on, then those held out."""
+        """Names of the environments in the order of their numbers, those held out last."""
         sets = getattr(required_package(type(self)).env_dict, f"ML{self.num_train}_V3")
         return (*sets["train"], *sets["test"])
 
     def environment(self, task: dict[str, Any]) -> str:
-        """Return the environment of the task's number. Raises MetarlError where there is none."""
+        """Return the name of the task's environment. Raises MetarlError for a number that no environment has."""
         names = self.environments
         if task["environment"] not in range(len(names)):
             raise MetarlError(
@@ -145,27 +139,27 @@ class MetaWorldSet(MetaWorld):
 @register("metaworld-ml10")
 @dataclass(frozen=True)
 class MetaWorldML10(MetaWorldSet):
-    """Ten tasks of Meta-World to train on and five that are held out.
+    """Ten environments of Meta-World to train on, and five held out.
 
-    Observation, action, reward and success as in `metaworld-ml1`.
-    Task: `environment`, the number of one of ten environments, each as likely, and `place`, as in `metaworld-ml1`.
-    Extrapolation: the five environments held out, numbers 10 to 14, which is what Meta-World calls its test tasks;
-    validation and test are unseen places in the ten. `environments` lists their names by number.
+    Observation, action, reward and success are those of `metaworld-ml1`. Never terminates. 500 steps. Task:
+    `environment`, the number of one of ten environments with equal chances, and `place`, as in `metaworld-ml1`.
+    Extrapolation: the five environments held out, numbers 10 to 14, which Meta-World calls its test tasks. Validation
+    and test are unseen places in the ten. Property `environments` has the names in order.
     """
 
-    num_train: ClassVar[int] = 10
+    num_train = 10
     horizon: Horizon = 500
 
 
 @register("metaworld-ml45")
 @dataclass(frozen=True)
 class MetaWorldML45(MetaWorldSet):
-    """Forty-five tasks of Meta-World to train on and five that are held out.
+    """Forty-five environments of Meta-World to train on, and five held out.
 
-    Observation, action, reward and success as in `metaworld-ml1`.
-    Task: `environment`, the number of one of 45 environments, each as likely, and `place`, as in `metaworld-ml1`.
-    Extrapolation: the five environments held out, numbers 45 to 49; validation and test are unseen places in the 45.
+    Observation, action, reward and success are those of `metaworld-ml1`. Never terminates. 500 steps. Task:
+    `environment`, the number of one of 45 environments with equal chances, and `place`, as in `metaworld-ml1`.
+    Extrapolation: the five environments held out, numbers 45 to 49. Validation and test are unseen places in the 45.
     """
 
-    num_train: ClassVar[int] = 45
+    num_train = 45
     horizon: Horizon = 500

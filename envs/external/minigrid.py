@@ -1,10 +1,10 @@
-"""MiniGrid: the layout of a gridworld, seen through a small window, is the task."""
+"""MiniGrid: gridworlds with an unknown layout, seen through a small window."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -19,20 +19,17 @@ from metarl.families.family import register, required_package
 from metarl.families.task import Horizon, Parameter
 
 NUM_SEEDS = 2**53
-"""Seeds that a float64 holds exactly."""
+"""Number of seeds. A float64 holds all of them exactly."""
 
 
 @dataclass(frozen=True)
 class Seeds(Distribution):
-    """Whole numbers from 0 to 2^53 - 1, each as likely: seeds of a generator. Too many for two splits to meet."""
+    """Seeds: whole numbers from 0 to 2^53 - 1 with equal chances. They are too many for two splits to share one."""
+
+    shape = ()
 
     def __str__(self) -> str:
         return "whole number from 0 to 2^53 - 1"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Always (): a scalar."""
-        return ()
 
     def sample(self, streams: Streams) -> np.ndarray:
         """Return float64 [n]."""
@@ -44,7 +41,7 @@ class Seeds(Distribution):
 
 
 class Maze(gymnasium.Env[np.ndarray, np.int64]):
-    """One layout of a MiniGrid environment; what moves by itself is drawn anew in each episode."""
+    """One layout of a MiniGrid environment. Obstacles that move are drawn anew in each episode."""
 
     def __init__(self, env: Any, layout: int) -> None:
         self.env, self.layout = env, layout
@@ -62,19 +59,19 @@ class Maze(gymnasium.Env[np.ndarray, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin again in the same layout."""
+        """Begin a new episode in the same layout."""
         super().reset(seed=seed)
         seen, info = self.env.reset(seed=self.layout)
         self.env.np_random, _ = seeding.np_random(seed)
         return self._observation(seen), info
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Act; an episode that ends with a reward is a success."""
+        """Step the environment. An episode that ends with a reward is a success."""
         seen, reward, terminated, truncated, _ = self.env.step(action)
         return self._observation(seen), float(reward), terminated, truncated, {"success": terminated and reward > 0}
 
     def render(self) -> Any:
-        """Return MiniGrid's own picture."""
+        """Return MiniGrid's picture."""
         return self.env.render()
 
     def close(self) -> None:
@@ -85,51 +82,45 @@ class Maze(gymnasium.Env[np.ndarray, np.int64]):
 @register("minigrid")
 @dataclass(frozen=True)
 class MiniGrid(ClassFamily):
-    """A gridworld whose layout is unknown, seen through a window of 7 x 7 cells.
+    """A gridworld with an unknown layout, seen through a window of 7 x 7 cells.
 
     | observation | meaning |
     |---|---|
-    | 0 .. 146 | window of 7 x 7 cells before the agent, three numbers each: object 0-10, colour 0-5, state of a door 0-3 |
-    | 147 .. 150 | heading east, south, west or north: 1 for the one that is, else 0 |
+    | 0 .. 146 | 7 x 7 cells before the agent, three numbers each: object 0-10, colour 0-5, state of a door 0-3 |
+    | 147 .. 150 | heading east, south, west or north, one-hot |
 
     | action | meaning |
     |---|---|
     | 0, 1, 2 | turn left, turn right, go forward |
-    | 3, 4, 5 | pick up, drop, toggle what lies ahead |
+    | 3, 4, 5 | pick up, drop, toggle the object ahead |
     | 6 | nothing |
 
-    Reward: 1 - 0.9 t / horizon in the step t that reaches the goal, else 0; that is a success, and terminates. The
-    mission's text is not shown: where it says what to fetch, the agent finds out by its reward.
-    Task: `layout`, a whole number that seeds MiniGrid's own generator. The layout, the agent's start and the mission
-    belong to the task and stay over resets; what moves by itself (obstacles) is drawn anew in each episode. The splits
-    draw different seeds, but small environments have few layouts, so an unseen seed may give one that was seen: 2,000
-    seeds give 2,000 layouts of `four-rooms`, 2,000 of `multi-room`, 1,780 of `door-key`, 1,570 of `simple-crossing`.
-    Needs `pip install minigrid`. Setting `env_id` takes any of MiniGrid's environments; presets have their steps an episode, and a horizon set anew
-    replaces the original's in the reward too.
+    Reward: 1 - 0.9 t / horizon in the step t that reaches the goal, which is a success and terminates, else 0. The text
+    of the mission is not observed. Where it names an object to fetch, the agent must learn which from its rewards.
+    Task: `layout`, a whole number that seeds MiniGrid's generator. The layout, the agent's start and the mission belong
+    to the task and stay over resets. Obstacles that move are drawn anew in each episode. The splits draw different
+    seeds, but an unseen seed may give a layout that was seen, because small environments have few: 2,000 seeds give
+    2,000 layouts of `four-rooms`, 2,000 of `multi-room`, 1,780 of `door-key`, 1,570 of `simple-crossing`. Setting
+    `env_id` takes any of MiniGrid's environments. Presets have MiniGrid's steps an episode; another `horizon` changes
+    the reward too. Needs `pip install minigrid`.
     """
 
-    source: ClassVar[str] = (
-        "Chevalier-Boisvert et al., Minigrid & Miniworld, NeurIPS 2023, github.com/Farama-Foundation/Minigrid"
-    )
-    requires: ClassVar[str] = "minigrid"
-    shows_task: ClassVar[bool] = True
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    source = "Chevalier-Boisvert et al., Minigrid & Miniworld, NeurIPS 2023, github.com/Farama-Foundation/Minigrid"
+    requires = "minigrid"
+    shows_task = True
+    presets = {
         "four-rooms": {},
         "simple-crossing": {"env_id": "MiniGrid-SimpleCrossingS11N5-v0", "horizon": 484},
         "multi-room": {"env_id": "MiniGrid-MultiRoom-N2-S4-v0", "horizon": 40},
         "door-key": {"env_id": "MiniGrid-DoorKey-8x8-v0", "horizon": 640},
         "fetch": {"env_id": "MiniGrid-Fetch-5x5-N2-v0", "horizon": 125},
     }
+    parameters = {"layout": Parameter(Seeds(), meaning="seed of the layout, start and mission")}
     env_id: str = "MiniGrid-FourRooms-v0"
     horizon: Horizon = 100
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """The layout."""
-        return {"layout": Parameter(Seeds(), meaning="seed of the layout, start and mission")}
-
     def make(self, task: dict[str, Any], render_mode: str | None) -> Maze:
-        """Return MiniGrid's environment with one layout."""
+        """Return the environment with the task's layout. Raises MetarlError for an unknown id and a wrong seed."""
         required_package(type(self))  # importing it registers its environments with Gymnasium
         known = [name for name in gymnasium.registry if name.startswith(("MiniGrid-", "BabyAI-"))]
         if self.env_id not in known:

@@ -1,1 +1,1 @@
-"""MuJoCo bodies: velocities, directions, goals and changed physics as tasks."""
+"""MuJoCo bodies with velocities, directions, goals or physics as tasks."""

@@ -1,18 +1,16 @@
-"""What the MuJoCo families share: how Gymnasium's bodies start, and how their docstrings get their tables."""
+"""Rules that several MuJoCo bodies share: their starts, common tasks, and the planar walkers."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium.spaces import Box
 
 from metarl.base.streams import Streams
 from metarl.families.batch import State
-from metarl.families.distributions import LogUniform
+from metarl.families.distributions import Choice, Circle, LogUniform
 from metarl.families.mujoco.changes import Physics, Scale
 from metarl.families.mujoco.family import MujocoFamily
 from metarl.families.mujoco.targets import shape_of_target
@@ -21,27 +19,23 @@ from metarl.families.task import Horizon, Parameter, Values
 if TYPE_CHECKING:
     import mujoco
 
-C = TypeVar("C", bound=type)
+NAGABANDI = "Nagabandi et al., Learning to Adapt in Dynamic, Real-World Environments, ICLR 2019"
+RAND_PARAM_ENVS = "github.com/dennisl88/rand_param_envs, as in github.com/lmzintgraf/varibad"
 
-
-def described(tables: str) -> Callable[[C], C]:
-    """Append the tables of a body's observations and actions to a family's docstring."""
-
-    def decorate(cls: C) -> C:
-        cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{inspect.cleandoc(tables)}\n"
-        return cls
-
-    return decorate
+DIRECTION = Parameter(Choice((-1.0, 1.0)), meaning="+1 forward, -1 backward")
+"""The parameter of tasks that are a direction along x."""
+HEADING = Parameter(Circle(1.0), meaning="unit vector to run along")
+"""The parameter of tasks that are a direction in the plane."""
 
 
 def uniform_start(model: mujoco.MjModel, streams: Streams, noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions and velocities off by U(-noise, noise) each, as Gymnasium's walkers have."""
+    """Return positions [world, nq] and velocities [world, nv] with noise U(-noise, noise), as Gymnasium's walkers."""
     off = noise * (2 * streams.uniform((model.nq + model.nv,)) - 1)  # in one draw: walkers fall and start often
     return model.qpos0 + off[:, : model.nq], off[:, model.nq :]
 
 
 def normal_start(model: mujoco.MjModel, streams: Streams, noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions off by U(-noise, noise) and velocities off by N(0, noise^2), as Gymnasium's runners have."""
+    """Return positions with noise U(-noise, noise) and velocities with N(0, noise^2), as Gymnasium's runners."""
     qpos = model.qpos0 + noise * (2 * streams.uniform((model.nq,)) - 1)
     return qpos, noise * streams.normal((model.nv,))
 
@@ -51,8 +45,16 @@ def energy(action: np.ndarray) -> np.ndarray:
     return np.square(action, dtype=np.float64).sum(axis=1)
 
 
+def along(heading: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+    """Return the part of a velocity [world, 2] along a heading, a unit vector [world, 2]. [world]"""
+    return velocity[:, 0] * heading[:, 0] + velocity[:, 1] * heading[:, 1]
+
+
 def rand_params(model: mujoco.MjModel, limit: float) -> Physics:
-    """Return what rand_param_envs varies: each element by 1.5^U(-limit, limit), dampings by 1.3^U(-limit, limit)."""
+    """Return the physics of rand_param_envs, with a factor for each element of four fields.
+
+    Factors are 1.5^U(-limit, limit), those of dampings 1.3^U(-limit, limit).
+    """
     parameters = {}
     changes = {
         field: (Scale(f"{field}[*]"),) for field in ("body_mass", "body_inertia", "dof_damping", "geom_friction")
@@ -67,17 +69,18 @@ def rand_params(model: mujoco.MjModel, limit: float) -> Physics:
 
 @dataclass(frozen=True)
 class PlanarWalker(MujocoFamily):
-    """Gymnasium's Hopper and Walker2d, paid as there: dx/dt + 1 - 0.001 |a|^2; when they have fallen is left open."""
+    """Gymnasium's Hopper and Walker2d with their reward; a subclass says when they have fallen."""
 
+    frame_skip = 4
     horizon: Horizon = 200
 
     @property
-    def observation_space(self) -> spaces.Box:
-        """Numbers without bounds."""
-        return spaces.Box(-np.inf, np.inf, (self.model.nq - 1 + self.model.nv,), dtype=np.float64)
+    def observation_space(self) -> Box:
+        """All positions but x, and all velocities, without bounds."""
+        return Box(-np.inf, np.inf, (self.model.nq - 1 + self.model.nv,), dtype=np.float64)
 
     def initial(self, model: mujoco.MjModel, streams: Streams) -> tuple[np.ndarray, np.ndarray]:
-        """Return positions and velocities off by U(-0.005, 0.005), as Gymnasium does."""
+        """Return positions and velocities with noise U(-0.005, 0.005), as Gymnasium does."""
         return uniform_start(model, streams, 5e-3)
 
     def observation(self, state: State) -> np.ndarray:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from metarl.families.distributions import LogUniform
 from metarl.families.family import register
 from metarl.families.mujoco.changes import Physics, Scale
 from metarl.families.task import Parameter
 
-from .ant import ANT_TABLES, AntRun, Contacts
-from .bodies import described
-from .half_cheetah import HALF_CHEETAH_TABLES, HalfCheetahRun
-from .hopper import HOPPER_TABLES, Hopper
-from .humanoid import HUMANOID_TABLES, HumanoidRun
-from .swimmer import SWIMMER_TABLES, Swimmer
-from .walker2d import WALKER2D_TABLES, Walker2d
+from .ant import AntRun
+from .half_cheetah import HalfCheetahRun
+from .hopper import Hopper
+from .humanoid import HumanoidRun
+from .swimmer import Swimmer
+from .walker2d import Walker2d
 
 
 def _factor(meaning: str) -> Parameter:
@@ -42,7 +41,11 @@ LAND = Physics(
         "gravity": (Scale("gravity[z]"),),
     },
 )
-"""What varies for a body that walks."""
+"""Physics of a body that walks."""
+LAND_DOC = """
+        Task: five factors without unit, each log-uniform from 0.5 to 2; extrapolation: 2 to 3. `mass` scales masses and
+        inertias, `friction` sliding frictions, `damping` joint dampings, `strength` the motors, `gravity` gravity.
+        """
 
 WATER = Physics(
     parameters={
@@ -58,93 +61,67 @@ WATER = Physics(
         "strength": _SCALES_STRENGTH,
     },
 )
-"""What varies for a body that swims."""
+"""Physics of a body that swims."""
+WATER_DOC = """
+        Task: four factors without unit, each log-uniform from 0.5 to 2; extrapolation: 2 to 3. `mass` scales masses and
+        inertias, `viscosity` and `density` those of the water, `strength` the motors.
+        """
 
 
 @register("half-cheetah-dynamics")
-@described(HALF_CHEETAH_TABLES)
 @dataclass(frozen=True)
 class HalfCheetahDynamics(HalfCheetahRun):
-    """A half cheetah runs forward with physics that it is not told.
+    """A half cheetah runs forward with unknown physics."""
 
-    Reward: dx/dt - 0.1 |a|^2. Never terminates. Task, factors without unit, each log-uniform from 0.5 to 2,
-    extrapolation 2 to 3: `mass` (masses and inertias), `friction` (sliding), `damping` (joints), `strength` (motors),
-    `gravity`. 200 steps.
-    """
-
-    physics: ClassVar[Physics] = LAND
+    shared_doc = LAND_DOC + HalfCheetahRun.shared_doc
+    physics = LAND
 
 
 @register("ant-dynamics")
-@described(ANT_TABLES)
 @dataclass(frozen=True)
 class AntDynamics(AntRun):
-    """An ant runs forward with physics that it is not told.
+    """An ant runs forward with unknown physics."""
 
-    Reward: dx/dt + 1 - 0.5 |a|^2, less the contact cost where contacts are read (they are not by default). Ends when
-    the torso's height leaves 0.2 to 1 m. Task, factors without unit, each log-uniform from 0.5 to 2, extrapolation 2 to
-    3: `mass` (masses and inertias), `friction` (sliding), `damping` (joints), `strength` (motors), `gravity`. 200
-    steps.
-    """
-
-    physics: ClassVar[Physics] = LAND
-    contacts: Contacts = "none"
+    shared_doc = LAND_DOC + AntRun.shared_doc
+    physics = LAND
 
 
 @register("hopper-dynamics")
-@described(HOPPER_TABLES)
 @dataclass(frozen=True)
 class HopperDynamics(Hopper):
-    """A hopper hops forward with physics that it is not told.
+    """A hopper hops forward with unknown physics."""
 
-    Reward: dx/dt + 1 - 0.001 |a|^2. Ends when the height is 0.7 m or less, the pitch 0.2 rad or more, or any other
-    position or velocity 100 or more. Task, factors without unit, each log-uniform from 0.5 to 2, extrapolation 2 to 3:
-    `mass` (masses and inertias), `friction` (sliding), `damping` (joints), `strength` (motors), `gravity`. 200 steps.
-    """
-
-    physics: ClassVar[Physics] = LAND
+    shared_doc = LAND_DOC + Hopper.shared_doc
+    physics = LAND
 
 
 @register("walker2d-dynamics")
-@described(WALKER2D_TABLES)
 @dataclass(frozen=True)
 class Walker2dDynamics(Walker2d):
-    """A walker walks forward with physics that it is not told.
+    """A walker walks forward with unknown physics."""
 
-    Reward: dx/dt + 1 - 0.001 |a|^2. Ends when the height leaves (0.8, 2) m or the pitch (-1, 1) rad. Task, factors
-    without unit, each log-uniform from 0.5 to 2, extrapolation 2 to 3: `mass` (masses and inertias), `friction`
-    (sliding), `damping` (joints), `strength` (motors), `gravity`. 200 steps.
-    """
-
-    physics: ClassVar[Physics] = LAND
+    shared_doc = LAND_DOC + Walker2d.shared_doc
+    physics = LAND
 
 
 @register("humanoid-dynamics")
-@described(HUMANOID_TABLES)
 @dataclass(frozen=True)
 class HumanoidDynamics(HumanoidRun):
-    """A humanoid runs forward with physics that it is not told.
+    """A humanoid runs forward with unknown physics.
 
-    Reward: 1.25 dCOM_x/dt + 5 - 0.1 |a|^2, less the contact cost where contacts are read (they are not by default).
-    Ends when the torso's height leaves 1 to 2 m. Observes 45 numbers by default: `all` would show the masses. Task,
-    factors without unit, each log-uniform from 0.5 to 2, extrapolation 2 to 3: `mass` (masses and inertias), `friction`
-    (sliding), `damping` (joints), `strength` (motors), `gravity`. 200 steps.
+    Observes 45 numbers by default, because `all` would show the masses.
     """
 
-    physics: ClassVar[Physics] = LAND
+    shared_doc = LAND_DOC + HumanoidRun.shared_doc
+    physics = LAND
     observes: Literal["joints", "all"] = "joints"
     contact_forces: bool = False
 
 
 @register("swimmer-dynamics")
-@described(SWIMMER_TABLES)
 @dataclass(frozen=True)
 class SwimmerDynamics(Swimmer):
-    """A swimmer swims forward in water, and with a body, that it is not told.
+    """A swimmer swims forward in unknown water with an unknown body."""
 
-    Reward: dx/dt - 0.0001 |a|^2. Never terminates. Task, factors without unit, each log-uniform from 0.5 to 2,
-    extrapolation 2 to 3: `mass` (masses and inertias), `viscosity` and `density` (of the water), `strength` (motors).
-    200 steps.
-    """
-
-    physics: ClassVar[Physics] = WATER
+    shared_doc = WATER_DOC + Swimmer.shared_doc
+    physics = WATER

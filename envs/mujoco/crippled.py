@@ -3,53 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from metarl.families.distributions import Choice
 from metarl.families.family import register
 from metarl.families.mujoco.changes import Physics, Zero
 from metarl.families.task import Parameter
 
-from .ant import ANT_TABLES, AntRun, Contacts
-from .bodies import described
-from .half_cheetah import HALF_CHEETAH_TABLES, HalfCheetahRun
-
-SOURCE = "Nagabandi et al., Learning to Adapt in Dynamic, Real-World Environments, ICLR 2019"
+from .ant import AntRun
+from .bodies import NAGABANDI
+from .half_cheetah import HalfCheetahRun
 
 
 def _dead(trained: int, motors: int) -> Physics:
     first, rest = (tuple(float(i) for i in numbers) for numbers in (range(trained), range(trained, motors)))
-    joint = Parameter(Choice(first), Choice(rest), meaning="number of the action that does nothing")
+    joint = Parameter(Choice(first), Choice(rest), meaning="number of the action that has no effect")
     return Physics({"joint": joint}, {"joint": (Zero("actuator_gear[*]"),)})
 
 
 @register("half-cheetah-crippled")
-@described(HALF_CHEETAH_TABLES)
 @dataclass(frozen=True)
 class HalfCheetahCrippled(HalfCheetahRun):
-    """A half cheetah runs forward with one motor dead, and is not told which.
+    """A half cheetah runs forward with one dead motor, which one it does not know.
 
-    Reward: dx/dt - 0.1 |a|^2. Never terminates. Task: `joint`, the number of the action that does nothing, 0 to 3 (back
-    leg, front thigh); extrapolation: 4 and 5, front shin and foot, dead in no training task. Four tasks in all, so that
-    the validation and test splits hold the tasks of training. 200 steps.
+    Task: `joint`, the number of the action that has no effect, 0 to 3 (back leg, front thigh). Extrapolation: 4 and 5
+    (front shin and foot), which no training task has. There are four tasks in all, so the validation and test splits
+    repeat those of training.
     """
 
-    source: ClassVar[str] = SOURCE
-    physics: ClassVar[Physics] = _dead(4, 6)
+    source = NAGABANDI
+    physics = _dead(4, 6)
 
 
 @register("ant-crippled")
-@described(ANT_TABLES)
 @dataclass(frozen=True)
 class AntCrippled(AntRun):
-    """An ant runs forward with one motor dead, and is not told which.
+    """An ant runs forward with one dead motor, which one it does not know.
 
-    Reward: dx/dt + 1 - 0.5 |a|^2, less the contact cost where contacts are read (they are not by default). Ends when
-    the torso's height leaves 0.2 to 1 m. Task: `joint`, the number of the action that does nothing, 0 to 5 (back right,
-    front left and front right leg); extrapolation: 6 and 7, back left leg, dead in no training task. Six tasks in all,
-    so that the validation and test splits hold the tasks of training. 200 steps.
+    Task: `joint`, the number of the action that has no effect, 0 to 5 (back right, front left and front right leg).
+    Extrapolation: 6 and 7 (back left leg), which no training task has. There are six tasks in all, so the validation
+    and test splits repeat those of training.
     """
 
-    source: ClassVar[str] = SOURCE
-    physics: ClassVar[Physics] = _dead(6, 8)
-    contacts: Contacts = "none"
+    source = NAGABANDI
+    physics = _dead(6, 8)

@@ -1,1 +1,1 @@
-"""Bandits, finite MDPs and grids, whose optimum is known or bounded."""
+"""Bandits, finite MDPs and grids, with a known or bounded optimum."""

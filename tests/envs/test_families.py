@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +29,25 @@ def test_first_observation_does_not_tell_the_task(name: str) -> None:
     same_place = type(tasks)(tasks.values, np.zeros(10, dtype=np.int64))
     observations, _ = family.make_vec(same_place).reset(seed=0)
     np.testing.assert_array_equal(observations, np.repeat(observations[:1], 10, axis=0))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_constants_of_a_class_are_no_settings(name: str) -> None:
+    settings = {field.name for field in dataclasses.fields(FAMILIES[name])}  # type: ignore[arg-type]
+    constants = {"parameters", "observation_space", "action_space", "physics", "presets", "source", "shared_doc"}
+    assert not settings & constants
+    assert settings <= set(inspect.signature(FAMILIES[name]).parameters)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_docstring_says_what_is_observed_done_and_drawn_and_how_an_episode_ends(name: str) -> None:
+    doc = inspect.getdoc(FAMILIES[name]) or ""
+    if name == "gymnasium":
+        pytest.skip("it is any environment")
+    for word in ("task", "reward", "terminate", "steps"):
+        assert word in doc.lower(), word
+    if not name.startswith("metaworld-ml") or name.endswith("ml1"):
+        assert "| observation |" in doc and "| action |" in doc
 
 
 def test_navigation_rewards_minus_the_distance_and_ends_on_the_goal() -> None:

@@ -144,7 +144,7 @@ def test_plain_class_switches_where_its_family_says_how_and_is_refused_where_not
     assert check_family(SwitchingFamily(Pendulums(), (7,))) == []
     with pytest.raises(MetarlError, match="cannot change the task of a running environment; write its method"):
         SwitchingFamily(SilentPendulums(), (7,))
-    with pytest.raises(MetarlError, match=r"varies\.g is an argument of the constructor"):
+    with pytest.raises(MetarlError, match=r"varies\.g is a constructor argument"):
         load("gymnasium", "pendulum-gravity", switch_at=3)
 
 

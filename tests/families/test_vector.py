@@ -41,6 +41,15 @@ def test_gymnasium_make_passes_check_env(name: str) -> None:
     env.close()
 
 
+@pytest.mark.parametrize("name", ["navigation-2d", "gridnavi"])
+def test_environments_of_one_family_sample_from_spaces_of_their_own(name: str) -> None:
+    one, other = SingleEnv(load(name)), SingleEnv(load(name))
+    one.action_space.seed(0)
+    other.action_space.seed(0)
+    first = [one.action_space.sample() for _ in range(5)]
+    np.testing.assert_array_equal([other.action_space.sample() for _ in range(5)], first)
+
+
 @pytest.mark.parametrize("order", ["gymnasium, metarl", "metarl, gymnasium"])
 def test_ids_are_registered_whichever_is_imported_first(order: str) -> None:
     code = (
