@@ -44,7 +44,7 @@ def test_docstring_says_what_is_observed_done_and_drawn_and_how_an_episode_ends(
     doc = inspect.getdoc(FAMILIES[name]) or ""
     if name == "gymnasium":
         pytest.skip("it is any environment")
-    for word in ("task", "reward", "terminate", "steps"):
+    for word in ("task", "reward", "terminate"):
         assert word in doc.lower(), word
     if not name.startswith("metaworld-ml") or name.endswith("ml1"):
         assert "| observation |" in doc and "| action |" in doc
