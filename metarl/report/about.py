@@ -1,4 +1,4 @@
-"""What a page says around its tables: title, notes, and what was left out."""
+"""The words around the tables of a page: title, notes, and runs that are left out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .tables import NOTHING, Asked
 
 @dataclass(frozen=True)
 class About:
-    """What a page is written with, in every format."""
+    """Title, notes and options of a page, in every format."""
 
     again: str
     """The command that writes the page."""

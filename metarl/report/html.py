@@ -154,7 +154,7 @@ def _section(section: _Section) -> str:
 
 
 def _head(groups: Sequence[Group], about: About) -> str:
-    """Return the part above all sections: notes, counts, what was left out, and definitions."""
+    """Return the part above all sections: notes, counts, runs that are left out, and definitions."""
     facts = "".join(f"<li><b>{number:,}</b> {noun}</li>" for number, noun in _facts(groups))
     first, *warnings = ("".join(map(_part, paragraph)) for paragraph in definitions(groups))
     return "\n".join(

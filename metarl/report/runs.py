@@ -161,7 +161,7 @@ def _read_others(path: Path, own: Evaluation) -> _Others:
 
 
 def _sort_in(others: _Others, file: Path, other: Evaluation, own: Evaluation) -> None:
-    """Add an evaluation to the references, variants or other splits of a run, or to what is left out."""
+    """Add an evaluation to the references, variants or other splits of a run, or to those left out."""
     if why := _why_left_out(own, other, file.name):
         others.left_out.append(LeftOut(file, f"{file} {why}"))
     elif other.agent.name != own.agent.name:
@@ -210,7 +210,7 @@ def _describe_unasked_difference(first: Evaluation, other: Evaluation) -> str:
 
 
 def _require_own(run: RunResult) -> None:
-    """Raise MetarlError unless the run's evaluation is of its own agent, seed and settings."""
+    """Raise MetarlError unless the run's evaluation has the agent, seed and settings of the run."""
     trained = run.evaluation.agent.trained or {}
     mine = (run.config["agent"]["name"], run.seed)
     measured = (run.evaluation.agent.name, trained.get("training_seed", run.seed))
@@ -221,8 +221,8 @@ def _require_own(run: RunResult) -> None:
         )
     if run.evaluation.changes:
         raise MetarlError(
-            f"{run.path / EVALUATION} was evaluated with {' '.join(run.evaluation.changes)}, unlike evaluations of other "
-            f"runs; write it again with `metarl evaluate {run.path}`"
+            f"{run.path / EVALUATION} was evaluated with {' '.join(run.evaluation.changes)}, unlike evaluations of "
+            f"other runs; write it again with `metarl evaluate {run.path}`"
         )
 
 

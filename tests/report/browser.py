@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through chromedriver by the WebDriver protocol's plain HTTP (https://w3.org/TR/webdriver2)."""
+"""A headless Chromium, driven through chromedriver by the WebDriver protocol (https://w3.org/TR/webdriver2)."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Browser:
         return base64.b64decode(self._tell("print"))
 
     def picture(self, path: Path, *, whole: bool = False) -> None:
-        """Save what is seen in the window, or the whole page."""
+        """Save a picture of the window, or of the whole page."""
         shot = self._devtools("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))
 
@@ -116,7 +116,7 @@ class Browser:
 
 @contextlib.contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
-    """Start chromedriver and one window, whose profile lies in the folder, and end both afterwards."""
+    """Start chromedriver and one window, with its profile in the folder, and end both afterwards."""
     assert CHROMEDRIVER is not None
     driver = subprocess.Popen([CHROMEDRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
     try:

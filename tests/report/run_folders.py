@@ -1,4 +1,4 @@
-"""Folders of runs whose agents scored known returns."""
+"""Folders of runs with known returns, for the tests of reports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run_folder(
     torch: str = "2.0",
     **evaluated: Any,
 ) -> Path:
-    """Write a run whose agent scored `returns` [task, round]."""
+    """Write the folder of a run whose evaluation has `returns` [task, round]."""
     folder.mkdir(parents=True)
     changes = {} if family is None else {"family": family}
     config = resolved(load_config(write_config(folder, seed=seed, **changes)))
@@ -103,7 +103,7 @@ def write_variant(run: Path, returns: np.ndarray, **settings: Any) -> None:
 
 
 def write_other_split(run: Path, split: str, returns: np.ndarray, **changes: Any) -> None:
-    """Write how the run's agent did in tasks of another split."""
+    """Write the evaluation of the run's agent in tasks of another split."""
     tasks = load("navigation-2d").sample(split, len(returns), seed=0)
     steps = np.tile(10.0 * np.arange(1, returns.shape[1] + 1), (len(returns), 1))
     about = {"split": split, "tasks": tasks, "returns": returns, "env_steps_per_task": steps, **changes}
@@ -111,7 +111,7 @@ def write_other_split(run: Path, split: str, returns: np.ndarray, **changes: Any
 
 
 def scaled_groups(folder: Path, returns: np.ndarray) -> list[Any]:
-    """Return the groups of a run between a random agent, which earns -10 in each round, and an oracle, which earns 10."""
+    """Return the groups of a run, of a random agent with return -10 in each round, and of an oracle with return 10."""
     run = run_folder(folder, returns)
     write_reference(run, "random", returns=np.full_like(returns, -10.0))
     write_reference(run, "oracle", returns=np.full_like(returns, 10.0))

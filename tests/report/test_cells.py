@@ -38,7 +38,7 @@ NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
         (NEVER, "never"),
     ],
 )
-def test_cell_says_as_plain_text(cell: Cell, text: str) -> None:
+def test_cell_as_plain_text(cell: Cell, text: str) -> None:
     assert plain(cell) == text
 
 

@@ -68,6 +68,8 @@ def test_difference_is_the_mean_of_the_paired_differences_with_their_own_interva
         ([-6.0] * TASKS, [-8.0] * TASKS, "-"),  # 25 % of a negative return says nothing
         ([1.0] * TASKS, [0.0] * TASKS, "-"),
         ([1.0] * TASKS, [-5.0, 6.0] * (TASKS // 2), "-"),  # a mean of 0.5, which may be zero
+        ([6.0], [4.0], "+50.0%"),
+        ([-6.0], [-8.0], "-"),
     ],
 )
 def test_share_is_printed_of_a_mean_that_is_known_to_be_positive(
@@ -192,7 +194,7 @@ def test_gap_is_the_loss_from_tasks_near_training_to_tasks_far_from_it(tmp_path:
     assert "--tasks 5 --split train --json" in text
 
 
-def test_gap_asks_for_every_seed(tmp_path: Path) -> None:
+def test_gap_needs_every_seed(tmp_path: Path) -> None:
     runs = [run_folder(tmp_path / f"r{seed}", scores(seed), seed=seed) for seed in (1, 2)]
     write_other_split(runs[0], "train", scores(3))
     assert len(gap_table(group_runs([read_run(run) for run in runs])).plain_rows()) == 1
@@ -206,7 +208,9 @@ def test_gap_asks_for_every_seed(tmp_path: Path) -> None:
         ({"replicas": 5}, "differ in replicas: 2, 5"),
     ],
 )
-def test_gap_asks_for_one_agent_measured_alike(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+def test_gap_needs_evaluations_of_one_agent_measured_alike(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
     run = run_folder(tmp_path / "run", scores(1), trained={"checkpoint": "best", "old": 2})
     write_other_split(run, "train", scores(4), **changes)
     (unlike,) = read_run(run).left_out

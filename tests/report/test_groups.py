@@ -38,7 +38,7 @@ def test_numbers_pool_seeds_and_tasks_as_an_independent_computation_does(tmp_pat
     np.testing.assert_array_equal(group.interval, np.stack([low, high], axis=-1))
 
 
-def test_settings_of_one_agent_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+def test_settings_of_one_agent_are_named_by_the_keys_that_differ(tmp_path: Path) -> None:
     runs = three_seeds(tmp_path)
     other = run_folder(tmp_path / "other", scores(9), seed=1)
     text = (other / "config.yaml").read_text().replace("inner_lr: 0.1", "inner_lr: 0.25")
@@ -55,7 +55,7 @@ def test_a_single_seed_has_the_intervals_of_its_evaluation_file(tmp_path: Path) 
     np.testing.assert_array_equal(group.gain[1], run.evaluation.gain.interval)
 
 
-def test_what_does_not_compare_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_runs_that_do_not_compare_are_refused_in_one_line(tmp_path: Path) -> None:
     first = run_folder(tmp_path / "a", scores(1), seed=1)
     others = {
         "c/evaluation.json are of different tasks: number 1 is .*; ": run_folder(
@@ -77,7 +77,7 @@ def test_what_does_not_compare_is_refused_in_one_line(tmp_path: Path) -> None:
             group_runs([read_run(first), read_run(other)])
 
 
-def test_references_of_one_name_that_played_differently_are_refused(tmp_path: Path) -> None:
+def test_references_of_one_name_with_different_returns_are_refused(tmp_path: Path) -> None:
     runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2)]
     for run, theirs in zip(runs, (scores(8), scores(9)), strict=True):
         write_reference(run, "sb3-ppo", returns=theirs)
@@ -96,7 +96,7 @@ def test_untrained_agents_of_several_runs_are_seeds_of_one_reference(tmp_path: P
     assert page(runs).count("--agent sb3-ppo ") == 2
 
 
-def test_a_trained_agent_with_other_settings_is_a_row_of_its_own_by_setting(tmp_path: Path) -> None:
+def test_a_trained_agent_with_other_settings_is_a_group_of_its_own(tmp_path: Path) -> None:
     runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed, trained={"updates": 4}) for seed in (1, 2, 3)]
     for number, run in enumerate(runs):
         write_variant(run, scores(10 + number), adapts=True)
@@ -111,7 +111,7 @@ def test_a_trained_agent_with_other_settings_is_a_row_of_its_own_by_setting(tmp_
     np.testing.assert_array_equal(groups[3].returns, [scores(20)])
 
 
-def test_reference_on_another_split_is_no_reference_of_this_one(tmp_path: Path) -> None:
+def test_reference_on_another_split_is_ignored(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1))
     family = load("navigation-2d")
     write_reference(run, "random", split="extrapolation", tasks=family.sample("extrapolation", TASKS, seed=0))

@@ -1,4 +1,4 @@
-"""The page of HTML: what it says without a browser, and what a browser makes of it, opened from disk."""
+"""The page of HTML as text, and opened from disk in a browser."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def page(paths: Sequence[Path], **about: Any) -> str:
 
 
 def without_plotly(text: str) -> str:
-    """Return the page without the library, which nobody wants to see in a failure."""
+    """Return the page without plotly.js, whose megabytes would fill the output of a failed test."""
     return re.sub(r"<script>/\*\*\n\* plotly\.js.*?</script>", "", text, flags=re.DOTALL)
 
 
 class Tables(HTMLParser):
-    """Gathers the cells of every table."""
+    """Collects the cells of every table."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def test_page_without_plotly_is_refused_with_the_command_that_installs_it(
         page([run])
 
 
-def test_what_was_left_out_is_told_once_on_stderr_and_once_on_every_kind_of_page(
+def test_runs_left_out_are_listed_once_on_stderr_and_once_on_every_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -126,7 +126,7 @@ def test_what_was_left_out_is_told_once_on_stderr_and_once_on_every_kind_of_page
         assert "maml-ppo" in text
 
 
-def test_where_no_run_is_left_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_written_where_no_run_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = [str(tmp_path / "a"), str(tmp_path / "b")]
     assert main(["report", *given, "-o", str(tmp_path / "page.html")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -156,7 +156,7 @@ def test_videos_are_inside_the_page_and_runs_without_one_name_the_command(
     assert re.findall(r"metarl render (\w+)", text) == ["s2"]
 
 
-def test_configs_stand_side_by_side_in_what_differs(tmp_path: Path) -> None:
+def test_configs_show_side_by_side_the_keys_that_differ(tmp_path: Path) -> None:
     runs = [run_folder(tmp_path / f"r{n}", scores(n)) for n in (1, 2)]
     assert "All runs have one setting" in page(runs[:1])
     config = runs[1] / "config.yaml"
@@ -208,7 +208,7 @@ def test_every_column_of_every_table_is_explained(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page on two problems, whose title, notes, names and folders are all out to break it."""
+    """Return a page on two problems whose title, notes, names and folders hold hostile markup."""
     folder = tmp_path_factory.mktemp("page")
     evil = folder / "<img src=x onerror=window.broken=1>"
     runs = [run_folder(folder / f"s{seed}", scores(seed), seed=seed) for seed in (1, 2)]
@@ -242,22 +242,22 @@ def window(chromium: Browser, hostile: Path) -> Browser:
     return chromium
 
 
-def shown(window: Browser) -> list[str]:
+def visible_sections(window: Browser) -> list[str]:
     return window.run("return [...document.querySelectorAll('section')].filter(s => s.offsetParent).map(s => s.id)")
 
 
-def awaited(window: Browser, script: str, seconds: float = 20.0) -> Any:
-    """Return the first answer of a script that is true."""
+def wait_for(window: Browser, script: str, seconds: float = 20.0) -> Any:
+    """Return the first true answer of a script, or its last after some seconds."""
     end = time.monotonic() + seconds
     while not (answer := window.run(script)) and time.monotonic() < end:
         time.sleep(0.05)
     return answer
 
 
-def test_page_opens_from_disk_in_silence_and_asks_no_network(window: Browser) -> None:
+def test_page_opens_from_disk_without_messages_and_loads_nothing(window: Browser) -> None:
     for section in SECTIONS:
         window.click(f"#tab-{section}")
-        assert shown(window) == [section]
+        assert visible_sections(window) == [section]
     assert window.messages() == []
     assert window.run("return performance.getEntriesByType('resource').map(e => e.name)") == []
     assert window.run("return window.broken") is None
@@ -270,9 +270,9 @@ def test_page_opens_from_disk_in_silence_and_asks_no_network(window: Browser) ->
 
 def test_tabs_open_by_click_and_by_keyboard(window: Browser) -> None:
     focused = "return [document.activeElement.id, document.querySelector('[aria-selected=true]').id]"
-    assert shown(window) == ["adaptation"]
+    assert visible_sections(window) == ["adaptation"]
     window.click("#tab-profile")
-    assert shown(window) == ["profile"]
+    assert visible_sections(window) == ["profile"]
     for key, section in (
         ("ArrowRight", "learning"),
         ("ArrowLeft", "profile"),
@@ -282,7 +282,7 @@ def test_tabs_open_by_click_and_by_keyboard(window: Browser) -> None:
         ("End", "commands"),
     ):
         window.press(key)
-        assert (shown(window), window.run(focused)) == ([section], [f"tab-{section}"] * 2)
+        assert (visible_sections(window), window.run(focused)) == ([section], [f"tab-{section}"] * 2)
     window.press("Tab")
     assert window.run("return document.activeElement.id") == "commands"
     assert window.run("return document.querySelectorAll('[role=tab][tabindex=\"0\"]').length") == 1
@@ -292,7 +292,7 @@ def test_tabs_open_by_click_and_by_keyboard(window: Browser) -> None:
 def test_address_with_a_section_opens_there(window: Browser, hostile: Path) -> None:
     window.open("about:blank")
     window.open(f"{hostile.as_uri()}#learning")
-    assert shown(window) == ["learning"]
+    assert visible_sections(window) == ["learning"]
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_address_with_a_section_opens_there(window: Browser, hostile: Path) -> N
         ("tasks", r"maml-ppo.*goal \(m\): -?\d.*round 1: -?\d.*round 2: -?\d"),
     ],
 )
-def test_hover_on_a_point_shows_what_it_is(window: Browser, section: str, expected: str) -> None:
+def test_hover_on_a_point_shows_its_round_task_and_return(window: Browser, section: str, expected: str) -> None:
     window.click(f"#tab-{section}")
     place = f"""
         const dot = document.querySelector('#{section} .plot .scatterlayer .points path');
@@ -312,14 +312,19 @@ def test_hover_on_a_point_shows_what_it_is(window: Browser, section: str, expect
     window.point_at(5, 5)
     window.point_at(*window.run(place))
     text = f"return document.querySelector('#{section} .plot .hoverlayer')?.textContent"
-    assert re.search(expected, awaited(window, text) or "nothing")
+    assert re.search(expected, wait_for(window, text) or "nothing")
 
 
-def test_choice_changes_what_is_drawn_and_what_the_axis_says(window: Browser) -> None:
+def test_choice_changes_the_lines_and_the_title_of_the_axis(window: Browser) -> None:
     window.click("#tab-learning")
-    drawn = "const d = document.querySelector('#learning .plot'); return [d.data.at(-1).x, d.data.at(-1).y, d.layout.xaxis.title.text]"
+    drawn = """
+        const { data, layout } = document.querySelector('#learning .plot');
+        return [data.at(-1).x, data.at(-1).y, layout.xaxis.title.text];"""
     assert window.run(drawn) == [[600, 1200, 1800, 2400], [0, 1, 2, 3], "Environment steps of training"]
-    choose = "const s = document.querySelectorAll('#learning select')[arguments[0]]; s.selectedIndex = 1; s.dispatchEvent(new Event('change'))"
+    choose = """
+        const menu = document.querySelectorAll('#learning select')[arguments[0]];
+        menu.selectedIndex = 1;
+        menu.dispatchEvent(new Event('change'));"""
     window.run(choose, 0)
     window.run(choose, 1)
     x, y, title = window.run(drawn)
@@ -339,26 +344,26 @@ def test_group_can_be_hidden_by_keyboard(window: Browser) -> None:
     assert all(shown for _, shown in window.run(visible))
 
 
-def test_nothing_is_wider_than_a_phone_but_tables_in_their_own_frame(window: Browser) -> None:
+def test_only_tables_in_their_frames_are_wider_than_a_phone(window: Browser) -> None:
     window.resize(360, 740)
     for section in SECTIONS:
         window.click(f"#tab-{section}")
         # A plot takes its new width in the frame after.
-        assert awaited(window, "return document.documentElement.scrollWidth <= innerWidth"), section
+        assert wait_for(window, "return document.documentElement.scrollWidth <= innerWidth"), section
         right = "Math.max(0, ...[...document.querySelectorAll('.plot')].map(p => p.getBoundingClientRect().right))"
         assert window.run(f"return {right} <= innerWidth"), section
     window.click("#tab-metrics")
     assert window.run("const frame = document.querySelector('.scroll'); return frame.scrollWidth > frame.clientWidth")
 
 
-def test_paper_has_every_section_and_every_plot_and_the_screen_is_as_before(window: Browser) -> None:
+def test_print_has_every_section_and_plot_and_leaves_the_screen_as_it_was(window: Browser) -> None:
     window.click("#tab-metrics")
     assert window.printed().startswith(b"%PDF")
-    assert shown(window) == ["metrics"]
+    assert visible_sections(window) == ["metrics"]
     assert window.run("return [...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))")
     assert window.run("return document.querySelectorAll('details[open]').length") == 0
     window.emulate("print")
     try:
-        assert shown(window) == [*SECTIONS]
+        assert visible_sections(window) == [*SECTIONS]
     finally:
         window.emulate("screen")

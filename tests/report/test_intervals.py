@@ -17,7 +17,7 @@ from metarl.report.tables import Asked, build_tables
 from tests.report.run_folders import TASKS, run_folder, write_other_split, write_reference
 
 OFFSETS = {1: -10.0, 2: 0.0, 3: 10.0}
-"""What each training seed earns more in every task: all of the variance is between seeds, none between tasks."""
+"""Return that each training seed adds in every task: all variance is between seeds, none between tasks."""
 
 
 @pytest.fixture

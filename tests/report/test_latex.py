@@ -40,7 +40,7 @@ from tests.report.run_folders import run_folder, scores, write_reference
         (MISSING, "--"),
     ],
 )
-def test_cell_is_latex_that_prints_what_it_says(cell: Cell, written: str) -> None:
+def test_cell_as_latex(cell: Cell, written: str) -> None:
     assert cell_text(cell) == written
 
 

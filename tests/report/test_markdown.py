@@ -39,7 +39,7 @@ def test_page_says_numbers_pictures_commands_and_commits(tmp_path: Path, monkeyp
     assert str(tmp_path) not in page(runs)
 
 
-def test_unfinished_run_is_said_to_be(tmp_path: Path) -> None:
+def test_unfinished_run_is_marked(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(0), lines=3)
     assert "unfinished" in page([run])
     assert "unfinished" not in page([run_folder(tmp_path / "whole", scores(0), lines=4)])
@@ -59,7 +59,7 @@ def test_bar_in_a_setting_stays_inside_its_cell(tmp_path: Path) -> None:
     assert "| maml-ppo agent.x=a\\|b | 0 |" in text
 
 
-def test_problems_stand_below_each_other_with_what_tells_them_apart(tmp_path: Path) -> None:
+def test_problems_are_named_by_the_settings_that_differ(tmp_path: Path) -> None:
     families = (
         {"name": "navigation-2d", "horizon": 5},
         {"name": "navigation-2d", "horizon": 6},

@@ -1,4 +1,4 @@
-"""What is drawn on the page of HTML: the right numbers, in a form that plotly takes."""
+"""The plots of the page of HTML: their numbers, and properties that plotly knows."""
 
 from __future__ import annotations
 
@@ -168,10 +168,10 @@ def test_tasks_that_do_not_differ_are_not_drawn(tmp_path: Path) -> None:
     assert tasks_panel(with_tasks(tmp_path / "run", "half-cheetah-velocity", 3, velocity=np.ones(3))) is None
 
 
-def test_family_that_is_not_installed_here_is_drawn_without_units(tmp_path: Path) -> None:
+def test_tasks_of_a_family_that_is_not_installed_are_drawn_without_units(tmp_path: Path) -> None:
     (group,) = with_tasks(tmp_path / "run", "half-cheetah-velocity", 3, velocity=np.arange(3.0))
-    stranger = replace(group, evaluations=[replace(group.evaluations[0], family="of-somebody-else")])
-    panel = tasks_panel([stranger])
+    uninstalled = replace(group, evaluations=[replace(group.evaluations[0], family="not-installed")])
+    panel = tasks_panel([uninstalled])
     assert panel is not None and panel.plots[0].layout["xaxis"]["title"]["text"] == "velocity"
 
 

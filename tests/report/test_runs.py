@@ -1,4 +1,4 @@
-"""A run's folder: what is read, what is left out, and what is refused."""
+"""Reading a run's folder: results, evaluations that are left out, and runs that are refused."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def test_a_line_that_was_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "words"),
     [({"budget": 5}, "budget=5"), ({"agent_settings": {"a": 3}}, "a=3"), ({"deterministic": True}, "deterministic")],
 )
-def test_a_run_whose_own_evaluation_is_of_other_settings_is_refused(
-    tmp_path: Path, how: dict[str, Any], told: str
+def test_run_whose_own_evaluation_has_other_settings_is_refused(
+    tmp_path: Path, how: dict[str, Any], words: str
 ) -> None:
     run = run_folder(tmp_path / "run", scores(1), **how)
     with pytest.raises(
-        MetarlError, match=rf"evaluation\.json was evaluated with {told}, unlike evaluations of other runs; write"
+        MetarlError, match=rf"evaluation\.json was evaluated with {words}, unlike evaluations of other runs; write"
     ):
         read_run(run)
 
@@ -92,7 +92,7 @@ def test_reference_that_does_not_compare_is_left_out_with_its_reason(tmp_path: P
     assert re.search(r"evaluation-gittins.json has 1 round, evaluation.json has 2; evaluate both alike", rounds)
 
 
-def test_evaluations_of_the_trained_agent_that_are_not_shown_are_told_of(tmp_path: Path) -> None:
+def test_evaluations_of_the_trained_agent_that_are_not_shown_are_listed(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1))
     own = Evaluation.load(run / "evaluation.json")
     own.save(run / "evaluation-copy.json")
@@ -112,9 +112,7 @@ def test_evaluations_of_the_trained_agent_that_are_not_shown_are_told_of(tmp_pat
         ({"split": "train"}, "was evaluated with adapts=true in tasks of another split"),
     ],
 )
-def test_other_settings_that_do_not_stand_beside_the_run_are_left_out(
-    tmp_path: Path, how: dict[str, Any], why: str
-) -> None:
+def test_variants_that_do_not_compare_with_the_run_are_left_out(tmp_path: Path, how: dict[str, Any], why: str) -> None:
     run = run_folder(tmp_path / "run", scores(1), trained={"updates": 4})
     other = run_folder(
         tmp_path / "other", agent_settings={"adapts": True}, trained={"updates": 4}, **{"returns": scores(2), **how}
@@ -134,7 +132,7 @@ def test_the_same_settings_twice_are_not_two_seeds(tmp_path: Path) -> None:
     assert hidden.why.endswith("evaluation-twin.json were both evaluated with adapts=true; delete one of them")
 
 
-def test_a_trained_agent_with_other_settings_that_was_trained_on_since_is_left_out(tmp_path: Path) -> None:
+def test_variant_of_an_agent_that_was_trained_on_since_is_left_out(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1), trained={"updates": 4})
     write_variant(run, scores(2), adapts=True)
     own = Evaluation.load(run / "evaluation.json")

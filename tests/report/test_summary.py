@@ -56,7 +56,7 @@ def test_long_trials_show_their_first_and_last_round_and_their_sum(tmp_path: Pat
     assert [cell.split()[0] for cell in row[4:]] == ["0.00", "5.00", "5.00", "6", "15.0", "15.0"]
 
 
-def test_a_row_of_other_settings_says_its_seeds_and_ends_in_the_note_of_an_oracle(tmp_path: Path) -> None:
+def test_row_of_a_variant_has_its_seeds_and_the_note_of_an_oracle(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", scores(1), seed=3, trained={"training_seed": 3}, oracle=True)
     write_variant(run, scores(2) + 50.0, adapts=True)
     groups = group_runs([read_run(run)])
@@ -73,17 +73,17 @@ def test_trial_has_the_iqm_and_the_mean_of_its_sum_each_with_its_own_interval(tm
     header, row = summary_table([group]).plain_rows()
     cells = dict(zip(header, row, strict=True))
     totals = np.sort(returns.sum(axis=1))
-    told = {
+    found = {
         name: [float(word.replace(",", "")) for word in re.findall(r"[\d,.]*\d", cells[name])] for name in header[-2:]
     }
-    assert told["trial"][0] == pytest.approx(totals[2:6].mean(), rel=0.01)
-    assert told["trial, mean"][0] == pytest.approx(totals.mean(), rel=0.01)
+    assert found["trial"][0] == pytest.approx(totals[2:6].mean(), rel=0.01)
+    assert found["trial, mean"][0] == pytest.approx(totals.mean(), rel=0.01)
     drawn = np.random.default_rng(0).choice(returns.sum(axis=1), (4000, TASKS)).mean(axis=1)
-    assert told["trial, mean"][1:] == pytest.approx(np.quantile(drawn, (0.025, 0.975)), rel=0.05)
-    assert told["trial"][1:] != told["trial, mean"][1:]
+    assert found["trial, mean"][1:] == pytest.approx(np.quantile(drawn, (0.025, 0.975)), rel=0.05)
+    assert found["trial"][1:] != found["trial, mean"][1:]
 
 
-def test_trials_of_one_round_show_it_once_and_those_of_two_have_no_sum(tmp_path: Path) -> None:
+def test_return_of_one_round_is_shown_once_and_trials_of_two_rounds_have_no_sum(tmp_path: Path) -> None:
     once = run_folder(tmp_path / "once", scores(1)[:, :1], env_steps_per_task=np.full((TASKS, 1), 10.0))
     twice = run_folder(tmp_path / "twice", scores(1))
     assert summary_table(group_runs([read_run(once)])).plain_rows()[0][4:] == ("return", "return, mean")

@@ -16,7 +16,7 @@ from tests.report.run_folders import (
 from tests.small_runs import metarl, write_config
 
 
-def test_page_tells_how_many_tasks_reach_a_return_and_repeats_the_question(tmp_path: Path) -> None:
+def test_page_shows_how_many_tasks_reach_a_threshold_and_its_command_repeats_it(tmp_path: Path) -> None:
     returns = np.array([[0.0, 8.0]] * 6 + [[0.0, 0.0]] * 2)
     run = run_folder(tmp_path / "run", returns)
     page = tmp_path / "page.md"
@@ -41,24 +41,26 @@ def test_scale_names_rows_of_the_page_and_its_command_repeats_them(
     assert main([*words, "random", "value-iteration"]) == 0
     assert "## Scores between random, 0, and value-iteration, 1" in page.read_text()
     assert "--normalize random value-iteration\n" in page.read_text()
-    for low, high, told in (
+    for low, high, message in (
         ("random", "orakel", "there is no 'orakel' on navigation-2d to normalize by; give one of 'maml-ppo', 'random'"),
         ("value-iteration", "random", "the upper end of the scale is"),
     ):
         capsys.readouterr()
         assert main([*words, low, high]) == 2
         error = capsys.readouterr().err
-        assert told in error
+        assert message in error
         assert len(error.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "much"])
-def test_threshold_that_is_no_return_is_told_in_one_line(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_threshold_that_is_no_return_is_refused_in_one_line(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "run", "-o", "page.md", "--threshold", value]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-def test_mistakes_on_the_command_line_cost_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_on_the_command_line_are_reported_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = run_folder(tmp_path / "run", scores(0))
     assert main(["report", str(run), "-o", str(tmp_path / "page.txt")]) == 2
     assert "a page is written as '.md', '.html' or '.tex'" in capsys.readouterr().err
