@@ -1,4 +1,4 @@
-"""What the machine has to compute on."""
+"""The cores that this process may use."""
 
 from __future__ import annotations
 

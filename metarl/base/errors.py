@@ -1,4 +1,4 @@
-"""The one exception that reaches a user as a single line: it names the value, the rule and the remedy."""
+"""The exception that reaches a user as one line: it names the value, the rule and the remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class MetarlError(Exception):
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """Return the remedy for an unknown `name`: the nearest of `options`, or all of them where none is near."""
+    """Return the remedy for an unknown `name`: the nearest of `options`, or the list of them if none is near."""
     options = sorted(options)
     near = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     if near:

@@ -13,9 +13,9 @@ from .errors import MetarlError
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all, with the folders it needs; it survives a kill and a power cut.
+    """Write a file whole or not at all, and make the folders it needs; the file survives a kill and a power cut.
 
-    What stood at `path` stays until the new file is complete on disk. Raises MetarlError where that cannot be done.
+    An old file at `path` stays until the new one is complete on disk. Raises MetarlError if the file cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # the same folder: a rename must not cross devices
@@ -35,11 +35,11 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 
 _LONGEST_NAME = 220
-"""Bytes of a file's name: of the 255 that file systems take, some are the temporary file's."""
+"""Longest name of a file, in bytes: file systems take 255, of which the temporary file needs some."""
 
 
 def require_writable(path: str | Path) -> None:
-    """Raise MetarlError where `path` could not be written: before the work whose result it is to hold. Leaves no trace."""
+    """Raise MetarlError if `path` could not be written. Call it before long work; it leaves nothing behind."""
     path = Path(path)
     if len(path.name.encode()) > _LONGEST_NAME:
         raise MetarlError(f"{path.name[:40]}... is too long for the name of a file; give it a name of your own")
@@ -47,7 +47,7 @@ def require_writable(path: str | Path) -> None:
         raise MetarlError(f"{path} is a folder; give the path of a file")
     try:
         folder = next(parent for parent in path.absolute().parents if parent.exists())
-        # Tried, not asked for: what the system says of rights is not true of root, /proc and read-only disks.
+        # Tried, because permission bits say nothing of root, /proc and read-only disks.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -55,11 +55,11 @@ def require_writable(path: str | Path) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> MetarlError:
-    return MetarlError(f"{path} cannot be written ({error.strerror}); give it room and the right to be written")
+    return MetarlError(f"{path} cannot be written ({error.strerror}); free some space, or take a path you may write to")
 
 
 def sweep(folder: Path, names: Iterable[str]) -> None:
-    """Remove what writers of these files left in the folder when they were killed. No other may be at work there."""
+    """Remove temporary files that killed writers of `names` left in the folder. No other writer may be active there."""
     leftover = re.compile(rf"\.({'|'.join(map(re.escape, names))})\.\d+\.tmp")
     for path in folder.iterdir():
         if leftover.fullmatch(path.name):
@@ -68,7 +68,7 @@ def sweep(folder: Path, names: Iterable[str]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the folder's entry on disk too, where the system can."""
+    """Sync the folder's entry to disk, if the system can."""
     with contextlib.suppress(OSError):  # not every file system opens folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""How far a training run is: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of a training run: a bar on a terminal, a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """Shows nothing. What the others do is to show what they are told."""
+    """Shows nothing; the base of those that show something."""
 
     def start(self, total: int, done: int) -> None:
-        """Learn how many updates there are and how many were made before."""
+        """Begin: `total` updates in all, of which `done` were made before."""
 
     def report(self, metrics: Mapping[str, float]) -> None:
         """Show the metrics of an update: env steps, steps/s, return before and after adaptation, time left."""
@@ -31,7 +31,7 @@ class Progress(AbstractContextManager["Progress"]):
 
 
 class Bar(Progress):
-    """A bar that stays in its place."""
+    """A bar on a terminal."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -59,7 +59,7 @@ class Bar(Progress):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of the terminal."""
+        """Stop drawing."""
         if self._bar is not None:
             self._bar.stop()
 
@@ -68,7 +68,7 @@ class Lines(Progress):
     """A line at the first update, at the last, and every ten seconds."""
 
     def start(self, total: int, done: int) -> None:
-        """Begin to count the time."""
+        """Start the clock."""
         self.total, self.done = total, done
         self._began, self._spoke = time.monotonic(), -SECONDS_BETWEEN_LINES
 
@@ -83,14 +83,14 @@ class Lines(Progress):
 
 
 def progress_for(title: str, *, shown: bool = True) -> Progress:
-    """Return what suits standard output: a bar on a terminal, lines elsewhere, nothing where it is not `shown`."""
+    """Return a bar if standard output is a terminal, else lines; nothing is shown unless `shown`."""
     if not shown:
         return Progress()
     return Bar(title) if sys.stdout.isatty() else Lines()
 
 
 def numbers(metrics: Mapping[str, float]) -> str:
-    """Return the numbers of an update in words."""
+    """Return the numbers of an update as text."""
     return (
         f"{metrics['env_steps']:,.0f} env steps  {metrics['time/steps_per_second']:,.0f} steps/s  "
         f"return {metrics['return_before']:.4g} -> {metrics['return_after']:.4g}"

@@ -1,4 +1,4 @@
-"""Registries: one record a name, filled by the packages that announce themselves through an entry-point group."""
+"""Registries of named things, filled by the packages of an entry-point group."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, kinds: str, group: str) -> None:
         self.kind = kind
-        """What one of them is called in messages."""
+        """Singular in messages, such as 'family'."""
         self.kinds = kinds
-        """The plural, which is also the command that lists them."""
+        """Plural in messages, and the command that lists them."""
         self.group = group
-        """Entry-point group whose modules register them on import."""
+        """Entry-point group; importing its modules registers their things."""
         self.broken: dict[str, str] = {}
         """Plug-ins that could not be imported: entry-point value to the error's line."""
         self._items: dict[str, T] = {}
         self._loaded = False
 
     def add(self, name: str, item: T) -> None:
-        """Register `item`. Raises MetarlError where another has the name; the same class defined anew takes its place."""
+        """Register `item`. Raises MetarlError if another has the name; a class defined again replaces itself."""
         other = self._items.get(name)
         if other is not None and _place(other) != _place(item):
-            raise MetarlError(f"{self.kind} {name!r} is registered already, by {other!r}; take another name")
+            raise MetarlError(f"{self.kind} {name!r} is already registered by {other!r}; take another name")
         self._items[name] = item
 
     def load(self) -> None:

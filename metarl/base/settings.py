@@ -24,8 +24,8 @@ class Settings(BaseModel):
     """Base of every configuration: frozen, unknown keys refused, a docstring under each field.
 
     Settings that belong to one of several choices are a class of their own with a `name: Literal[...]`, and the field
-    that chooses is a union of such classes with `Field(discriminator="name")`. A user writes the bare name, or a mapping
-    with it: `outer: trpo`, `outer: {name: trpo, max_kl: 0.02}`. Without a name it is the default's.
+    that chooses is a union of such classes with `Field(discriminator="name")`. A user writes the bare name, or a
+    mapping with it: `outer: trpo`, `outer: {name: trpo, max_kl: 0.02}`. Without a name it is the default's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 class Stopwatch:
-    """Adds up the wall-clock seconds of each named part. Parts may lie within others."""
+    """Sums the wall-clock seconds of named parts. Parts may be nested."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
@@ -17,13 +17,13 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count the block as a part of this name."""
+        """Add the time of the block to the part `name`."""
         began = time.perf_counter()
         yield
         self.add(name, time.perf_counter() - began)
 
     def add(self, name: str, seconds: float) -> None:
-        """Count `seconds` to the part of this name."""
+        """Add `seconds` to the part `name`."""
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     @property

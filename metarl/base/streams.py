@@ -1,4 +1,4 @@
-"""Batches of random streams, one for each world, whose numbers do not depend on which worlds stand beside them."""
+"""Batches of random streams, one a world; the numbers of a world do not depend on its neighbours in the batch."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def _word(part: int | str | np.ndarray) -> np.ndarray:
 class Streams:
     """Independent SplitMix64 streams of random numbers, one for each element of `shape`.
 
-    A stream is named by an address (a seed, then words and indices), never by its place in a batch: the stream of
-    task 7, replica 2 gives the same numbers alone as among a thousand others. NumPy's generators promise that only
-    through one Python object a world; this is one array operation for all.
+    An address names a stream (a seed, then words and indices), never its place in a batch: the stream of task 7,
+    replica 2 gives the same numbers alone and among a thousand others. NumPy's generators would need one Python object
+    a world for that; this is one array operation for all.
     """
 
     def __init__(self, keys: np.ndarray, counters: np.ndarray | None = None, moving: np.ndarray | None = None) -> None:
@@ -69,14 +69,14 @@ class Streams:
         return Streams(self.keys.reshape(*shape), self.counters.reshape(*shape), moving)
 
     def where(self, moving: np.ndarray) -> Streams:
-        """Return a view in which only the streams marked in `moving`, bool [*shape], use up numbers when drawn from.
+        """Return a view in which a draw advances only the streams marked in `moving`, bool [*shape].
 
-        A world that waits for its neighbours must not: its later numbers would depend on theirs.
+        The stream of a waiting world must stand still, or its later numbers would depend on its neighbours.
         """
         return self if moving.all() else Streams(self.keys, self.counters, moving)
 
     def at(self, rows: np.ndarray, draw: Callable[[Streams], T]) -> T:
-        """Return what `draw` makes of the streams of `rows`, int64 [n]; of these, those that move use up numbers."""
+        """Return `draw` of the streams of `rows`, int64 [n]; those that move advance."""
         moving = None if self._moving is None else self._moving[rows]
         chosen = Streams(self.keys[rows], self.counters[rows], moving)
         drawn = draw(chosen)
@@ -108,6 +108,6 @@ class Streams:
 
 
 def generator(seed: int, *address: int | str) -> np.random.Generator:
-    """Return a NumPy generator for work that is not per world (minibatches, initial weights), by address as above."""
+    """Return a NumPy generator for an address, for what is not per world (minibatches, initial weights)."""
     entropy: list[Any] = [seed % _UINT64, *(int(_word(part)[0]) for part in address)]
     return np.random.default_rng(np.random.SeedSequence(entropy))

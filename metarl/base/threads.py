@@ -1,4 +1,4 @@
-"""How many of torch's threads to use, where the default of all cores does harm."""
+"""Limits on torch's threads, where its default of all cores does harm."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 def one_thread() -> Iterator[None]:
     """Run torch on the calling thread.
 
-    Its worker threads go on spinning after an operation. Where operations are short and many (acting, a GRU's steps),
-    that gains little on idle cores, and costs much where simulation or another process needs them: measured on two
-    cores, half of a rollout's speed, and up to nine tenths of a recurrent update's.
+    Torch's worker threads spin after each operation. With many short operations (acting, a GRU's steps) that gains
+    little on idle cores, and costs much if a simulation or another process needs them: measured on two cores, half of a
+    rollout's speed and up to nine tenths of a recurrent update's.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -26,6 +26,6 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def acting() -> Iterator[None]:
-    """Run on one thread and without gradients: what a learner's `act` wants."""
+    """Run torch on one thread and without gradients, as a learner's `act` does."""
     with one_thread(), torch.no_grad():
         yield
