@@ -1,4 +1,4 @@
-"""What a user would otherwise take to step many environments, and what the machine could do: each as a rate."""
+"""Rates of other steppers of many environments, and of the machine's limit."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Rate = Callable[[float], float]
 """Runs for some seconds and returns environment steps per second."""
 
 ACTIONS = 64
-"""Batches of random actions drawn before the clock runs, and then taken in turn."""
+"""Batches of random actions, drawn before the clock starts and taken in turn."""
 RESET_SEED = 0
 
 
-def timed(step: Callable[[int], object], worlds: int) -> Rate:
-    """Return the rate of `step`, which is given its own number and steps `worlds` environments."""
+def rate_of(step: Callable[[int], object], worlds: int) -> Rate:
+    """Return the rate of `step(number)`, which steps `worlds` environments."""
 
     def rate(seconds: float) -> float:
         steps, began = 0, time.perf_counter()
@@ -42,8 +42,8 @@ def timed(step: Callable[[int], object], worlds: int) -> Rate:
     return rate
 
 
-def stepping(envs: VectorEnv[Any, Any, Any]) -> Rate:
-    """Return the rate of random actions; worlds whose episode has ended begin anew, as their autoreset mode says."""
+def stepping_rate(envs: VectorEnv[Any, Any, Any]) -> Rate:
+    """Return the rate of stepping with random actions; ended episodes are reset as the autoreset mode says."""
     envs.action_space.seed(0)
     actions = [envs.action_space.sample() for _ in range(ACTIONS)]
     envs.reset(seed=RESET_SEED)
@@ -54,14 +54,14 @@ def stepping(envs: VectorEnv[Any, Any, Any]) -> Rate:
         if by_hand and (ended := terminations | truncations).any():
             envs.reset(options={"reset_mask": ended})
 
-    return timed(step, envs.num_envs)
+    return rate_of(step, envs.num_envs)
 
 
 @contextlib.contextmanager
 def native(family: TaskFamily, num_envs: int, threads: int | None = None) -> Iterator[Rate]:
     """Give the rate of a family's batched environment, one training task a world."""
     with contextlib.closing(family.make_vec(family.sample("train", num_envs, seed=0), threads=threads)) as envs:
-        yield stepping(envs)
+        yield stepping_rate(envs)
 
 
 # Gymnasium's and others' vector environments.
@@ -73,7 +73,7 @@ def gymnasium_sync(makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]]) -> I
     with _quiet_assets():
         envs = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
     with contextlib.closing(envs):
-        yield stepping(envs)
+        yield stepping_rate(envs)
 
 
 @contextlib.contextmanager
@@ -82,7 +82,7 @@ def gymnasium_async(makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]]) -> 
     with _quiet_assets():
         envs = AsyncVectorEnv(makers, context=START_METHOD, autoreset_mode=AutoresetMode.SAME_STEP)
     with contextlib.closing(envs):
-        yield stepping(envs)
+        yield stepping_rate(envs)
 
 
 @contextlib.contextmanager
@@ -97,7 +97,7 @@ def sb3_subprocesses(makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]]) ->
         actions = [np.stack([envs.action_space.sample() for _ in makers]) for _ in range(ACTIONS)]
         envs.seed(RESET_SEED)
         envs.reset()
-        yield timed(lambda number: envs.step(actions[number % ACTIONS]), len(makers))
+        yield rate_of(lambda number: envs.step(actions[number % ACTIONS]), len(makers))
 
 
 @contextlib.contextmanager
@@ -113,7 +113,7 @@ def envpool(gymnasium_id: str, num_envs: int) -> Iterator[Rate]:
         low, high = envs.action_space.low, envs.action_space.high
         actions = [generator.uniform(low, high, (num_envs, *low.shape)) for _ in range(ACTIONS)]
         envs.reset()
-        yield timed(lambda number: envs.step(actions[number % ACTIONS]), num_envs)
+        yield rate_of(lambda number: envs.step(actions[number % ACTIONS]), num_envs)
 
 
 def has_envpool() -> bool:
@@ -122,12 +122,12 @@ def has_envpool() -> bool:
 
 
 START_METHOD = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-"""How the rivals' processes start: from a copy of this one where the system can, which takes a tenth of the time."""
+"""Start method of the rivals' processes; a fork, where the system has it, takes a tenth of the time."""
 
 
 @contextlib.contextmanager
 def _quiet_assets() -> Iterator[None]:
-    """Keep MuJoCo from saying once a world, and in a file of the folder, that Gymnasium's models are deprecated in parts."""
+    """Keep MuJoCo from warning once a world, and into a file, that Gymnasium's models use a deprecated setting."""
     import mujoco
 
     mujoco.set_mju_user_warning(lambda message: None)
@@ -138,9 +138,9 @@ def _quiet_assets() -> Iterator[None]:
 
 
 class Empty(gymnasium.Env[np.ndarray, Any]):
-    """The least that an environment with the spaces and the horizon of a family can do: count its steps.
+    """An environment with the spaces and horizon of a family that only counts its steps.
 
-    Under SyncVectorEnv it is a rival that no class which computes anything can be faster than.
+    No class that computes anything is faster under SyncVectorEnv.
     """
 
     def __init__(self, family: TaskFamily) -> None:
@@ -151,7 +151,7 @@ class Empty(gymnasium.Env[np.ndarray, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin to count."""
+        """Set the count to zero."""
         super().reset(seed=seed)
         self.elapsed = 0
         return self.observation, {}
@@ -167,9 +167,9 @@ class Empty(gymnasium.Env[np.ndarray, Any]):
 
 @contextlib.contextmanager
 def raw_limit(family: MujocoFamily, num_tasks: int = 1) -> Iterator[Rate]:
-    """Give the rate of bare `mj_step` in one process a core, summed: what the machine could do.
+    """Give the rate of bare `mj_step` in one process a core, summed: the limit of the machine.
 
-    Each process takes its share of the tasks' models in turn, an episode each, as long as random actions make them.
+    Each process steps its share of the tasks' models in turn, for an episode of random actions each.
     """
     context = multiprocessing.get_context("spawn")
     cores = available_threads()
@@ -227,7 +227,7 @@ def _raw_worker(name: str, settings: dict[str, Any], num_tasks: int, core: int, 
 def _models_and_episode(family: MujocoFamily, num_tasks: int, start: int) -> tuple[list[Any], int]:
     """Return the models of some tasks, and the mean length of their episodes under random actions.
 
-    A body that has fallen costs twice as much a step: a limit that left it lying would be too low.
+    A step of a fallen body costs twice as much, so a limit without resets would be too low.
     """
     tasks = family.sample("train", num_tasks, seed=0, start=start)
     with contextlib.closing(family.make_vec(tasks, -(-32 // num_tasks), threads=0)) as envs:
@@ -245,6 +245,6 @@ def _models_and_episode(family: MujocoFamily, num_tasks: int, start: int) -> tup
         return models, max(round(steps * envs.num_envs / max(ended, 1)), 1)
 
 
-def of_gymnasium(gymnasium_id: str) -> Callable[[], gymnasium.Env[Any, Any]]:
-    """Return what makes Gymnasium's own environment of that name."""
+def gymnasium_maker(gymnasium_id: str) -> Callable[[], gymnasium.Env[Any, Any]]:
+    """Return a constructor of Gymnasium's own environment of that name."""
     return functools.partial(gymnasium.make, gymnasium_id, disable_env_checker=True)

@@ -1,4 +1,4 @@
-"""How fast every family steps on this machine, beside what the machine could do and what a user would otherwise take."""
+"""How fast every family steps, beside the limit of the machine and beside other steppers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import functools
 import itertools
 import statistics
 import time
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,13 +27,13 @@ from .rivals import (
     Rate,
     envpool,
     gymnasium_async,
+    gymnasium_maker,
     gymnasium_sync,
     has_envpool,
     native,
-    of_gymnasium,
     raw_limit,
     sb3_subprocesses,
-    stepping,
+    stepping_rate,
 )
 
 LIMIT_GOALS: Mapping[str, Mapping[int, float]] = {
@@ -44,19 +43,19 @@ LIMIT_GOALS: Mapping[str, Mapping[int, float]] = {
     "Hopper-v5": {64: 0.85},
     "Walker2d-v5": {64: 0.85},
 }
-"""The share of the limit to reach, by Gymnasium's name of the body and the number of worlds."""
+"""Least share of the limit, by Gymnasium's name of the body and the number of worlds."""
 RIVAL_GOALS: Mapping[str, Mapping[str, float]] = {
     "HalfCheetah-v5": {"EnvPool": 1.0, "AsyncVectorEnv": 5.0, "SubprocVecEnv": 5.0}
 }
-"""How many times a rival's rate to reach, by Gymnasium's name of the body."""
+"""Least ratio to a rival's rate, by Gymnasium's name of the body."""
 MODELS_GOAL = 0.95
-"""The share of the rate with one model to keep with a model for each world."""
+"""Least ratio of the rate with a model for each world to the rate with one model."""
 MAKING_GOAL = 1.0
-"""How many times as long ten batched steps should take as making the batch."""
+"""Least ratio of the time of ten batched steps to the time of making the batch."""
 ARRAY_GOAL = 2e6
-"""Steps per second on one core that families of our own reach as arrays."""
+"""Least steps per second of an array family on one core."""
 SYNC_GOAL = 100.0
-"""How many times SyncVectorEnv's rate array families should reach."""
+"""Least ratio of an array family's rate to SyncVectorEnv's."""
 
 ARRAY_WORLDS = 4096
 SYNC_WORLDS = 256
@@ -66,7 +65,7 @@ NEW_TASKS, REPLICAS, TEN = 40, 5, 10
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rates of ours and of something else, measured in turn."""
+    """Rates of ours and of a rival, measured in turn."""
 
     table: str
     subject: str
@@ -75,11 +74,11 @@ class Comparison:
     ours: tuple[float, ...]
     """Steps per second in each measurement."""
     theirs: tuple[float, ...]
-    """Steps per second of the neighbours in time of each."""
+    """Steps per second of the rival, the mean of just before and just after each measurement."""
     goal: float | None = None
-    """The least ratio, None where none is set."""
+    """Least ratio; None if there is no goal."""
     rate_goal: float | None = None
-    """The least rate of ours, steps per second, None where none is set."""
+    """Least rate of ours, steps per second; None if there is no goal."""
 
     @property
     def ratios(self) -> list[float]:
@@ -93,7 +92,7 @@ class Comparison:
 
     @property
     def met(self) -> bool | None:
-        """Whether every goal is met, None where there is none."""
+        """Whether every goal is met; None if there is none."""
         held = [
             figure >= goal
             for figure, goal in ((self.ratio, self.goal), (statistics.median(self.ours), self.rate_goal))
@@ -120,10 +119,10 @@ def _figure(rate: float) -> str:
 HEADER = ("", "worlds", "ours", "beside", "its rate", "ratio", "range", "goal", "")
 
 
-def paired(ours: Rate, theirs: Rate, seconds: float, repeats: int) -> list[tuple[float, float]]:
-    """Return rates of both measured in turn; theirs is the mean of the one before and the one after ours.
+def measure_pairs(ours: Rate, theirs: Rate, seconds: float, repeats: int) -> list[tuple[float, float]]:
+    """Return rates of both, measured in turn; theirs is the mean of just before and just after ours.
 
-    Other work on the machine comes and goes: it weighs on neighbours in time alike.
+    Other work on the machine comes and goes, and slows neighbours in time alike.
     """
     pairs, before = [], theirs(seconds)
     for _ in range(repeats):
@@ -141,68 +140,88 @@ class _Meter:
     seconds: float
     repeats: int
 
-    def __call__(self, table: str, subject: str, rival: str, worlds: int, ours: Rate, theirs: Rate, goal: float | None = None,
-                 rate_goal: float | None = None) -> Comparison:  # fmt: skip
-        pairs = paired(ours, theirs, self.seconds, self.repeats)
+    def __call__(
+        self,
+        table: str,
+        subject: str,
+        rival: str,
+        worlds: int,
+        ours: Rate,
+        theirs: Rate,
+        goal: float | None = None,
+        rate_goal: float | None = None,
+    ) -> Comparison:
+        pairs = measure_pairs(ours, theirs, self.seconds, self.repeats)
         mine, other = zip(*pairs, strict=True)
         return Comparison(table, subject, rival, worlds, mine, other, goal, rate_goal)
 
     def coarse(self) -> _Meter:
-        """Return a meter for ratios so large that half the time tells them."""
+        """Return a meter that takes half the time, for ratios that are large."""
         return _Meter(self.seconds / 2, max(self.repeats // 2, 1))
 
 
-def bench_sim(arguments: Namespace) -> list[Comparison]:
-    """Print the tables as they are measured, and return what they hold. Raises MetarlError for an unknown family."""
-    families = [load(name) for name in arguments.families or _installed()]
-    meter, worlds = _Meter(arguments.seconds, arguments.repeats), arguments.worlds
-    simulations = _simulations(families)
-    arrays = [family for family in families if isinstance(family, ArrayFamily)]
-    if not simulations and not arrays:
-        raise MetarlError("none of these families is made of arrays or of MuJoCo; see `metarl families`")
-    threads = available_threads()
-    tables: list[tuple[str, Iterator[Comparison]]] = [
-        (
-            f"Physics: share of the limit, raw mj_step in {threads} processes, of the same body and tasks",
-            itertools.chain.from_iterable(_beside_limit(family, worlds, meter) for family in simulations),
-        ),
-        (
-            f"Physics: beside what else steps Gymnasium's environment, {threads} threads where it has threads",
-            itertools.chain.from_iterable(_beside_rivals(f, worlds, meter) for f in _bodies(simulations))
-            if arguments.rivals
-            else iter(()),
-        ),
-        (
-            "Physics as task: a model for each world, beside one model for all of them",
-            (_models(family, worlds, meter) for family in simulations if family.has_own_models),
-        ),
-        (
-            f"Physics as task: batches made a second for {NEW_TASKS} new tasks, beside ten steps of all worlds a second",
-            (_making(family, meter.coarse()) for family in simulations if family.has_own_models),
-        ),
-        (
-            f"Array families on one core, beside {SYNC_WORLDS} in Gymnasium's SyncVectorEnv",
-            itertools.chain.from_iterable(_arrays(family, arguments.rivals, meter.coarse()) for family in arrays),
-        ),
-    ]
+Tables = list[tuple[str, Iterator[Comparison]]]
+"""Titles, and comparisons that are measured when they are iterated over."""
+
+
+def bench_simulation(
+    names: Sequence[str] = (), *, worlds: int = 64, seconds: float = 0.5, repeats: int = 5, rivals: bool = True
+) -> list[Comparison]:
+    """Print the tables of `metarl bench sim` as they are measured, and return their rows.
+
+    `names` are families, by default all that are installed; `worlds` step side by side; each rate is measured `repeats`
+    times for `seconds`. With `rivals` other steppers are measured too. Raises MetarlError for an unknown family.
+    """
+    families = [load(name) for name in names or _installed()]
     found = []
-    for title, comparisons in tables:
+    for title, comparisons in _tables(families, worlds, _Meter(seconds, repeats), rivals=rivals):
         rows = list(comparisons)
         if rows:
             say(f"\n{title}\n{aligned([HEADER, *(row.cells() for row in rows)])}")
         found += rows
     say(
-        "\nours: environment steps per second, observations, rewards and new episodes included. Rates are medians, each "
-        "ratio\nthe median of ratios taken side by side, with their range. A body stands for all families that share its "
+        "\nours: environment steps per second, with observations, rewards and resets. Rates are medians; a ratio is "
+        "the median\nof ratios measured side by side, with their range. One body stands for all families with the same "
         "simulation."
     )
-    if arguments.rivals and not has_envpool():
+    if rivals and not has_envpool():
         say("EnvPool is not installed and was left out; pip install metarl-suite[bench]")
     return found
 
 
+def _tables(families: Sequence[TaskFamily], worlds: int, meter: _Meter, *, rivals: bool) -> Tables:
+    simulations = _simulations(families)
+    arrays = [family for family in families if isinstance(family, ArrayFamily)]
+    if not simulations and not arrays:
+        raise MetarlError("none of these families is made of arrays or of MuJoCo; see `metarl families`")
+    threads, chain = available_threads(), itertools.chain.from_iterable
+    own = [family for family in simulations if family.has_own_models]
+    return [
+        (
+            f"Physics: share of the limit, raw mj_step in {threads} processes, for the same body and tasks",
+            chain(_beside_limit(family, worlds, meter) for family in simulations),
+        ),
+        (
+            f"Physics: beside other steppers of Gymnasium's environment, with {threads} threads if they use threads",
+            chain(_beside_rivals(family, worlds, meter) for family in _bodies(simulations) if rivals),
+        ),
+        (
+            "Physics as task: a model for each world, beside one model for all of them",
+            (_models(family, worlds, meter) for family in own),
+        ),
+        (
+            f"Physics as task: batches made per second for {NEW_TASKS} new tasks, beside ten steps of all worlds",
+            (_making(family, meter.coarse()) for family in own),
+        ),
+        (
+            f"Array families on one core, beside {SYNC_WORLDS} environments in Gymnasium's SyncVectorEnv",
+            chain(_arrays(family, rivals, meter.coarse()) for family in arrays),
+        ),
+    ]
+
+
 def _installed() -> list[str]:
-    """Return the families whose packages are there."""
+    """Return the families whose packages are installed."""
     return [name for name in FAMILIES if not missing_requirement(FAMILIES[name])]
 
 
@@ -210,7 +229,7 @@ def _installed() -> list[str]:
 
 
 def _simulations(families: Sequence[TaskFamily]) -> list[MujocoFamily]:
-    """Return one family for each simulation that differs: the others step at the same rate."""
+    """Return one family for each simulation; families that share one step at the same rate."""
     found: dict[tuple[object, ...], MujocoFamily] = {}
     # Those that only delay, and those with few tasks, make poor examples: replicas of a task share a model.
     order = sorted(
@@ -252,7 +271,7 @@ def _beside_limit(family: MujocoFamily, worlds: int, meter: _Meter) -> Iterator[
 
 def _beside_rivals(family: MujocoFamily, worlds: int, meter: _Meter) -> Iterator[Comparison]:
     body = family.gymnasium_id
-    makers = [of_gymnasium(body)] * worlds
+    makers = [gymnasium_maker(body)] * worlds
     rivals: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[Rate]], _Meter]] = {
         "AsyncVectorEnv": (lambda: gymnasium_async(makers), meter.coarse()),
         "SubprocVecEnv": (lambda: sb3_subprocesses(makers), meter.coarse()),
@@ -268,14 +287,14 @@ def _beside_rivals(family: MujocoFamily, worlds: int, meter: _Meter) -> Iterator
 
 
 def _models(family: MujocoFamily, worlds: int, meter: _Meter) -> Comparison:
-    """Compare a model for each world with one model for all: of other tasks in each measurement, for their costs differ."""
+    """Compare a model for each world with one model for all, of several tasks in turn because their costs differ."""
     tasks, others = family.sample("train", worlds, seed=0), 8
 
     def of_one_model(seconds: float) -> float:
         rates = []
         for _ in range(others):
             with contextlib.closing(family.make_vec(tasks[[next(turn)]], worlds)) as envs:
-                rates.append(stepping(envs)(seconds / others))
+                rates.append(stepping_rate(envs)(seconds / others))
         return statistics.harmonic_mean(rates)
 
     turn = itertools.cycle(range(worlds))
@@ -284,7 +303,7 @@ def _models(family: MujocoFamily, worlds: int, meter: _Meter) -> Comparison:
 
 
 def _making(family: MujocoFamily, meter: _Meter) -> Comparison:
-    """Compare making a batch for tasks never seen with ten steps of such a batch, both in times a second."""
+    """Compare making a batch for new tasks with ten steps of the batch, both as a rate per second."""
     worlds, drawn = NEW_TASKS * REPLICAS, itertools.count(NEW_TASKS, NEW_TASKS)
 
     def make(seconds: float) -> float:
@@ -300,7 +319,7 @@ def _making(family: MujocoFamily, meter: _Meter) -> Comparison:
 
     tasks = family.sample("train", NEW_TASKS, seed=0)
     with contextlib.closing(family.make_vec(tasks, REPLICAS)) as envs:
-        steps = stepping(envs)
+        steps = stepping_rate(envs)
         ten: Rate = lambda seconds: steps(seconds) / (TEN * worlds)
         return meter("making", _label(family), "ten steps", worlds, make, ten, MAKING_GOAL)
 
@@ -309,12 +328,12 @@ def _making(family: MujocoFamily, meter: _Meter) -> Comparison:
 
 
 def _arrays(family: ArrayFamily, with_empty: bool, meter: _Meter) -> Iterator[Comparison]:
-    """Compare with Gymnasium's own class where there is one, else with ours alone; then with the least a class can do."""
+    """Compare with Gymnasium's own class if there is one, else with ours one by one; then with an empty class."""
     own = family.gymnasium_id
     tasks = family.sample("train", SYNC_WORLDS, seed=0)
     singles = [functools.partial(SingleEnv, family, task) for task in tasks]
     rivals: dict[str, Sequence[Callable[[], gymnasium.Env[Any, Any]]]] = {
-        own or "one by one": [of_gymnasium(own)] * SYNC_WORLDS if own else singles
+        own or "one by one": [gymnasium_maker(own)] * SYNC_WORLDS if own else singles
     }
     if with_empty:
         rivals["empty class"] = [functools.partial(Empty, family)] * SYNC_WORLDS

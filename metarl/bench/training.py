@@ -1,15 +1,9 @@
-"""How fast environments step and agents train on this machine, beside what the machine could do and what others do."""
+"""How fast agents train: environment steps per second of whole meta-updates, and where the time goes."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import importlib.util
-import json
-import platform
-from argparse import Namespace
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,87 +11,67 @@ import numpy as np
 
 from ..base.cores import available_threads
 from ..base.errors import MetarlError, did_you_mean
-from ..base.progress import say
 from ..base.stopwatch import Stopwatch
 from ..base.streams import generator
 from ..base.text import aligned
-from ..base.versions import git_commit, versions
 from ..families.mujoco.family import MujocoFamily
 from ..runs.config import load_config, make_family
 from ..trials.agent import TrainableAgent
 from ..trials.registered import AGENTS, make_agent
 from ..trials.shards import run_sharded_trial
 from .rivals import native, raw_limit
-from .simulation import Comparison
 
 if TYPE_CHECKING:
     from ..families.task import Tasks
     from ..trials.episodes import Trial
 
 
-def _as_json(comparisons: Sequence[Comparison]) -> bytes:
-    """Return all figures, and what they were measured with and on."""
-    rows = [{**dataclasses.asdict(row), "ratio": row.ratio, "met": row.met} for row in comparisons]
-    about = {"cpu": _cpu(), "cores": available_threads(), "commit": git_commit(), "versions": _versions()}
-    return (json.dumps({**about, "comparisons": rows}, indent=1) + "\n").encode()
-
-
-def _versions() -> dict[str, str]:
-    rivals = ("stable_baselines3", "envpool")
-    installed = {name: version(name) for name in rivals if importlib.util.find_spec(name)}
-    return {"python": platform.python_version(), **versions(), **installed}
-
-
-def _cpu() -> str:
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def machine() -> str:
-    """Return the hardware and the versions, in a line each."""
-    packages = ", ".join(f"{name} {version}" for name, version in _versions().items())
-    return f"{_cpu()}, {available_threads()} cores to use\n{packages}"
-
-
-# Training.
-
 PARTS = ("simulation", "inference", "adaptation", "update")
-"""Where the time of an update goes; what is left is bookkeeping of the rollout, and one shard's wait for another."""
+"""Parts of an update's time; the rest is bookkeeping of the rollout and one shard's wait for another."""
 
 
-def _bench_train(arguments: Namespace) -> None:
-    header = ("", "steps/s", *PARTS, "s an update", "limit", "share", "stepping alone", "share")
-    rows: list[tuple[str, ...]] = [header]
-    for path in _chosen(arguments.configs, arguments.agent):
-        rows += _train_rows(path, arguments.device, arguments.updates, loop=arguments.loop)
-    say(
-        "\nMeta-training: environment steps per second over everything (rollout, adaptation, update), and where the time "
-        f"goes.\nlimit: raw mj_step, {available_threads()} processes; stepping alone: the same worlds as `metarl bench sim` "
-        "steps them, random actions. Both measured\nbetween the updates, with what share of them training reaches. One by "
-        f"one: a plain loop over tasks, in rollout, adaptation and gradients.\n{aligned(rows)}"
+def bench_training(
+    configs: Sequence[Path] = (),
+    *,
+    agent: str | None = None,
+    device: str | None = None,
+    updates: int = 5,
+    loop: bool = True,
+) -> str:
+    """Return a table of how fast each config trains, as `metarl bench train` prints it.
+
+    `configs` are paths, by default those in configs/bench; with `agent` only the configs of that agent are timed.
+    `device` is 'auto', 'cpu' or 'cuda' instead of the config's. `updates` meta-updates are timed. With `loop` a second
+    row times the same work one task after the other. Raises MetarlError if there is no such config.
+    """
+    rows: list[tuple[str, ...]] = [("", "steps/s", *PARTS, "s an update", "limit", "share", "stepping alone", "share")]
+    for path in _select(configs, agent):
+        rows += _train_rows(path, device, updates, loop=loop)
+    return (
+        "Meta-training: environment steps per second of whole updates (rollout, adaptation, update), and the parts of "
+        f"that time.\nlimit: raw mj_step in {available_threads()} processes. stepping alone: the same worlds with "
+        "random actions, as in `metarl bench sim`.\nBoth are measured between the updates; share is training's part of them. "
+        f"one by one: a plain loop over tasks.\n{aligned(rows)}"
     )
 
 
-def _chosen(paths: Sequence[Path], agent: str | None) -> list[Path]:
-    """Return the configs to time. Raises MetarlError where there is none of the agent."""
+def _select(paths: Sequence[Path], agent: str | None) -> list[Path]:
+    """Return the configs to time. Raises MetarlError if none trains the agent."""
     found = list(paths) or sorted(Path("configs/bench").glob("*.yaml"))
     if not found:
         raise MetarlError("no config given and none in configs/bench; write `metarl bench train CONFIG`")
     names = {path: load_config(path).agent["name"] for path in found}
-    chosen = [path for path in found if agent in (None, names[path])]
-    if not chosen:
-        raise MetarlError(
-            f"--agent {agent!r}: none of {', '.join(map(str, found))} trains it; {did_you_mean(str(agent), names.values())}"
-        )
-    return chosen
+    selected = [path for path in found if agent in (None, names[path])]
+    if not selected:
+        trained = ", ".join(map(str, found))
+        raise MetarlError(f"--agent {agent!r}: none of {trained} trains it; {did_you_mean(str(agent), names.values())}")
+    return selected
 
 
 def _train_rows(path: Path, device: str | None, updates: int, *, loop: bool) -> list[tuple[str, ...]]:
-    """Return the row of one config, timed as `meta_train` does it, without logging, evaluation and checkpoints.
+    """Return the row of one config: what `meta_train` does, without logging, evaluation and checkpoints.
 
-    With `loop`, a second row is of the same work, one task after the other; it is timed over a single update.
+    With `loop`, a second row times one update of the same work, one task after the other.
     """
     config = load_config(path)
     family, limits, alone = make_family(config), [], []
@@ -134,7 +108,7 @@ def _row(
 
 
 class _Update:
-    """Makes updates of a config on a stopwatch, whose part `whole` is all of them, and returns their steps."""
+    """Makes updates of a config and returns their environment steps; the part `whole` is all of an update."""
 
     def __init__(self, path: Path, device: str | None, *, one_by_one: bool = False) -> None:
         self.config, self.one_by_one = load_config(path), one_by_one
@@ -155,15 +129,15 @@ class _Update:
         if self.one_by_one:
             with stopwatch.part("whole"):
                 for task in range(len(tasks)):
-                    self._played(tasks[task : task + 1], number, stopwatch)
-            # The update wants them in one piece, which they are when played together: the same numbers.
-            trial = self._played(tasks, number, Stopwatch())
+                    self._play(tasks[task : task + 1], number, stopwatch)
+            # An update needs one trial of all tasks; played together they give the same numbers.
+            trial = self._play(tasks, number, Stopwatch())
         else:
             with stopwatch.part("whole"):
-                trial = self._played(tasks, number, stopwatch)
+                trial = self._play(tasks, number, stopwatch)
         with stopwatch.part("whole"), stopwatch.part("update"):
             self.agent.update(trial, generator(config.seed, "update", number))
         return int(trial.env_steps[-1].sum())
 
-    def _played(self, tasks: Tasks, number: int, stopwatch: Stopwatch) -> Trial:
+    def _play(self, tasks: Tasks, number: int, stopwatch: Stopwatch) -> Trial:
         return run_sharded_trial(self.agent, self.family, tasks, self.config, seed=number, stopwatch=stopwatch)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from argparse import BooleanOptionalAction
+from argparse import BooleanOptionalAction, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.errors import MetarlError
 from ..base.files import require_writable, write_atomically
 from ..base.progress import say
-from ..bench.simulation import bench_sim
-from ..bench.training import _as_json, _bench_train, machine
+from ..bench.machine import describe_machine, figures_json
+from ..bench.simulation import bench_simulation
+from ..bench.training import bench_training
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Run a benchmark and print its tables; the exit status is 0 whatever the figures. Raises MetarlError for bad options."""
+    """Run a benchmark and print its tables; the exit status does not depend on the figures.
+
+    Raises MetarlError for bad options.
+    """
     from .parser import Parser
 
     parser = Parser(prog="metarl bench", description="Measure how fast environments step and agents train.")
@@ -47,11 +51,32 @@ def main(argv: Sequence[str] = ()) -> int:
         raise MetarlError("configs and --agent are of `metarl bench train`; leave them out, or write `train`")
     if arguments.json is not None:
         require_writable(arguments.json)
-    say(machine())
+    say(describe_machine())
     if arguments.what == "train":
-        _bench_train(arguments)
-        return 0
-    comparisons = bench_sim(arguments)
-    if arguments.json is not None:
-        write_atomically(arguments.json, _as_json(comparisons))
+        _train(arguments)
+    else:
+        _simulate(arguments)
     return 0
+
+
+def _train(arguments: Namespace) -> None:
+    table = bench_training(
+        arguments.configs,
+        agent=arguments.agent,
+        device=arguments.device,
+        updates=arguments.updates,
+        loop=arguments.loop,
+    )
+    say(f"\n{table}")
+
+
+def _simulate(arguments: Namespace) -> None:
+    comparisons = bench_simulation(
+        arguments.families or (),
+        worlds=arguments.worlds,
+        seconds=arguments.seconds,
+        repeats=arguments.repeats,
+        rivals=arguments.rivals,
+    )
+    if arguments.json is not None:
+        write_atomically(arguments.json, figures_json(comparisons))

@@ -20,7 +20,7 @@ from metarl.families.load import load
 from metarl.families.mujoco.family import MujocoFamily
 from tests.small_runs import write_config
 
-CARTPOLE = rivals.of_gymnasium("CartPole-v1")
+CARTPOLE = rivals.gymnasium_maker("CartPole-v1")
 
 
 def a_comparison(**changes: object) -> bench_sim.Comparison:
@@ -36,7 +36,7 @@ def a_mujoco_family(name: str) -> MujocoFamily:
 
 def test_each_measurement_is_paired_with_its_neighbours_in_time() -> None:
     limits = iter([10.0, 20.0, 40.0])
-    assert bench_sim.paired(lambda seconds: 3.0, lambda seconds: next(limits), 0.1, 2) == [(3.0, 15.0), (3.0, 30.0)]
+    assert bench_sim.measure_pairs(lambda seconds: 3.0, lambda seconds: next(limits), 0.1, 2) == [(3.0, 15.0), (3.0, 30.0)]
 
 
 def test_ratio_is_the_median_of_paired_ratios() -> None:
@@ -60,7 +60,7 @@ def test_goals_are_met_by_the_median_alone(goals: dict[str, float | None], met: 
 def test_rate_counts_every_world(monkeypatch: pytest.MonkeyPatch) -> None:
     family = load("point-sparse")
     envs = family.make_vec(family.sample("train", 4, seed=0), 2)
-    rate = rivals.stepping(envs)
+    rate = rivals.stepping_rate(envs)
     clock = iter(range(100))
     monkeypatch.setattr(rivals.time, "perf_counter", lambda: next(clock))
     assert rate(25.0) == 24 * 8 / 25  # one second a step, over the end of an episode of 20
