@@ -50,8 +50,8 @@ def bench_training(
     return (
         "Meta-training: environment steps per second of whole updates (rollout, adaptation, update), and the parts of "
         f"that time.\nlimit: raw mj_step in {available_threads()} processes. stepping alone: the same worlds with "
-        "random actions, as in `metarl bench sim`.\nBoth are measured between the updates; share is training's part of them. "
-        f"one by one: a plain loop over tasks.\n{aligned(rows)}"
+        "random actions, as in `metarl bench sim`.\nBoth are measured between the updates; share is training's part of "
+        f"them. one by one: a plain loop over tasks.\n{aligned(rows)}"
     )
 
 
