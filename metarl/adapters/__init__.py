@@ -1,1 +1,1 @@
-"""Families as the environments of other libraries: Gymnasium and stable-baselines3."""
+"""Families as environments of other libraries: Gymnasium and stable-baselines3."""

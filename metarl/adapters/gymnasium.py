@@ -8,14 +8,16 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ..base.errors import MetarlError
 from ..families.family import TaskFamily
 from ..families.load import load
-from ..families.vector import BatchedEnv
+from ..families.vector import BatchedEnv, share_worlds
 
 
 class SingleEnv(gymnasium.Env[np.ndarray, Any]):
-    """One world of one task: the batch of one behind Gymnasium's `Env`. The task stays over resets and pickling."""
+    """One world of one task as a Gymnasium `Env`. It keeps its task over resets and pickling.
+
+    Without `task` it plays the first training task of seed 0.
+    """
 
     def __init__(
         self, family: TaskFamily, task: Mapping[str, Any] | None = None, render_mode: str | None = None
@@ -24,20 +26,20 @@ class SingleEnv(gymnasium.Env[np.ndarray, Any]):
         self.family = family
         self.render_mode = render_mode
         tasks = family.sample("train", 1, seed=0) if task is None else family.tasks(task)
-        # On the calling thread: a thread pool for one world costs more than it gives.
+        # On the calling thread: for one world a thread pool costs more time than it saves.
         self._envs = BatchedEnv(family, tasks, 1, threads=0, render_mode=render_mode)
         self.observation_space = self._envs.single_observation_space
         self.action_space = self._envs.single_action_space
 
     @property
     def task(self) -> dict[str, Any]:
-        """Parameter values of the task."""
+        """Parameter values of the task, by name."""
         return self._envs.tasks[0]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin a new episode of the same task; a seed restarts the random stream."""
+        """Begin a new episode of the same task. A seed restarts the random stream."""
         super().reset(seed=seed)
         restart = int(self.np_random.integers(2**63)) if seed is not None or self._envs._streams is None else None
         observations, _ = self._envs.reset(seed=restart)
@@ -46,7 +48,7 @@ class SingleEnv(gymnasium.Env[np.ndarray, Any]):
         return observations[0], {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Step the world."""
+        """Step the world. Raises MetarlError where the episode has ended."""
         actions = np.asarray(action)[None]
         observations, rewards, terminations, truncations, infos = self._envs.step(actions)
         if self.render_mode == "human":
@@ -55,7 +57,7 @@ class SingleEnv(gymnasium.Env[np.ndarray, Any]):
         return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info
 
     def render(self) -> np.ndarray | None:
-        """Return a picture, uint8 [height, width, 3], in mode 'rgb_array'; show it in mode 'human'."""
+        """Return a picture, uint8 [height, width, 3], in mode 'rgb_array'. Mode 'human' shows it instead."""
         return None if self.render_mode is None else self._envs.batch.render(0)
 
     def close(self) -> None:
@@ -63,7 +65,7 @@ class SingleEnv(gymnasium.Env[np.ndarray, Any]):
         self._envs.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the recipe: the copy has the same task and is not yet reset."""
+        """Pickle the constructor's arguments. The copy has the same task and needs a reset."""
         return SingleEnv, (self.family, self.task, self.render_mode)
 
 
@@ -74,7 +76,7 @@ def make_single(
     render_mode: str | None = None,
     **settings: Any,
 ) -> SingleEnv:
-    """Entry point of `gymnasium.make`: one world of `task` (default: the first training task of seed 0)."""
+    """Return one world of `task` (default: the first training task of seed 0). Entry point of `gymnasium.make`."""
     return SingleEnv(load(family, preset, **settings), task, render_mode)
 
 
@@ -88,16 +90,12 @@ def make_batched(
     max_episode_steps: int | None = None,
     **settings: Any,
 ) -> BatchedEnv:
-    """Entry point of `gymnasium.make_vec`: `num_envs` worlds, shared equally among `tasks`.
+    """Return `num_envs` worlds, shared equally among `tasks`. Entry point of `gymnasium.make_vec`.
 
-    Without `tasks`, each world has its own training task of seed 0. `max_episode_steps` replaces the horizon.
-    Raises MetarlError where `num_envs` is not a multiple of the number of tasks.
+    Without `tasks`, each world has its own training task of seed 0. `max_episode_steps` replaces the horizon. Raises
+    MetarlError where `num_envs` is not a multiple of the number of tasks.
     """
     horizon = {} if max_episode_steps is None else {"horizon": max_episode_steps}
-    made = load(family, preset, **{**settings, **horizon})
-    batch = made.sample("train", num_envs, seed=0) if tasks is None else made.tasks(tasks)
-    if num_envs % len(batch):
-        raise MetarlError(
-            f"num_envs is {num_envs} for {len(batch)} tasks; it must be a multiple of the number of tasks"
-        )
-    return BatchedEnv(made, batch, num_envs // len(batch), threads=threads, render_mode=render_mode)
+    loaded = load(family, preset, **{**settings, **horizon})
+    batch = loaded.sample("train", num_envs, seed=0) if tasks is None else loaded.tasks(tasks)
+    return share_worlds(loaded, batch, num_envs, threads=threads, render_mode=render_mode)

@@ -1,4 +1,4 @@
-"""Families for stable-baselines3: the batched environment behind its `VecEnv`, at the batch's own speed."""
+"""Families for stable-baselines3: a `VecEnv` around the batched environment, without loss of speed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..families.family import TaskFamily
 from ..families.load import load
 from ..families.switching import SwitchingFamily
 from ..families.task import Tasks
-from ..families.vector import BatchedEnv
+from ..families.vector import BatchedEnv, share_worlds
 
 __all__ = ["SB3VecEnv", "make_sb3_vec"]
 
@@ -33,52 +33,55 @@ def make_sb3_vec(
 ) -> SB3VecEnv:
     """Return `num_envs` worlds of a family as a `VecEnv`, for any algorithm of stable-baselines3.
 
-    Without `tasks`, every episode is in a task of its own, drawn from `split` (`train`): what multi-task training sees. With `tasks`, the worlds
-    are shared equally among them and keep them. `seed` names the tasks drawn and the worlds' random numbers, until
-    `VecEnv.seed`, which SB3's algorithms call with theirs, names others; `threads` as in `TaskFamily.make_vec`. An episode
-    is a trial of its own: families that switch in mid-trial are refused.
+    Without `tasks`, every episode plays a new task of `split` (default: `train`), as in multi-task training. With
+    `tasks`, the worlds are shared equally among them and keep them. `seed` determines the drawn tasks and the worlds'
+    random numbers until `VecEnv.seed` gives another one, as SB3's algorithms do. `threads` is that of
+    `TaskFamily.make_vec`.
 
-    Raises MetarlError for an unknown family, preset, setting, split or task, for a number of worlds that is not a multiple
-    of the number of tasks, and where a family cannot change its task in a running environment and none is given.
+    Raises MetarlError for an unknown family, preset, setting, split or task; for a number of worlds that is not a
+    multiple of the number of tasks; for a family with `switch_at`, because SB3 plays single episodes; and without
+    `tasks` for a family that cannot change the task of a running environment.
     """
+    family = _load(family, preset, settings)
+    if num_envs < 1:
+        raise MetarlError(f"num_envs is {num_envs}; it must be at least 1")
+    if tasks is not None and split is not None:
+        raise MetarlError(f"split is {split!r}, and tasks are given; give one of them")
+    if tasks is None:
+        split = split or "train"
+        family.require_changeable()
+        given = family.sample(split, num_envs, seed=seed)
+    else:
+        given = tasks if isinstance(tasks, Tasks) else family.tasks(tasks)
+    envs = share_worlds(family, given, num_envs, threads=threads, render_mode=render_mode)
+    return SB3VecEnv(family, envs, split, seed)
+
+
+def _load(family: TaskFamily | str, preset: str | None, settings: Mapping[str, Any]) -> TaskFamily:
+    """Return the family, loaded where it is a name. Raises MetarlError for one that stable-baselines3 cannot play."""
     if isinstance(family, str):
         family = load(family, preset, **settings)
     elif preset is not None or settings:
-        raise MetarlError("preset and settings go with a family's name; the family given has its own")
-    if num_envs < 1:
-        raise MetarlError(f"num_envs is {num_envs}; it must be at least 1")
+        raise MetarlError("preset and settings belong to a family's name; the given family has its own, leave them out")
     if isinstance(family, SwitchingFamily):
         raise MetarlError(
             "switch_at counts steps of a trial, and stable-baselines3 plays single episodes; leave it out"
         )
-    if tasks is None:
-        split = split or "train"
-        family.require_changeable()
-        batch = BatchedEnv(family, family.sample(split, num_envs, seed=seed), threads=threads, render_mode=render_mode)
-        return SB3VecEnv(family, batch, split, seed)
-    if split is not None:
-        raise MetarlError(f"split is {split!r}, and tasks are given; give one of them")
-    given = tasks if isinstance(tasks, Tasks) else family.tasks(tasks)
-    if num_envs % len(given):
-        raise MetarlError(
-            f"num_envs is {num_envs} for {len(given)} tasks; it must be a multiple of the number of tasks"
-        )
-    batch = BatchedEnv(family, given, num_envs // len(given), threads=threads, render_mode=render_mode)
-    return SB3VecEnv(family, batch, None, seed)
+    return family
 
 
 class SB3VecEnv(VecEnv):
-    """Worlds of one family, each of which begins a new episode in the step in which one has ended, as SB3 expects.
+    """Worlds of one family for stable-baselines3. A world begins a new episode in the step that ends its last one.
 
-    `infos[i]` of such a step has `terminal_observation`, `TimeLimit.truncated` and, of families that know success,
-    `is_success`: whether any step of the episode was one. A class that speaks of success only where there was one has it from
-    its first success on. Of an episode that was cut off because the physics broke down it has `unstable`, true. Discrete actions
-    count from 0, as SB3 wants. See `make_sb3_vec`.
+    In such a step `infos[i]` has `terminal_observation`, `TimeLimit.truncated`, and `is_success` in families that know
+    a success: whether any step of the episode was one. For a family around a class that reports success only
+    sometimes, it is there from the first report on. `unstable` is true where the physics broke down and cut the episode
+    off. Discrete actions count from 0, as SB3 expects. Use `make_sb3_vec` to make one.
     """
 
     def __init__(self, family: TaskFamily, envs: BatchedEnv, split: str | None, seed: int) -> None:
         self._family, self._envs, self._split, self._seed = family, envs, split, seed
-        # One row of values a world, in which a world's own is replaced when it begins an episode in another task.
+        # One row of values for each world, replaced when the world begins an episode in another task.
         self._values = {name: np.repeat(value, envs.replicas, axis=0) for name, value in envs.tasks.values.items()}
         self._drawn = 0
         self._begun = False
@@ -96,18 +99,18 @@ class SB3VecEnv(VecEnv):
         return self._family
 
     def task(self, world: int) -> dict[str, Any]:
-        """Return the task that a world is in, as numbers and lists by parameter."""
+        """Return the current task of a world, as numbers and lists by parameter name."""
         return {name: value[world].tolist() for name, value in self._values.items()}
 
     def reset(self) -> VecEnvObs:
-        """Begin new episodes in all worlds. After `seed` tasks and random numbers start afresh; else both go on."""
-        given = self._seeds[0]  # SB3 gives each world the seed and its number
+        """Begin new episodes in all worlds. After `seed`, tasks and random numbers start again; else both go on."""
+        given = self._seeds[0]  # SB3 gives world i the seed plus i
         restart = given is not None or not self._begun
         if restart:
             self._seed = self._seed if given is None else given
             self._drawn, self._begun = 0, True
         if any(self._options):
-            raise MetarlError(f"options are {self._options[0]}; a reset of all worlds takes none")
+            raise MetarlError(f"options are {self._options[0]}; a reset of all worlds takes none, leave them out")
         self._reset_seeds()
         self._draw(np.ones(self.num_envs, dtype=bool))
         self._successes = None if self._successes is None else np.zeros_like(self._successes)
@@ -115,7 +118,7 @@ class SB3VecEnv(VecEnv):
         return observations
 
     def _draw(self, where: np.ndarray) -> None:
-        """Give the marked worlds tasks that none had before, where they do not keep theirs."""
+        """Give the marked worlds the next tasks of the split, unless the worlds keep their tasks."""
         if self._split is None:
             return
         count = int(where.sum())
@@ -130,7 +133,7 @@ class SB3VecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step all worlds, and begin anew where an episode has ended."""
+        """Step all worlds, and begin a new episode where one has ended."""
         if self._actions is None:
             raise MetarlError("step_wait without step_async; give actions first")
         actions, self._actions = np.asarray(self._actions), None
@@ -152,8 +155,8 @@ class SB3VecEnv(VecEnv):
             if self._successes is not None:
                 self._successes = self._successes & ~ended
             self._draw(ended)
-            begun, _ = self._envs.reset(options={"reset_mask": ended})
-            observations = np.where(ended.reshape(-1, *(1,) * (observations.ndim - 1)), begun, observations)
+            fresh, _ = self._envs.reset(options={"reset_mask": ended})
+            observations = np.where(ended.reshape(-1, *(1,) * (observations.ndim - 1)), fresh, observations)
         return observations, rewards.astype(np.float32), ended, infos
 
     def close(self) -> None:
@@ -165,7 +168,10 @@ class SB3VecEnv(VecEnv):
         return self._envs.render() or [None] * self.num_envs
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Return an attribute of worlds: `task`, `family`, `observation_space`, `action_space`, `render_mode`."""
+        """Return an attribute of each world.
+
+        Known are `task`, `family`, `observation_space`, `action_space` and `render_mode`; others raise AttributeError.
+        """
         known = {
             "family": self.family,
             "observation_space": self._envs.single_observation_space,
@@ -180,22 +186,22 @@ class SB3VecEnv(VecEnv):
         return [known[attr_name] for _ in worlds]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Refuse: worlds are stepped together and have no attributes of their own."""
-        raise MetarlError(f"{attr_name} cannot be set: the worlds are stepped together; give it to make_sb3_vec")
+        """Raise MetarlError, because the worlds step together and have no attributes of their own."""
+        raise MetarlError(f"{attr_name} cannot be set, because the worlds step together; give it to make_sb3_vec")
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
-        """Refuse, but for `render`: worlds are stepped together and have no methods of their own."""
+        """Call `render` of each world. Other methods raise MetarlError, because the worlds step together."""
         if method_name == "render":
             pictures = self.get_images()
             return [pictures[world] for world in self._worlds(indices)]
-        raise MetarlError(f"{method_name} cannot be called on single worlds: they are stepped together")
+        raise MetarlError(f"{method_name} cannot be called on single worlds, which step together; only render can")
 
     def env_is_wrapped(
         self, wrapper_class: type[Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Return that no world is: there is no Gymnasium wrapper inside."""
+        """Return False for each world: there are no Gymnasium wrappers."""
         return [False] * len(self._worlds(indices))
 
     def _worlds(self, indices: VecEnvIndices) -> list[int]:
@@ -203,7 +209,7 @@ class SB3VecEnv(VecEnv):
             return list(range(self.num_envs))
         worlds = [int(i) for i in indices] if isinstance(indices, Iterable) else [int(indices)]
         if outside := [world for world in worlds if not 0 <= world < self.num_envs]:
-            raise MetarlError(f"there is no world {outside[0]}; they are 0 to {self.num_envs - 1}")
+            raise MetarlError(f"world {outside[0]} does not exist; take one of 0 to {self.num_envs - 1}")
         return worlds
 
     def __setstate__(self, state: dict[str, Any]) -> None:

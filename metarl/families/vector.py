@@ -193,5 +193,19 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return _rebuild, (self.family, self.tasks, self.replicas, self.threads, self.render_mode)
 
 
+def share_worlds(
+    family: Simulated, tasks: Tasks, num_envs: int, *, threads: int | None = None, render_mode: str | None = None
+) -> BatchedEnv:
+    """Return `num_envs` worlds, shared equally among the tasks.
+
+    Raises MetarlError where `num_envs` is not a multiple of the number of tasks.
+    """
+    if num_envs % len(tasks):
+        raise MetarlError(
+            f"num_envs is {num_envs} for {len(tasks)} tasks; it must be a multiple of the number of tasks"
+        )
+    return BatchedEnv(family, tasks, num_envs // len(tasks), threads=threads, render_mode=render_mode)
+
+
 def _rebuild(family: Simulated, tasks: Tasks, replicas: int, threads: int | None, mode: str | None) -> BatchedEnv:
     return BatchedEnv(family, tasks, replicas, threads=threads, render_mode=mode)

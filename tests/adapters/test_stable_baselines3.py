@@ -156,7 +156,7 @@ def test_sb3_wrappers_work_on_it() -> None:
         ({"split": "dev"}, "split"),
         ({"split": "dev", "tasks": {"goal": [0, 1]}}, "split is 'dev', and tasks are given; give one of them"),
         ({"switch_at": [10]}, "plays single episodes; leave it out"),
-        ({"family": load("navigation-2d"), "horizon": 5}, "go with a family's name"),
+        ({"family": load("navigation-2d"), "horizon": 5}, "belong to a family's name"),
     ],
 )
 def test_bad_arguments_are_told_in_one_line(arguments: dict[str, Any], words: str) -> None:
@@ -168,13 +168,13 @@ def test_bad_arguments_are_told_in_one_line(arguments: dict[str, Any], words: st
 
 def test_what_single_worlds_do_not_have_is_refused() -> None:
     env = make_sb3_vec("navigation-2d", 2)
-    with pytest.raises(MetarlError, match="stepped together"):
+    with pytest.raises(MetarlError, match="step together"):
         env.set_attr("goal", 1)
-    with pytest.raises(MetarlError, match="stepped together"):
+    with pytest.raises(MetarlError, match="step together"):
         env.env_method("teleport")
     with pytest.raises(AttributeError, match="known: task, family"):
         env.get_attr("goal")
-    with pytest.raises(MetarlError, match="there is no world 2; they are 0 to 1"):
+    with pytest.raises(MetarlError, match="world 2 does not exist; take one of 0 to 1"):
         env.get_attr("task", 2)
     env.set_options({"reset_mask": [True, False]})
     with pytest.raises(MetarlError, match="takes none"):
