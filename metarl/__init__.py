@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .checks.check import check_agent as check_agent
     from .checks.check import check_family as check_family
     from .evaluation.evaluate import evaluate as evaluate
+    from .evaluation.record import AgentRecord as AgentRecord
     from .evaluation.record import Evaluation as Evaluation
     from .families.arrays import ArrayFamily as ArrayFamily
     from .families.classes import ClassFamily as ClassFamily
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .trials.episodes import Episodes as Episodes
     from .trials.episodes import TimeStep as TimeStep
     from .trials.episodes import Trial as Trial
+    from .trials.plan import TrialPlan as TrialPlan
     from .trials.registered import make_agent as make_agent
     from .trials.registered import register_agent as register_agent
     from .trials.rollout import rollout as rollout
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "Agent": "trials.agent",
+    "AgentRecord": "evaluation.record",
     "ArrayFamily": "families.arrays",
     "BatchedEnv": "families.vector",
     "check_agent": "checks.check",
@@ -82,6 +85,7 @@ _EXPORTS = {
     "Tasks": "families.task",
     "TimeStep": "trials.episodes",
     "Trial": "trials.episodes",
+    "TrialPlan": "trials.plan",
     "Uniform": "families.distributions",
     "VectorFamily": "families.vectors",
 }

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
 
 from metarl.base.streams import Streams
-from metarl.evaluation.record import Evaluation
+from metarl.evaluation.record import AgentRecord, Evaluation
 from metarl.families.arrays import ArrayFamily, State
 from metarl.families.distributions import Uniform
 from metarl.families.task import Horizon, Parameter, Tasks, Values
 from metarl.trials.agent import Agent
 from metarl.trials.episodes import Episodes, TimeStep
+from metarl.trials.plan import TrialPlan
 
 
 @dataclass(frozen=True)
@@ -134,19 +135,33 @@ def evaluation_of(
 ) -> Evaluation:
     """Return an evaluation on `Numbered` with the given returns [task, round], 200 steps a round."""
     num_tasks, rounds = returns.shape
-    family = Numbered()
+    family, plan = Numbered(), TrialPlan(num_tasks=num_tasks, rounds=rounds, seed=seed)
     return Evaluation(
         family=family.name,
         settings=family.settings,
-        agent=agent,
-        split="test",
-        seed=seed,
-        replicas=1,
-        tasks=family.sample("test", num_tasks, seed=seed),
+        agent=AgentRecord(agent),
+        plan=plan,
+        tasks=plan.tasks(family),
         returns=returns,
         successes=successes,
         env_steps_per_task=np.tile(200 * np.arange(1, rounds + 1), (num_tasks, 1)),
         unseen=True,
+    )
+
+
+def altered(evaluation: Evaluation, **changes: Any) -> Evaluation:
+    """Return an evaluation with other fields; those of its agent's record and of its plan are changed by their names.
+
+    `agent` is the name of the agent. The plan has as many tasks and rounds as the returns.
+    """
+    if "agent" in changes:
+        changes["name"] = changes.pop("agent")
+    changes["num_tasks"], changes["rounds"] = changes.get("returns", evaluation.returns).shape
+    agent = {name: changes.pop(name) for name in ("name", "trained", "oracle") if name in changes}
+    agent["settings"] = changes.pop("agent_settings", evaluation.agent.settings)
+    plan = {each.name: changes.pop(each.name) for each in fields(TrialPlan) if each.name in changes}
+    return replace(
+        evaluation, agent=replace(evaluation.agent, **agent), plan=replace(evaluation.plan, **plan), **changes
     )
 
 

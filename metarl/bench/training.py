@@ -15,7 +15,7 @@ from ..base.stopwatch import Stopwatch
 from ..base.streams import generator
 from ..base.text import aligned
 from ..families.mujoco.family import MujocoFamily
-from ..runs.config import load_config, make_family
+from ..runs.config import load_config, make_family, without_name
 from ..trials.agent import TrainableAgent
 from ..trials.registered import AGENTS, make_agent
 from ..trials.shards import run_sharded_trial
@@ -111,13 +111,13 @@ class _Update:
     """Makes updates of a config and returns their environment steps; the part `whole` is all of an update."""
 
     def __init__(self, path: Path, device: str | None, *, one_by_one: bool = False) -> None:
-        self.config, self.one_by_one = load_config(path), one_by_one
+        self.config, self.one_by_one = load_config(path, device=device), one_by_one
         self.family = make_family(self.config)
-        settings = {key: value for key, value in self.config.agent.items() if key != "name"}
+        settings = without_name(self.config.agent)
         name = self.config.agent["name"]
         if one_by_one and "task_chunk_size" in AGENTS[name].Config.model_fields:
             settings["task_chunk_size"] = 1
-        agent = make_agent(name, self.family, settings, seed=self.config.seed, device=device or self.config.device)
+        agent = make_agent(name, self.family, settings, seed=self.config.seed, device=self.config.device)
         if not isinstance(agent, TrainableAgent):
             raise MetarlError(f"{path}: agent {name!r} learns nothing in training; take one that does")
         self.agent = agent

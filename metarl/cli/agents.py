@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .parser import _report_broken
+from .parser import add_command, report_broken
 
 if TYPE_CHECKING:
     from ..base.settings import Settings
 
 
-def _agents(arguments: argparse.Namespace) -> None:
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(commands, "agents", run, "list the agents, or show one with its settings")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="agent to show")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the list of agents, or the page of one."""
     from ..base.progress import say
-    from ..trials.registered import AGENTS, describe_agent, missing_package, what_to_install
+    from ..trials.registered import AGENTS, describe_agent, missing_package
     from .pages import listing
 
     if arguments.name is not None:
-        cls = AGENTS[arguments.name]
-        settings = listing(_settings(cls.Config)) or "  none"
-        missing = what_to_install(arguments.name)
-        say(
-            "\n\n".join(
-                [f"{arguments.name}: {describe_agent(cls)}", *filter(None, [missing]), f"settings:\n{settings}"]
-            )
-        )
-    else:
-        needs = {name: f" (needs {package})" for name in AGENTS if (package := missing_package(name))}
-        say(listing((name, describe_agent(AGENTS[name]) + needs.get(name, "")) for name in AGENTS))
-        _report_broken(AGENTS.broken)
+        say(_page(arguments.name))
+        return
+    needs = {name: f" (needs {package})" for name in AGENTS if (package := missing_package(name))}
+    say(listing((name, describe_agent(AGENTS[name]) + needs.get(name, "")) for name in AGENTS))
+    report_broken(AGENTS.broken)
+
+
+def _page(name: str) -> str:
+    from ..trials.registered import AGENTS, describe_agent, what_to_install
+    from .pages import listing
+
+    cls, missing = AGENTS[name], what_to_install(name)
+    settings = listing(_settings(cls.Config)) or "  none"
+    return "\n\n".join([f"{name}: {describe_agent(cls)}", *([missing] if missing else []), f"settings:\n{settings}"])
 
 
 def _settings(config: type[Settings]) -> Iterable[tuple[str, str]]:

@@ -1,15 +1,21 @@
-"""What arguments of several commands have in common: the kinds of number they take, and how a trial is asked for."""
+"""Arguments that several commands share: kinds of number, and the agent and the trials of an evaluation."""
 
 from __future__ import annotations
 
 import argparse
 import math
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..runs.config import TrainConfig
+    from ..trials.plan import TrialPlan
+    from .resolve import AgentChoice
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """Return what reads a whole number of at least `least`."""
+    """Return a reader of whole numbers of at least `least`."""
 
     def number(text: str) -> int:
         try:
@@ -24,7 +30,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def finite(text: str) -> float:
-    """Return the finite number that a text holds."""
+    """Return the finite number in a text."""
     try:
         value = float(text)
     except ValueError:
@@ -34,25 +40,59 @@ def finite(text: str) -> float:
     return value
 
 
-def add_trial(parser: Any) -> None:
-    """Add what says which agent plays which trials: the same words name the same episodes in every command."""
+def add_trial_arguments(parser: Any) -> None:
+    """Add the arguments that choose an agent and its trials. Equal arguments name equal episodes in every command."""
+    parser.add_argument("run_dir", metavar="RUN", help="run folder")
     parser.add_argument(
-        "overrides", nargs="*", metavar="agent.key=value", help="settings of the agent from here on: agent.adapts=true"
+        "overrides", nargs="*", metavar="agent.key=value", help="change a setting of the agent, as in agent.adapts=true"
     )
-    parser.add_argument("--split", default="test", metavar="S", help="split the tasks are from (default: test)")
+    parser.add_argument("--split", default="test", metavar="S", help="split that the tasks are from (default: test)")
     parser.add_argument("--rounds", type=at_least(1), metavar="K", help="rounds in each task (default: as in training)")
-    parser.add_argument("--replicas", type=at_least(1), metavar="N", help="episodes a round (default: as in training)")
     parser.add_argument(
-        "--seed", type=at_least(0), default=0, metavar="N", help="names tasks and episodes (default: 0)"
+        "--replicas", type=at_least(1), metavar="N", help="episodes in each task and round (default: as in training)"
+    )
+    parser.add_argument("--deterministic", action="store_true", help="take the policy's mode at every step, no samples")
+    parser.add_argument(
+        "--seed", type=at_least(0), default=0, metavar="N", help="seed of the tasks and episodes (default: 0)"
     )
     parser.add_argument("--threads", type=at_least(0), metavar="N", help="simulation threads (default: one a core)")
-    parser.add_argument("--device", metavar="auto|cpu|cuda", help="where networks run (default: as in training)")
-    parser.add_argument("--checkpoint", metavar="best|last", help="checkpoint (default: best)")
-    parser.add_argument("--agent", metavar="NAME", help="take this agent untrained instead, such as random: the floor")
+    parser.add_argument("--device", metavar="auto|cpu|cuda", help="device of the networks (default: as in training)")
+    parser.add_argument("--checkpoint", metavar="best|last", help="checkpoint to load (default: best)")
+    parser.add_argument(
+        "--agent", metavar="NAME", help="use this agent, untrained, instead of the run's: `random` is the floor"
+    )
 
 
-def add_wandb(parser: Any) -> None:
-    """Add the wish to have the result in W&B as well."""
+def add_wandb_option(parser: Any) -> None:
+    """Add the option that logs the result to W&B."""
     parser.add_argument(
         "--wandb", action="store_true", help="log the result to Weights & Biases too, in the group of its agent"
+    )
+
+
+def trial_plan(arguments: argparse.Namespace, config: TrainConfig) -> TrialPlan:
+    """Return the plan that the arguments ask for; rounds and replicas are those of the run's config by default."""
+    from ..trials.plan import TrialPlan
+
+    return TrialPlan(
+        split=arguments.split,
+        num_tasks=arguments.num_tasks,
+        rounds=arguments.rounds or config.rounds,
+        replicas=arguments.replicas or config.replicas,
+        budget=arguments.budget,
+        deterministic=arguments.deterministic,
+        seed=arguments.seed,
+    )
+
+
+def agent_choice(arguments: argparse.Namespace) -> AgentChoice:
+    """Return the agent that the arguments ask for."""
+    from .resolve import AgentChoice
+
+    return AgentChoice(
+        run_dir=Path(arguments.run_dir),
+        name=arguments.agent,
+        checkpoint=arguments.checkpoint,
+        device=arguments.device,
+        overrides=(*arguments.overrides, *arguments.extra),
     )

@@ -2,64 +2,90 @@
 
 from __future__ import annotations
 
-from argparse import BooleanOptionalAction, Namespace
-from collections.abc import Sequence
+import argparse
+from argparse import BooleanOptionalAction
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from ..base.errors import MetarlError
-from ..base.files import require_writable, write_atomically
-from ..base.progress import say
-from ..bench.machine import describe_machine, figures_json
-from ..bench.simulation import bench_simulation
-from ..bench.training import bench_training
+from .arguments import at_least, finite
+from .parser import Parser, add_command
 
 
-def main(argv: Sequence[str] = ()) -> int:
-    """Run a benchmark and print its tables; the exit status does not depend on the figures.
+def add_parser(commands: Any) -> None:
+    """Add the command and its two parts, `sim` and `train`; without one it is `sim`."""
+    parser = add_command(commands, "bench", run_sim, "measure how fast environments step and agents train")
+    parser.set_defaults(**SIM_DEFAULTS)
+    parts = parser.add_subparsers(title="parts", metavar="PART", parser_class=Parser)
+    _add_sim(parts)
+    _add_train(parts)
 
-    Raises MetarlError for bad options.
-    """
-    from .parser import Parser
 
-    parser = Parser(prog="metarl bench", description="Measure how fast environments step and agents train.")
-    parser.add_argument("what", nargs="?", choices=("sim", "train"), default="sim", help="default: sim")
+SIM_DEFAULTS: dict[str, Any] = {
+    "families": None,
+    "worlds": 64,
+    "seconds": 0.5,
+    "repeats": 5,
+    "rivals": True,
+    "json": None,
+}
+"""What `metarl bench` measures without a part."""
+
+
+def _add_sim(parts: Any) -> None:
+    parser = add_command(parts, "sim", run_sim, "measure how fast environments step (the default)")
+    parser.add_argument("--families", nargs="+", metavar="NAME", help="families to measure (default: all)")
+    parser.add_argument("--worlds", type=at_least(1), metavar="N", help="worlds side by side (default: 64)")
     parser.add_argument(
-        "configs", nargs="*", type=Path, metavar="CONFIG", help="train: configs (default: those in configs/bench)"
+        "--seconds", type=_above_zero(finite), metavar="S", help="length of a measurement (default: 0.5)"
     )
-    parser.add_argument("--agent", metavar="NAME", help="train: only configs of this agent")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="train: where networks run")
-    parser.add_argument("--updates", type=int, default=5, metavar="N", help="train: meta-updates timed (default: 5)")
+    parser.add_argument("--repeats", type=at_least(1), metavar="N", help="measurements of each (default: 5)")
+    parser.add_argument("--rivals", action=BooleanOptionalAction, help="measure other libraries too (default: yes)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file too")
+    parser.set_defaults(**SIM_DEFAULTS)
+
+
+def _add_train(parts: Any) -> None:
+    parser = add_command(parts, "train", run_train, "measure how fast agents train")
     parser.add_argument(
-        "--loop", action=BooleanOptionalAction, default=True, help="train: the same, one task after the other too"
+        "configs", nargs="*", type=Path, metavar="CONFIG", help="configs to time (default: those in configs/bench)"
     )
-    parser.add_argument("--families", nargs="+", metavar="NAME", help="sim: which families (default: all)")
-    parser.add_argument("--worlds", type=int, default=64, metavar="N", help="sim: worlds side by side (default: 64)")
-    parser.add_argument("--seconds", type=float, default=0.5, metavar="S", help="sim: length of a measurement")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="sim: measurements of each (default: 5)")
+    parser.add_argument("--agent", metavar="NAME", help="time the configs of this agent only")
+    parser.add_argument("--device", metavar="auto|cpu|cuda", help="device of the networks (default: the config's)")
+    parser.add_argument("--updates", type=at_least(1), default=5, metavar="N", help="meta-updates timed (default: 5)")
     parser.add_argument(
-        "--rivals", action=BooleanOptionalAction, default=True, help="sim: what else steps environments (default: yes)"
+        "--loop", action=BooleanOptionalAction, default=True, help="time a loop over single tasks too (default: yes)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="sim: write every figure there too")
-    arguments = parser.parse_args(argv)
-    if min(arguments.updates, arguments.repeats, arguments.seconds, arguments.worlds) <= 0:
-        raise MetarlError(
-            "--updates, --worlds, --repeats and --seconds must be above 0; leave them out for the defaults"
-        )
-    if arguments.what == "train" and arguments.json is not None:
-        raise MetarlError("--json is of `metarl bench sim`; leave it out, the table has every figure of `train`")
-    if arguments.what == "sim" and (arguments.configs or arguments.agent):
-        raise MetarlError("configs and --agent are of `metarl bench train`; leave them out, or write `train`")
+
+
+def run_sim(arguments: argparse.Namespace) -> None:
+    """Measure how fast environments step, and print the tables."""
+    from ..base.files import require_writable, write_atomically
+    from ..base.progress import say
+    from ..bench.machine import describe_machine, figures_json
+    from ..bench.simulation import bench_simulation
+
     if arguments.json is not None:
         require_writable(arguments.json)
     say(describe_machine())
-    if arguments.what == "train":
-        _train(arguments)
-    else:
-        _simulate(arguments)
-    return 0
+    comparisons = bench_simulation(
+        arguments.families or (),
+        worlds=arguments.worlds,
+        seconds=arguments.seconds,
+        repeats=arguments.repeats,
+        rivals=arguments.rivals,
+    )
+    if arguments.json is not None:
+        write_atomically(arguments.json, figures_json(comparisons))
 
 
-def _train(arguments: Namespace) -> None:
+def run_train(arguments: argparse.Namespace) -> None:
+    """Measure how fast agents train, and print the table."""
+    from ..base.progress import say
+    from ..bench.machine import describe_machine
+    from ..bench.training import bench_training
+
+    say(describe_machine())
     table = bench_training(
         arguments.configs,
         agent=arguments.agent,
@@ -70,13 +96,12 @@ def _train(arguments: Namespace) -> None:
     say(f"\n{table}")
 
 
-def _simulate(arguments: Namespace) -> None:
-    comparisons = bench_simulation(
-        arguments.families or (),
-        worlds=arguments.worlds,
-        seconds=arguments.seconds,
-        repeats=arguments.repeats,
-        rivals=arguments.rivals,
-    )
-    if arguments.json is not None:
-        write_atomically(arguments.json, figures_json(comparisons))
+def _above_zero(read: Callable[[str], float]) -> Callable[[str], float]:
+    """Return a reader of numbers above zero."""
+
+    def number(text: str) -> float:
+        if (value := read(text)) <= 0:
+            raise argparse.ArgumentTypeError(f"{text} is too small: it must be above 0")
+        return value
+
+    return number

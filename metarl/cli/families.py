@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ..base.errors import MetarlError
-from .parser import _report_broken
+from .arguments import at_least
+from .parser import add_command, report_broken
 
 
-def _families(arguments: argparse.Namespace) -> None:
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(commands, "families", run, "list the families of tasks, or show one in words or pictures")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="family, or its YAML file, to show with its presets, tasks and settings"
+    )
+    parser.add_argument("--preset", metavar="P", help="preset to show (default: the first)")
+    parser.add_argument("--plot", metavar="F", help="draw the tasks of each split into a .png or .svg file")
+    parser.add_argument("--render", metavar="F", help="draw the worlds of a few tasks into a .png or .svg file")
+    parser.add_argument(
+        "--tasks", type=at_least(1), metavar="N", help="tasks to draw (default: --plot 200, --render 6)"
+    )
+    parser.add_argument("--split", metavar="S", help="--render: split that the tasks are from (default: train)")
+    parser.add_argument(
+        "--steps", type=at_least(0), metavar="K", help="--render: random steps before the picture (default: 20)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the list of families, or show one of them."""
     _require_owners(arguments)
     from ..base.progress import say
     from ..families.family import FAMILIES, describe, missing_requirement
@@ -17,7 +38,7 @@ def _families(arguments: argparse.Namespace) -> None:
     if arguments.name is None:
         needs = {name: f" (needs {cls.requires})" for name in FAMILIES if missing_requirement(cls := FAMILIES[name])}
         say(listing((name, describe(FAMILIES[name]) + needs.get(name, "")) for name in FAMILIES))
-        _report_broken(FAMILIES.broken)
+        report_broken(FAMILIES.broken)
     elif arguments.plot or arguments.render:
         _draw(arguments)
     else:
@@ -25,7 +46,7 @@ def _families(arguments: argparse.Namespace) -> None:
 
 
 def _require_owners(arguments: argparse.Namespace) -> None:
-    """Refuse an option of `families` without what it belongs to."""
+    """Refuse an option without the argument that it belongs to."""
     owners = {
         "NAME": (arguments.name, ("preset", "plot", "render", "tasks", "split", "steps")),
         "--plot or --render": (arguments.plot or arguments.render, ("tasks",)),
@@ -38,9 +59,9 @@ def _require_owners(arguments: argparse.Namespace) -> None:
 
 
 def _draw(arguments: argparse.Namespace) -> None:
+    from ..base.figures import picture_suffix
     from ..base.files import require_writable
     from ..base.progress import say
-    from ..evaluation.figure import picture_suffix
     from ..families.family import missing_requirement
     from ..families.load import load
     from ..pictures.gallery import plot_tasks, plot_worlds

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import keyword
 import re
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import gymnasium
 
 from ..base.errors import MetarlError
 from ..base.files import write_atomically
+from ..base.progress import say
 from ..base.versions import __version__
 from ..families.family import FAMILIES
+from .parser import add_command
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(commands, "new-family", run, "write a package with a family of your own to start from")
+    parser.add_argument("name", metavar="NAME", help="name of the family, such as windy-cart")
+    parser.add_argument("--dir", metavar="D", help="new or empty folder for the package (default: NAME)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the package and print the next command."""
+    name = arguments.name
+    folder = new_family(name, arguments.dir)
+    say(f"made {folder}\nnext: cd {folder} && pip install -e . && pytest && metarl check {name}")
+
 
 KEBAB_CASE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 

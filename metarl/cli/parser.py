@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 from ..base.errors import MetarlError, did_you_mean
 
-Command = Callable[[argparse.Namespace], int | None]
-"""What a command does; it returns the exit status, None for 0."""
+Command = Callable[[argparse.Namespace], None]
+"""Runs a command with its arguments."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,25 +25,22 @@ class Parser(argparse.ArgumentParser):
             raise MetarlError(f"{name} {value!r} is unknown; {did_you_mean(value, action.choices)}")
 
 
-def _add(
-    commands: Any,
-    name: str,
-    command: Command,
-    summary: str,
-    takes: Callable[[str], bool] = lambda word: False,
-    **settings: Any,
+def add_command(
+    commands: Any, name: str, run: Command, summary: str, takes: Callable[[str], bool] = lambda word: False
 ) -> Any:
-    """Add a command. `takes` says which words it has use for beyond those declared."""
-    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", **settings)
-    parser.set_defaults(command=command, takes=takes, options=parser._option_string_actions)
+    """Add a command and return its parser. `takes` tells of an undeclared word whether the command reads it."""
+    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    parser.set_defaults(run=run, takes=takes, options=parser._option_string_actions)
     return parser
 
 
-def _is_no_option(word: str) -> bool:
+def is_no_option(word: str) -> bool:
+    """Return whether a word is a value, such as `key=value`, and not an option."""
     return word[:1] != "-"
 
 
-def _report_broken(broken: Mapping[str, str]) -> None:
+def report_broken(broken: Mapping[str, str]) -> None:
+    """Warn of plug-ins that failed to import."""
     from ..base.progress import warn
 
     for plugin, why in broken.items():

@@ -9,120 +9,118 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import MetarlError
-from .arguments import add_trial, add_wandb, at_least
+from .arguments import add_trial_arguments, add_wandb_option, agent_choice, at_least, trial_plan
+from .parser import add_command, is_no_option
 
 if TYPE_CHECKING:
-    from .playing import Played
+    from ..trials.plan import TrialPlan
+    from .resolve import ResolvedAgent
 
 MOST_TASKS = 3
-"""How many tasks are shown unless the user says which."""
+"""Number of tasks shown by default."""
 
 
-def add_options(parser: Any) -> None:
-    """Add the options of the command."""
-    parser.add_argument("run", metavar="RUN", help="run folder")
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(commands, "render", run, "film how an agent adapts to unseen tasks", is_no_option)
+    parser.set_defaults(budget=1)
+    add_trial_arguments(parser)
     parser.add_argument(
         "-o", "--output", metavar="F", help="video, .mp4 or .gif (default: RUN/adaptation.mp4; .gif without ffmpeg)"
     )
     parser.add_argument("--tasks", type=at_least(1), metavar="N", help="show the first N tasks (default: 3)")
     parser.add_argument(
-        "--task", type=at_least(0), action="append", metavar="I", help="show this task, from 0; may be repeated"
+        "--task", type=at_least(0), action="append", metavar="I", help="show task I, from 0; may be repeated"
     )
     parser.add_argument(
         "--among",
+        dest="num_tasks",
         type=at_least(1),
         default=40,
         metavar="N",
-        help="they are among the tasks of `metarl evaluate --tasks N` (default: 40, as there)",
+        help="number of tasks that are played, as in `metarl evaluate --tasks N` (default: 40)",
     )
-    add_trial(parser)
-    add_wandb(parser)
+    add_wandb_option(parser)
     parser.add_argument(
         "--every", type=at_least(1), metavar="K", help="steps between pictures (default: 100 pictures an episode)"
     )
     parser.add_argument(
         "--fps", type=at_least(1), metavar="N", help="pictures a second (default: an episode lasts six seconds)"
     )
-    parser.add_argument("--size", type=at_least(160), metavar="PX", help="width of a panel (default: 320 or less)")
+    parser.add_argument("--size", type=at_least(160), metavar="PX", help="width of a panel (default: at most 320)")
 
 
-def render(arguments: argparse.Namespace) -> None:
-    """Film the tasks asked for and write the video. Raises MetarlError for what cannot be played, drawn or written."""
+def run(arguments: argparse.Namespace) -> None:
+    """Film the tasks and write the video. Raises MetarlError for a task that is not played and a family without pictures."""
     from ..base.progress import say
     from ..base.text import counted
     from ..pictures.film import film
     from ..pictures.video import write_video
     from ..runs.config import make_family
     from ..runs.run import run_config
-    from .playing import played_agent
+    from .resolve import resolve_agent
 
-    numbers = _numbers(arguments)
-    config = run_config(arguments.run, [] if arguments.device is None else [f"device={arguments.device}"])
-    played = played_agent(arguments, config)
-    output = _output(arguments, played)
-    rounds = arguments.rounds or config.rounds
+    numbers = _task_numbers(arguments.tasks, arguments.task, arguments.num_tasks)
+    config = run_config(arguments.run_dir, device=arguments.device)
+    plan = trial_plan(arguments, config)
+    resolved = resolve_agent(agent_choice(arguments), config, plan)
+    output = _output(arguments.output, resolved, plan)
     shown = ", ".join(map(str, numbers))
-    say(f"playing {counted(arguments.among, 'task')}, filming {shown} in {counted(rounds, 'round')}")
+    say(f"playing {counted(plan.num_tasks, 'task')}, filming {shown} in {counted(plan.rounds, 'round')}")
     filmed = film(
-        played.agent,
+        resolved.agent,
         make_family(config),
+        plan,
         numbers,
-        agent_name=played.name,
-        split=arguments.split,
-        num_tasks=arguments.among,
-        rounds=rounds,
-        replicas=arguments.replicas or config.replicas,
-        seed=arguments.seed,
+        agent_name=resolved.record.name,
         every=arguments.every,
         threads=arguments.threads,
-        report=_teller(),
+        report=_progress(),
     )
     write_video(filmed, output, fps=arguments.fps, size=arguments.size)
     say(f"video: {output}")
     if arguments.wandb:
         from .wandb import log_video
 
-        log_video(arguments, config, played, output)
+        log_video(resolved, config, plan, output)
 
 
-def _numbers(arguments: argparse.Namespace) -> Sequence[int]:
-    if arguments.task is None:
-        if (arguments.tasks or 1) > arguments.among:
-            raise MetarlError(
-                f"--tasks is {arguments.tasks}, but they are among {arguments.among}; take fewer, or raise --among"
-            )
-        return range(min(arguments.tasks or MOST_TASKS, arguments.among))
-    if arguments.tasks is not None:
-        raise MetarlError("--tasks and --task were both given; the first ones or chosen ones: leave one out")
-    return tuple(dict.fromkeys(arguments.task))
+def _task_numbers(first: int | None, chosen: Sequence[int] | None, num_tasks: int) -> Sequence[int]:
+    """Return the numbers of the tasks to show: the `first` so many, or those `chosen`."""
+    if chosen is None:
+        if (first or 1) > num_tasks:
+            raise MetarlError(f"--tasks is {first}, but only {num_tasks} are played; show fewer, or raise --among")
+        return range(min(first or MOST_TASKS, num_tasks))
+    if first is not None:
+        raise MetarlError("--tasks and --task were both given; show the first tasks or chosen ones: leave one out")
+    return tuple(dict.fromkeys(chosen))
 
 
-def _output(arguments: argparse.Namespace, played: Played) -> Path:
-    """Return where the video goes, known to be writable: nobody shall wait for a video that has no place."""
+def _output(path: str | None, resolved: ResolvedAgent, plan: TrialPlan) -> Path:
+    """Return the video's path. Raises MetarlError if it cannot be written: before the film, not after it."""
     from ..base.files import require_writable
     from ..pictures.video import has_ffmpeg, video_suffix
-    from .playing import result_suffix
 
-    if arguments.output is None:
+    if path is None:
         suffix = ".mp4" if has_ffmpeg() else ".gif"
-        output = Path(arguments.run) / f"adaptation{result_suffix(arguments, played.agent_settings)}{suffix}"
+        output = resolved.choice.run_dir / f"adaptation{resolved.suffix(plan)}{suffix}"
     else:
-        output = Path(arguments.output)
+        output = Path(path)
         video_suffix(output)
     require_writable(output)
     return output
 
 
-def _teller() -> Callable[[int, int], None]:
-    """Return what says now and then how many pictures were taken."""
+def _progress() -> Callable[[int, int], None]:
+    """Return a function that prints now and then how many pictures were taken."""
     from ..base.progress import SECONDS_BETWEEN_LINES, say
 
-    spoke = time.monotonic()
+    last = time.monotonic()
 
-    def tell(taken: int, most: int) -> None:
-        nonlocal spoke
-        if time.monotonic() - spoke >= SECONDS_BETWEEN_LINES:
-            spoke = time.monotonic()
-            say(f"{taken} pictures of {most} at most")
+    def report(taken: int, most: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            say(f"{taken} of at most {most} pictures")
 
-    return tell
+    return report

@@ -6,37 +6,42 @@ import argparse
 from typing import Any
 
 from .arguments import finite
-from .parser import _add
+from .parser import add_command
 
 
-def _add_report(commands: Any) -> None:
-    parser = _add(
-        commands, "report", _report, "write a page on evaluated runs: all seeds of a setting, settings side by side"
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "report",
+        run,
+        "write a page on evaluated runs: the seeds of a setting together, settings side by side",
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, evaluated before")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of an evaluated run")
     parser.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="PAGE",
-        help="the page: .md, beside which three pictures go, .html, which holds everything in one file, or .tex: tables",
+        help="the page: .md with three pictures beside it, .html in one file, or .tex with the tables alone",
     )
     parser.add_argument("--title", metavar="TEXT", help="title of the page")
     parser.add_argument(
-        "--threshold", type=finite, metavar="R", help="a return: show how many tasks reach it, and how soon"
+        "--threshold", type=finite, metavar="R", help="show how many tasks reach return R, and how soon"
     )
     parser.add_argument(
         "--normalize",
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="two rows of the page: show scores on the scale from the one, 0, to the other, 1, such as random and an oracle",
+        help="show scores on a scale with row LOW of the page at 0 and row HIGH at 1, such as random and an oracle",
     )
     parser.add_argument(
-        "--note", action="append", default=[], metavar="TEXT", help="a paragraph under it; may be repeated"
+        "--note", action="append", default=[], metavar="TEXT", help="paragraph below the title; may be repeated"
     )
 
 
-def _report(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
+    """Write the page."""
     import shlex
 
     from ..base.files import require_writable

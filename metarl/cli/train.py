@@ -1,72 +1,76 @@
-"""`metarl train`: train an agent, or go on with a run."""
+"""`metarl train`: train an agent, or resume a run."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..base.errors import MetarlError
 from .arguments import at_least
-from .parser import _add, _is_no_option
+from .parser import add_command, is_no_option
+
+if TYPE_CHECKING:
+    from ..runs.config import TrainConfig
 
 
-def _add_train(commands: Any) -> None:
-    # argparse places no word after an option, but `train CONFIG --seed 1 key=value` is how people write.
-    parser = _add(commands, "train", _train, "train an agent on a family of tasks", _is_no_option)
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    # argparse does not place a word that follows an option, but people write `train CONFIG --seed 1 key=value`.
+    parser = add_command(commands, "train", run, "train an agent on a family of tasks", is_no_option)
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML config, such as those in configs/")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config: agent.inner_lr=0.05")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="change a setting of the config, as in agent.inner_lr=0.05"
+    )
     parser.add_argument("--seed", type=at_least(0), metavar="N", help="the same as seed=N")
     parser.add_argument("--run-dir", metavar="DIR", help="run folder (default: runs/<family>-<agent>-seed<seed>)")
-    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder instead")
+    parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
 
 
-def _train(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
+    """Train until the run has all its updates."""
     from ..base.progress import say
-
-    config, run_dir = _resumed(arguments) if arguments.resume else _begun(arguments)
     from ..base.text import counted
     from ..runs.run import updates_made
     from ..training.train import meta_train
 
+    config, run_dir = _resume(arguments) if arguments.resume else _begin(arguments)
     made = updates_made(run_dir, config) if arguments.resume else 0
     if made >= config.num_updates:
-        say(
-            f"{run_dir} is finished: {counted(made, 'update')} made, {config.num_updates} asked for; for more, add num_updates=N"
-        )
+        updates = counted(made, "update")
+        say(f"{run_dir} is finished: {updates} of {config.num_updates} are made; to train on, add num_updates=N")
     else:
         try:
             meta_train(config, run_dir, resume=bool(arguments.resume))
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"; go on with: metarl train --resume {run_dir}") from None
+            raise KeyboardInterrupt(f"; resume with: metarl train --resume {run_dir}") from None
     say(f"next: metarl evaluate {run_dir}")
 
 
-def _overrides(arguments: argparse.Namespace, *more: str) -> list[str]:
-    seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
-    return [*more, *arguments.overrides, *arguments.extra, *seed]
-
-
-def _begun(arguments: argparse.Namespace) -> tuple[Any, Path]:
-    if arguments.config is None:
-        raise MetarlError(
-            "no config given; write `metarl train CONFIG`, or `metarl train --resume RUN` to go on with a run"
-        )
+def _begin(arguments: argparse.Namespace) -> tuple[TrainConfig, Path]:
+    """Return the config and the folder of a new run."""
     from ..runs.config import load_config
     from ..runs.run import default_run_dir
 
+    if arguments.config is None:
+        raise MetarlError(
+            "no config given; write `metarl train CONFIG`, or `metarl train --resume RUN` to resume a run"
+        )
     config = load_config(arguments.config, _overrides(arguments))
     return config, Path(arguments.run_dir) if arguments.run_dir else default_run_dir(config)
 
 
-def _resumed(arguments: argparse.Namespace) -> tuple[Any, Path]:
-    if arguments.run_dir is not None:
-        raise MetarlError(
-            "--run-dir and --resume were both given; a run that goes on stays in its folder: leave one out"
-        )
+def _resume(arguments: argparse.Namespace) -> tuple[TrainConfig, Path]:
+    """Return the config and the folder of the run to resume."""
     from ..runs.run import run_config
 
-    # Of two places for words, argparse fills CONFIG first.
-    return run_config(arguments.resume, _overrides(arguments, *filter(None, [arguments.config]))), Path(
-        arguments.resume
-    )
+    if arguments.run_dir is not None:
+        raise MetarlError("--run-dir and --resume were both given; a resumed run stays in its folder: leave one out")
+    # argparse takes the first override for CONFIG.
+    first = [] if arguments.config is None else [arguments.config]
+    return run_config(arguments.resume, [*first, *_overrides(arguments)]), Path(arguments.resume)
+
+
+def _overrides(arguments: argparse.Namespace) -> list[str]:
+    seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
+    return [*arguments.overrides, *arguments.extra, *seed]

@@ -1,136 +1,126 @@
-"""Evaluation: how an agent does in unseen tasks, round after round, and the file that says so."""
+"""Evaluation: how an agent does in tasks it has not met, round after round."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Unpack
 
 import numpy as np
 
 from ..base.errors import MetarlError
 from ..base.progress import warn
-from ..base.streams import generator
 from ..families.family import TaskFamily
+from ..families.task import Tasks
 from ..trials.agent import Agent, Oracle
 from ..trials.episodes import Episodes
+from ..trials.plan import PlanFields, TrialPlan
 from ..trials.rollout import rounds_of
-from .record import Evaluation
+from .record import AgentRecord, Evaluation
 
 
 def evaluate(
-    agent: Agent | Oracle,
+    agent: Agent,
     family: TaskFamily,
+    plan: TrialPlan | None = None,
     *,
-    agent_name: str | None = None,
-    split: str = "test",
-    num_tasks: int = 40,
-    rounds: int = 2,
-    budget: int = 1,
-    replicas: int = 1,
-    deterministic: bool = False,
-    seed: int = 0,
+    record: AgentRecord | None = None,
     threads: int | None = None,
     task_chunk_size: int | None = None,
-    trained: Mapping[str, Any] | None = None,
-    agent_settings: Mapping[str, Any] | None = None,
+    **changes: Unpack[PlanFields],
 ) -> Evaluation:
-    """Return how `agent` does in `num_tasks` tasks of a split that it meets for the first time; it is left unchanged.
+    """Return how `agent` adapts to tasks of `family`. The agent is not changed.
 
-    `agent_name` is its class's name by default. With a `budget` of 100 the agent plays and learns from 100 rounds where
-    it would from one, and each hundredth is measured: 1, 101, 201, ... A `deterministic` one takes its policy's mode at
-    every step, as in stable-baselines3's `evaluate_policy`; by default it acts as it was trained, with noise. `threads`
-    (native simulation threads) and `task_chunk_size` (tasks side by side, default all; fewer take less memory) change
-    neither environments nor random numbers. `trained` (how the agent was trained) and `agent_settings` (what was set of it)
-    are written into the result.
-    Raises MetarlError for an unknown split, for a budget in a single round, and for fewer than one task, round, replica,
-    round a budget or task a chunk. Nor has an agent whose replicas learn together (`pools_replicas`) deterministic rounds to
-    adapt to: it learns from what its noise tried.
+    Keyword arguments are the fields of `TrialPlan`, so that `evaluate(agent, family, num_tasks=100, seed=1)` needs no
+    plan; given with a plan, they change it. `evaluation.plan` repeats an evaluation.
+
+    Args:
+        agent: The agent; each task starts from a new learner of it.
+        family: The family that the tasks are from.
+        plan: Tasks, rounds, replicas and seed; the default plan is `TrialPlan()`.
+        record: What the result says of the agent; by default the name of its class.
+        threads: Native simulation threads, by default one a core. The numbers do not depend on it.
+        task_chunk_size: Tasks that are played side by side, by default all. Fewer take less memory.
+        **changes: Fields of the plan, such as `split`, `num_tasks`, `rounds`, `replicas` and `seed`.
+
+    Raises:
+        MetarlError: for a count below one, a split that the family does not have, and for deterministic rounds of an
+            agent whose replicas learn together, which has only its exploration noise to learn from.
     """
-    _require_counts(rounds, budget, task_chunk_size)
-    agent_name = type(agent).__name__ if agent_name is None else agent_name
-    pooled = getattr(agent, "pools_replicas", True)
-    if deterministic and pooled and rounds > 1:
-        raise MetarlError(
-            f"{agent_name} may learn from what the exploration noise of all replicas tried (`pools_replicas`), and has none if "
-            "deterministic; take one round, or an agent that adapts by remembering, such as rl2"
-        )
-    tasks = family.sample(split, num_tasks, seed=seed)
-    horizon = family.horizon if "switch_at" in family.settings else None
-    chunks, num_rounds = [], 1 + (rounds - 1) * budget
-    for start in range(0, num_tasks, task_chunk_size or num_tasks):
-        chunk = tasks[start : start + (task_chunk_size or num_tasks)]
-        with contextlib.closing(family.make_vec(chunk, replicas, threads=threads)) as envs:
-            played = rounds_of(agent, envs, seed=trial_seed(seed, split), deterministic=deterministic)
-            chunks.append(_scores(itertools.islice(played, num_rounds), budget, pooled=pooled, horizon=horizon))
-    scores = _joined(chunks)
+    plan = replace(plan or TrialPlan(), **changes)
+    record = replace(record or AgentRecord(type(agent).__name__), oracle=isinstance(agent, Oracle))
+    if task_chunk_size is not None and task_chunk_size < 1:
+        raise MetarlError(f"task_chunk_size is {task_chunk_size}; it must be at least 1")
+    require_noise(agent, record.name, plan)
+    tasks, size = plan.tasks(family), task_chunk_size or plan.num_tasks
+    chunks = [tasks[start : start + size] for start in range(0, plan.num_tasks, size)]
+    scores = _concatenate([_play(agent, family, chunk, plan, threads) for chunk in chunks])
     if scores.num_unstable:
-        warn(
-            f"the physics broke down in {scores.num_unstable} of {num_tasks * replicas * num_rounds} episodes, which were "
-            "cut off there; look at the policy"
-        )
+        warn_of_unstable(scores.num_unstable, plan)
     return Evaluation(
         family=family.name,
         settings=family.settings,
-        agent=agent_name,
-        split=split,
-        seed=seed,
-        replicas=replicas,
+        agent=record,
+        plan=plan,
         tasks=tasks,
         returns=np.where(np.isfinite(scores.returns), scores.returns, np.nan),
-        # A class may speak of success only where there was one; if it never did, it knows none.
+        # A Gymnasium class may report success only in steps that have it; one that never did does not define it.
         successes=None if np.isnan(scores.successes).all() else np.nan_to_num(scores.successes),
         env_steps_per_task=scores.env_steps,
-        unseen=split != "train" and family.num_tasks is None,
+        unseen=plan.split != "train" and family.num_tasks is None,
         rewards=scores.rewards,
-        trained=trained,
-        agent_settings=agent_settings or {},
-        budget=budget,
-        deterministic=deterministic,
-        oracle=isinstance(agent, Oracle),
     )
 
 
-def trial_seed(seed: int, split: str) -> int:
-    """Return what names the episodes of an evaluation with `seed` in the tasks of `split`."""
-    # They belong to the split, as the tasks do: training with the same seed has others.
-    return int(generator(seed, "evaluation", split).integers(2**63))
-
-
-def _require_counts(rounds: int, budget: int, task_chunk_size: int | None) -> None:
-    counts = {"rounds": rounds, "budget": budget, "task_chunk_size": 1 if task_chunk_size is None else task_chunk_size}
-    for name, value in counts.items():
-        if value < 1:
-            raise MetarlError(f"{name} is {value}; it must be at least 1")
-    if budget > 1 and rounds == 1:
+def require_noise(agent: Agent, name: str, plan: TrialPlan) -> None:
+    """Raise MetarlError for a deterministic plan of an agent that learns from its exploration noise between rounds."""
+    if plan.deterministic and plan.rounds > 1 and agent.pools_replicas:
         raise MetarlError(
-            f"budget is {budget} with one round, before which nothing is played; take rounds of at least 2"
+            f"deterministic is True, but {name} learns between rounds from the exploration noise of all replicas "
+            "(`pools_replicas`); take one round, or an agent that adapts by its memory, such as rl2"
         )
 
 
+def warn_of_unstable(num_unstable: int, plan: TrialPlan) -> None:
+    """Warn of episodes that ended because the simulation became unstable."""
+    episodes = plan.num_tasks * plan.replicas * plan.rounds_played
+    warn(f"the physics broke down in {num_unstable} of {episodes} episodes, which ended there; look at the policy")
+
+
 class _Scores(NamedTuple):
-    """What is kept of trials."""
+    """What an evaluation keeps of trials."""
 
     returns: np.ndarray
-    """Mean over replicas. [task, round]"""
+    """Undiscounted return, mean over replicas. [task, round]"""
     successes: np.ndarray
-    """Share of replicas, NaN where unknown. [task, round]"""
+    """Share of replicas with a success, NaN where unknown. [task, round]"""
     env_steps: np.ndarray
-    """Spent by the end of the round. [task, round]"""
+    """Environment steps spent by the end of the round. [task, round]"""
     rewards: np.ndarray | None
-    """Of each step, where they were asked for. [task, step]"""
+    """Reward of each step if the family switches tasks within a trial, else None. [task, step]"""
     num_unstable: int
     """Episodes in which the physics broke down."""
 
 
-def _scores(played: Iterable[Episodes], budget: int, *, pooled: bool, horizon: int | None) -> _Scores:
-    """Return the scores of a trial's rounds, of which one in `budget` is measured, and which are not kept.
+def _play(agent: Agent, family: TaskFamily, tasks: Tasks, plan: TrialPlan, threads: int | None) -> _Scores:
+    """Return the scores of a trial in `tasks`."""
+    pooled = agent.pools_replicas
+    horizon = family.horizon if "switch_at" in family.settings else None
+    with contextlib.closing(family.make_vec(tasks, plan.replicas, threads=threads)) as envs:
+        rounds = rounds_of(agent, envs, seed=plan.trial_seed, deterministic=plan.deterministic)
+        return _score(itertools.islice(rounds, plan.rounds_played), plan.budget, pooled=pooled, horizon=horizon)
 
-    Steps are `pooled` over replicas that learn together. With a `horizon` the reward of each step is kept.
+
+def _score(rounds: Iterable[Episodes], budget: int, *, pooled: bool, horizon: int | None) -> _Scores:
+    """Return the scores of a trial, measuring the first of every `budget` rounds. Episodes are not kept.
+
+    Environment steps are summed over replicas if `pooled`, else their mean. With a `horizon` the reward of each step is
+    kept.
     """
     returns, successes, lengths, rewards, num_unstable = [], [], [], [], 0
-    for number, episodes in enumerate(played):
+    for number, episodes in enumerate(rounds):
         # Replicas that adapt apart from each other are trials of their own, and cost their own steps.
         lengths.append(episodes.lengths.sum(axis=1) if pooled else episodes.lengths.mean(axis=1))
         num_unstable += episodes.num_unstable
@@ -140,7 +130,7 @@ def _scores(played: Iterable[Episodes], budget: int, *, pooled: bool, horizon: i
             returns.append(episodes.returns)
             unknown = np.full(len(episodes.returns), np.nan)
             successes.append(unknown if episodes.successes is None else episodes.successes.mean(axis=1))
-    # A round that is not measured counts with the measured one before it: both are spent before the next.
+    # The steps of an unmeasured round count with the measured round before it: all are spent before the next.
     ends = np.minimum(np.arange(1, len(returns) + 1) * budget, len(lengths)) - 1
     return _Scores(
         returns=np.stack(returns).mean(axis=2).T,
@@ -151,11 +141,11 @@ def _scores(played: Iterable[Episodes], budget: int, *, pooled: bool, horizon: i
     )
 
 
-def _joined(chunks: Sequence[_Scores]) -> _Scores:
+def _concatenate(chunks: Sequence[_Scores]) -> _Scores:
     """Return the scores of all tasks."""
 
     def all_of(parts: Iterable[np.ndarray]) -> np.ndarray:
-        # One layout in memory, whatever the chunks: the order in which NumPy adds up a mean follows from it.
+        # One memory layout, whatever the chunks: it decides the order in which NumPy adds up a mean.
         return np.ascontiguousarray(np.concatenate(list(parts)))
 
     rewards = [chunk.rewards for chunk in chunks if chunk.rewards is not None]
@@ -169,9 +159,10 @@ def _joined(chunks: Sequence[_Scores]) -> _Scores:
 
 
 def _rewards(rounds: Sequence[tuple[np.ndarray, np.ndarray]], horizon: int) -> np.ndarray:
-    """Return the rewards of a trial's steps, from rewards and mask [time, task, replica] of each round, mean over the replicas that took the step. [task, step]
+    """Return the reward of each step of a trial, mean over the replicas that took the step. [task, step]
 
-    Each world counts its own steps, as its switches do: where episodes end early, worlds are at the same step at different times.
+    `rounds` has the rewards and the mask of each round, [time, task, replica]. Each world counts its own steps, as the
+    switches of its task do: if episodes end early, worlds reach a step at different times.
     """
     num_tasks, replicas = rounds[0][1].shape[1:]
     rewards = np.full((num_tasks, replicas, horizon * len(rounds)), np.nan)

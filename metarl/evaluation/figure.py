@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..base.errors import MetarlError
-from ..base.files import write_atomically
+from ..base.figures import picture_suffix, save_figure
 from ..base.text import counted
 from .measures import steps_before
 from .record import Evaluation
@@ -33,23 +32,8 @@ def plot(evaluations: Sequence[Evaluation], path: str | Path) -> None:
 
     Raises MetarlError for another suffix, where there is no evaluation, and where the file cannot be written.
     """
-    import matplotlib
-
-    suffix = picture_suffix(path)
-    figure = adaptation_figure(evaluations)
-    picture = io.BytesIO()
-    # Without a salt of ours and without a date, every SVG would have other ids and another head.
-    with matplotlib.rc_context({"svg.hashsalt": "metarl"}):
-        figure.savefig(picture, format=suffix[1:], dpi=160, metadata={"Date": None} if suffix == ".svg" else None)
-    write_atomically(path, picture.getvalue())
-
-
-def picture_suffix(path: str | Path) -> str:
-    """Return '.png' or '.svg', in which a plot is written. Raises MetarlError for a path with another suffix."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".png", ".svg"):
-        raise MetarlError(f"{path} has suffix {suffix!r}; a plot is written as '.png' or '.svg'")
-    return suffix
+    picture_suffix(path)
+    save_figure(adaptation_figure(evaluations), path)
 
 
 def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
@@ -109,8 +93,8 @@ def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
             for words in (
                 [evaluation.family for evaluation in evaluations],
                 [_settings(evaluation, evaluations) for evaluation in evaluations],
-                [f"{evaluation.split} tasks" for evaluation in evaluations],
-                [f"seed {evaluation.seed}" for evaluation in evaluations],
+                [f"{evaluation.plan.split} tasks" for evaluation in evaluations],
+                [f"seed {evaluation.plan.seed}" for evaluation in evaluations],
                 [counted(evaluation.num_tasks, "task") for evaluation in evaluations],
             )
             if len(set(words)) > 1
@@ -128,7 +112,7 @@ def _settings(evaluation: Evaluation, evaluations: Sequence[Evaluation]) -> str:
 
 def dressed(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
     """Give the axes their title, labels and ticks."""
-    splits = dict.fromkeys(evaluation.split for evaluation in evaluations)
+    splits = dict.fromkeys(evaluation.plan.split for evaluation in evaluations)
     seen = "" if all(evaluation.unseen for evaluation in evaluations) else " (not unseen)"
     title = f"Adaptation on {evaluations[0].family}, {' and '.join(splits)} tasks{seen}"
     axes.set_title(title, loc="left", weight="bold", size=11)

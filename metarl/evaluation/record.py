@@ -1,11 +1,11 @@
-"""The result of an evaluation: every return in every task, its statistics, and the file it is kept in."""
+"""The result of an evaluation: every return in every task, its statistics, and its file."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,19 @@ from ..base.streams import generator
 from ..base.versions import git_commit, versions
 from ..families.task import Tasks
 from ..trials.agent import ORACLE
+from ..trials.plan import TrialPlan
 from .statistics import iqm, iqm_interval
 
-FORMAT = "metarl evaluation 1"
-"""First entry of every evaluation file, by which `Evaluation.load` knows its own."""
+FORMAT = "metarl evaluation 2"
+"""First entry of every evaluation file; `Evaluation.load` refuses others."""
 
 UNTRAINED = " (untrained)"
-"""What stands behind the name of an agent that would learn, and is measured as it was made."""
+"""Suffix of the name of a trainable agent that is measured without training."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What the agent gained by adapting: return of the last round minus return of the first, paired by task."""
+    """Gain by adaptation: return of the last round minus return of the first, paired by task."""
 
     iqm: float
     """Interquartile mean over tasks."""
@@ -37,77 +38,96 @@ class Gain:
     """Its 95 % bootstrap interval."""
 
 
+@dataclass(frozen=True)
+class AgentRecord:
+    """What an evaluation says of the agent that played."""
+
+    name: str
+    """Name, such as 'rl2'."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that were changed for this evaluation alone."""
+    trained: Mapping[str, Any] | None = None
+    """How it was trained: settings, seed, updates, environment steps, checkpoint. None for an untrained agent."""
+    oracle: bool = False
+    """Whether the agent was shown the tasks. An oracle is a reference, not a competitor."""
+
+
+def changes(settings: Mapping[str, Any], plan: TrialPlan) -> list[str]:
+    """Return what tells an evaluation from the usual one of its agent, as words such as 'inner_lr=0.1' or 'budget=100'."""
+    words = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in settings.items()]
+    words += [f"budget={plan.budget}"] if plan.budget > 1 else []
+    return words + (["deterministic"] if plan.deterministic else [])
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How an agent did in a batch of unseen tasks. It holds no time, path, host or thread count: repeated, it is equal."""
+    """How an agent did in a batch of tasks.
+
+    It holds no time, path, host or number of threads: the same evaluation, repeated, writes the same file. Raises
+    MetarlError where the arrays do not have the shapes that the plan asks for.
+    """
 
     family: str
     """Name of the family."""
     settings: Mapping[str, Any]
-    """Settings of the family; `load(family, **settings)` gives it back."""
-    agent: str
-    """Name of the agent."""
-    split: str
-    """Split that the tasks are from."""
-    seed: int
-    """Seed of the tasks, the episodes and the bootstrap."""
-    replicas: int
-    """Episodes in each task and round."""
+    """Settings of the family; `load(family, **settings)` makes it again."""
+    agent: AgentRecord
+    """The agent that played."""
+    plan: TrialPlan
+    """The trials that it played."""
     tasks: Tasks
     """The tasks."""
     returns: np.ndarray
-    """Undiscounted return, mean over replicas; NaN where it is not a finite number. [task, round]"""
+    """Undiscounted return, mean over replicas; NaN where it is not finite. [task, round]"""
     successes: np.ndarray | None
-    """Share of replicas with a success; None where the family knows no success. [task, round]"""
+    """Share of replicas with a success; None where the family does not define success. [task, round]"""
     env_steps_per_task: np.ndarray
-    """Environment steps spent in the task by the end of the round, and of those behind it that were not measured: over
-    all replicas where the agent learns from them together, else mean over replicas, each of which adapted by itself.
-    [task, round]"""
+    """Environment steps spent in the task by the end of the round and of the unmeasured rounds behind it. Summed over
+    replicas if the agent learns from them together, else their mean. [task, round]"""
     unseen: bool
-    """Whether the tasks are new to an agent trained on the train split; false where the family has only finitely many."""
+    """Whether an agent trained on the train split has not met these tasks; False if the family has only finitely many."""
     rewards: np.ndarray | None = None
-    """Reward of each step of the trial, mean over the replicas that took it, NaN where none did; None of tasks that stay the same
-    throughout. [task, step]"""
-    trained: Mapping[str, Any] | None = None
-    """How the agent was trained (settings, seed, updates, steps, checkpoint), as far as the caller knows."""
-    agent_settings: Mapping[str, Any] = field(default_factory=dict)
-    """What was set of the agent for this evaluation alone."""
-    budget: int = 1
-    """Rounds that the agent played and learned from between one measured round and the next, the former included."""
-    deterministic: bool = False
-    """Whether the agent took its policy's mode at every step, instead of a sample."""
-    oracle: bool = False
-    """Whether the agent was shown the tasks: a reference for what adaptation could reach, not a competitor."""
+    """Reward of each step of the trial, mean over the replicas that took it, NaN if none did. None unless the family
+    switches tasks within a trial. [task, step]"""
     versions: Mapping[str, str] = field(default_factory=versions)
-    """Versions of the packages that move the numbers."""
+    """Versions of the packages that can change the numbers."""
     commit: str | None = field(default_factory=git_commit)
-    """Commit of this package's source, where it runs from a git checkout."""
+    """Commit of this package's source, if it runs from a git checkout."""
+
+    def __post_init__(self) -> None:
+        shape = (self.plan.num_tasks, self.plan.rounds)
+        for name in ("returns", "successes", "env_steps_per_task"):
+            array = getattr(self, name)
+            if array is not None and array.shape != shape:
+                raise MetarlError(f"{name} has shape {array.shape}; the plan makes it {shape}, [task, round]")
+        if self.rewards is not None and (self.rewards.ndim != 2 or len(self.rewards) != shape[0]):
+            raise MetarlError(f"rewards has shape {self.rewards.shape}; it must be [task, step] of {shape[0]} tasks")
+        if len(self.tasks) != shape[0]:
+            raise MetarlError(f"tasks has {len(self.tasks)} entries; the plan has {shape[0]} tasks")
 
     @property
     def num_tasks(self) -> int:
         """Number of tasks."""
-        return self.returns.shape[0]
+        return self.plan.num_tasks
 
     @property
     def label(self) -> str:
-        """Name of the agent with its `changes`, and that it is an oracle if it is."""
-        return " ".join([self.agent, *self.changes, *([f"({ORACLE})"] if self.oracle else [])])
+        """Name of the agent with its `changes`; an oracle is marked as one."""
+        return " ".join([self.agent.name, *self.changes, *([f"({ORACLE})"] if self.agent.oracle else [])])
 
     @property
     def changes(self) -> list[str]:
-        """What was set of the agent for this evaluation, the budget beyond the rounds, and that it took no samples."""
-        told = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in self.agent_settings.items()]
-        told += [f"budget={self.budget}"] if self.budget > 1 else []
-        return told + (["deterministic"] if self.deterministic else [])
+        """What tells this evaluation from the usual one: changed settings, a budget, deterministic actions."""
+        return changes(self.agent.settings, self.plan)
 
     @property
     def rounds(self) -> int:
-        """Number of rounds measured; the agent adapted between them."""
-        return self.returns.shape[1]
+        """Number of measured rounds; the agent adapted between them."""
+        return self.plan.rounds
 
     @cached_property
     def num_different_tasks(self) -> int:
-        """Number of tasks that are not the same as another: two-task families repeat theirs."""
+        """Number of distinct tasks: a family with two tasks repeats them."""
         return len({str(task) for task in self.tasks})
 
     @property
@@ -122,22 +142,22 @@ class Evaluation:
 
     @property
     def mean(self) -> np.ndarray:
-        """Mean over tasks of the return, which most papers print. [round]"""
+        """Mean over tasks of the return. [round]"""
         return self.returns.mean(axis=0)
 
     @cached_property
     def interval(self) -> np.ndarray:
-        """Ends of the 95 % bootstrap interval of `iqm` over tasks, for this one agent; NaN for one task. [round, 2]"""
+        """95 % bootstrap interval of `iqm` over tasks, for this one agent; NaN for one task. [round, 2]"""
         return self._interval(self.returns)
 
     @property
     def success_rate(self) -> np.ndarray | None:
-        """Mean over tasks of the successes; None where the family knows no success. [round]"""
+        """Mean over tasks of the successes; None where the family does not define success. [round]"""
         return None if self.successes is None else self.successes.mean(axis=0)
 
     @property
     def switch_at(self) -> tuple[int, ...]:
-        """Steps of the trial after which the task was another one."""
+        """Steps of the trial after which the task changed."""
         return tuple(self.settings.get("switch_at", ()))
 
     @property
@@ -147,30 +167,23 @@ class Evaluation:
 
     @cached_property
     def gain(self) -> Gain:
-        """Last round minus first, paired by task; NaN where there is one round only."""
+        """Last round minus first, paired by task; NaN if there is only one round."""
         change = self.returns[:, -1] - (self.returns[:, 0] if self.rounds > 1 else np.nan)
         low, high = self._interval(change)
         return Gain(float(iqm(change)), (float(low), float(high)))
 
     def _interval(self, values: np.ndarray) -> np.ndarray:
-        """Return the interval of the IQM of `values` [task, ...], [..., 2]. One seed is one stratum."""
-        return iqm_interval(values[None], rng=generator(self.seed, "bootstrap"))
+        """Return the 95 % interval of the IQM of `values` [task, ...], [..., 2]."""
+        return iqm_interval(values[None], rng=generator(self.plan.seed, "bootstrap"))
 
     def to_json(self) -> str:
-        """Return the evaluation as JSON (RFC 8259); a number that is not finite becomes null."""
+        """Return the evaluation as JSON (RFC 8259). Numbers that are not finite become null."""
         document = {
             "format": FORMAT,
             "family": self.family,
             "settings": dict(self.settings),
-            "agent": self.agent,
-            "agent_settings": dict(self.agent_settings),
-            "budget": self.budget,
-            "deterministic": self.deterministic,
-            "oracle": self.oracle,
-            "trained": None if self.trained is None else dict(self.trained),
-            "split": self.split,
-            "seed": self.seed,
-            "replicas": self.replicas,
+            "agent": asdict(self.agent),
+            "plan": asdict(self.plan),
             "unseen": self.unseen,
             "num_different_tasks": self.num_different_tasks,
             "env_steps": self.env_steps.tolist(),
@@ -191,12 +204,12 @@ class Evaluation:
         return json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
 
     def save(self, path: str | Path) -> None:
-        """Write the evaluation to a JSON file, whole or not at all. Raises MetarlError where that cannot be done."""
+        """Write the evaluation to a JSON file, whole or not at all. Raises MetarlError if it cannot be written."""
         write_atomically(path, self.to_json().encode())
 
     @classmethod
     def load(cls, path: str | Path) -> Evaluation:
-        """Return the evaluation in a file. Raises MetarlError for one that is missing, cut off or something else."""
+        """Return the evaluation in a file. Raises MetarlError for a file that is missing, damaged or of another kind."""
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -208,14 +221,14 @@ class Evaluation:
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise MetarlError(f"{path} is not a file of format {FORMAT!r}; give one that `metarl evaluate` wrote")
         try:
-            return _from_document(document)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            return _parse(document)
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError, MetarlError) as error:
+            what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise MetarlError(f"{path} is damaged: {what}; write it again with `metarl evaluate`") from None
 
 
 def _finite(value: Any) -> Any:
-    """Return `value` with every float that JSON has no word for replaced by None."""
+    """Return `value` with None in place of NaN and infinities, which JSON cannot hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -225,48 +238,53 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _from_document(document: Mapping[str, Any]) -> Evaluation:
-    """Return the evaluation that `to_json` wrote. Raises KeyError, TypeError, ValueError or OverflowError."""
-    rows, index = document["tasks"], np.array(document["task_index"], dtype=np.int64)
-    returns = np.array(document["returns"], dtype=np.float64)
-    env_steps, settings = np.array(document["env_steps_per_task"]), dict(document["settings"])
-    if not np.issubdtype(env_steps.dtype, np.number):
-        raise ValueError("'env_steps_per_task' are not all numbers")
-    told = {**document["versions"], "commit": document["commit"] or ""}
-    if not all(isinstance(value, str) for value in told.values()):
-        raise ValueError("'versions' and 'commit' are not all text")
+def _parse(document: Mapping[str, Any]) -> Evaluation:
+    """Return the evaluation that `to_json` wrote. Raises KeyError, TypeError, ValueError, OverflowError or MetarlError."""
+    settings, agent = dict(document["settings"]), dict(document["agent"])
     if not all(isinstance(step, int) for step in settings.get("switch_at", ())):
         raise ValueError("'switch_at' is not a list of steps")
-    successes = None if document["successes"] is None else np.array(document["successes"], dtype=np.float64)
-    if returns.ndim != 2 or not returns.size:
-        raise ValueError(f"'returns' has shape {returns.shape}, not [task, round]")
-    for name, array in (("env_steps_per_task", env_steps), ("successes", successes)):
-        if array is not None and array.shape != returns.shape:
-            raise ValueError(f"{name!r} has shape {array.shape}, 'returns' has {returns.shape}")
-    rewards = None if document.get("rewards") is None else np.array(document["rewards"], dtype=np.float64)
-    if rewards is not None and (rewards.ndim != 2 or len(rewards) != len(returns)):
-        raise ValueError(f"'rewards' has shape {rewards.shape}, not [task, step] of {len(returns)} tasks")
-    if len(rows) != len(returns) or index.shape != (len(returns),):
-        raise ValueError(f"{len(rows)} tasks and {index.size} indices are listed for {len(returns)} rows of 'returns'")
+    texts = {**document["versions"], "name": agent["name"], "split": document["plan"]["split"]}
+    texts["commit"] = document["commit"] or ""
+    if not all(isinstance(value, str) for value in texts.values()):
+        raise ValueError("'versions', 'commit', 'name' and 'split' are not all text")
     return Evaluation(
         family=str(document["family"]),
         settings=settings,
-        agent=str(document["agent"]),
-        split=str(document["split"]),
-        seed=int(document["seed"]),
-        replicas=int(document["replicas"]),
-        tasks=Tasks({name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}, index),
-        returns=returns,
-        successes=successes,
-        env_steps_per_task=env_steps,
+        agent=AgentRecord(**agent),
+        plan=_parse_plan(document["plan"]),
+        tasks=_parse_tasks(document["tasks"], document["task_index"]),
+        returns=_parse_array(document["returns"]),
+        successes=None if document["successes"] is None else _parse_array(document["successes"]),
+        env_steps_per_task=_parse_steps(document["env_steps_per_task"]),
         unseen=bool(document["unseen"]),
-        rewards=rewards,
-        trained=document["trained"],
-        # Files from before these were written say nothing of them.
-        agent_settings=dict(document.get("agent_settings", {})),
-        budget=int(document.get("budget", 1)),
-        deterministic=bool(document.get("deterministic", False)),
-        oracle=bool(document.get("oracle", False)),
+        rewards=None if document.get("rewards") is None else _parse_array(document["rewards"]),
         versions=dict(document["versions"]),
         commit=document["commit"],
     )
+
+
+def _parse_plan(fields: Mapping[str, Any]) -> TrialPlan:
+    plan = TrialPlan(**fields)
+    counts = (plan.num_tasks, plan.rounds, plan.replicas, plan.budget, plan.seed)
+    if not all(type(count) is int for count in counts) or not isinstance(plan.deterministic, bool):
+        raise ValueError("'plan' does not hold whole numbers")
+    return plan
+
+
+def _parse_tasks(rows: Sequence[Mapping[str, Any]], index: Sequence[int]) -> Tasks:
+    if len(rows) != len(index):
+        raise ValueError(f"{len(rows)} tasks and {len(index)} indices are listed")
+    values = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
+    return Tasks(values, np.array(index, dtype=np.int64))
+
+
+def _parse_array(rows: Sequence[Any]) -> np.ndarray:
+    return np.array(rows, dtype=np.float64)
+
+
+def _parse_steps(rows: Sequence[Any]) -> np.ndarray:
+    """Return numbers as they were written: whole numbers stay whole."""
+    steps = np.array(rows)
+    if not np.issubdtype(steps.dtype, np.number):
+        raise ValueError("'env_steps_per_task' does not hold numbers alone")
+    return steps

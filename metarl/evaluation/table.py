@@ -19,10 +19,8 @@ def table(evaluations: Sequence[Evaluation]) -> str:
 
 
 def _block(evaluation: Evaluation) -> str:
-    counts = (
-        f"{counted(evaluation.num_tasks, 'task')}, {counted(evaluation.replicas, 'replica')}, seed {evaluation.seed}"
-    )
-    lines = [f"{evaluation.label} on {evaluation.family}, {evaluation.split} split: {counts}"]
+    counts = f"{counted(evaluation.num_tasks, 'task')}, {counted(evaluation.plan.replicas, 'replica')}, seed {evaluation.plan.seed}"
+    lines = [f"{evaluation.label} on {evaluation.family}, {evaluation.plan.split} split: {counts}"]
     number = functools.partial(number_text, decimals=decimals_for(evaluation.interval))
     rates = evaluation.success_rate
     header = ("round", "env steps by its end", "return (IQM)", "95% interval", "mean")
@@ -34,10 +32,10 @@ def _block(evaluation: Evaluation) -> str:
         rows.append((str(i + 1), steps, number(evaluation.iqm[i]), interval, number(evaluation.mean[i]), *rate))
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    if evaluation.budget > 1:
-        more = counted(evaluation.budget - 1, "more round")
+    if evaluation.plan.budget > 1:
+        more = counted(evaluation.plan.budget - 1, "more round")
         lines.append(
-            f"budget {evaluation.budget}: {more} behind each but the last, learned from, their steps counted with it"
+            f"budget {evaluation.plan.budget}: {more} behind each but the last, learned from, their steps counted with it"
         )
     if evaluation.rounds > 1:
         interval = interval_text(evaluation.gain.interval, number)

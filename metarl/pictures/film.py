@@ -1,8 +1,9 @@
-"""Films of trials: pictures of chosen tasks, taken while an agent plays them just as it does when it is measured."""
+"""Films of trials: pictures of some tasks, taken while the agent plays as it does in an evaluation."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,20 +12,20 @@ from functools import cached_property
 import numpy as np
 
 from ..base.errors import MetarlError
-from ..base.progress import warn
 from ..base.streams import Streams
-from ..evaluation.evaluate import trial_seed
+from ..evaluation.evaluate import require_noise, warn_of_unstable
 from ..families.batch import Batch, Step
 from ..families.family import TaskFamily
 from ..families.task import Tasks, Values
 from ..families.vector import BatchedEnv
-from ..trials.agent import Agent, Oracle
-from ..trials.episodes import Episodes, Trial
-from ..trials.rollout import run_trial
+from ..trials.agent import Agent
+from ..trials.episodes import Episodes
+from ..trials.plan import TrialPlan
+from ..trials.rollout import rounds_of
 from .drawing import drawing, nothing_drawn
 
 MOST_PICTURES = 100
-"""How many pictures of an episode are taken, at most, unless the user says how often."""
+"""Most pictures of an episode, unless `every` is given."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,11 @@ class Shot:
     """A picture of a world."""
 
     step: int
-    """Steps that the episode had made."""
+    """Steps of the episode before it."""
     shape: tuple[int, ...]
     """(height, width, 3)"""
     packed: bytes
-    """The picture; hundreds are kept, and most of each is background."""
+    """The picture, compressed: a film keeps hundreds, and most of each is background."""
 
     @property
     def picture(self) -> np.ndarray:
@@ -49,17 +50,17 @@ class Take:
     """One episode, filmed."""
 
     shots: tuple[Shot, ...]
-    """Pictures from the start (step 0) to the last step, which is always among them."""
+    """Pictures from step 0 to the last step, both included."""
     rewards: np.ndarray
     """Reward of each of its steps. [time]"""
     total: float
-    """Undiscounted return, as `metarl evaluate` has it."""
+    """Undiscounted return."""
     mean_return: float
-    """Mean of the returns of all replicas in this task and round."""
+    """Mean return of all replicas in this task and round."""
     ending: str
-    """How it ended before the time limit, in words; '' where it did not."""
+    """How it ended before the time limit, such as 'terminated'; '' at the time limit."""
     success: bool
-    """Whether any step was a success, as far as the family knows."""
+    """Whether any step was a success; False if the family does not define success."""
 
     @property
     def length(self) -> int:
@@ -68,11 +69,11 @@ class Take:
 
     @cached_property
     def running(self) -> np.ndarray:
-        """Return after each number of steps, from 0 to all. [time + 1]"""
+        """Return so far after each number of steps, from 0 to `length`. [time + 1]"""
         return np.concatenate([[0.0], np.cumsum(self.rewards)]) + 0.0
 
     def shot(self, step: int) -> Shot:
-        """Return the latest picture at a step; after the end, the last."""
+        """Return the latest picture at or before a step."""
         return next(shot for shot in reversed(self.shots) if shot.step <= step)
 
 
@@ -85,93 +86,89 @@ class Film:
     agent: str
     """Name of the agent."""
     pooled: bool
-    """Whether the agent learns from all replicas of a task between rounds; else each goes on by itself."""
-    split: str
-    """Split that the tasks are from."""
-    seed: int
-    """Seed of the tasks and the episodes."""
+    """Whether the agent learns from all replicas of a task together."""
+    plan: TrialPlan
+    """The trials; the film shows the first replica of some of its tasks."""
     numbers: tuple[int, ...]
-    """Place of each task in the evaluation's list, from 0."""
+    """Number of each task shown in the plan's list, from 0."""
     tasks: Tasks
-    """The tasks."""
-    replicas: int
-    """Episodes side by side in each task and round; the first of them is seen."""
+    """The tasks shown."""
     every: int
     """Steps from one picture to the next."""
     takes: tuple[tuple[Take, ...], ...]
     """The episodes. [task][round]"""
 
-    @property
-    def rounds(self) -> int:
-        """Number of rounds; the agent adapted between them."""
-        return len(self.takes[0])
-
     @cached_property
     def times(self) -> list[int]:
-        """Steps of which there is a picture, ascending; the last is the longest episode's end."""
+        """Steps that the film shows, ascending; the last ends the longest episode."""
         end = max(take.length for row in self.takes for take in row)
         return [*range(0, end, self.every), end]
 
 
 def film(
-    agent: Agent | Oracle,
+    agent: Agent,
     family: TaskFamily,
+    plan: TrialPlan,
     numbers: Sequence[int],
     *,
     agent_name: str,
-    split: str = "test",
-    num_tasks: int = 40,
-    rounds: int = 2,
-    replicas: int = 1,
-    seed: int = 0,
     every: int | None = None,
     threads: int | None = None,
     report: Callable[[int, int], None] = lambda taken, most: None,
 ) -> Film:
-    """Return the film of the tasks `numbers` among the `num_tasks` that `evaluate` plays with the same arguments.
+    """Return the film of the tasks `numbers` of an evaluation with the same plan.
 
-    All of them are played, so that the episodes seen are those measured, to the last bit: networks round by the size of
-    the batch. `every` is the number of steps between pictures, by default so many that an episode has 100 at most;
-    `report` hears how many pictures were taken, of how many at most. Raises MetarlError for a task that is not among
-    them, an unknown split, a family that draws nothing, and where there is nothing to draw with.
+    All tasks of the plan are played: a network rounds by the size of its batch, so that only then the episodes shown
+    are those measured, to the last bit. `every` is the number of steps between pictures; by default an episode has at
+    most 100 pictures. `report` is called after each picture with the number taken and the most there can be. Raises
+    MetarlError for a number outside the plan, a budget above one, a split that the family does not have, and a family
+    that cannot be drawn.
     """
-    for number in numbers:
-        if not 0 <= number < num_tasks:
-            raise MetarlError(
-                f"task {number} is outside; the evaluation's {num_tasks} tasks are 0 to {num_tasks - 1}: take one of "
-                "those, or more of them (--among)"
-            )
-    numbers = tuple(dict.fromkeys(numbers))
+    numbers = _require_numbers(numbers, plan)
+    require_noise(agent, agent_name, plan)
     every = every or -(-family.horizon // MOST_PICTURES)
-    tasks = family.sample(split, num_tasks, seed=seed)
-    most = len(numbers) * rounds * (1 + -(-family.horizon // every))
+    tasks = plan.tasks(family)
+    most = len(numbers) * plan.rounds * (1 + -(-family.horizon // every))
     with (
         drawing(family),
-        contextlib.closing(BatchedEnv(family, tasks, replicas, threads=threads, render_mode="rgb_array")) as envs,
+        contextlib.closing(BatchedEnv(family, tasks, plan.replicas, threads=threads, render_mode="rgb_array")) as envs,
     ):
-        camera = _Camera(envs, [number * replicas for number in numbers], every, lambda taken: report(taken, most))
+        worlds = [number * plan.replicas for number in numbers]
+        camera = _Camera(envs, worlds, every, lambda taken: report(taken, most))
         envs.batch = camera
-        trial = run_trial(agent, envs, rounds, seed=trial_seed(seed, split))
-    if trial.num_unstable:
-        warn(f"the physics broke down in {trial.num_unstable} of {num_tasks * replicas * rounds} episodes")
+        played = rounds_of(agent, envs, seed=plan.trial_seed, deterministic=plan.deterministic)
+        rounds = tuple(itertools.islice(played, plan.rounds))
+    if num_unstable := sum(episodes.num_unstable for episodes in rounds):
+        warn_of_unstable(num_unstable, plan)
     return Film(
         family=family,
         agent=agent_name,
-        pooled=getattr(agent, "pools_replicas", True),
-        split=split,
-        seed=seed,
+        pooled=agent.pools_replicas,
+        plan=plan,
         numbers=numbers,
         tasks=tasks[list(numbers)],
-        replicas=replicas,
         every=every,
-        takes=tuple(_takes(trial, camera, number, replicas) for number in numbers),
+        takes=tuple(_takes(rounds, camera, number, plan.replicas) for number in numbers),
     )
 
 
-def _takes(trial: Trial, camera: _Camera, number: int, replicas: int) -> tuple[Take, ...]:
+def _require_numbers(numbers: Sequence[int], plan: TrialPlan) -> tuple[int, ...]:
+    """Return the numbers of the tasks to show, each once."""
+    if plan.budget > 1:
+        raise MetarlError(f"budget is {plan.budget}; a film shows every round: take a budget of 1")
+    for number in numbers:
+        if not 0 <= number < plan.num_tasks:
+            raise MetarlError(
+                f"task {number} is not among the {plan.num_tasks} tasks of the evaluation, which are 0 to "
+                f"{plan.num_tasks - 1}; take one of them, or more tasks (--among)"
+            )
+    return tuple(dict.fromkeys(numbers))
+
+
+def _takes(rounds: Sequence[Episodes], camera: _Camera, number: int, replicas: int) -> tuple[Take, ...]:
     return tuple(
         _take(episodes, number, camera.family.horizon, tuple(reel[number * replicas]))
-        for episodes, reel in zip(trial.rounds, camera.reels, strict=True)
+        for episodes, reel in zip(rounds, camera.reels, strict=True)
     )
 
 
@@ -194,13 +191,13 @@ def _ending(episodes: Episodes, number: int, length: int) -> str:
 
 
 class _Camera:
-    """Passes a batch on, and takes pictures of some of its worlds: at the start, every few steps, and at the end."""
+    """A batch that takes pictures of some of its worlds: at the start, every few steps, and at the end."""
 
     def __init__(self, envs: BatchedEnv, worlds: Sequence[int], every: int, report: Callable[[int], None]) -> None:
         self.family, self.worlds, self.every, self.report = envs.family, worlds, every, report
         self.batch: Batch = envs.batch
         self.reels: list[dict[int, list[Shot]]] = []
-        """For each round the pictures of each world."""
+        """Pictures of each world, by round."""
         self.step_number = self.taken = 0
 
     def begin(self) -> None:

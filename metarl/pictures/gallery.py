@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import spaces
 
-from ..base.files import write_atomically
+from ..base.figures import picture_suffix, save_figure
 from ..base.streams import Streams
-from ..evaluation.figure import COLORS, MARKERS, picture_suffix
+from ..evaluation.figure import COLORS, MARKERS
 from ..families.distributions import LogUniform
 from ..families.family import TaskFamily
 from ..families.spaces import bounds
@@ -47,7 +46,7 @@ def plot_tasks(family: TaskFamily, path: str | Path, num_tasks: int = 200) -> No
     Raises MetarlError for another suffix and where the file cannot be written.
     """
     picture_suffix(path)
-    _save(tasks_figure(family, num_tasks), path)
+    save_figure(tasks_figure(family, num_tasks), path)
 
 
 def plot_worlds(
@@ -59,18 +58,7 @@ def plot_worlds(
     with, and where the file cannot be written.
     """
     picture_suffix(path)
-    _save(worlds_figure(family, num_tasks, split, steps), path)
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    import matplotlib
-
-    suffix = picture_suffix(path)
-    picture = io.BytesIO()
-    # As in `report.plot`: the same family gives the same SVG.
-    with matplotlib.rc_context({"svg.hashsalt": "metarl"}):
-        figure.savefig(picture, format=suffix[1:], dpi=160, metadata={"Date": None} if suffix == ".svg" else None)
-    write_atomically(path, picture.getvalue())
+    save_figure(worlds_figure(family, num_tasks, split, steps), path)
 
 
 def tasks_figure(family: TaskFamily, num_tasks: int = 200) -> Figure:

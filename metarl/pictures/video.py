@@ -70,7 +70,7 @@ def write_video(film: Film, path: str | Path, *, fps: int | None = None, size: i
     """
     suffix = video_suffix(path)
     fps = fps or min(20, max(3, round(len(film.times) / 6)))
-    sheet = Sheet(film, size or max(200, 960 // max(3, film.rounds)))
+    sheet = Sheet(film, size or max(200, 960 // max(3, film.plan.rounds)))
     times = [*film.times, *[film.times[-1]] * round(fps * SECONDS_HELD)]
     write_atomically(path, _mp4(map(sheet.frame, times), fps) if suffix == ".mp4" else _gif(sheet, times, fps))
 
@@ -138,7 +138,7 @@ class Sheet:
         from PIL import Image, ImageDraw
 
         film, (panel_width, panel_height) = self.film, self.panel
-        width, y = MARGIN + film.rounds * (panel_width + MARGIN), MARGIN
+        width, y = MARGIN + film.plan.rounds * (panel_width + MARGIN), MARGIN
         texts: list[tuple[int, int, str, ImageFont.FreeTypeFont]] = []
 
         def write(text: str, font: ImageFont.FreeTypeFont) -> None:
@@ -147,11 +147,14 @@ class Sheet:
                 texts.append((MARGIN, y, line, font))
                 y += LINE
 
-        write(f"{film.agent} on {film.family.name}, {film.split} tasks, seed {film.seed}", _font(HEADING, bold=True))
+        write(
+            f"{film.agent} on {film.family.name}, {film.plan.split} tasks, seed {film.plan.seed}",
+            _font(HEADING, bold=True),
+        )
         for row, number in enumerate(film.numbers):
             y += MARGIN // 2
             write(f"task {number}: {task_in_words(film.family, film.tasks[row])}", _font(TEXT, bold=True))
-            for column in range(film.rounds):
+            for column in range(film.plan.rounds):
                 x = MARGIN + column * (panel_width + MARGIN)
                 texts.append((x, y, _round_in_words(film, column), _font(TEXT)))
                 self.corners[row, column] = x, y + LINE
@@ -191,13 +194,15 @@ class Sheet:
             else f"step {step}: return so far {number(take.running[step])}"
         )
         pen.text((x, y + height + 2), now, fill=ENDED if over else INK, font=_fitting(now, width, bold=over))
-        others = f", mean of {self.film.replicas} {number(take.mean_return)}" if self.film.replicas > 1 else ""
+        others = (
+            f", mean of {self.film.plan.replicas} {number(take.mean_return)}" if self.film.plan.replicas > 1 else ""
+        )
         whole = f"whole episode {number(take.total)}{others}{', success' if take.success else ''}"
         pen.text((x, y + height + 2 + LINE), whole, fill=GREY, font=_fitting(whole, width))
 
 
 def _round_in_words(film: Film, column: int) -> str:
-    episodes = column * (film.replicas if film.pooled else 1)
+    episodes = column * (film.plan.replicas if film.pooled else 1)
     return f"round {column + 1}: " + (f"after {counted(episodes, 'episode')}" if column else "new to the task")
 
 

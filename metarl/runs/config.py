@@ -95,15 +95,15 @@ class TrainConfig(Settings):
 T = TypeVar("T")
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+def load_config(path: str | Path, overrides: Sequence[str] = (), *, device: str | None = None) -> TrainConfig:
     """Return the configuration in a YAML file, with overrides such as 'agent.inner_lr=3e-4' over it, fully resolved.
 
-    Raises MetarlError with one line for a file that cannot be read or is no YAML mapping, and for any key that is
+    `device` replaces the config's, as the override 'device=...' does. Raises MetarlError with one line for a file that cannot be read or is no YAML mapping, and for any key that is
     unknown, missing, of the wrong type or out of range; it names the file or quotes the override.
     """
     data = {key: _named(value) if key in ("family", "agent") else value for key, value in _read_yaml(path).items()}
     changed: dict[str, str] = {}
-    for override in overrides:
+    for override in [*overrides, *([] if device is None else [f"device={device}"])]:
         key, value = parse_override(override)
         place = f"command line {shortened(override)}"
         _set(data, key, value, place)
@@ -115,6 +115,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         return related[-1] if related else str(path)
 
     return _resolved(data, origin)
+
+
+def without_name(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings in a section without the `name` that they belong to."""
+    return {key: value for key, value in section.items() if key != "name"}
 
 
 def resolved(config: TrainConfig) -> dict[str, Any]:
@@ -182,7 +187,7 @@ def _name_and_settings(section: Mapping[str, Any], key: str, origin: Origin) -> 
     if not isinstance(name, str):
         problem = f"is {shortened(name)}: it must be a word" if "name" in section else "is missing: give it a value"
         raise MetarlError(f"{origin(f'{key}.name')}: {key}.name {problem}")
-    return name, {setting: value for setting, value in section.items() if setting != "name"}
+    return name, without_name(section)
 
 
 def _registered(registry: Registry[T], name: str, key: str, origin: Origin) -> T:

@@ -14,7 +14,7 @@ from ..families.family import TaskFamily
 from ..trials.agent import Agent, TrainableAgent
 from ..trials.registered import make_agent
 from . import checkpoint as checkpoints
-from .config import TrainConfig, completed, load_config, make_family, resolved
+from .config import TrainConfig, completed, load_config, make_family, resolved, without_name
 from .record import CONFIG, METRICS
 
 BEST, LAST = "best.safetensors", "last.safetensors"
@@ -42,7 +42,7 @@ class Run:
     def provenance(self) -> dict[str, Any]:
         """How the agent was trained, ready for JSON. It holds no time or path: runs that are equal say the same."""
         return {
-            "agent_settings": _without_name(self.meta.config["agent"]),
+            "agent_settings": without_name(self.meta.config["agent"]),
             "training_seed": self.config.seed,
             "updates": self.meta.update,
             "training_env_steps": self.meta.env_steps,
@@ -86,12 +86,12 @@ def free_folder(path: Path) -> Path:
     return next(folder for folder in itertools.chain([path], others) if not folder.exists())
 
 
-def run_config(run_dir: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Return the configuration of the run in a folder, with overrides over it. Raises MetarlError where there is none."""
+def run_config(run_dir: str | Path, overrides: Sequence[str] = (), *, device: str | None = None) -> TrainConfig:
+    """Return the config of the run in a folder, with overrides and `device` over it. Raises MetarlError if there is none."""
     path = Path(run_dir) / CONFIG
     if not path.is_file():
         raise MetarlError(f"run {run_dir} does not exist: there is no {CONFIG} in it; give the folder of a run")
-    return load_config(path, overrides)
+    return load_config(path, overrides, device=device)
 
 
 def load_run(
@@ -105,9 +105,9 @@ def load_run(
     """
     if checkpoint not in ("best", "last"):
         raise MetarlError(f"checkpoint is {checkpoint!r}; it must be 'best' or 'last'")
-    config = run_config(run_dir, more := [] if device is None else [f"device={device}"])
+    config = run_config(run_dir, device=device)
     path = checkpoint_path(run_dir, BEST if checkpoint == "best" else LAST)
-    changed = run_config(run_dir, [*more, *overrides]) if overrides else config
+    changed = run_config(run_dir, overrides, device=device) if overrides else config
     family, agent = family_and_agent(changed)
     require_same_networks(agent, changed, config, f"run {run_dir}")
     unfit = (
@@ -143,14 +143,10 @@ def family_and_agent(config: TrainConfig) -> tuple[TaskFamily, Any]:
     """Return the family of a config and a new agent for it. Raises MetarlError for an agent that learns nothing in training."""
     family = make_family(config)
     name = config.agent["name"]
-    agent = make_agent(name, family, _without_name(config.agent), seed=config.seed, device=config.device)
+    agent = make_agent(name, family, without_name(config.agent), seed=config.seed, device=config.device)
     if not isinstance(agent, TrainableAgent):
         raise MetarlError(f"agent {name!r} learns nothing in training; take one that does: see `metarl agents`")
     return family, agent
-
-
-def _without_name(section: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in section.items() if key != "name"}
 
 
 def restored(

@@ -17,7 +17,7 @@ from ..base.stopwatch import Stopwatch
 from ..base.streams import generator
 from ..base.versions import versions
 from ..evaluation.evaluate import evaluate
-from ..evaluation.record import Evaluation
+from ..evaluation.record import AgentRecord, Evaluation
 from ..evaluation.statistics import iqm
 from ..runs import checkpoint as checkpoints
 from ..runs.config import TrainConfig, resolved
@@ -45,6 +45,7 @@ from ..runs.run import (
 )
 from ..trials.agent import NUM_UPDATES
 from ..trials.episodes import Trial
+from ..trials.plan import TrialPlan
 from ..trials.shards import run_sharded_trial
 from .log import Origin, RunLog
 
@@ -180,8 +181,10 @@ class _Training:
         meta = restored(self.agent, self.run_dir / LAST, self.config, DEFINING, GOES_ON)
         self.update, self.env_steps, self.begun_at = meta.update, meta.env_steps, meta.begun_at
         # Scores compare on the same tasks only.
-        same = _test_of_best(TrainConfig.model_validate(meta.config)) == _test_of_best(self.config)
-        self.best = meta.best if same else None
+        theirs = TrainConfig.model_validate(meta.config)
+        same_plan = _validation_plan(theirs) == _validation_plan(self.config)
+        same_score = theirs.evaluation.best_by == self.config.evaluation.best_by
+        self.best = meta.best if same_plan and same_score else None
 
     @contextlib.contextmanager
     def logged(self) -> Iterator[None]:
@@ -275,18 +278,8 @@ class _Training:
         return run_sharded_trial(self.agent, self.family, tasks, config, seed=seed, stopwatch=stopwatch)
 
     def _evaluate(self) -> Evaluation:
-        config, (num_tasks, replicas) = self.config, _validation_size(self.config)
-        return evaluate(
-            self.agent,
-            self.family,
-            agent_name=config.agent["name"],
-            split="validation",
-            num_tasks=num_tasks,
-            rounds=config.rounds,
-            replicas=replicas,
-            seed=VALIDATION_SEED,
-            threads=config.threads,
-        )
+        plan, record = _validation_plan(self.config), AgentRecord(self.config.agent["name"])
+        return evaluate(self.agent, self.family, plan, record=record, threads=self.config.threads)
 
     def _keep_best(self, score: float) -> None:
         if self.best is None or score > self.best:
@@ -305,14 +298,14 @@ class _Training:
         checkpoints.save(self.run_dir / name, self.agent.state_dict(), meta)
 
 
-def _validation_size(config: TrainConfig) -> tuple[int, int]:
-    """Return the number of validation tasks and of replicas in each."""
-    return config.evaluation.num_tasks, config.evaluation.replicas or config.replicas
-
-
-def _test_of_best(config: TrainConfig) -> tuple[int, int, str]:
-    """Return what two scores must have in common to compare."""
-    return *_validation_size(config), config.evaluation.best_by
+def _validation_plan(config: TrainConfig) -> TrialPlan:
+    return TrialPlan(
+        split="validation",
+        num_tasks=config.evaluation.num_tasks,
+        rounds=config.rounds,
+        replicas=config.evaluation.replicas or config.replicas,
+        seed=VALIDATION_SEED,
+    )
 
 
 def _score(evaluation: Evaluation, by: str) -> float:

@@ -52,7 +52,7 @@ def test_train_then_evaluate_leaves_numbers_and_picture_and_says_what_is_next(
     assert main(["evaluate", str(run_dir), "--tasks", "3"]) == 0
     assert "gain" in capsys.readouterr().out
     result = json.loads((run_dir / "evaluation.json").read_text())
-    assert (result["split"], result["agent"], len(result["tasks"])) == ("test", "maml-ppo", 3)
+    assert (result["plan"]["split"], result["agent"]["name"], len(result["tasks"])) == ("test", "maml-ppo", 3)
     assert (run_dir / "adaptation.png").read_bytes().startswith(b"\x89PNG")
     assert "seed: 3" in (run_dir / "config.yaml").read_text()
 
@@ -71,7 +71,7 @@ def test_evaluate_keeps_splits_apart_and_takes_rounds_replicas_and_checkpoint(ru
     arguments = ["--split", "extrapolation", "--tasks", "3", "--rounds", "3", "--replicas", "1"]
     assert main(["evaluate", str(run), *arguments, "--checkpoint", "last"]) == 0
     result = json.loads((run / "evaluation-extrapolation.json").read_text())
-    assert (result["split"], result["replicas"], len(result["iqm"])) == ("extrapolation", 1, 3)
+    assert (result["plan"]["split"], result["plan"]["replicas"], len(result["iqm"])) == ("extrapolation", 1, 3)
     assert (run / "adaptation-extrapolation.png").exists()
     assert not (run / "evaluation.json").exists()
 
@@ -154,7 +154,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "budget of none": (lambda folder, run: ["evaluate", str(run), "--budget", "0"], "must be at least 1"),
     "no noise to learn from": (
         lambda folder, run: ["evaluate", str(run), "--deterministic"],
-        "maml-ppo may learn from what the exploration noise of all replicas tried",
+        "maml-ppo learns between rounds from the exploration noise of all replicas",
     ),
     "setting that shapes what was trained": (
         lambda folder, run: ["evaluate", str(run), "agent.hidden_sizes=[4]"],
@@ -183,7 +183,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     ),
     "picture of another kind": (
         lambda folder, run: ["evaluate", str(run), "--tasks", "1", "--plot", "a.bmp"],
-        "a plot is written as '.png' or '.svg'",
+        "a picture is written as '.png' or '.svg'",
     ),
     "unknown command": (lambda folder, run: ["trian"], "command 'trian' is unknown; did you mean 'train'?"),
     "no command": (lambda folder, run: [], "COMMAND"),
@@ -398,7 +398,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half(tmp_path: Path) -> Non
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.strip() == f"metarl: interrupted; go on with: metarl train --resume {run}"
+    assert errors.strip() == f"metarl: interrupted; resume with: metarl train --resume {run}"
     assert not list(run.glob(".*.tmp"))
     done = len((run / "metrics.jsonl").read_text().splitlines())
     assert main(["train", "--resume", str(run), f"num_updates={done + 1}"]) == 0
@@ -487,7 +487,7 @@ def test_outputs_are_checked_before_the_evaluation(
 
 def test_evaluate_says_how_the_agent_was_trained(run: Path) -> None:
     assert main(["evaluate", str(run), "--tasks", "3"]) == 0
-    trained = json.loads((run / "evaluation.json").read_text())["trained"]
+    trained = json.loads((run / "evaluation.json").read_text())["agent"]["trained"]
     assert (trained["updates"], trained["checkpoint"], trained["training_seed"]) == (2, "best", 0)
     assert trained["agent_settings"]["hidden_sizes"] == [8]
     assert "name" not in trained["agent_settings"]
@@ -498,8 +498,8 @@ def test_evaluate_measures_the_random_floor_in_the_same_tasks(run: Path, capsys:
         assert main(["evaluate", str(run), "--tasks", "3", *more]) == 0
     assert "random on navigation-2d, test split: 3 tasks" in capsys.readouterr().out
     ours, floor = (json.loads((run / f"evaluation{end}.json").read_text()) for end in ("", "-random"))
-    assert (floor["agent"], floor["trained"]) == ("random", None)
-    for name in ("family", "settings", "tasks", "task_index", "split", "seed", "replicas", "env_steps"):
+    assert floor["agent"] == {"name": "random", "settings": {}, "trained": None, "oracle": False}
+    for name in ("family", "settings", "tasks", "task_index", "plan", "env_steps"):
         assert floor[name] == ours[name], name
     assert floor["returns"] != ours["returns"]
     assert (run / "adaptation-random.png").exists()
@@ -515,8 +515,8 @@ def test_a_trained_agent_is_measured_with_other_settings_beside_its_own(run: Pat
     own, still, moved, longer = (
         json.loads((run / f"evaluation{end}.json").read_text()) for end in ("", *(f"-{name}" for name in names))
     )
-    assert [each["trained"] for each in (still, moved, longer)] == [own["trained"]] * 3
-    assert moved["agent_settings"] == {"clip_range": 0.5, "inner_lr": 5.0}
+    assert [each["agent"]["trained"] for each in (still, moved, longer)] == [own["agent"]["trained"]] * 3
+    assert moved["agent"]["settings"] == {"clip_range": 0.5, "inner_lr": 5.0}
     first = [[returns[0] for returns in each["returns"]] for each in (own, still, moved, longer)]
     assert first[1:] == first[:1] * 3  # the same trained policy, before it adapts
     last = [[returns[-1] for returns in each["returns"]] for each in (own, still, moved, longer)]
@@ -561,7 +561,7 @@ def test_evaluate_says_that_an_agent_made_by_name_is_untrained(run: Path, capsys
         assert main(["evaluate", str(run), "--tasks", "3", "--agent", name]) == 0
         assert f"{name} (untrained) on navigation-2d" in capsys.readouterr().out
         result = json.loads((run / f"evaluation-{name}.json").read_text())
-        assert (result["agent"], result["trained"]) == (f"{name} (untrained)", None)
+        assert (result["agent"]["name"], result["agent"]["trained"]) == (f"{name} (untrained)", None)
 
 
 def test_a_deterministic_evaluation_stands_beside_the_sampled_one_and_repeats(tmp_path: Path) -> None:
@@ -571,7 +571,7 @@ def test_a_deterministic_evaluation_stands_beside_the_sampled_one_and_repeats(tm
         assert main([*measure, *words]) == 0
     file = run / "evaluation-deterministic.json"
     sampled, still = (json.loads(path.read_text()) for path in (run / "evaluation.json", file))
-    assert (sampled["deterministic"], still["deterministic"]) == (False, True)
+    assert (sampled["plan"]["deterministic"], still["plan"]["deterministic"]) == (False, True)
     assert sampled["returns"] != still["returns"]
     page = tmp_path / "page.md"
     assert main(["report", str(run), "-o", str(page)]) == 0
@@ -612,7 +612,7 @@ def test_references_of_other_settings_and_budgets_stand_side_by_side_and_repeat(
     assert files == [f"evaluation-sb3-ppo-{end}.json" for end in (*ends, "hidden_sizes=[4]-n_epochs=1")]
     told = [json.loads((run / name).read_text()) for name in files]
     assert [each["env_steps"] for each in told] == [[50, 60], [10, 20], [5, 10]]
-    assert told[0]["agent_settings"] == {"adapts": True, "hidden_sizes": [4], "n_epochs": 1}
+    assert told[0]["agent"]["settings"] == {"adapts": True, "hidden_sizes": [4], "n_epochs": 1}
     page = tmp_path / "page.md"
     assert main(["report", str(run), "-o", str(page)]) == 0
     text = page.read_text()
@@ -623,12 +623,6 @@ def test_references_of_other_settings_and_budgets_stand_side_by_side_and_repeat(
     (run / files[0]).unlink()
     assert main([*measure[:2], *shlex.split(again)[3:]]) == 0
     assert (run / files[0]).read_bytes() == before
-
-
-@pytest.mark.parametrize("name", ["bench", "demo"])
-def test_the_status_of_a_command_is_the_status_of_the_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"metarl.cli.{name}.main", lambda words: 3 if words == ["--fast"] else 1)
-    assert main([name, "--fast"]) == 3
 
 
 def test_a_backend_of_drawing_that_mujoco_cannot_load_costs_one_line(tmp_path: Path) -> None:

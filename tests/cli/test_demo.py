@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metarl.base.errors import MetarlError
 from metarl.cli import demo
+from metarl.cli.main import main
+from metarl.evaluation.record import AgentRecord
 from tests.small_runs import write_config
 
 
@@ -24,22 +25,22 @@ def test_demo_trains_measures_and_draws_every_config(
     for agent in ("maml-ppo", "rl2"):
         write_config(configs, agent, num_updates=1)
     for folders in (["demo-maml-ppo", "demo-rl2"], ["demo-maml-ppo-2", "demo-rl2-2"]):
-        assert demo.main(["--configs", str(configs), "--runs", str(runs)]) == 0
+        assert main(["demo", "--configs", str(configs), "--runs", str(runs)]) == 0
         told = capsys.readouterr().out
         for folder in folders:
             assert f"--run-dir {runs / folder}\n" in told
             assert str(runs / folder / "adaptation.png") in told
             for name in ("config.yaml", "metrics.jsonl", "best.safetensors", "evaluation.json", "adaptation.png"):
                 assert (runs / folder / name).is_file(), name
-            trained = json.loads((runs / folder / "evaluation.json").read_text())["trained"]
+            trained = json.loads((runs / folder / "evaluation.json").read_text())["agent"]["trained"]
             assert (trained["updates"], trained["checkpoint"]) == (1, "best")
         assert "maml-ppo on navigation-2d, test split: 4 tasks" in told
         assert "--split extrapolation" in told
 
 
-def test_demo_without_configs_names_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(MetarlError, match="holds no config"):
-        demo.main(["--configs", str(tmp_path)])
+def test_demo_without_configs_names_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--configs", str(tmp_path)]) == 2
+    assert f"{tmp_path} holds no config" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,10 @@ def test_demo_without_configs_names_the_remedy(tmp_path: Path) -> None:
 )
 def test_verdict_follows_the_interval(interval: tuple[float, float], words: str) -> None:
     evaluation: Any = SimpleNamespace(
-        agent="rl2", rounds=2, env_steps=np.array([20.0, 40.0]), gain=SimpleNamespace(interval=interval)
+        agent=AgentRecord("rl2"),
+        rounds=2,
+        env_steps=np.array([20.0, 40.0]),
+        gain=SimpleNamespace(interval=interval),
     )
     assert words in demo.verdict(evaluation)
     assert "20 environment steps" in demo.verdict(evaluation)

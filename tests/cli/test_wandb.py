@@ -57,8 +57,8 @@ def test_an_evaluation_is_a_run_of_the_trainings_group_with_tables_curve_and_vid
     assert about["config"]["update"]["played"] == {"split": "test", "seed": 0, "checkpoint": "best"}
     curve, film = history(records)
     evaluation = Evaluation.load(run / "evaluation.json")
-    assert evaluation.trained is not None
-    assert curve["env_steps"] == film["env_steps"] == evaluation.trained["training_env_steps"]
+    assert evaluation.agent.trained is not None
+    assert curve["env_steps"] == film["env_steps"] == evaluation.agent.trained["training_env_steps"]
     assert curve["adaptation_curve._type"] == "image-file" and film["adaptation_video._type"] == "video-file"
     (video,) = (run / "wandb").glob("offline-run-*/files/media/videos/*.gif")
     assert video.read_bytes() == (run / "adaptation.gif").read_bytes()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -25,7 +25,7 @@ from metarl.base.streams import Streams, generator
 from metarl.base.versions import commit_of, versions
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.measures import steps_before
-from metarl.evaluation.record import Evaluation
+from metarl.evaluation.record import AgentRecord, Evaluation
 from metarl.evaluation.table import table
 from metarl.families.batch import State
 from metarl.families.distributions import LogUniform, Uniform
@@ -35,6 +35,7 @@ from metarl.families.mujoco.family import MujocoFamily
 from metarl.families.task import Horizon, Parameter, Values
 from metarl.trials.agent import Agent
 from metarl.trials.episodes import Episodes
+from metarl.trials.plan import TrialPlan
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import rounds_of, run_trial
 from tests.places import ROOT
@@ -145,12 +146,12 @@ def test_a_budget_measures_every_so_many_rounds_of_the_same_trial_and_counts_all
     # What is spent before a measured round is spent by the end of the one before it.
     np.testing.assert_array_equal(steps_before(sparse.env_steps), steps_before(every.env_steps)[[0, 3, 6]])
     assert sparse.env_steps[-1] == every.env_steps[-1]
-    assert (sparse.budget, sparse.label) == (3, "Scripted budget=3")
+    assert (sparse.plan.budget, sparse.label) == (3, "Scripted budget=3")
     assert "budget 3: 2 more rounds behind each but the last" in table([sparse])
 
 
 def test_a_budget_in_a_single_round_is_refused() -> None:
-    with pytest.raises(MetarlError, match="budget is 5 with one round, before which nothing is played"):
+    with pytest.raises(MetarlError, match="budget is 5 and rounds is 1; a budget lies between measured rounds"):
         evaluate(constant(0), Numbered(), rounds=1, budget=5)
 
 
@@ -162,11 +163,11 @@ def test_a_deterministic_agent_takes_its_mode_in_every_round_and_the_file_says_s
     assert len(agent.learners[1].deterministic) == 2 * Numbered().horizon
     assert (noisy.label, still.label) == ("Scripted", "Scripted deterministic")
     still.save(tmp_path / "still.json")
-    assert Evaluation.load(tmp_path / "still.json").deterministic
+    assert Evaluation.load(tmp_path / "still.json").plan.deterministic
 
 
 def test_an_agent_that_learns_from_its_noise_has_no_deterministic_round_to_adapt_to() -> None:
-    with pytest.raises(MetarlError, match="Scripted may learn from what the exploration noise of all replicas tried"):
+    with pytest.raises(MetarlError, match="Scripted learns between rounds from the exploration noise of all replicas"):
         evaluate(constant(0), Numbered(), rounds=2, deterministic=True)
     agent = constant(1)
     evaluate(agent, Numbered(), num_tasks=3, rounds=1, deterministic=True)
@@ -187,20 +188,35 @@ def test_a_long_budget_keeps_no_round_in_memory() -> None:
     assert not any(reference() for reference in kept)
 
 
-def test_files_from_before_oracles_and_budgets_were_written_are_read(tmp_path: Path) -> None:
-    document = json.loads(evaluate(constant(1), Numbered(), num_tasks=3).to_json())
-    for name in ("oracle", "budget", "agent_settings", "deterministic"):
-        del document[name]
-    (tmp_path / "old.json").write_text(json.dumps(document))
-    old = Evaluation.load(tmp_path / "old.json")
-    assert (old.oracle, old.budget, old.agent_settings, old.deterministic) == (False, 1, {}, False)
-    assert old.label == "Scripted"
+def test_a_plan_repeats_an_evaluation_and_keywords_change_it() -> None:
+    first = evaluate(Wanderer(2), UnequalEpisodes(), num_tasks=5, rounds=3, replicas=2, seed=4)
+    assert first.plan == TrialPlan(num_tasks=5, rounds=3, replicas=2, seed=4)
+    again = evaluate(Wanderer(2), UnequalEpisodes(), first.plan)
+    assert again.to_json() == first.to_json()
+    other = evaluate(Wanderer(2), UnequalEpisodes(), first.plan, seed=5)
+    assert other.plan == replace(first.plan, seed=5)
+    assert not np.array_equal(other.returns, first.returns)
+
+
+def test_a_file_of_an_older_format_is_refused(tmp_path: Path) -> None:
+    document = json.loads(evaluation_of(np.zeros((3, 2))).to_json())
+    (tmp_path / "old.json").write_text(json.dumps({**document, "format": "metarl evaluation 1"}))
+    with pytest.raises(MetarlError, match="is not a file of format 'metarl evaluation 2'"):
+        Evaluation.load(tmp_path / "old.json")
+
+
+@pytest.mark.parametrize("name", ["returns", "successes", "env_steps_per_task"])
+def test_arrays_that_do_not_fit_the_plan_are_refused(name: str) -> None:
+    whole = evaluation_of(np.zeros((3, 2)))
+    with pytest.raises(MetarlError, match=f"{name} has shape .3, 4.; the plan makes it .3, 2."):
+        replace(whole, **{name: np.zeros((3, 4))})
 
 
 def test_file_says_how_the_agent_was_trained(tmp_path: Path) -> None:
     trained = {"training_seed": 3, "updates": 50, "agent_settings": {"inner_lr": 0.1}}
-    evaluate(constant(1), Numbered(), num_tasks=3, trained=trained).save(tmp_path / "a.json")
-    assert Evaluation.load(tmp_path / "a.json").trained == trained
+    record = AgentRecord("maml-ppo", {"inner_lr": 0.2}, trained)
+    evaluate(constant(1), Numbered(), num_tasks=3, record=record).save(tmp_path / "a.json")
+    assert Evaluation.load(tmp_path / "a.json").agent == record
 
 
 def test_env_steps_count_what_each_task_cost_over_all_replicas() -> None:
@@ -400,10 +416,11 @@ def test_another_process_elsewhere_writes_the_same_file(tmp_path: Path) -> None:
 
 def test_file_holds_what_readers_are_promised() -> None:
     agent = solves_after_round(1)
-    document = json.loads(evaluate(agent, Numbered(horizon=7), agent_name="me", num_tasks=4, seed=9).to_json())
+    document = json.loads(evaluate(agent, Numbered(horizon=7), record=AgentRecord("me"), num_tasks=4, seed=9).to_json())
     assert document["family"] == "numbered"
     assert document["settings"] == {"horizon": 7}
-    assert (document["agent"], document["split"], document["seed"], document["replicas"]) == ("me", "test", 9, 1)
+    assert document["agent"] == {"name": "me", "settings": {}, "trained": None, "oracle": False}
+    assert document["plan"] == asdict(TrialPlan(num_tasks=4, seed=9))
     assert document["tasks"] == list(Numbered().sample("test", 4, seed=9))
     assert document["returns"] == [[0.0, 1.0]] * 4
     assert document["env_steps"] == [7, 8]
@@ -437,6 +454,19 @@ def test_returns_that_are_not_finite_are_null_in_valid_json(tmp_path: Path) -> N
     assert Evaluation.load(tmp_path / "evaluation.json").to_json() == evaluation.to_json()
 
 
+PLANS: list[dict[str, Any]] = [
+    {"seed": "x"},
+    {"seed": 0.5},
+    {"replicas": 0},
+    {"rounds": 3},
+    {"num_tasks": 2},
+    {"deterministic": "yes"},
+    {"split": 3},
+    {"episodes": 3},
+]
+"""Changes that no plan has."""
+
+
 def _damaged(document: dict[str, Any], **changes: Any) -> str:
     return json.dumps({**document, **changes})
 
@@ -464,7 +494,9 @@ def test_file_that_is_no_evaluation_is_refused_in_one_line_that_names_it(tmp_pat
         _damaged(document, env_steps_per_task=[["a", {}]] * 3),
         _damaged(document, versions={"mujoco": None}),
         _damaged(document, commit=7),
-        _damaged(document, seed="x"),
+        _damaged(document, agent={"name": 7}),
+        _damaged(document, agent={"nickname": "rl2"}),
+        *(_damaged(document, plan={**document["plan"], **change}) for change in PLANS),
     ]
     path = tmp_path / "evaluation.json"
     for content in contents:

@@ -9,7 +9,7 @@ import pytest
 
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.measures import above
-from metarl.evaluation.record import Evaluation
+from metarl.evaluation.record import AgentRecord, Evaluation
 from metarl.report.about import About
 from metarl.report.adaptation import measure_table
 from metarl.report.comparison import comparison_table, score_table
@@ -39,7 +39,12 @@ def measured(tmp_path: Path, agent: Scripted, *, replicas: int = 1) -> list[Grou
     run = run_folder(tmp_path / "run", np.zeros((TASKS, ROUNDS)))
     for name, player in (("", agent), ("-never", constant(0)), ("-always", constant(1))):
         evaluation = evaluate(
-            player, Numbered(), agent_name=name[1:] or "maml-ppo", num_tasks=TASKS, rounds=ROUNDS, replicas=replicas
+            player,
+            Numbered(),
+            record=AgentRecord(name[1:] or "maml-ppo"),
+            num_tasks=TASKS,
+            rounds=ROUNDS,
+            replicas=replicas,
         )
         evaluation.save(run / f"evaluation{name}.json")
     return group_runs([read_run(run)])
@@ -121,7 +126,9 @@ def test_two_seeds_that_solve_other_tasks_are_pooled(tmp_path: Path) -> None:
     runs = []
     for seed, known in ((1, numbers[:4]), (2, numbers[4:10])):
         run = run_folder(tmp_path / f"s{seed}", np.zeros((TASKS, 2)), seed=seed)
-        evaluate(solves(known), Numbered(), agent_name="maml-ppo", num_tasks=TASKS).save(run / "evaluation.json")
+        evaluate(solves(known), Numbered(), record=AgentRecord("maml-ppo"), num_tasks=TASKS).save(
+            run / "evaluation.json"
+        )
         runs.append(run)
     (group,) = group_runs([read_run(run) for run in runs])
     assert group.success_rate is not None

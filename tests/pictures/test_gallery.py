@@ -292,7 +292,7 @@ def test_mujoco_worlds_are_drawn_or_cost_one_line(tmp_path: Path) -> None:
         (["point-sparse", "--render", "a.png", "--steps", "-1"], "must be at least 0"),
         (["point-sparse", "--plot", "a.png", "--render", "a.png"], "give each picture a file of its own"),
         (["point-sparse", "--preset", "perl"], "did you mean 'pearl'?"),
-        (["point-sparse", "--plot", "a.pdf"], "a plot is written as '.png' or '.svg'"),
+        (["point-sparse", "--plot", "a.pdf"], "a picture is written as '.png' or '.svg'"),
         (["point-sparse", "--plot", "/proc/a.png"], "/proc/a.png cannot be written"),
         (["point-sparse", "--render", "a.png", "--split", "tset"], "did you mean 'test'?"),
         (["bernoulli-bandit", "--render", "a.png", "--split", "extrapolation"], "has no extrapolation split"),

@@ -21,7 +21,7 @@ from PIL import Image
 
 from metarl.base.errors import MetarlError
 from metarl.cli.main import main
-from metarl.evaluation.evaluate import evaluate, trial_seed
+from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.record import Evaluation
 from metarl.families.classes import ClassFamily
 from metarl.families.distributions import Uniform
@@ -34,6 +34,7 @@ from metarl.pictures.film import Film, film
 from metarl.pictures.video import Sheet, has_ffmpeg, video_suffix, write_video
 from metarl.runs.config import TrainConfig
 from metarl.training.train import meta_train
+from metarl.trials.plan import TrialPlan
 from metarl.trials.rollout import run_trial
 from tests.scripted import Numbered, Wanderer, constant, solves_after_round
 from tests.small_runs import config, metarl
@@ -43,7 +44,9 @@ FAMILY = load("navigation-2d", horizon=3)
 
 @pytest.fixture(scope="module")
 def taken() -> Film:
-    return film(Wanderer(2), FAMILY, [0, 3], agent_name="wanderer", num_tasks=5, rounds=3, replicas=2, seed=4)
+    return film(
+        Wanderer(2), FAMILY, TrialPlan(num_tasks=5, rounds=3, replicas=2, seed=4), [0, 3], agent_name="wanderer"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def test_a_film_has_the_returns_that_evaluation_has_in_the_same_tasks(taken: Fil
 def test_the_episode_that_is_seen_is_the_first_replica(taken: Film) -> None:
     tasks = FAMILY.sample("test", 5, seed=4)
     with contextlib.closing(FAMILY.make_vec(tasks, 2)) as envs:
-        trial = run_trial(Wanderer(2), envs, 3, seed=trial_seed(4, "test"))
+        trial = run_trial(Wanderer(2), envs, 3, seed=taken.plan.trial_seed)
     for row, number in enumerate([0, 3]):
         for k, take in enumerate(taken.takes[row]):
             assert take.total == trial.returns[k, number, 0] == take.running[-1]
@@ -82,12 +85,12 @@ def test_a_trained_agent_is_seen_as_it_was_measured(run: Path) -> None:
     assert main(["evaluate", str(run), "--tasks", "6", "--replicas", "1"]) == 0
     evaluation = Evaluation.load(run / "evaluation.json")
     trained = load_run(run)
-    taken = film(trained.agent, trained.family, [1, 5], agent_name="a", num_tasks=6, rounds=2)
+    taken = film(trained.agent, trained.family, TrialPlan(num_tasks=6, rounds=2), [1, 5], agent_name="a")
     np.testing.assert_array_equal([[take.total for take in row] for row in taken.takes], evaluation.returns[[1, 5]])
 
 
 def test_pictures_are_of_the_start_every_few_steps_and_the_end() -> None:
-    taken = film(Wanderer(2), FAMILY, [1], agent_name="a", num_tasks=2, rounds=2, every=2)
+    taken = film(Wanderer(2), FAMILY, TrialPlan(num_tasks=2, rounds=2), [1], agent_name="a", every=2)
     assert [[shot.step for shot in take.shots] for take in taken.takes[0]] == [[0, 2, 3]] * 2
     assert taken.times == [0, 2, 3]
     first, last = (taken.takes[0][0].shots[i].picture for i in (0, -1))
@@ -101,7 +104,7 @@ def test_each_panel_shows_its_own_task_and_moment(taken: Film) -> None:
 
 
 def test_an_episode_that_ends_early_freezes_and_says_so() -> None:
-    taken = film(solves_after_round(1), Numbered(), [0], agent_name="a", num_tasks=1, rounds=2)
+    taken = film(solves_after_round(1), Numbered(), TrialPlan(num_tasks=1, rounds=2), [0], agent_name="a")
     waits, solved = taken.takes[0]
     assert (waits.ending, waits.length, waits.success) == ("", 7, False)
     assert (solved.ending, solved.length, solved.success, solved.total) == ("terminated", 1, True, 1.0)
@@ -139,7 +142,7 @@ def test_captions_say_task_round_and_returns(taken: Film, monkeypatch: pytest.Mo
     assert texts[0] == f"step 2: return so far {number(take.running[2])}"
     assert texts[1].startswith(f"whole episode {number(take.total)}, mean of 2 {number(take.mean_return)}")
     texts.clear()
-    ended = Sheet(film(constant(1), Numbered(), [0], agent_name="a", num_tasks=1, rounds=1), 320)
+    ended = Sheet(film(constant(1), Numbered(), TrialPlan(num_tasks=1, rounds=1), [0], agent_name="a"), 320)
     ended.frame(3)
     assert texts[-2:] == ["ended at step 1: terminated", "whole episode 1.000, success"]
 
@@ -216,8 +219,11 @@ def _without_checkpoint(run: Path) -> list[str]:
 
 MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "no checkpoint": (_without_checkpoint, "has no best.safetensors yet"),
-    "task outside": (lambda run: ["--task", "40"], "task 40 is outside; the evaluation's 40 tasks are 0 to 39"),
-    "more tasks than there are": (lambda run: ["--tasks", "9", "--among", "5"], "they are among 5"),
+    "task outside": (
+        lambda run: ["--task", "40"],
+        "task 40 is not among the 40 tasks of the evaluation, which are 0 to 39",
+    ),
+    "more tasks than there are": (lambda run: ["--tasks", "9", "--among", "5"], "only 5 are played"),
     "first and chosen tasks": (lambda run: ["--tasks", "2", "--task", "1"], "leave one out"),
     "another suffix": (lambda run: ["-o", "a.avi"], "a video is written as '.mp4' or '.gif'"),
     "no place": (lambda run: ["-o", "/proc/a.gif"], "cannot be written"),
@@ -259,7 +265,7 @@ class BlindFamily(ClassFamily):
 
 def test_a_family_that_draws_nothing_is_refused() -> None:
     with pytest.raises(MetarlError, match="family 'blind' draws nothing"):
-        film(constant(0), BlindFamily(), [0], agent_name="a", num_tasks=1)
+        film(constant(0), BlindFamily(), TrialPlan(num_tasks=1), [0], agent_name="a")
 
 
 def test_a_machine_that_draws_nothing_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +273,7 @@ def test_a_machine_that_draws_nothing_is_told_in_one_line(monkeypatch: pytest.Mo
     monkeypatch.setattr("subprocess.run", lambda *_, **__: SimpleNamespace(returncode=1))
     choose_offscreen_backend.cache_clear()
     with pytest.raises(MetarlError, match="no OpenGL backend works here"):
-        film(Wanderer(6), load("half-cheetah-velocity", horizon=2), [0], agent_name="a", num_tasks=1)
+        film(Wanderer(6), load("half-cheetah-velocity", horizon=2), TrialPlan(num_tasks=1), [0], agent_name="a")
 
 
 def test_a_backend_that_the_user_names_and_that_does_not_draw_is_told_in_one_line(
@@ -323,12 +329,12 @@ def test_a_world_is_drawn_as_before_when_another_environment_is_gone() -> None:
 @pytest.mark.usefixtures("backend")
 def test_worlds_of_mujoco_are_drawn_in_turn_and_come_out_the_same_again() -> None:
     family = load("half-cheetah-velocity", horizon=2)
-    taken = film(Wanderer(6), family, [0, 1], agent_name="a", num_tasks=2, rounds=2)
+    taken = film(Wanderer(6), family, TrialPlan(num_tasks=2, rounds=2), [0, 1], agent_name="a")
     pictures = [[take.shots[-1].picture for take in row] for row in taken.takes]
     assert all(picture.std() > 10 for row in pictures for picture in row)  # a lost context draws black
     evaluation = evaluate(Wanderer(6), family, num_tasks=2, rounds=2)
     np.testing.assert_array_equal([[take.total for take in row] for row in taken.takes], evaluation.returns)
-    again = film(Wanderer(6), family, [0, 1], agent_name="a", num_tasks=2, rounds=2)
+    again = film(Wanderer(6), family, TrialPlan(num_tasks=2, rounds=2), [0, 1], agent_name="a")
     assert all(
         np.array_equal(take.shots[-1].picture, other)
         for row, others in zip(again.takes, pictures, strict=True)

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from metarl.base.errors import MetarlError
-from metarl.evaluation.record import Evaluation
+from metarl.evaluation.record import AgentRecord, Evaluation
 from metarl.families.task import Tasks
 from metarl.runs.config import TrainConfig, WandbConfig, load_config, resolved
 from metarl.training.log import RunLog
 from metarl.training.wandb import chosen_mode
+from metarl.trials.plan import TrialPlan
 from tests.small_runs import config, metarl, read_metrics, write_config
 
 
@@ -43,10 +44,8 @@ def evaluation() -> Evaluation:
     return Evaluation(
         family="navigation-2d",
         settings={},
-        agent="maml-ppo",
-        split="validation",
-        seed=0,
-        replicas=1,
+        agent=AgentRecord("maml-ppo"),
+        plan=TrialPlan(split="validation", num_tasks=3),
         tasks=Tasks({"goal": np.zeros((3, 2))}, np.arange(3)),
         returns=np.array([[1.0, 2.0], [2.0, 3.0], [3.0, 5.0]]),
         successes=None,

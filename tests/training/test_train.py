@@ -455,7 +455,8 @@ def test_runs_of_different_seeds_are_validated_on_the_same_tasks(
         trained(tmp_path / str(seed), seed=seed, num_updates=1)
     first, second = seen
     assert list(first.tasks) == list(second.tasks)
-    assert first.seed == second.seed == 0
+    assert first.plan == second.plan
+    assert (first.plan.split, first.plan.seed) == ("validation", 0)
 
 
 def test_every_update_has_random_numbers_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

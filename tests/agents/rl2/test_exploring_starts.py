@@ -130,7 +130,7 @@ def test_trial_outside_training_is_bitwise_that_of_an_agent_without_exploring_st
 
 def test_evaluation_does_not_explore() -> None:
     def returns(agent: RL2) -> np.ndarray:
-        return evaluate(agent, RightArm(), agent_name="rl2", split="test", num_tasks=20, rounds=1, seed=0).returns
+        return evaluate(agent, RightArm(), num_tasks=20, rounds=1, seed=0).returns
 
     np.testing.assert_array_equal(returns(new_agent(RightArm(), **ASTRAY)), returns(new_agent(RightArm())))
 

@@ -17,7 +17,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams, generator
 from metarl.checks.agent import Reach
 from metarl.evaluation.evaluate import evaluate
-from metarl.evaluation.record import Evaluation
+from metarl.evaluation.record import AgentRecord, Evaluation
 from metarl.evaluation.table import table
 from metarl.families.distributions import Choice
 from metarl.families.family import TaskFamily
@@ -103,9 +103,10 @@ def test_it_is_marked_as_an_oracle_wherever_it_is_told_of(tmp_path: Path) -> Non
     agent = {"name": "sb3-ppo-oracle", "hidden_sizes": [8], "n_epochs": 1}
     run = meta_train(TrainConfig(**{**config(num_updates=2), "agent": agent}), tmp_path / "run", progress=False)
     trained = load_run(run)
-    made = evaluate(trained.agent, trained.family, agent_name="sb3-ppo-oracle", num_tasks=3, trained=trained.provenance)
+    record = AgentRecord("sb3-ppo-oracle", trained=trained.provenance)
+    made = evaluate(trained.agent, trained.family, num_tasks=3, record=record)
     made.save(run / "evaluation.json")
-    assert Evaluation.load(run / "evaluation.json").oracle
+    assert Evaluation.load(run / "evaluation.json").agent.oracle
     assert "sb3-ppo-oracle (oracle, shown the task) on navigation-2d" in table([made])
     assert [group.name for group in group_runs([read_run(run)])] == ["sb3-ppo-oracle (oracle, shown the task)"]
     told = {name: "(oracle, shown the task)" in describe_agent(AGENTS[name]) for name in AGENTS}
@@ -116,7 +117,7 @@ def test_it_is_marked_as_an_oracle_wherever_it_is_told_of(tmp_path: Path) -> Non
         "shortest-path",
         "value-iteration",
     }
-    assert not evaluate(make_agent("random", trained.family), trained.family, num_tasks=2).oracle
+    assert not evaluate(make_agent("random", trained.family), trained.family, num_tasks=2).agent.oracle
 
 
 def test_unknown_tasks_and_tasks_that_switch_are_refused_in_one_line() -> None:

@@ -1,0 +1,39 @@
+"""`metarl check`: test that a family or an agent follows the rules."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..base.cores import available_threads
+from ..base.errors import MetarlError
+from .arguments import at_least
+from .parser import add_command
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(commands, "check", run, "test that a family or an agent follows the rules")
+    parser.add_argument(
+        "target", nargs="?", metavar="TARGET", help="registered name, YAML file of a family, or module:attribute"
+    )
+    parser.add_argument("--all", action="store_true", help="check every registered agent, family and preset")
+    parser.add_argument("--jobs", type=at_least(1), metavar="N", help="processes of --all (default: one a core)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the checks. Raises MetarlError if one fails."""
+    from ..base.progress import say
+    from ..checks.check import check, check_all
+
+    if arguments.all:
+        if arguments.target is not None:
+            raise MetarlError(f"{arguments.target!r} and --all were both given; leave one out")
+        check_all(arguments.jobs or available_threads())
+        return
+    if arguments.target is None:
+        raise MetarlError("nothing to check was given; name a family or an agent, or add --all")
+    if arguments.jobs is not None:
+        raise MetarlError("--jobs was given without --all; a single check runs in one process: leave it out")
+    check(arguments.target)
+    say(f"{arguments.target}: all checks passed")

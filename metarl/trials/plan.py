@@ -1,0 +1,72 @@
+"""What trials an evaluation plays: one record for `evaluate`, `film` and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+from ..base.errors import MetarlError
+from ..base.streams import generator
+from ..families.family import TaskFamily
+from ..families.task import Tasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPlan:
+    """The trials of an evaluation: equal plans name equal tasks and equal random numbers.
+
+    Raises MetarlError for a count below one, a negative seed, and a budget without a second round.
+    """
+
+    split: str = "test"
+    """Split of the family that the tasks are from: 'train', 'validation', 'test' or 'extrapolation'."""
+    num_tasks: int = 40
+    """Tasks, the first of the split for this seed."""
+    rounds: int = 2
+    """Rounds that are measured in each task; the agent adapts between them."""
+    replicas: int = 1
+    """Episodes side by side in each task and round."""
+    budget: int = 1
+    """Rounds from one measured round to the next. With 100, rounds 1, 101, 201, ... are measured; the agent plays and
+    learns from those between as well."""
+    deterministic: bool = False
+    """Take the policy's mode at every step, as stable-baselines3's `evaluate_policy` does, instead of a sample."""
+    seed: int = 0
+    """Seed of the tasks and the episodes."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_tasks", "rounds", "replicas", "budget"):
+            if getattr(self, name) < 1:
+                raise MetarlError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.seed < 0:
+            raise MetarlError(f"seed is {self.seed}; it must be at least 0")
+        if self.budget > 1 and self.rounds == 1:
+            raise MetarlError(
+                f"budget is {self.budget} and rounds is 1; a budget lies between measured rounds: take at least 2 rounds"
+            )
+
+    @property
+    def rounds_played(self) -> int:
+        """Rounds that are played in each task, measured or not."""
+        return 1 + (self.rounds - 1) * self.budget
+
+    @property
+    def trial_seed(self) -> int:
+        """Seed of the episodes and of the learner. It differs by split, as the tasks do."""
+        return int(generator(self.seed, "evaluation", self.split).integers(2**63))
+
+    def tasks(self, family: TaskFamily) -> Tasks:
+        """Return the plan's tasks. Raises MetarlError where the family does not have the split."""
+        return family.sample(self.split, self.num_tasks, seed=self.seed)
+
+
+class PlanFields(TypedDict, total=False):
+    """The fields of `TrialPlan` as keyword arguments, for type checkers."""
+
+    split: str
+    num_tasks: int
+    rounds: int
+    replicas: int
+    budget: int
+    deterministic: bool
+    seed: int
