@@ -14,7 +14,7 @@ from ..base.errors import MetarlError
 from ..base.progress import warn
 from ..families.family import TaskFamily
 from ..families.task import Tasks
-from ..trials.agent import Agent, Oracle
+from ..trials.agent import Agent, Oracle, require_agent
 from ..trials.episodes import Episodes
 from ..trials.plan import PlanFields, TrialPlan
 from ..trials.rollout import rounds_of
@@ -49,6 +49,7 @@ def evaluate(
         MetarlError: for a count below one, a split that the family does not have, and for deterministic rounds of an
             agent whose replicas learn together, which has only its exploration noise to learn from.
     """
+    require_agent(agent)
     plan = replace(plan or TrialPlan(), **changes)
     record = replace(record or AgentRecord(type(agent).__name__), oracle=isinstance(agent, Oracle))
     if task_chunk_size is not None and task_chunk_size < 1:

@@ -13,8 +13,8 @@ from gymnasium.error import DependencyNotInstalled
 from ..base.errors import MetarlError
 
 if TYPE_CHECKING:
-    from ..families.batch import Simulated
     from ..families.family import TaskFamily
+    from ..families.vector import Simulated
 
 
 @contextlib.contextmanager

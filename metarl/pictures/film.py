@@ -18,7 +18,7 @@ from ..families.batch import Batch, Step
 from ..families.family import TaskFamily
 from ..families.task import Tasks, Values
 from ..families.vector import BatchedEnv
-from ..trials.agent import Agent
+from ..trials.agent import Agent, require_agent
 from ..trials.episodes import Episodes
 from ..trials.plan import TrialPlan
 from ..trials.rollout import rounds_of
@@ -124,6 +124,7 @@ def film(
     MetarlError for a number outside the plan, a budget above one, a split that the family does not have, and a family
     that cannot be drawn.
     """
+    require_agent(agent)
     numbers = _require_numbers(numbers, plan)
     require_noise(agent, agent_name, plan)
     every = every or -(-family.horizon // MOST_PICTURES)

@@ -20,7 +20,7 @@ from ..families.family import TaskFamily
 from ..families.spaces import bounds
 from ..families.task import SPLITS, Parameter, Tasks
 from ..families.vector import BatchedEnv
-from ..families.words import finitely_many, in_words
+from ..families.words import in_words, warn_of_few_tasks
 from .drawing import drawing, ink_box, nothing_drawn
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def tasks_figure(family: TaskFamily, num_tasks: int = 200) -> Figure:
     rows = [sizes[i : i + columns] for i in range(0, len(sizes), columns)]
     heights = [max(height for _, height in row) for row in rows]
     width = 8.0 if columns == 1 else 4.6 * columns
-    title = f"Tasks of {family.name}, {num_tasks:,} of each split{finitely_many(family)}"
+    title = f"Tasks of {family.name}, {num_tasks:,} of each split{warn_of_few_tasks(family)}"
     title = textwrap.fill(title, round(width * 11))
     figure = Figure(figsize=(width, 0.4 + 0.2 * len(title.splitlines()) + sum(heights)), layout="constrained")
     cells = figure.subfigures(len(rows), columns, squeeze=False, height_ratios=heights).ravel()

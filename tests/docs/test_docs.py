@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from metarl.cli.main import _parsed
+from metarl.cli.main import parse
 from metarl.runs.config import load_config
 from tests.places import ROOT
 
@@ -38,8 +38,8 @@ def test_pages_give_commands_and_code() -> None:
 
 @pytest.mark.parametrize(("page", "words"), commands(), ids=lambda value: value if isinstance(value, str) else value[0])
 def test_command_is_one_that_there_is(page: str, words: tuple[str, ...]) -> None:
-    arguments = _parsed(list(words))
-    assert callable(arguments.command)
+    arguments = parse(list(words))
+    assert callable(arguments.run)
     config = words[1] if words[0] == "train" and len(words) > 1 and not words[1].startswith("-") else None
     if config is not None and (ROOT / config).is_file():
         overrides = [word for word in words[2:] if re.match(r"[\w.]+=", word) and "heavy-cheetah.yaml" not in word]
