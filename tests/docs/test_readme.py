@@ -1,4 +1,4 @@
-"""README and the front pages keep their promises: code runs, paths exist, README stays short, results are all listed."""
+"""README and the front pages keep their promises: code runs, links lead somewhere, results are on their pages."""
 
 from __future__ import annotations
 
@@ -54,6 +54,18 @@ def test_readmes_table_of_results_has_eight_rows_each_with_its_page() -> None:
         assert re.match(r"\| \[.*\]\(docs/results/[\w-]+\.md\)", row), row
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/results/index.md"])
+def test_numbers_of_results_stand_on_the_pages_that_are_linked(page: str) -> None:
+    rows = re.findall(
+        r"^\| \[[^\n]*?\]\((?:docs/results/)?([\w-]+\.md)\)([^\n]*)", (ROOT / page).read_text(), re.MULTILINE
+    )
+    assert len(rows) >= 8
+    for linked, cells in rows:
+        numbers = re.findall(r"(?<!\d)-?\d+(?:,\d{3})*(?:\.\d+)?", " ".join(cells.split("|")[2:]))
+        missing = [number for number in numbers if len(number) > 2 and number not in RESULTS[linked]]
+        assert not missing, (linked, missing)
+
+
 def test_cells_of_readmes_tables_have_at_most_40_characters() -> None:
     for line in (line for line in README.splitlines() if line.startswith("|")):
         for cell in line.split("|")[1:-1]:
@@ -73,6 +85,14 @@ def test_paths_of_the_repository_exist(page: str) -> None:
     for path in re.findall(r"\b(?:configs|docs|metarl|envs|agents|tests)/[\w./-]*\w", without_links):
         if not path.endswith("-v0"):  # a Gymnasium id
             assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize(
+    "word", ["task", "family", "split", "step", "episode", "round", "replica", "trial", "agent", "learner"]
+)
+def test_glossary_and_its_figure_have_each_word(word: str) -> None:
+    assert f"| **{word}** |" in FRONT_PAGES["docs/concepts.md"]
+    assert re.search(rf">{word}[ <]", (ROOT / "docs/concepts.svg").read_text())
 
 
 def test_every_config_is_valid_and_in_its_familys_folder() -> None:
