@@ -14,6 +14,7 @@ from .base.versions import __version__
 if TYPE_CHECKING:
     from .adapters.stable_baselines3 import make_sb3_vec as make_sb3_vec
     from .base.errors import MetarlError as MetarlError
+    from .base.settings import Settings as Settings
     from .base.streams import Streams as Streams
     from .checks.check import check_agent as check_agent
     from .checks.check import check_family as check_family
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from .training.train import meta_train as meta_train
     from .trials.agent import Agent as Agent
     from .trials.agent import Learner as Learner
+    from .trials.agent import Oracle as Oracle
+    from .trials.agent import TrainableAgent as TrainableAgent
     from .trials.episodes import Episodes as Episodes
     from .trials.episodes import TimeStep as TimeStep
     from .trials.episodes import Trial as Trial
@@ -75,15 +78,18 @@ _EXPORTS = {
     "MetarlError": "base.errors",
     "MujocoFamily": "families.mujoco.family",
     "Normal": "families.distributions",
+    "Oracle": "trials.agent",
     "Parameter": "families.task",
     "register": "families.family",
     "register_agent": "trials.registered",
     "rollout": "trials.rollout",
     "run_trial": "trials.rollout",
+    "Settings": "base.settings",
     "Streams": "base.streams",
     "TaskFamily": "families.family",
     "Tasks": "families.task",
     "TimeStep": "trials.episodes",
+    "TrainableAgent": "trials.agent",
     "Trial": "trials.episodes",
     "TrialPlan": "trials.plan",
     "Uniform": "families.distributions",
