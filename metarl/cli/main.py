@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from ..base.errors import MetarlError, did_you_mean
 from ..base.versions import __version__
-from . import agents, bench, check, demo, evaluate, families, new_family, render, report, train
+from . import agents, bench, check, demo, evaluate, families, new_agent, new_family, render, report, train
 from .parser import Parser
 
-COMMANDS = (train, evaluate, render, report, families, agents, check, new_family, bench, demo)
+COMMANDS = (train, evaluate, render, report, families, agents, check, new_family, new_agent, bench, demo)
 """The commands, in the order of `metarl --help`. Each is a module with `add_parser(commands)` and `run(arguments)`."""
 
 INTERRUPTED = 130

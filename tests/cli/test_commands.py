@@ -244,7 +244,7 @@ def test_help_and_version_answer_at_once_and_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("train", "evaluate", "families", "agents", "check", "new-family", "bench"):
+    for name in ("train", "evaluate", "families", "agents", "check", "new-family", "new-agent", "bench"):
         assert name in done.stdout
     assert metarl("--version").stdout == f"metarl {__version__}\n"
 

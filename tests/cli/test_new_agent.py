@@ -1,0 +1,64 @@
+"""The package that `metarl new-agent` writes works as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metarl.cli.new_package import new_agent
+from tests.cli.packages import assert_has_files, assert_pip_installs, plant, run_tests, write_package
+from tests.small_runs import metarl
+
+NAME = "bold-learner-2"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_package("agent", NAME, tmp_path_factory.mktemp("packages") / "bold")
+
+
+def test_the_package_has_its_files(package: Path) -> None:
+    assert_has_files(package, NAME, "config.yaml")
+
+
+def test_its_own_tests_pass(package: Path) -> None:
+    done = run_tests(package)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
+FAULTS = {
+    "return policies + step": "return policies - step",
+    "self.policy + self.config.outer_lr * gradient": "self.policy - self.config.outer_lr * gradient",
+    "self.streams.where(timestep.active)": "self.streams",
+    '{"policy": torch.tensor(self.policy)}': '{"policy": torch.zeros(self.policy.shape)}',
+}
+"""Adapting down the gradient; training down it; noise drawn by a world that waits; a state that holds nothing."""
+
+
+def test_its_tests_find_planted_faults(package: Path, tmp_path: Path) -> None:
+    for source, fault in zip(plant(package, NAME, tmp_path, FAULTS), FAULTS, strict=True):
+        done = run_tests(package, source)
+        assert done.returncode == 1 and "failed" in done.stdout, fault + done.stdout + done.stderr
+
+
+def test_installed_it_is_an_agent_as_any_other(package: Path, tmp_path: Path) -> None:
+    path = {"PYTHONPATH": str(package / "src")}
+    lines = [line.split(maxsplit=1) for line in metarl("agents", **path).stdout.splitlines()]
+    assert dict(lines)[NAME].startswith("A linear policy whose bias adapts")
+    assert "inner_lr" in metarl("agents", NAME, **path).stdout
+    checked = metarl("check", NAME, **path)
+    assert (checked.returncode, checked.stdout) == (0, f"{NAME}: all checks passed\n"), checked.stderr
+    small = ["num_updates=2", "meta_batch_size=2", "replicas=2", "evaluation.num_tasks=2", "wandb.mode=disabled"]
+    run = tmp_path / "run"
+    trained = metarl("train", package / "config.yaml", "--run-dir", run, *small, **path)
+    assert trained.returncode == 0, trained.stderr
+    measured = metarl("evaluate", run, "--tasks", "2", **path)
+    assert measured.returncode == 0, measured.stderr
+
+
+@pytest.mark.slow
+def test_pip_installs_it(tmp_path: Path) -> None:
+    package = new_agent(NAME, tmp_path / "bold")
+    assert_pip_installs(package, tmp_path, ["pytest", "-q"], ["metarl", "check", NAME], ["metarl", "agents", NAME])
