@@ -14,7 +14,7 @@ from metarl.evaluation.record import AgentRecord, Evaluation
 from metarl.families.arrays import ArrayFamily, State
 from metarl.families.distributions import Uniform
 from metarl.families.task import Horizon, Parameter, Tasks, Values
-from metarl.trials.agent import Agent
+from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import Episodes, TimeStep
 from metarl.trials.plan import TrialPlan
 
@@ -69,7 +69,7 @@ class Scripted(Agent):
         return self.learners[-1]
 
 
-class ScriptedLearner:
+class ScriptedLearner(Learner):
     """Follows the script, and writes down how it was called."""
 
     def __init__(self, script: Callable[[TimeStep, int], np.ndarray]) -> None:
@@ -115,7 +115,7 @@ class Wanderer(Agent):
         return {}
 
 
-class WandererLearner:
+class WandererLearner(Learner):
     """Keeps a pull for each replica, which adaptation moves by the return."""
 
     def __init__(self, agent: Wanderer, streams: Streams) -> None:
