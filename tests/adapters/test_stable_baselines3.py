@@ -1,4 +1,4 @@
-"""Families as stable-baselines3's VecEnv: its contract, by its own words, and its own algorithms on it."""
+"""Families as a VecEnv of stable-baselines3: its contract, and its algorithms on them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.probes import UnequalEpisodes
 from tests.scripted import Numbered
 
 
-def played(env: SB3VecEnv, steps: int, seed: int = 0) -> list[tuple[Any, ...]]:
-    """Return what a few steps of random actions gave, with the tasks before each."""
+def play(env: SB3VecEnv, steps: int, seed: int = 0) -> list[tuple[Any, ...]]:
+    """Return the results of a few random steps, with the tasks before each."""
     rng, seen = np.random.default_rng(seed), []
     for _ in range(steps):
         tasks = env.get_attr("task")
@@ -38,7 +38,7 @@ def played(env: SB3VecEnv, steps: int, seed: int = 0) -> list[tuple[Any, ...]]:
 def test_an_ended_world_begins_anew_in_the_same_step_and_tells_what_it_ended_with() -> None:
     env = make_sb3_vec("navigation-2d", 3, horizon=4)
     first = env.reset()
-    seen = played(env, 9)
+    seen = play(env, 9)
     dones = np.stack([done for _, _, _, done, _ in seen])
     np.testing.assert_array_equal(dones, np.tile(np.arange(1, 10)[:, None] % 4 == 0, 3))
     for _, observations, _, done, infos in seen:
@@ -53,7 +53,7 @@ def test_an_ended_world_begins_anew_in_the_same_step_and_tells_what_it_ended_wit
 def test_a_world_whose_episode_ends_early_is_terminated_and_begins_anew_alone() -> None:
     env = make_sb3_vec(UnequalEpisodes(), 6)
     env.reset()
-    seen = played(env, 12)
+    seen = play(env, 12)
     dones = np.stack([done for _, _, _, done, _ in seen])
     assert len({tuple(row) for row in dones.T}) > 1
     ends = [info["TimeLimit.truncated"] for _, _, _, _, infos in seen for info in infos if info]
@@ -63,7 +63,7 @@ def test_a_world_whose_episode_ends_early_is_terminated_and_begins_anew_alone() 
 def test_every_episode_is_in_a_task_of_its_own_and_its_reward_is_that_task_s() -> None:
     env = make_sb3_vec("navigation-2d", 3, horizon=4)
     env.reset()
-    seen = played(env, 12)
+    seen = play(env, 12)
     goals = [[task["goal"] for task in tasks] for tasks, *_ in seen]
     assert goals[0] == goals[3] != goals[4] == goals[7] != goals[8]
     drawn = [goal for step in (0, 4, 8) for goal in goals[step]]
@@ -80,7 +80,7 @@ def test_every_episode_is_in_a_task_of_its_own_and_its_reward_is_that_task_s() -
 def test_given_tasks_are_kept_and_shared_equally() -> None:
     env = make_sb3_vec("navigation-2d", 4, tasks=[{"goal": [0.5, 0.0]}, {"goal": [0.0, 0.5]}], horizon=3)
     env.reset()
-    goals = [[task["goal"] for task in tasks] for tasks, *_ in played(env, 7)]
+    goals = [[task["goal"] for task in tasks] for tasks, *_ in play(env, 7)]
     assert all(each == [[0.5, 0.0], [0.5, 0.0], [0.0, 0.5], [0.0, 0.5]] for each in goals)
 
 
@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_and_another_another(name: str) -> None:
         env = make_sb3_vec(name, 2, horizon=5)
         env.seed(seed)
         start = env.reset()
-        seen = played(env, 11)
+        seen = play(env, 11)
         return start, [(observations, rewards) for _, observations, rewards, _, _ in seen], [t for t, *_ in seen]
 
     one, same, other = run(3), run(3), run(4)
@@ -119,7 +119,7 @@ def test_reset_without_a_seed_goes_on_and_with_one_starts_afresh() -> None:
 def test_success_of_any_step_is_told_at_the_episode_s_end() -> None:
     env = make_sb3_vec("point-sparse", 40, horizon=20)
     env.reset()
-    seen = played(env, 20)
+    seen = play(env, 20)
     told = [info["is_success"] for info in seen[-1][-1]]
     np.testing.assert_array_equal(told, np.sum([rewards for _, _, rewards, _, _ in seen], axis=0) > 0)
     assert not any("is_success" in info for *_, infos in seen[:-1] for info in infos)
@@ -128,7 +128,7 @@ def test_success_of_any_step_is_told_at_the_episode_s_end() -> None:
 def test_sb3_learns_to_go_to_the_goal_it_is_given() -> None:
     env = VecMonitor(make_sb3_vec("navigation-2d", 16, tasks={"goal": [0.4, 0.3]}, horizon=20))
     model = PPO("MlpPolicy", env, n_steps=20, batch_size=80, learning_rate=3e-3, seed=0, device="cpu", gamma=0.9)
-    with one_thread():  # its threads would wait for one another in a net so small
+    with one_thread():  # in a small network its threads would only wait for each other
         before, _ = evaluate_policy(model, env, n_eval_episodes=16)
         model.learn(9_600)
         after, _ = evaluate_policy(model, env, n_eval_episodes=16)
@@ -200,7 +200,7 @@ def test_attributes_are_a_world_s_own() -> None:
 def test_a_pickled_environment_begins_with_its_seed() -> None:
     env = make_sb3_vec("half-cheetah-velocity", 2, seed=4)
     start = env.reset()
-    played(env, 3)
+    play(env, 3)
     for _ in range(2):
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(env)).reset(), start)
 
@@ -229,6 +229,6 @@ def test_discrete_actions_count_from_zero_for_sb3_wherever_they_do_for_the_famil
 def test_unknown_success_is_known_from_the_first_one_on_over_resets() -> None:
     env = make_sb3_vec("point-sparse", 2, horizon=2)
     env.reset()
-    played(env, 2)
+    play(env, 2)
     env.reset()
-    assert all("is_success" in info for info in played(env, 2)[-1][-1])
+    assert all("is_success" in info for info in play(env, 2)[-1][-1])

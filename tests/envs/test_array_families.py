@@ -1,4 +1,4 @@
-"""Families of arrays: the rules, their papers' formulas written again, Gymnasium's own classes, and good controllers."""
+"""Families of arrays against their papers' formulas, Gymnasium's classes, and good controllers."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ STATES = {
     "mountain-car-physics": ("position", "velocity"),
     "acrobot-physics": ("theta1", "theta2", "dtheta1", "dtheta2"),
 }
-"""What Gymnasium's `state` holds, in its order."""
+"""Parts of Gymnasium's `state`, in its order."""
 ATTRIBUTES = {
     "link_length_1": "LINK_LENGTH_1",
     "link_mass_1": "LINK_MASS_1",
@@ -181,7 +181,7 @@ ATTRIBUTES = {
     "link_com_2": "LINK_COM_POS_2",
     "link_moi": "LINK_MOI",
 }
-"""Gymnasium's attribute of a task parameter, where its name is another."""
+"""Gymnasium's attribute of a task parameter, where the names differ."""
 CARL_BOUNDS = {
     "gravity": (0.1, math.inf),
     "masscart": (0.1, 10),
@@ -205,7 +205,7 @@ CARL_BOUNDS = {
 
 
 def twin(family: TaskFamily, task: dict[str, Any]) -> Any:
-    """Return Gymnasium's environment with the task's physics, and everything that it derives from it in __init__."""
+    """Return Gymnasium's environment with the task's physics and all constants that follow from it."""
     env: Any = gymnasium.make(family.gymnasium_id).unwrapped
     for name, value in task.items():
         attribute = ATTRIBUTES.get(name, name)
@@ -235,7 +235,7 @@ def test_physics_step_as_gymnasiums_own_class_with_the_tasks_constants(name: str
     envs.action_space.seed(0)
     for _ in range(200):
         actions = envs.action_space.sample()
-        # Every other world is controlled, so that ends are met whatever is hard about them.
+        # Every other world has a controller, so that some reach the end of an episode.
         actions[::2] = CONTROLLERS[name](observations, tasks.values)[::2]
         observations, rewards, terminations, *_ = envs.step(actions)
         state = rows(name, envs.batch.state)
@@ -335,7 +335,7 @@ CONTROLLERS: dict[str, Controller] = {
     "mountain-car-physics": with_velocity,
     "acrobot-physics": against_first_link,
 }
-"""Actions of someone who knows the task, from observations [..., *observation] and task values [..., *shape]."""
+"""Actions from observations [..., *observation] and task values [..., *shape]."""
 ROOM = {
     "point-dense": 10.0,
     "gridnavi": 5.0,
@@ -345,11 +345,11 @@ ROOM = {
     "mountain-car-physics": 40.0,
     "acrobot-physics": 200.0,
 }
-"""By how much the controller's mean return must exceed a random agent's."""
+"""Least gain of the controller's mean return over a random agent's."""
 
 
 class Knowing(Agent, Learner):
-    """An agent that knows the tasks it is put into."""
+    """An agent that knows its tasks."""
 
     def __init__(self, act: Controller, tasks: Tasks) -> None:
         self.controller = act
@@ -426,6 +426,6 @@ def test_optimal_policy_of_tabular_mdps_earns_what_value_iteration_says_and_a_ra
     random = returns(family, tasks, metarl.make_agent("random", family))
     error = good - planner.expected
     assert abs(error.mean()) < 5 * error.std() / math.sqrt(len(error))
-    # 21.82 ± 0.02 over 20,000 MDPs of NumPy's own Dirichlet and normal numbers; 100.1 in ten episodes in the paper's table.
+    # 21.82 ± 0.02 over 20,000 MDPs drawn with NumPy; 100.1 in ten episodes in the paper's table.
     assert good.mean() == pytest.approx(21.82, abs=5 * good.std() / math.sqrt(1000))
     assert random.mean() == pytest.approx(10.01, abs=5 * random.std() / math.sqrt(1000))

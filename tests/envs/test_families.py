@@ -1,4 +1,4 @@
-"""Built-in families: rewards, ends and starts, against the formulas of their papers written again."""
+"""Built-in families: docstrings, rewards, ends and starts, against their papers' formulas."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_cheetah_direction_pays_velocity_in_its_direction() -> None:
 
 
 class Scripted(Agent, Learner):
-    """A good controller written by hand for each of the point families: it walks straight to the goal."""
+    """A controller of the point families that walks straight to the goal."""
 
     def __init__(self, family: TaskFamily, goals: np.ndarray) -> None:
         self.family, self.goals = family, goals

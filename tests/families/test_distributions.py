@@ -1,4 +1,4 @@
-"""Distributions: what they draw they contain, and what they draw has the law they name."""
+"""Distributions contain their samples, and the samples follow the named law."""
 
 from __future__ import annotations
 

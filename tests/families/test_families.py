@@ -24,7 +24,7 @@ from metarl.trials.rollout import run_trial
 
 @dataclass(frozen=True)
 class PendulumGravity(ClassFamily):
-    """Gymnasium's Pendulum, whose gravity is the task."""
+    """Gymnasium's Pendulum with its gravity as the task."""
 
     name: ClassVar[str] = "pendulum-gravity"
     horizon: Horizon = 30
@@ -113,7 +113,7 @@ def test_ends_and_successes_of_the_class_are_kept_apart() -> None:
 
     episodes = run_trial(Ones(), envs, 1, seed=0).rounds[0]
     np.testing.assert_array_equal(episodes.lengths, [[2], [4], [4]])
-    # The second reached its end with the step at which its time was up: nothing follows, so it has terminated.
+    # The second world reached its end in its last step. Nothing follows, so it terminated.
     np.testing.assert_array_equal(episodes.terminations.any(axis=0), [[True], [True], [False]])
     np.testing.assert_array_equal(episodes.truncations.any(axis=0), [[False], [False], [True]])
     assert episodes.successes is not None

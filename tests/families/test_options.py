@@ -1,4 +1,4 @@
-"""Options of `load` that stand before a family, and the family of any Gymnasium environment."""
+"""Options that `load` adds to any family, and the family of any Gymnasium environment."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ THICKER: Mapping[str, Any] = {"girth": {"scale": "geom_size[torso][0]", "train":
 
 @dataclass(frozen=True)
 class Starts(ArrayFamily):
-    """Worlds that begin at their task, stay there, and pay what the task is."""
+    """Worlds that start at their task, stay there, and earn it as reward."""
 
     name: ClassVar[str] = "starts"
     source: ClassVar[str] = "a paper"

@@ -1,4 +1,4 @@
-"""Tasks that change in the middle of a trial."""
+"""Tasks that change during a trial."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_agents_play_a_family_that_switches() -> None:
 
 @dataclass(frozen=True)
 class Pendulums(ClassFamily):
-    """Pendulums that know how their gravity changes."""
+    """Pendulums with a method that changes their gravity."""
 
     name: ClassVar[str] = "pendulums"
     horizon: Horizon = 30
@@ -127,14 +127,14 @@ class Pendulums(ClassFamily):
 
 @dataclass(frozen=True)
 class SilentPendulums(Pendulums):
-    """Pendulums that do not say how their gravity changes."""
+    """Pendulums without a method that changes their gravity."""
 
     change = ClassFamily.change
 
 
 @dataclass(frozen=True)
 class ForgetfulPendulums(Pendulums):
-    """Pendulums that say how their gravity changes, and do nothing."""
+    """Pendulums with a method that should change their gravity and does nothing."""
 
     def change(self, env: gymnasium.Env[Any, Any], task: dict[str, Any]) -> None:
         pass

@@ -1,4 +1,4 @@
-"""The batched environment, Gymnasium's doors to it, and worlds that do not feel each other."""
+"""The batched environment, Gymnasium's entry points to it, and the independence of its worlds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_gymnasium_make_passes_check_env(name: str) -> None:
     env = gymnasium.make(IDS[name])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # Bounds of observations and of moves are the papers'; Gymnasium would like others.
+        # Bounds of observations and moves are those of the papers; Gymnasium would like others.
         warnings.filterwarnings("ignore", ".*(infinity|normalized space|not overridden|human).*")
         check_env(env.unwrapped, skip_render_check=True)
     env.close()
@@ -159,7 +159,7 @@ def test_terminations_and_truncations_are_told_apart() -> None:
         ends.append((step.terminations.tolist(), step.truncations.tolist()))
         active &= ~(step.terminations | step.truncations)
     none = [False, False, False]
-    # An episode that ends by itself at the time limit has terminated: nothing follows it.
+    # An episode that ends by itself in its last step terminated: nothing follows it.
     assert ends == [
         (none, none),
         ([True, False, False], none),

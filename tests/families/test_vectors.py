@@ -1,4 +1,4 @@
-"""A family around a vector environment: it equals the same environment stepped by hand, and refuses what it cannot hold."""
+"""A family around a vector environment equals the environment stepped by hand, and refuses what breaks its rules."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Poles(VectorFamily):
 
 
 class Line(VectorEnv[np.ndarray, np.ndarray, dict[str, Any]]):
-    """Points on a line, written for batches as a simulator's worlds are; with faults to switch on."""
+    """Points on a line in one batch, as in a simulator, with faults to switch on."""
 
     def __init__(self, goals: np.ndarray, fault: str) -> None:
         self.goals, self.fault, self.num_envs = goals, fault, len(goals)
@@ -120,7 +120,7 @@ def test_poles_equal_the_same_environments_stepped_by_hand() -> None:
     alone = [cartpole(float(length)) for length in np.repeat(tasks.values["length"], 2)]
     rng = np.random.default_rng(0)
     seeds: list[int] = []
-    envs.batch.envs.reset = functools.partial(_seen, envs.batch.envs.reset, seeds)  # type: ignore[attr-defined]
+    envs.batch.envs.reset = functools.partial(_record_seeds, envs.batch.envs.reset, seeds)  # type: ignore[attr-defined]
     observations, _ = envs.reset(seed=4)
     ours = np.array([env.reset(seed=seed)[0] for env, seed in zip(alone, seeds, strict=True)])
     np.testing.assert_array_equal(observations, ours)
@@ -137,7 +137,7 @@ def test_poles_equal_the_same_environments_stepped_by_hand() -> None:
     envs.close()
 
 
-def _seen(reset: Any, seeds: list[int], **kwargs: Any) -> Any:
+def _record_seeds(reset: Any, seeds: list[int], **kwargs: Any) -> Any:
     seeds[:] = seeds or kwargs["seed"]
     return reset(**kwargs)
 

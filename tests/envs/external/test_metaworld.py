@@ -1,4 +1,4 @@
-"""Meta-World: hidden goals that stay, unseen tests, 500 steps, and the faults of the original not inherited."""
+"""Meta-World: hidden goals that stay, unseen test tasks, 500 steps, and none of the original's faults."""
 
 from __future__ import annotations
 

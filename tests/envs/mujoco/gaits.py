@@ -1,9 +1,9 @@
-"""Ways for the MuJoCo bodies to move: swinging torques, and for those that fall, feedback.
+"""Gaits of the MuJoCo bodies: swinging torques, with feedback for bodies that fall.
 
-The numbers were found by the cross-entropy method, in 10 to 40 rounds of 48 to 96 candidates, all of a round in one batch as
-replicas: each candidate was scored by its return in a few training tasks, with more weight on the worse of them, and the
-next round was drawn around the best tenth to sixth. Then they were rounded. Time is counted in environment steps, phase in
-turns.
+The cross-entropy method found the numbers, in 10 to 40 rounds of 48 to 96 candidates. All candidates of a round played
+in one batch as replicas. The score of a candidate was its return in a few training tasks, with more weight on the worse
+ones, and the next round was drawn around the best tenth to sixth. The results are rounded. Time is in environment steps
+and phase in turns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Swing:
     offset: Sequence[float]
     amplitude: Sequence[float]
     phase: Sequence[float]
-    """Turns by which each motor is ahead."""
+    """Turns by which each motor leads."""
 
     def torques(self, t: int) -> np.ndarray:
         """Return [motor]."""
@@ -33,14 +33,14 @@ class Swing:
 
 @dataclass(frozen=True)
 class Crawl:
-    """Torques of an ant along its own +x: the right legs do what the left ones do, mirrored and shifted in time.
+    """Torques of an ant along its own +x. The right legs mirror the left ones, shifted in time.
 
-    Legs are counted from the front left one by quarter turns, each moving as the one before would if it were turned.
+    Legs are numbered by quarter turns from the front left one. Each moves as the one before would if it were turned.
     """
 
     frequency: float
     shift: float
-    """Turns by which the right side is ahead."""
+    """Turns by which the right side leads."""
     front: Sequence[Sequence[float]]
     """Offset, amplitude and phase of the hip, then of the ankle."""
     back: Sequence[Sequence[float]]
@@ -65,19 +65,19 @@ class Crawl:
 
 
 MOTOR_LEGS = (3, 0, 1, 2)
-"""The leg that each pair of the ant's motors moves, counted by quarter turns from the front left one."""
+"""Leg of each pair of the ant's motors, numbered by quarter turns from the front left one."""
 ANKLE_SIGNS = (1.0, 1.0, -1.0, -1.0)
-"""In the order of the motors: two of the ankles turn the other way."""
+"""Sign of each ankle, in the order of the motors: two of them turn the other way."""
 
 
 @dataclass(frozen=True)
 class Stride:
-    """Torques of a hopper's leg, or of a walker's two legs half a turn apart, drawn to swinging angles and kept upright."""
+    """Torques that swing a hopper's leg, or a walker's two legs half a turn apart, and keep the body upright."""
 
     frequency: float
     gains: Sequence[Sequence[float]]
-    """For thigh, leg and foot: offset (rad), amplitude (rad) and phase of the angle to go to; torque for each rad off it;
-    torque against each rad/s; torque for each rad of the torso's pitch, rad/s of it, and m/s forward."""
+    """For thigh, leg and foot: offset (rad), amplitude (rad) and phase of the target angle; torque per rad of error;
+    torque against each rad/s; torque per rad of the torso's pitch, per rad/s of pitch, and per m/s forward."""
 
     def torques(self, t: int, observations: np.ndarray) -> np.ndarray:
         """Return [..., motor] from observations [..., 11] of a hopper or [..., 17] of a walker."""
@@ -92,17 +92,18 @@ class Stride:
 
 @dataclass(frozen=True)
 class Balance:
-    """Torques of a humanoid that holds its joints where they are at first, and leans the way that it is to go."""
+    """Torques of a humanoid that holds its joints in their first position and leans in its direction."""
 
     spring: float
-    """Torque for each rad off, of every motor."""
+    """Torque per rad of error, for every motor."""
     damper: float
-    """Torque against each rad/s, of every motor."""
+    """Torque against each rad/s, for every motor."""
     sagittal: Sequence[Sequence[float]]
-    """For the abdomen's y, both hips' y and both knees: torque, and torque for each rad of pitch, rad/s of it, m/s forward, and
-    for the way's x."""
+    """For the abdomen's y, both hips' y and both knees: torque, then torque per rad of pitch, rad/s of pitch, m/s
+    forward, and x of the direction."""
     lateral: Sequence[Sequence[float]]
-    """For the abdomen's x and both hips' x: torque for each rad of roll, rad/s of it, m/s to the left, and for the way's y."""
+    """For the abdomen's x and both hips' x: torque per rad of roll, rad/s of roll, m/s to the left, and y of the
+    direction."""
 
     def torques(self, observations: np.ndarray, way: np.ndarray) -> np.ndarray:
         """Return [..., motor] from observations [..., 45 or more] and unit vectors of the plane [..., 2]."""
@@ -121,7 +122,7 @@ class Balance:
 
 
 HUMANOID_JOINTS = (1, 0, *range(2, 17))
-"""The joint that each of the humanoid's motors moves, in the order of the joints."""
+"""Joint of each of the humanoid's motors."""
 
 
 CHEETAH_FORWARD = Swing(
@@ -142,7 +143,7 @@ CHEETAH_STEADY = Swing(
     amplitude=(0.17, 0.58, 0.39, 0.43, 0.57, 0.74),
     phase=(-0.25, 0.0, -0.21, 0.23, 0.16, 0.16),
 )
-"""Slower than forward, and on its feet in more physics."""
+"""Slower than `CHEETAH_FORWARD`, and stable under more physics."""
 CHEETAH_SPEEDS = {
     0.0: Swing(0.0, (0.0,) * 6, (0.0,) * 6, (0.0,) * 6),
     0.75: Swing(
@@ -162,7 +163,7 @@ ANT_CHEAP = Crawl(
     front=((0.12, 0.26, 0.24), (0.11, 0.14, 0.01)),
     back=((-0.04, 0.29, 0.08), (-0.09, 0.08, 0.04)),
 )
-"""For little torque."""
+"""A gait of little torque."""
 ANT_FAST = Crawl(
     0.1,
     shift=0.67,
@@ -171,9 +172,9 @@ ANT_FAST = Crawl(
 )
 
 SWIMMER = Swing(0.03, offset=(0.0, 0.0), amplitude=(1.0, 1.0), phase=(0.0, 0.85))
-"""A wave along the body, its frequency and phase the best of a few."""
+"""A wave along the body with the best of a few frequencies and phases."""
 SWIMMER_RUDDER = -1.5
-"""Torque of both motors for each rad that the body as a whole is off its course, so too the best of a few."""
+"""Torque of both motors per rad that the body is off its course, the best of a few."""
 
 HOPPER = Stride(
     0.024,

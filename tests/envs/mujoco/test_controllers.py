@@ -1,4 +1,4 @@
-"""Controllers that know the task score above a random agent in every MuJoCo family: no reward has its sign reversed."""
+"""Controllers that know the task beat a random agent in every MuJoCo family, so no reward has a reversed sign."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.envs.mujoco import gaits
 from tests.envs.test_array_families import swing_by_energy
 
 Controller = Callable[[np.ndarray, Values, int], np.ndarray]
-"""Actions [..., *action] of someone who knows the task, from observations, task values [..., *shape] and the step's number."""
+"""Actions [..., *action] from observations, task values [..., *shape] and the number of the step."""
 
 
 def cheetah_forward(observations: np.ndarray, task: Values, t: int) -> np.ndarray:
@@ -40,12 +40,12 @@ def cheetah_at_speed(observations: np.ndarray, task: Values, t: int) -> np.ndarr
     return np.stack([gait.torques(t) for gait in gaits.CHEETAH_SPEEDS.values()])[nearest]
 
 
-def unreversed(controller: Controller) -> Controller:
+def undo_reversal(controller: Controller) -> Controller:
     return lambda observations, task, t: task["signs"] * controller(observations, task, t)
 
 
 def towards(way: np.ndarray, orientation: np.ndarray, crawl: gaits.Crawl, t: int) -> np.ndarray:
-    """Return an ant's torques along `way` [..., 2] of the plane, from the quarter of its body that faces there most."""
+    """Return an ant's torques along `way` [..., 2] of the plane, led by the quarter of its body that faces there."""
     w, x, y, z = np.moveaxis(orientation, -1, 0)
     yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
     turn = np.arctan2(way[..., 1], way[..., 0]) - yaw
@@ -79,17 +79,17 @@ def ant_to_goal(observations: np.ndarray, task: Values, t: int) -> np.ndarray:
     return np.where(far, towards(way, observations[..., 3:7], gaits.ANT_FAST, t), 0.0)
 
 
-def swimming(observations: np.ndarray, task: Values, t: int) -> np.ndarray:
+def swim(observations: np.ndarray, task: Values, t: int) -> np.ndarray:
     # The three links' mean angle to the x axis.
     course = observations[..., [0]] + (2 * observations[..., [1]] + observations[..., [2]]) / 3
     return gaits.SWIMMER.torques(t) + gaits.SWIMMER_RUDDER * course
 
 
-def hopping(observations: np.ndarray, task: Values, t: int) -> np.ndarray:
+def hop(observations: np.ndarray, task: Values, t: int) -> np.ndarray:
     return gaits.HOPPER.torques(t, observations)
 
 
-def walking(observations: np.ndarray, task: Values, t: int) -> np.ndarray:
+def walk(observations: np.ndarray, task: Values, t: int) -> np.ndarray:
     return gaits.WALKER.torques(t, observations)
 
 
@@ -109,7 +109,7 @@ CONTROLLERS: dict[str, tuple[Controller, float]] = {
     "ant-dynamics": (ant_forward, 140.0),
     "ant-goal": (ant_to_goal, 100.0),
     "ant-payload": (ant_forward, 140.0),
-    "ant-reversed": (unreversed(ant_forward), 140.0),
+    "ant-reversed": (undo_reversal(ant_forward), 140.0),
     "ant-slope": (ant_forward, 140.0),
     "ant-velocity": (ant_at_speed, 20.0),
     "half-cheetah-crippled": (cheetah_forward, 150.0),
@@ -117,24 +117,24 @@ CONTROLLERS: dict[str, tuple[Controller, float]] = {
     "half-cheetah-direction": (cheetah_either_way, 200.0),
     "half-cheetah-dynamics": (cheetah_steady, 10.0),
     "half-cheetah-payload": (cheetah_forward, 150.0),
-    "half-cheetah-reversed": (unreversed(cheetah_forward), 200.0),
+    "half-cheetah-reversed": (undo_reversal(cheetah_forward), 200.0),
     "half-cheetah-slope": (cheetah_steady, 150.0),
     "half-cheetah-velocity": (cheetah_at_speed, 60.0),
-    "hopper-dynamics": (hopping, 100.0),
-    "hopper-rand-params": (hopping, 100.0),
+    "hopper-dynamics": (hop, 100.0),
+    "hopper-rand-params": (hop, 100.0),
     "humanoid-direction": (humanoid_along_heading, 250.0),
     "humanoid-dynamics": (humanoid_forward, 180.0),
-    "swimmer-dynamics": (swimming, 5.0),
-    "walker2d-dynamics": (walking, 120.0),
-    "walker2d-rand-params": (walking, 80.0),
+    "swimmer-dynamics": (swim, 5.0),
+    "walker2d-dynamics": (walk, 120.0),
+    "walker2d-rand-params": (walk, 80.0),
 }
-"""Each family's controller, and by how much its return must exceed a random agent's: by more than if its speed were paid with
-the other sign (but for the humanoids, which have a test of their own)."""
+"""Controller of each family, and the least gain of its return over a random agent's. A reward with the
+wrong sign of speed could not reach it, except for the humanoids, which have a test of their own."""
 STEPS = 150
 
 
 class Knowing(Agent, Learner):
-    """An agent that knows the tasks it is put into."""
+    """An agent that knows its tasks."""
 
     def __init__(self, controller: Controller, family: TaskFamily, tasks: Tasks) -> None:
         self.controller, self.space = controller, family.action_space
@@ -154,7 +154,7 @@ class Knowing(Agent, Learner):
 
 
 def gain(family: TaskFamily, controller: Controller, other: Controller | None = None) -> np.ndarray:
-    """Return by how much the controller's return exceeds another's, or else a random agent's, in each of ten test tasks."""
+    """Return the controller's return minus another's (default: a random agent's) in each of ten test tasks."""
     tasks = family.sample("test", 10, seed=0)
     rival: Agent = metarl.make_agent("random", family) if other is None else Knowing(other, family, tasks)
     good, rest = (
@@ -165,7 +165,7 @@ def gain(family: TaskFamily, controller: Controller, other: Controller | None = 
 
 
 def test_every_mujoco_family_has_a_controller() -> None:
-    # Those of this suite: a test may have registered one of its own.
+    # Only built-in families: a test may have registered one of its own.
     ours = (name for name in FAMILIES if FAMILIES[name].__module__.startswith("metarl.envs."))
     assert list(CONTROLLERS) == [name for name in ours if issubclass(FAMILIES[name], metarl.MujocoFamily)]
 
@@ -188,7 +188,7 @@ def humanoid_backward(observations: np.ndarray, task: Values, t: int) -> np.ndar
     ("name", "other"), [("humanoid-direction", humanoid_against_heading), ("humanoid-dynamics", humanoid_backward)]
 )
 def test_humanoid_that_goes_the_other_way_earns_less(name: str, other: Controller) -> None:
-    # Its pay for not falling hides, from the comparison with random actions, where it goes.
+    # The reward for not falling hides its direction from a comparison with random actions.
     gains = gain(load(name).with_horizon(70), CONTROLLERS[name][0], other)
     assert (gains > 10).sum() >= 9, gains.round()
 

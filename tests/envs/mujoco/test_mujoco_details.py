@@ -1,4 +1,4 @@
-"""MuJoCo families in detail: where they end, start and draw from, what each preset pays, and worlds that stand still."""
+"""MuJoCo families in detail: ends, starts, tasks, the reward of each preset, and worlds that stand still."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HUMANOIDS = [name for name in FAMILIES if name.startswith("humanoid-")]
 WORLDS = 6
 
 
-def made(name: str, preset: str | None = None, **settings: Any) -> MujocoFamily:
+def make_family(name: str, preset: str | None = None, **settings: Any) -> MujocoFamily:
     family = load(name, preset, **settings)
     assert isinstance(family, MujocoFamily)
     return family
@@ -37,8 +37,8 @@ def presets(names: list[str]) -> list[tuple[str, str | None]]:
     return [(name, preset) for name in names for preset in (FAMILIES[name].presets or (None,))]
 
 
-def invented(name: str, seed: int = 0, force: float = 3.0) -> State:
-    """Return a state of random numbers with everything in it that any family reads."""
+def invent_state(name: str, seed: int = 0, force: float = 3.0) -> State:
+    """Return a state of random numbers with every field that a family reads."""
     nq, nv, bodies = BODIES[next(body for body in BODIES if name.startswith(body))]
     rng = np.random.default_rng(seed)
     state = {"qpos": rng.normal(size=(WORLDS, nq)), "qvel": rng.normal(size=(WORLDS, nv))}
@@ -46,7 +46,7 @@ def invented(name: str, seed: int = 0, force: float = 3.0) -> State:
         state[field] = rng.normal(size=(WORLDS, bodies, size))
     # Forces of very different sizes, so that some are clipped and some are not.
     state["cfrc_ext"] = rng.normal(size=(WORLDS, bodies, 6)) * force * 10.0 ** -np.arange(WORLDS)[:, None, None]
-    for sensor in made(name).sensors:
+    for sensor in make_family(name).sensors:
         state[sensor] = rng.normal(size=(WORLDS, 1))
     return state
 
@@ -69,7 +69,7 @@ ANT_ENDS: dict[tuple[str, str | None], list[bool]] = {
 def test_an_ants_episode_ends_at_the_heights_of_its_preset(name: str, preset: str | None) -> None:
     qpos = np.zeros((len(HEIGHTS), 15))
     qpos[:, 2] = HEIGHTS
-    ended = np.zeros(len(HEIGHTS), dtype=bool) | made(name, preset).terminated({"qpos": qpos}, {})
+    ended = np.zeros(len(HEIGHTS), dtype=bool) | make_family(name, preset).terminated({"qpos": qpos}, {})
     assert ended.tolist() == ANT_ENDS[name, preset]
 
 
@@ -77,12 +77,12 @@ def test_an_ants_episode_ends_at_the_heights_of_its_preset(name: str, preset: st
 def test_a_humanoids_episode_ends_out_of_1_to_2_m(name: str, preset: str | None) -> None:
     qpos = np.zeros((5, 24))
     qpos[:, 2] = (0.9, 1.01, 1.5, 1.99, 2.1)
-    ended = np.zeros(5, dtype=bool) | made(name, preset).terminated({"qpos": qpos}, {})
+    ended = np.zeros(5, dtype=bool) | make_family(name, preset).terminated({"qpos": qpos}, {})
     assert ended.tolist() == [True, False, False, False, True]
 
 
 def upright(height: float, **off: float) -> State:
-    """Return one hopper or walker of 6 positions and velocities, some of them, as in q3 or v0, away from zero."""
+    """Return the state of one hopper or walker, zero but for the given positions and velocities, such as q3 or v0."""
     state = {"qpos": np.zeros((1, 6)), "qvel": np.zeros((1, 6))}
     state["qpos"][0, 1] = height
     for where, value in off.items():
@@ -112,7 +112,7 @@ def upright(height: float, **off: float) -> State:
 )
 def test_planar_bodies_end_where_gymnasiums_do(body: str, state: State, ends: bool) -> None:
     for name in (f"{body}-dynamics", f"{body}-rand-params"):
-        assert np.all(made(name).terminated(state, {}) == ends)
+        assert np.all(make_family(name).terminated(state, {}) == ends)
 
 
 SIZES: dict[tuple[str, str | None], int] = {
@@ -130,7 +130,7 @@ SIZES: dict[tuple[str, str | None], int] = {
     ("humanoid-direction", "joints"): 45,
     ("humanoid-dynamics", None): 45,
 }
-"""Numbers observed. Presets whose name says so, `joints`, and all families without presets, pay nothing for contacts."""
+"""Size of the observation. Contacts cost nothing in presets named so, in `joints`, and in families without presets."""
 
 
 def test_tables_of_this_file_hold_every_preset() -> None:
@@ -140,7 +140,7 @@ def test_tables_of_this_file_hold_every_preset() -> None:
 
 @pytest.mark.parametrize(("name", "preset"), SIZES)
 def test_a_preset_shows_as_much_and_pays_for_contacts_as_its_paper(name: str, preset: str | None) -> None:
-    family, state = made(name, preset), invented(name)
+    family, state = make_family(name, preset), invent_state(name)
     assert family.observation_space.shape == (SIZES[name, preset],)
     assert family.observation(state).shape == (WORLDS, SIZES[name, preset])
     if preset is None or preset == "joints" or preset.endswith("-no-contacts"):
@@ -155,8 +155,8 @@ def test_a_preset_shows_as_much_and_pays_for_contacts_as_its_paper(name: str, pr
 
 
 def test_an_ant_observes_contacts_clipped() -> None:
-    state = invented("ant-goal")
-    seen = made("ant-goal", "pearl").observation(state)
+    state = invent_state("ant-goal")
+    seen = make_family("ant-goal", "pearl").observation(state)
     forces = state["cfrc_ext"].reshape(WORLDS, 84)
     assert np.abs(forces).max() > 1
     np.testing.assert_array_equal(seen[:, 29:], np.maximum(np.minimum(forces, 1), -1))
@@ -164,7 +164,7 @@ def test_an_ant_observes_contacts_clipped() -> None:
 
 @dataclass
 class Step:
-    """What a reward may depend on, in one world."""
+    """Measurements of one world that a reward may depend on."""
 
     x: float
     y: float
@@ -185,7 +185,7 @@ class Step:
 
 
 def upright_pay(step: Step, contacts: bool) -> float:
-    """Return what a humanoid earns: the centre of mass's way over a physics step of 0.003 s, five a step."""
+    """Return a humanoid's reward, with the displacement of its centre of mass over a physics step of 0.003 s."""
     way = float(step.com[:2] @ step.task["heading"])
     contact = min(0.5e-6 * float((step.forces**2).sum()), 10.0) if contacts else 0.0
     return 0.25 * way / 0.003 - 0.1 * step.energy + 5 - contact
@@ -222,15 +222,15 @@ PAID: dict[tuple[str, str | None], Formula] = {
     ("humanoid-direction", "pearl-no-contacts"): lambda s: upright_pay(s, contacts=False),
     ("humanoid-direction", "joints"): lambda s: upright_pay(s, contacts=False),
 }
-"""The reward of every preset of the families whose task is a goal, written again."""
+"""The reward of every preset of families with a goal as task, written again."""
 
 
 @pytest.mark.parametrize(("name", "preset"), PAID)
 def test_every_preset_pays_by_its_formula(name: str, preset: str) -> None:
-    family = made(name, preset)
+    family = make_family(name, preset)
     tasks = family.sample("train", WORLDS, seed=0)
     # A humanoid's forces so large that the cap of 10 binds in some worlds.
-    before, after = (invented(name, seed, 1e4 if name in HUMANOIDS else 3.0) for seed in (1, 2))
+    before, after = (invent_state(name, seed, 1e4 if name in HUMANOIDS else 3.0) for seed in (1, 2))
     actions = np.random.default_rng(3).uniform(-1, 1, (WORLDS, *family.action_space.shape))
     rewards = family.reward(before, actions, after, tasks.values)
     for world in range(WORLDS):
@@ -246,7 +246,7 @@ def test_a_humanoid_pays_at_most_10_for_contacts() -> None:
     forces = np.zeros((3, 14, 6))
     forces[:, 4, 5] = (2000.0, 4000.0, 1e6)
     state = {"qpos": np.zeros((3, 24)), "cfrc_ext": forces}
-    costs = made("humanoid-direction", "pearl").contact_cost(state)  # type: ignore[attr-defined]
+    costs = make_family("humanoid-direction", "pearl").contact_cost(state)  # type: ignore[attr-defined]
     np.testing.assert_allclose(costs, [2.0, 8.0, 10.0])
 
 
@@ -278,7 +278,7 @@ RANGES = [
 def test_a_parameter_is_drawn_from_its_range(
     name: str, preset: str | None, parameter: str, train: tuple[float, float], outside: tuple[float, float] | None
 ) -> None:
-    family = made(name, preset)
+    family = make_family(name, preset)
     drawn = family.parameters[parameter]
     assert drawn.train.range == pytest.approx(train)
     assert (drawn.extrapolation is None) == (outside is None)
@@ -293,13 +293,13 @@ def test_a_parameter_is_drawn_from_its_range(
 
 @pytest.mark.parametrize("body", ["hopper", "walker2d"])
 def test_the_limit_of_the_factors_is_a_setting(body: str) -> None:
-    family = made(f"{body}-rand-params", log_scale_limit=1.0)
+    family = make_family(f"{body}-rand-params", log_scale_limit=1.0)
     assert family.parameters["body_mass"].train.range == pytest.approx((2 / 3, 1.5))
     assert family.parameters["dof_damping"].train.range == pytest.approx((1 / 1.3, 1.3))
 
 
-def drawn(name: str, split: str) -> set[Any]:
-    """Return the different values of a family's only parameter that 2,000 tasks of a split have."""
+def draw_values(name: str, split: str) -> set[Any]:
+    """Return the different values of a family's only parameter in 2,000 tasks of a split."""
     (values,) = load(name).sample(split, 2000, seed=0).values.values()
     return set(map(tuple, values.tolist())) if values.ndim > 1 else set(values.tolist())
 
@@ -317,8 +317,8 @@ def test_dead_motors_and_delays_of_extrapolation_are_in_no_training_task(
     name: str, inside: set[int], outside: set[int]
 ) -> None:
     for split in ("train", "validation", "test"):
-        assert drawn(name, split) == inside
-    assert drawn(name, "extrapolation") == outside
+        assert draw_values(name, split) == inside
+    assert draw_values(name, "extrapolation") == outside
 
 
 @pytest.mark.parametrize(("name", "motors"), [("half-cheetah-reversed", 6), ("ant-reversed", 8)])
@@ -326,8 +326,8 @@ def test_an_even_number_of_motors_is_reversed_in_training_and_an_odd_one_outside
     everything = set(itertools.product((1.0, -1.0), repeat=motors))
     even = {signs for signs in everything if np.prod(signs) == 1}
     for split in ("train", "test"):
-        assert drawn(name, split) == even
-    assert drawn(name, "extrapolation") == everything - even
+        assert draw_values(name, split) == even
+    assert draw_values(name, "extrapolation") == everything - even
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_an_even_number_of_motors_is_reversed_in_training_and_an_odd_one_outside
     ],
 )
 def test_starts_are_off_by_uniform_noise_as_gymnasiums(name: str, noise: float) -> None:
-    family = made(name)
+    family = make_family(name)
     envs = family.make_vec(family.sample("train", 1, seed=0), 400, threads=0)
     envs.reset(seed=0)
     state = state_of(envs)
@@ -388,7 +388,7 @@ def test_sensors_of_a_world_that_broke_down_read_as_before(where: list[bool]) ->
 
 
 def test_a_world_that_holds_no_number_is_flagged_and_stays_as_it_was() -> None:
-    # MuJoCo puts a world with a NaN back by itself, unless the model says that it must not.
+    # MuJoCo resets a world with a NaN by itself, unless the model forbids it.
     model = Blueprint("half_cheetah.xml").compile()
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     worlds = Worlds([model], 2, frame_skip=1, threads=0)
@@ -416,7 +416,7 @@ def test_a_humanoid_that_stands_still_sees_the_same_while_others_step_and_begin_
         np.testing.assert_array_equal(observations[0], seen[0])
     for name, field in fields.items():
         np.testing.assert_array_equal(state_of(envs)[name][0], field)
-    # The others see what they see where nobody stands still.
+    # The others observe the same as in a batch without a world that stands still.
     np.testing.assert_array_equal(stepped[1:], lively.step(actions)[0][1:])
     np.testing.assert_array_equal(begun[1], lively.reset()[0][1])
     np.testing.assert_array_equal(begun[2], stepped[2])
@@ -450,7 +450,7 @@ def test_actions_under_way_are_forgotten_where_an_episode_begins_and_nowhere_els
     envs.step(PUSH)
     pushed.step(PUSH)
     envs.reset(options={"reset_mask": np.array([True, False])})
-    # The same start as that of the world that never moved.
+    # The start equals that of the world that never moved.
     state_of(envs)["physics"][0] = state_of(rested)["physics"][0]
     for _ in range(3):
         for one in (envs, rested, pushed):
@@ -476,7 +476,7 @@ TILTED = """<mujoco><worldbody><geom type='plane' size='9 9 1'/><body pos='0 0 1
   <geom type='capsule' size='.05 .4' euler='0 120 0'/></body></worldbody></mujoco>"""
 
 
-def lowest_sampled(model: mujoco.MjModel) -> float:
+def sample_lowest_point(model: mujoco.MjModel) -> float:
     """Return the lowest of many points on the surfaces of a model's capsules and spheres."""
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
@@ -499,4 +499,4 @@ def lowest_sampled(model: mujoco.MjModel) -> float:
 @pytest.mark.parametrize("asset", ["", "half_cheetah.xml", "hopper.xml", "walker2d_v5.xml", "ant.xml", "humanoid.xml"])
 def test_the_lowest_point_is_that_of_points_all_over_the_surface(asset: str) -> None:
     model = Blueprint(asset).compile() if asset else mujoco.MjModel.from_xml_string(TILTED)
-    assert lowest_point(model) == pytest.approx(lowest_sampled(model), abs=1e-4)
+    assert lowest_point(model) == pytest.approx(sample_lowest_point(model), abs=1e-4)

@@ -21,7 +21,7 @@ STEPS = 50
 NAMES = [name for name in FAMILIES if issubclass(FAMILIES[name], MujocoFamily)]
 
 SLOW = {"walker2d-rand-params": ("Walker2d-v5", {"xml_file": "walker2d.xml"}), "hopper-rand-params": ("Hopper-v5", {})}
-"""Families whose physics step is 0.004 s, as in VariBAD's copies of the models."""
+"""Families with a physics step of 0.004 s, as in VariBAD's copies of the models."""
 
 
 def scale_land(model: mujoco.MjModel, task: dict[str, Any]) -> None:
@@ -73,11 +73,11 @@ EDITS: dict[str, Callable[[mujoco.MjModel, dict[str, Any]], None]] = {
     "payload": burden,
     "reversed": reverse,
 }
-"""What tasks do to the model, by the last word of the family's name, written again."""
+"""Effect of a task on the model, by the last word of the family's name, written again."""
 
 
 def gymnasiums(name: str, family: MujocoFamily, task: dict[str, Any]) -> Any:
-    """Return Gymnasium's environment with its model changed as the task says."""
+    """Return Gymnasium's environment with the model of a task."""
     id_, options = SLOW.get(name, (family.gymnasium_id, {}))
     env: Any = gymnasium.make(id_, **options).unwrapped
     if name in SLOW:
@@ -90,7 +90,7 @@ def gymnasiums(name: str, family: MujocoFamily, task: dict[str, Any]) -> Any:
 
 
 def pair(name: str, preset: str | None = None) -> tuple[BatchedEnv, Any, dict[str, Any]]:
-    """Return ours and theirs, reset into the same state, in the second of three tasks of one batch."""
+    """Return our environment and theirs, reset into the same state, in the second of three tasks of a batch."""
     family = load(name, preset)
     assert isinstance(family, MujocoFamily)
     tasks = family.sample("train", 3, seed=5)
@@ -104,7 +104,7 @@ def pair(name: str, preset: str | None = None) -> tuple[BatchedEnv, Any, dict[st
 
 
 def go_on(ours: BatchedEnv) -> None:
-    """Let ended worlds go on: what is compared is physics, not when episodes end."""
+    """Let ended worlds go on, because the test compares physics and not ends."""
     ours._ended[:] = False
 
 
@@ -129,7 +129,7 @@ def test_dynamics_equal_gymnasiums_class_to_1e_8_over_50_steps(name: str) -> Non
     ours, theirs, task = pair(name)
     actions = controls(theirs)
     for step in range(STEPS):
-        # The solver starts cold in each of our steps; that alone is what Gymnasium's class does otherwise.
+        # Our solver starts cold in each step. Nothing else differs from Gymnasium's class.
         theirs.data.qacc_warmstart[:] = 0
         theirs.do_simulation(arriving(actions, step, task), theirs.frame_skip)
         go_on(ours)
@@ -147,7 +147,7 @@ WARM = {
     "HalfCheetah-v5": 10,
     "Humanoid-v5": 5,
 }
-"""Steps over which Gymnasium's class as it is, its solver started from the step before, gives the same to 1e-8."""
+"""Steps over which Gymnasium's unchanged class, whose solver starts warm, gives the same to 1e-8."""
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -175,7 +175,7 @@ def test_dynamics_equal_gymnasiums_class_with_its_solver_started_warm(name: str)
 
 
 class Measured:
-    """What a reward may depend on, measured with MuJoCo's own functions on Gymnasium's model."""
+    """Measurements that a reward may depend on, by MuJoCo's own functions on Gymnasium's model."""
 
     def __init__(self, env: Any, before: Any, action: np.ndarray) -> None:
         self.action = action.astype(np.float64)
@@ -227,7 +227,7 @@ REWARDS: dict[str, Callable[[Measured, dict[str, Any]], float]] = {
     "swimmer": lambda m, task: m.vx - 1e-4 * m.energy,
     "humanoid": lambda m, task: 1.25 * m.com[0] + 5 - 0.1 * m.energy,
 }
-"""The reward of each family, of its first preset; families whose physics are the task have their body's."""
+"""The reward of each family in its first preset. Families with physics as task have the reward of their body."""
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -245,7 +245,7 @@ def test_reward_equals_the_formula_written_again(name: str) -> None:
         go_on(ours)
         _, rewards, *_ = ours.step(np.repeat(action[None], 3, axis=0))
         measured = Measured(theirs, before, arrived)
-        measured.energy = float(np.sum(action.astype(np.float64) ** 2))  # what was sent is what is paid for
+        measured.energy = float(np.sum(action.astype(np.float64) ** 2))  # the reward counts the action as sent
         assert rewards[1] == pytest.approx(formula(measured, task), abs=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Native batches of MuJoCo worlds against MuJoCo stepped by hand, and against Gymnasium's own class."""
+"""Native batches of MuJoCo worlds against MuJoCo stepped by hand, and against Gymnasium's class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from metarl.families.vector import BatchedEnv
 
 @dataclass(frozen=True)
 class HeavyCheetah(HalfCheetahRun):
-    """HalfCheetah whose torso's mass is the task."""
+    """HalfCheetah with the mass of its torso as the task."""
 
     name: ClassVar[str] = "heavy-cheetah"
 
@@ -44,7 +44,7 @@ def masses(*values: float) -> Tasks:
     return Tasks({"mass": np.array(values)}, np.zeros(len(values), dtype=np.int64))
 
 
-def played(tasks: Tasks, world: int, threads: int | None = None) -> np.ndarray:
+def play(tasks: Tasks, world: int, threads: int | None = None) -> np.ndarray:
     envs = HeavyCheetah().make_vec(tasks, threads=threads)
     envs.reset(seed=[7] * envs.num_envs)
     actions = np.random.default_rng(0).uniform(-1, 1, (30, 6)).astype(np.float32)
@@ -52,11 +52,11 @@ def played(tasks: Tasks, world: int, threads: int | None = None) -> np.ndarray:
 
 
 def test_task_a_then_b_then_a_again_equals_a_fresh_a() -> None:
-    fresh = played(masses(3.0), 0)
-    played(masses(40.0), 0)
-    np.testing.assert_array_equal(played(masses(3.0), 0), fresh)
-    np.testing.assert_array_equal(played(masses(3.0, 40.0, 3.0), 2, threads=2), fresh)
-    assert np.abs(played(masses(40.0), 0) - fresh).max() > 1e-2
+    fresh = play(masses(3.0), 0)
+    play(masses(40.0), 0)
+    np.testing.assert_array_equal(play(masses(3.0), 0), fresh)
+    np.testing.assert_array_equal(play(masses(3.0, 40.0, 3.0), 2, threads=2), fresh)
+    assert np.abs(play(masses(40.0), 0) - fresh).max() > 1e-2
 
 
 def test_edited_mass_reaches_every_derived_constant() -> None:
@@ -72,7 +72,7 @@ def test_edited_mass_reaches_every_derived_constant() -> None:
 
 
 def _xml_with_torso_mass(model: mujoco.MjModel, mass: float) -> str:
-    """Return the model written out with every inertia explicit, and the torso's mass replaced before compiling."""
+    """Return the model compiled with explicit inertias and another mass of the torso."""
     spec = mujoco.MjSpec.from_file(gymnasium.__path__[0] + "/envs/mujoco/assets/half_cheetah.xml")
     spec.compiler.settotalmass = -1
     spec.compiler.inertiafromgeom = mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_FALSE
@@ -100,7 +100,7 @@ def test_worlds_equal_one_mjdata_stepped_by_hand() -> None:
     data = [mujoco.MjData(model) for _ in range(4)]
     for world in range(4):
         data[world].qpos, data[world].qvel = qpos[world], qvel[world]
-    # The solver starts cold where MjData's would start warm: equal to its tolerance, until contacts amplify that.
+    # Our solver starts cold and MjData's warm: equal within its tolerance, until contacts amplify the difference.
     for _ in range(10):
         controls = rng.uniform(-1, 1, (4, model.nu))
         state, unstable = worlds.step(state, controls, np.ones(4, dtype=bool))
@@ -188,7 +188,7 @@ def test_sensors_at_the_start_read_as_in_a_new_world() -> None:
 
 
 def blown_up(worlds: int, bad: int) -> BatchedEnv:
-    """Return cheetahs of which one spins so fast that MuJoCo gives up."""
+    """Return cheetahs, one of which spins so fast that MuJoCo gives up."""
     family = load("half-cheetah-direction", "promp")
     envs = family.make_vec(family.sample("train", worlds, seed=0), threads=0)
     envs.reset(seed=0)
@@ -200,7 +200,7 @@ def blown_up(worlds: int, bad: int) -> BatchedEnv:
 def test_warnings_are_heard_again_when_the_last_of_two_rollouts_is_over_and_not_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The first to begin ends first, while the other one is still at it."""
+    """The thread that starts first ends first, while the other one still runs."""
     heard: list[str] = []
     entered: list[int] = []
     second_is_in, first_is_out = threading.Event(), threading.Event()
@@ -239,7 +239,7 @@ def test_unstable_physics_end_the_episode_with_a_flag_instead_of_nan() -> None:
     assert truncations.tolist() == [False, True, False]
     assert not terminations.any()
     assert np.isfinite(observations).all() and np.isfinite(rewards).all()
-    # Not put back to the default position, as MuJoCo would: that would look like a step of some metres.
+    # MuJoCo would reset it to its default position, which would look like a step of some metres.
     np.testing.assert_array_equal(envs.batch.state["physics"][1], before[1])  # type: ignore[attr-defined]
     assert rewards[1] == 0
 
