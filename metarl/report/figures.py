@@ -54,7 +54,7 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
     if (ticks := scale.ticks()) is not None:
         axes.set_xticks(*ticks)
         axes.set_xlabel(f"{axes.get_xlabel()}, logarithmic")
-    axes.set_ylabel("Undiscounted return of an episode (IQM, 95 % interval)")
+    axes.set_ylabel("Return of an episode (IQM, 95 % interval)")
     return _add_legend(figure, groups)
 
 
@@ -74,7 +74,7 @@ def profile_figure(groups: Sequence[Group]) -> Figure:
         axes.plot(levels, pairs.mean(axis=(0, 1, 2)), color=color, ls=style, lw=2, label=group.name)
     _label(axes, f"Profile of the last round on {groups[0].evaluations[0].family}")
     axes.set_xlabel("Undiscounted return of an episode, R")
-    axes.set_ylabel("Share of seeds and tasks above R (95 % interval)")
+    axes.set_ylabel("Seeds and tasks above R (95 % interval)")
     return _add_legend(figure, groups)
 
 

@@ -40,6 +40,28 @@ def run_folder(
     changes = {} if family is None else {"family": family}
     config = resolved(load_config(write_config(folder, seed=seed, **changes)))
     (folder / "config.yaml").write_text(dump_yaml(config))
+    _write_training(folder, seed, lines, more_words, torch)
+    made = load(config["family"]["name"], **{k: v for k, v in config["family"].items() if k != "name"})
+    plan = TrialPlan(num_tasks=len(returns), rounds=returns.shape[1], replicas=2, seed=tasks_seed)
+    usual = Evaluation(
+        family=made.name,
+        settings=made.settings,
+        agent=AgentRecord("maml-ppo"),
+        plan=plan,
+        tasks=plan.tasks(made),
+        returns=returns,
+        successes=None,
+        env_steps_per_task=np.tile(10.0 * np.arange(1, plan.rounds + 1), (len(returns), 1)),
+        unseen=True,
+        versions={"mujoco": "3.3", "torch": torch},
+        commit="fedcba9876543210",
+    )
+    altered(usual, **evaluated).save(folder / "evaluation.json")
+    return folder
+
+
+def _write_training(folder: Path, seed: int, lines: int, more_words: Sequence[str], torch: str) -> None:
+    """Write the metrics of `lines` updates, and one session."""
     metrics = [
         {
             "update": i,
@@ -58,23 +80,6 @@ def run_folder(
         "versions": {"mujoco": "3.3", "torch": torch},
     }
     (folder / "run.json").write_text(json.dumps({"sessions": [session]}))
-    made = load(config["family"]["name"], **{k: v for k, v in config["family"].items() if k != "name"})
-    plan = TrialPlan(num_tasks=len(returns), rounds=returns.shape[1], replicas=2, seed=tasks_seed)
-    usual = Evaluation(
-        family=made.name,
-        settings=made.settings,
-        agent=AgentRecord("maml-ppo"),
-        plan=plan,
-        tasks=plan.tasks(made),
-        returns=returns,
-        successes=None,
-        env_steps_per_task=np.tile(10.0 * np.arange(1, plan.rounds + 1), (len(returns), 1)),
-        unseen=True,
-        versions={"mujoco": "3.3", "torch": torch},
-        commit="fedcba9876543210",
-    )
-    altered(usual, **evaluated).save(folder / "evaluation.json")
-    return folder
 
 
 def scores(seed: int) -> np.ndarray:

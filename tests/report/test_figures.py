@@ -70,11 +70,13 @@ def test_no_label_of_a_picture_runs_over_its_edge(tmp_path: Path) -> None:
         )
     groups = group_runs([read_run(run)])
     assert len(groups) == 3
-    for figure in (adaptation_figure(groups), profile_figure(groups)):
+    for figure in (adaptation_figure(groups), profile_figure(groups), training_figure(groups)):
         figure.draw_without_rendering()
-        (legend,) = figure.legends
-        box = legend.get_window_extent()
-        assert box.x0 >= 0 and box.x1 <= figure.bbox.width
+        (legend,), (axes,) = figure.legends, figure.axes
+        for label in (legend, axes.title, axes.xaxis.label, axes.yaxis.label):
+            box = label.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.width, label
+            assert box.y0 >= 0 and box.y1 <= figure.bbox.height, label
 
 
 def test_agents_of_far_other_budgets_are_drawn_on_a_logarithmic_axis_with_ticks_in_steps(tmp_path: Path) -> None:

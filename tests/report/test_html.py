@@ -293,6 +293,10 @@ def test_address_with_a_section_opens_there(window: Browser, hostile: Path) -> N
     window.open("about:blank")
     window.open(f"{hostile.as_uri()}#learning")
     assert visible_sections(window) == ["learning"]
+    gap = """
+        const nav = document.querySelector('nav'), title = document.querySelector('#learning h2');
+        return title.getBoundingClientRect().top - nav.getBoundingClientRect().bottom;"""
+    assert wait_for(window, f"{gap.replace('return', 'return 0 <=')}"), window.run(gap)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from metarl.report.comparison import score_table
 from metarl.report.groups import group_runs
 from metarl.report.runs import read_run
-from metarl.report.summary import summary_table
+from metarl.report.summary import seed_table, summary_table
 from tests.report.run_folders import (
     TASKS,
     page,
@@ -99,3 +100,22 @@ def test_single_seeds_show_the_first_and_the_last_round_of_long_trials_and_the_m
     run = run_folder(tmp_path / "run", returns, env_steps_per_task=steps, successes=successes)
     assert "| maml-ppo | 0 | 1.0 / 16.0 | 1.0 / 16.0 | 31.0 |" in page([run])
     assert summary_table(group_runs([read_run(run)])).plain_rows()[1][-1] == "0.00 / 0.40"
+
+
+def test_seeds_of_a_variant_are_numbers_or_their_count(tmp_path: Path) -> None:
+    runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed, trained={}) for seed in (1, 2)]
+    for run in runs:
+        write_variant(run, scores(9), adapts=True)
+    table = summary_table(group_runs([read_run(run) for run in runs])).plain_rows()
+    assert [row[1] for row in table] == ["seeds", "1, 2", "2 seeds"]
+    alone = summary_table(group_runs([read_run(runs[0])])).plain_rows()
+    assert [row[1] for row in alone] == ["seeds", "1", "-"]
+
+
+def test_checkpoint_and_commits_of_a_run_fit_into_their_cells(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1), trained={"updates": 3})
+    sessions = [{"git_commit": f"{number:040d}"[::-1]} for number in range(1, 6)]
+    for count, commits in ((1, "1000000000"), (2, "1000000000, 2000000000"), (5, "1000000000 and 4 more")):
+        (run / "run.json").write_text(json.dumps({"sessions": sessions[:count]}))
+        *_, checkpoint, _, shown = seed_table(group_runs([read_run(run)])).plain_rows()[1]
+        assert (checkpoint, shown) == ("3 of 4", commits)
