@@ -10,17 +10,14 @@ from gymnasium.spaces import Box
 
 from metarl.base.streams import Streams
 from metarl.families.batch import State
-from metarl.families.distributions import Choice, Circle, LogUniform
-from metarl.families.mujoco.changes import Physics, Scale
+from metarl.families.distributions import Choice, Circle
 from metarl.families.mujoco.family import MujocoFamily
-from metarl.families.mujoco.targets import shape_of_target
 from metarl.families.task import Horizon, Parameter, Values
 
 if TYPE_CHECKING:
     import mujoco
 
 NAGABANDI = "Nagabandi et al., Learning to Adapt in Dynamic, Real-World Environments, ICLR 2019"
-RAND_PARAM_ENVS = "github.com/dennisl88/rand_param_envs, as in github.com/lmzintgraf/varibad"
 
 DIRECTION = Parameter(Choice((-1.0, 1.0)), meaning="+1 forward, -1 backward")
 """The parameter of tasks that are a direction along x."""
@@ -48,23 +45,6 @@ def energy(action: np.ndarray) -> np.ndarray:
 def along(heading: np.ndarray, velocity: np.ndarray) -> np.ndarray:
     """Return the part of a velocity [world, 2] along a heading, a unit vector [world, 2]. [world]"""
     return velocity[:, 0] * heading[:, 0] + velocity[:, 1] * heading[:, 1]
-
-
-def rand_params(model: mujoco.MjModel, limit: float) -> Physics:
-    """Return the physics of rand_param_envs, with a factor for each element of four fields.
-
-    Factors are 1.5^U(-limit, limit), those of dampings 1.3^U(-limit, limit).
-    """
-    parameters = {}
-    changes = {
-        field: (Scale(f"{field}[*]"),) for field in ("body_mass", "body_inertia", "dof_damping", "geom_friction")
-    }
-    for field, (change,) in changes.items():
-        base, shape = 1.3 if field == "dof_damping" else 1.5, shape_of_target(model, change.target)
-        beyond = LogUniform(base**limit, base ** (limit + 1), shape) if field == "body_mass" else None
-        train = LogUniform(base**-limit, base**limit, shape)
-        parameters[field] = Parameter(train, beyond, meaning=f"factors of {field}, element by element")
-    return Physics(parameters, changes)
 
 
 @dataclass(frozen=True)
