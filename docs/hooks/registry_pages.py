@@ -127,10 +127,13 @@ def _splits(family: TaskFamily) -> str:
 
 
 def _spaces(family: TaskFamily) -> str:
-    if missing_requirement(family.origin):
-        return f"The spaces are known once `{family.origin.requires}` is installed."
+    cls = family.origin
+    if missing_requirement(cls):
+        return f"The spaces are known once `{cls.requires}` is installed."
+    preset = f"\n\nTasks and spaces are those of the preset `{next(iter(cls.presets))}`." if cls.presets else ""
     return (
-        f"- Observation: {space_in_words(family.observation_space)}.\n- Action: {space_in_words(family.action_space)}."
+        f"- Observation: {space_in_words(family.observation_space)}.\n"
+        f"- Action: {space_in_words(family.action_space)}.{preset}"
     )
 
 

@@ -48,10 +48,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     return config
 
 
-def _results() -> list[dict[str, str]]:
+def _results() -> list[str]:
     folder = ROOT / "docs" / "results"
-    pages = [path for path in sorted(folder.glob("*.md")) if path.name != "index.md"]
-    return [{path.stem.replace("-", " "): f"results/{path.name}"} for path in pages]
+    return [f"results/{path.name}" for path in sorted(folder.glob("*.md")) if path.name != "index.md"]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
