@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
-from metarl.runs.config import TrainConfig, resolved
+from metarl.runs.config import TrainConfig, resolve
 from metarl.training.train import meta_train
 
 AGENTS = {
-    "maml-ppo": {"name": "maml-ppo", "hidden_sizes": [8], "num_epochs": 2},
+    "maml-ppo": {"name": "maml-ppo", "hidden_sizes": [8], "outer": {"num_epochs": 2}},
     "rl2": {
         "name": "rl2",
         "memory": {"name": "gru", "hidden_size": 8},
@@ -45,7 +45,7 @@ def config(agent: str = "maml-ppo", **changes: Any) -> dict[str, Any]:
 
 def configured(agent: str = "maml-ppo", **changes: Any) -> TrainConfig:
     """Return such a config, checked."""
-    return TrainConfig.model_validate(resolved(TrainConfig(**config(agent, **changes))))
+    return TrainConfig.model_validate(resolve(TrainConfig(**config(agent, **changes))))
 
 
 def trained(run_dir: Path, agent: str = "maml-ppo", *, resume: bool = False, **changes: Any) -> Path:

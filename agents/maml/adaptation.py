@@ -1,27 +1,73 @@
-"""What adapts to a task, and how far a step goes: each a small object that a gradient-based agent is composed of.
+"""What adapts to a task: each choice is its settings and a small object.
 
-Parameters come as dicts of tensors by name. *Meta-parameters* are what meta-training improves; *fast* ones are what an
-inner step moves, one set for each task; from both follow the parameters that the policy runs with.
+Parameters are dicts of tensors by name. Meta-training improves the *meta-parameters*; an inner step moves the *fast*
+parameters, of which each task has its own. Together they give the parameters that the policy runs with.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
+from pydantic import Field
 from torch import Tensor
+
+from metarl.base.settings import Count, Settings
 
 from ..common.policy import CONTEXT, MLPPolicy, Parameters
 
-LEARNED_RATE = "inner_lr."
-"""Begins the names of learned step sizes among the meta-parameters."""
+
+class AdaptAll(Settings):
+    """All parameters of the policy adapt: MAML (Finn et al., ICML 2017)."""
+
+    name: Literal["all"] = "all"
+    """All parameters."""
+
+
+class AdaptLastLayer(Settings):
+    """The last layer of the policy adapts: ANIL (Raghu et al., ICLR 2020)."""
+
+    name: Literal["last-layer"] = "last-layer"
+    """The last layer."""
+
+
+class AdaptContext(Settings):
+    """A context vector in the policy's input adapts: CAVIA (Zintgraf et al., ICML 2019)."""
+
+    name: Literal["context"] = "context"
+    """A context vector."""
+    size: Count = 8
+    """Length of the context vector."""
+
+
+class AdaptLatent(Settings):
+    """A latent vector adapts, from which all parameters are decoded: after LEO (Rusu et al., ICLR 2019)."""
+
+    name: Literal["latent"] = "latent"
+    """A latent vector."""
+    size: Count = 16
+    """Length of the latent vector."""
+
+
+class AdaptNothing(Settings):
+    """Nothing adapts: one policy for all tasks."""
+
+    name: Literal["nothing"] = "nothing"
+    """Nothing."""
+
+
+Adapts = Annotated[
+    AdaptAll | AdaptLastLayer | AdaptContext | AdaptLatent | AdaptNothing,
+    Field(discriminator="name"),
+]
+"""The parameters that an inner step moves."""
 
 
 class Adaptation(Protocol):
-    """What an inner step changes."""
+    """Says which parameters are meta-learned, which adapt, and how the policy's follow from both."""
 
     def meta_parameters(self, policy: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the initial meta-parameters, given those of the policy."""
+        """Return the initial meta-parameters, given the initial parameters of the policy."""
         ...
 
     def start(self, meta: Parameters) -> dict[str, Tensor]:
@@ -29,16 +75,12 @@ class Adaptation(Protocol):
         ...
 
     def policy(self, meta: Parameters, fast: Parameters) -> Parameters:
-        """Return what the policy runs with."""
+        """Return the parameters that the policy runs with."""
         ...
 
 
 class Subset:
-    """Some of the policy's own parameters adapt from where meta-training left them.
-
-    All of them: MAML (Finn et al., 2017). The last layer: ANIL (Raghu et al., ICLR 2020). None: a policy that does not
-    adapt.
-    """
+    """Some of the policy's own parameters adapt, from their meta-learned values."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
@@ -48,30 +90,30 @@ class Subset:
         return policy
 
     def start(self, meta: Parameters) -> dict[str, Tensor]:
-        """Return those that adapt."""
+        """Return the meta-learned values of the parameters that adapt."""
         return {name: meta[name] for name in self.names}
 
     def policy(self, meta: Parameters, fast: Parameters) -> Parameters:
-        """Return all parameters, the adapted ones in their place."""
+        """Return all parameters, the adapted values in place of the meta-learned ones."""
         return {**meta, **fast}
 
 
 class Context:
-    """A context vector beside the observations adapts, from zero; the network is shared (CAVIA, Zintgraf et al., 2019)."""
+    """A context vector beside the observations adapts, starting from zero; all tasks share the network."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def meta_parameters(self, policy: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the policy's parameters: the vector itself is not meta-learned."""
+        """Return the policy's parameters; the vector itself is not meta-learned."""
         return policy
 
     def start(self, meta: Parameters) -> dict[str, Tensor]:
-        """Return zeros, [size]."""
+        """Return a context of zeros, [size]."""
         return {CONTEXT: next(iter(meta.values())).new_zeros(self.size)}
 
     def policy(self, meta: Parameters, fast: Parameters) -> Parameters:
-        """Return the network and the context."""
+        """Return the shared network and the task's context."""
         return {**meta, **fast}
 
 
@@ -79,19 +121,19 @@ START, DECODER = "latent.start", "latent.decoder."
 
 
 class Latent:
-    """A vector of few numbers adapts, decoded linearly into an offset of every parameter of the policy.
+    """A short vector adapts; a linear decoder turns it into an offset of every parameter of the policy.
 
-    After LEO (Rusu et al., ICLR 2019), of which it has the low-dimensional space that adaptation moves in and the
-    learned decoder. Not its encoder: the vector begins at a learned place, and the first round's gradient moves it.
+    From LEO it takes the low-dimensional space and the learned decoder. It has no encoder: the vector starts at a
+    learned place, and the gradient of the first round moves it.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def meta_parameters(self, policy: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the policy's parameters, the decoder and the vector's start, zero."""
+        """Return the policy's parameters, the decoder, and the vector's start, which is zero."""
         total = sum(value.numel() for value in policy.values())
-        # So that a step is as long as one on the parameters themselves: |D D^T g| is about scale^2 sqrt(size total) |g|.
+        # |D D^T g| is about scale^2 sqrt(size total) |g|. This scale makes a step as long as one on the parameters.
         scale = (self.size * total) ** -0.25
         decoder = {
             f"{DECODER}{name}": scale
@@ -105,7 +147,7 @@ class Latent:
         return {START: meta[START]}
 
     def policy(self, meta: Parameters, fast: Parameters) -> Parameters:
-        """Return the policy's parameters, moved by what the vector decodes to."""
+        """Return the policy's parameters plus the decoded offsets."""
         return {
             name.removeprefix(DECODER): meta[name.removeprefix(DECODER)] + decoder @ fast[START]
             for name, decoder in meta.items()
@@ -113,73 +155,16 @@ class Latent:
         }
 
 
-def adaptation(what: str, policy: MLPPolicy, names: tuple[str, ...], latent_size: int) -> Adaptation:
-    """Return what adapts by its name in a config; `names` are those of the policy's parameters."""
-    made: dict[str, Adaptation] = {
-        "all": Subset(names),
-        "last-layer": Subset(policy.last_layer),
-        "nothing": Subset(()),
-        "context": Context(policy.context_size),
-        "latent": Latent(latent_size),
-    }
-    return made[what]
-
-
-class StepSize(Protocol):
-    """How far an inner step goes."""
-
-    def meta_parameters(self, fast: Parameters) -> dict[str, Tensor]:
-        """Return the initial step sizes that are learned, by name."""
-        ...
-
-    def step(self, meta: Parameters, fast: Parameters, gradients: Parameters) -> dict[str, Tensor]:
-        """Return the fast parameters after a step down their gradients."""
-        ...
-
-
-class Fixed:
-    """One step size for everything, never learned."""
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-
-    def meta_parameters(self, fast: Parameters) -> dict[str, Tensor]:
-        """Return nothing."""
-        return {}
-
-    def step(self, meta: Parameters, fast: Parameters, gradients: Parameters) -> dict[str, Tensor]:
-        """Return fast - rate * gradient."""
-        return {name: value - self.rate * gradients[name] for name, value in fast.items()}
-
-
-class Learned:
-    """Step sizes among the meta-parameters: one for each tensor, or for each of its elements.
-
-    For each element it is Meta-SGD (Li et al., 2017). They are free to turn negative, as there.
-    """
-
-    def __init__(self, rate: float, *, elementwise: bool) -> None:
-        self.rate, self.elementwise = rate, elementwise
-
-    def meta_parameters(self, fast: Parameters) -> dict[str, Tensor]:
-        """Return the same step size everywhere."""
-        return {
-            f"{LEARNED_RATE}{name}": value.new_full(value.shape if self.elementwise else (), self.rate)
-            for name, value in fast.items()
-        }
-
-    def step(self, meta: Parameters, fast: Parameters, gradients: Parameters) -> dict[str, Tensor]:
-        """Return fast - rates * gradient."""
-        return {name: value - meta[f"{LEARNED_RATE}{name}"] * gradients[name] for name, value in fast.items()}
-
-
-def step_size(kind: str, rate: float) -> StepSize:
-    """Return the step size by its name in a config."""
-    return Fixed(rate) if kind == "fixed" else Learned(rate, elementwise=kind == "per-parameter")
-
-
-def norm_of(tensors: Parameters) -> Tensor:
-    """Return the Euclidean norm of all tensors together."""
-    if not tensors:
-        return torch.zeros(())
-    return torch.stack([value.square().sum() for value in tensors.values()]).sum().sqrt()
+def make_adaptation(adapts: Adapts, policy: MLPPolicy, names: tuple[str, ...]) -> Adaptation:
+    """Return the adaptation that settings ask for; `names` are the names of the policy's parameters."""
+    match adapts:
+        case AdaptContext():
+            return Context(adapts.size)
+        case AdaptLatent():
+            return Latent(adapts.size)
+        case AdaptLastLayer():
+            return Subset(policy.last_layer)
+        case AdaptNothing():
+            return Subset(())
+        case AdaptAll():
+            return Subset(names)

@@ -1,15 +1,17 @@
-"""What returns are compared with: each a small object that gives the value of every step of a round."""
+"""Baselines of the advantages: each choice is its settings and a small object that values every step of a round."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from metarl.base.settings import Count, Positive, Settings
 from metarl.trials.episodes import Episodes
 
 from ..common.advantage import baseline_features, linear_baseline
@@ -17,50 +19,72 @@ from ..common.moments import RunningMoments, ValueScale
 from ..common.state import StateDict, load_training_state, training_state
 
 
+class LinearBaselineConfig(Settings):
+    """A linear fit to each task's own round (Duan et al., 2016)."""
+
+    name: Literal["linear"] = "linear"
+    """Linear in features of observation and time."""
+
+
+class NetworkBaselineConfig(Settings):
+    """A value network, shared by all tasks and learned over all updates."""
+
+    name: Literal["network"] = "network"
+    """Tanh network of the linear baseline's features."""
+    learning_rate: Positive = 1e-3
+    """Step size of Adam on the value network."""
+    num_epochs: Count = 5
+    """Passes of the value network over each trial."""
+
+
+BaselineConfig = Annotated[LinearBaselineConfig | NetworkBaselineConfig, Field(discriminator="name")]
+"""The baseline and its settings."""
+
+
 class Values(NamedTuple):
     """Values of one round."""
 
     steps: np.ndarray
-    """Of each step's observation. [time, task, replica]"""
+    """Value of each step's observation. [time, task, replica]"""
     final: np.ndarray
-    """Of each episode's true final observation. [task, replica]"""
+    """Value of each episode's true final observation. [task, replica]"""
 
 
 class Baseline(Protocol):
-    """Gives values before an update, and may learn from what the update saw."""
+    """Values the steps of a round, and may learn from the rounds of an update."""
 
     def values(self, episodes: Episodes, returns: np.ndarray) -> Values:
-        """Return the values of a round whose discounted returns are `returns` [time, task, replica]."""
+        """Return the values of a round, given its discounted returns [time, task, replica]."""
         ...
 
     def learn(self, rounds: Sequence[tuple[Episodes, np.ndarray]], rng: np.random.Generator) -> dict[str, float]:
-        """Learn from all rounds of a trial, each with its returns, and return what to log of it."""
+        """Learn from all rounds of a trial, each with its returns, and return what to log."""
         ...
 
     def state_dict(self) -> StateDict:
-        """Return what `learn` changes."""
+        """Return the tensors that `learn` changes."""
         ...
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         ...
 
 
 def flat_observations(episodes: Episodes) -> tuple[np.ndarray, np.ndarray]:
-    """Return the observations [time, task, replica, d] and the final ones [task, replica, d], each as one row."""
+    """Return observations [time, task, replica, d] and final ones [task, replica, d], each flattened to one row."""
     shape = episodes.mask.shape
     return episodes.observations.reshape(*shape, -1), episodes.final_observations.reshape(*shape[1:], -1)
 
 
 class LinearBaseline:
-    """Linear in features of observation and time, fitted to each task's own round (Duan et al., 2016)."""
+    """Fits a linear function of observation and time to each task's own round (Duan et al., 2016)."""
 
     def values(self, episodes: Episodes, returns: np.ndarray) -> Values:
-        """Return the fit to `returns`."""
+        """Return the values of the fit to `returns`."""
         return Values(*linear_baseline(*flat_observations(episodes), returns, episodes.mask))
 
     def learn(self, rounds: Sequence[tuple[Episodes, np.ndarray]], rng: np.random.Generator) -> dict[str, float]:
-        """Do nothing: every round has a fit of its own."""
+        """Do nothing: every round is fitted anew."""
         return {}
 
     def state_dict(self) -> StateDict:
@@ -72,30 +96,30 @@ class LinearBaseline:
 
 
 def _linear(fan_in: int, fan_out: int) -> nn.Linear:
-    """Return a layer with its weights not yet set: drawing them would use torch's global generator, which is anybody's."""
+    """Return a layer with unset weights: torch would draw them from its global generator, which others use too."""
     layer: nn.Linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
     return layer
 
 
 class NetworkBaseline:
-    """A tanh network of the linear baseline's features, shared by all tasks and learned over all updates.
+    """Learns a tanh network of the linear baseline's features over all updates; all tasks share it.
 
-    It is not told the task, nor what was adapted. Features and targets are scaled by running moments.
+    It sees neither the task nor the adapted parameters. Running moments scale its features and targets.
     """
+
+    hidden_sizes = (64, 64)
 
     def __init__(
         self,
+        config: NetworkBaselineConfig,
         observation_size: int,
-        hidden_sizes: Sequence[int],
         *,
-        learning_rate: float,
-        num_epochs: int,
         generator: torch.Generator,
         dtype: torch.dtype,
         device: str,
     ) -> None:
-        self.num_epochs, self.dtype, self.device = num_epochs, dtype, device
-        sizes = (2 * observation_size + 4, *hidden_sizes)
+        self.num_epochs, self.dtype, self.device = config.num_epochs, dtype, device
+        sizes = (2 * observation_size + 4, *self.hidden_sizes)
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise(sizes):
             layers += [_linear(fan_in, fan_out), nn.Tanh()]
@@ -106,12 +130,9 @@ class NetworkBaseline:
                 scale = parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.0
                 parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * scale)
         self.network.to(device=device, dtype=dtype)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=learning_rate)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         self.moments = RunningMoments(sizes[0])
         self.scale = ValueScale()
-
-    def _features(self, observations: np.ndarray, time: np.ndarray) -> np.ndarray:
-        return baseline_features(observations, time)
 
     def _input(self, features: np.ndarray) -> Tensor:
         return torch.as_tensor(self.moments.normalize(features), dtype=self.dtype, device=self.device)
@@ -122,25 +143,25 @@ class NetworkBaseline:
         return self.scale.to_returns(outputs).double().cpu().numpy()
 
     def values(self, episodes: Episodes, returns: np.ndarray) -> Values:
-        """Return what the network says; `returns` play no part."""
+        """Return the network's values; `returns` are not used."""
         observations, final = flat_observations(episodes)
         steps = np.arange(len(observations)).reshape(-1, 1, 1)
-        values = self._values(self._features(observations, steps)) * episodes.mask
-        return Values(values, self._values(self._features(final, episodes.mask.sum(axis=0))))
+        values = self._values(baseline_features(observations, steps)) * episodes.mask
+        return Values(values, self._values(baseline_features(final, episodes.mask.sum(axis=0))))
 
     def learn(self, rounds: Sequence[tuple[Episodes, np.ndarray]], rng: np.random.Generator) -> dict[str, float]:
-        """Move the network towards the returns, in minibatches of an eighth of all steps."""
+        """Fit the network to the returns, in minibatches of an eighth of all steps."""
         features, targets = [], []
         for episodes, returns in rounds:
             observations, _ = flat_observations(episodes)
-            seen = self._features(observations, np.arange(len(observations)).reshape(-1, 1, 1))
+            seen = baseline_features(observations, np.arange(len(observations)).reshape(-1, 1, 1))
             features.append(seen[episodes.mask])
             targets.append(returns[episodes.mask])
-        rows, wanted = np.concatenate(features), np.concatenate(targets)
+        rows, returns_to_go = np.concatenate(features), np.concatenate(targets)
         self.moments.add(rows)
-        self.scale.follow(wanted, self.value)
+        self.scale.follow(returns_to_go, self.value)
         inputs = self._input(rows)
-        goals = torch.as_tensor(self.scale.from_returns(wanted), dtype=self.dtype, device=self.device)
+        goals = torch.as_tensor(self.scale.from_returns(returns_to_go), dtype=self.dtype, device=self.device)
         losses = []
         for _ in range(self.num_epochs):
             for chosen in np.array_split(rng.permutation(len(rows)), min(8, len(rows))):
@@ -165,5 +186,5 @@ class NetworkBaseline:
         return training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()))
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         load_training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()), state)

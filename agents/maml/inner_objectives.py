@@ -1,8 +1,8 @@
-"""Losses whose gradient is the policy gradient where the data was played, and which differ in their second derivative.
+"""Inner objectives: losses whose gradient is the policy gradient, and which differ in their second derivative.
 
-Each is a function of log-probabilities [time, replica] under the present parameters and under those that acted (a
-constant), of advantages and of a mask of the same shape, and returns minus an objective. At the acting parameters all
-have the same gradient. Meta-learning differentiates that gradient once more, and there they part.
+Each maps log-probabilities [time, replica] under the present and the acting parameters, advantages and a mask of the
+same shape to a loss. The acting log-probabilities are constants. Where present and acting parameters agree, all losses
+have the same gradient. Second-order meta-gradients differentiate that gradient once more; there the losses differ.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ InnerObjective = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def likelihood_ratio(log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
-    """Return -mean(ratio A), ratio = pi / stop_gradient(pi that acted).
+    """Return -mean(ratio A), with ratio = pi / pi_acting.
 
-    Low-variance curvature (Rothfuss et al., ProMP, ICLR 2019, equation 8 and, once an outer epoch has moved the starting
-    point, J^LR of equation 12): its second derivative leaves out products of different steps' scores.
+    Its second derivative has low variance: it leaves out the products of different steps' scores (Rothfuss et al.,
+    ProMP, ICLR 2019, equation 8; after the first outer epoch, J^LR of equation 12).
     """
     return -masked_mean(torch.exp(log_prob - old_log_prob) * advantages, mask)
 
 
 def dice(log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
-    """Return -mean((box(t) - box(t-1)) A_t), box(t) the product of the ratios up to step t.
+    """Return -mean((box(t) - box(t-1)) A_t), with box(t) the product of the ratios up to step t.
 
-    The unbiased second derivative: DiCE (Foerster et al., ICML 2018) in the form that takes advantages (Farquhar et al.,
-    Loaded DiCE, NeurIPS 2019). Products over an episode make it noisy where episodes are long.
+    Its second derivative is unbiased: DiCE (Foerster et al., ICML 2018) in the form for advantages (Farquhar et al.,
+    Loaded DiCE, NeurIPS 2019). The products over an episode make it noisy in long episodes.
     """
     log_ratio = (log_prob - old_log_prob) * mask
     total = log_ratio.cumsum(0)
@@ -39,7 +39,10 @@ def dice(log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, mask: Tenso
 
 
 def policy_gradient(log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
-    """Return -mean(log pi A), as MAML's own code has it: its second derivative leaves out that the data would change."""
+    """Return -mean(log pi A), the loss of MAML's own code.
+
+    Its second derivative leaves out that other parameters would have collected other data.
+    """
     return -masked_mean(log_prob * advantages, mask)
 
 
@@ -48,4 +51,4 @@ INNER_OBJECTIVES: dict[str, InnerObjective] = {
     "dice": dice,
     "policy-gradient": policy_gradient,
 }
-"""By their names in a config."""
+"""Inner objectives by their names in a config."""

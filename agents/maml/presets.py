@@ -1,4 +1,4 @@
-"""The papers' algorithms by their names: each is `maml.MAML` with other defaults, any of which a config may change."""
+"""The papers' algorithms by name: each is MAML with other defaults, and a config may change any of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from pydantic import create_model
 
 from metarl.trials.registered import register_agent
 
+from .adaptation import AdaptContext, AdaptLastLayer, AdaptLatent, AdaptNothing
 from .agent import MAML
 from .config import MAMLConfig
+from .ppo import PPOConfig
+from .reptile import ReptileConfig
+from .trpo import TRPOConfig
 
 
 def preset(name: str, doc: str, **defaults: Any) -> type[MAML]:
-    """Register and return MAML under another name, with other defaults; `doc` says which paper's they are."""
+    """Register MAML under another name with other defaults, and return its class; `doc` names the paper."""
     fields: dict[str, Any] = {}
     for field, value in defaults.items():
         info = copy.copy(MAMLConfig.model_fields[field])
@@ -22,59 +26,59 @@ def preset(name: str, doc: str, **defaults: Any) -> type[MAML]:
         fields[field] = (info.annotation, info)
     words = "".join(word.capitalize() for word in name.split("-"))
     config = create_model(f"{words}Config", __base__=MAMLConfig, __doc__=MAMLConfig.__doc__, **fields)
-    config(**defaults)  # a preset that contradicts itself shall not wait for its user
-    made = type(words, (MAML,), {"__doc__": doc, "__module__": __name__, "Config": config})
-    return register_agent(name)(made)
+    config(**defaults)  # refuses defaults that contradict each other
+    cls = type(words, (MAML,), {"__doc__": doc, "__module__": __name__, "Config": config})
+    return register_agent(name)(cls)
 
 
 MAMLPPO = preset("maml-ppo", MAML.__doc__ or "")
 MAMLTRPO = preset(
     "maml-trpo",
     """MAML as published: plain policy gradient inside, TRPO outside (Finn et al., ICML 2017).""",
-    outer="trpo",
+    outer=TRPOConfig(),
     inner_objective="policy-gradient",
     gae_lambda=1.0,
 )
 ProMP = preset(
     "promp",
     """MAML-PPO with a penalty on how far the policies before adaptation move (Rothfuss et al., ICLR 2019).""",
-    inner_kl_coef=5e-4,
+    outer=PPOConfig(inner_kl_coef=5e-4),
     gae_lambda=1.0,
 )
 MetaSGD = preset(
     "meta-sgd",
     """MAML-PPO that learns a step size for each parameter (Li et al., 2017).""",
-    inner_lr_kind="per-parameter",
+    outer=PPOConfig(inner_lr_kind="per-parameter"),
 )
 CAVIA = preset(
     "cavia",
-    """Adapts only a context vector beside the observations (Zintgraf et al., ICML 2019; PPO for its TRPO).""",
-    adapts="context",
+    """Adapts only a context vector in the policy's input (Zintgraf et al., ICML 2019; PPO for its TRPO).""",
+    adapts=AdaptContext(),
     inner_lr=1.0,
 )
 LEO = preset(
     "leo",
     """Adapts a latent vector that is decoded to parameters (after Rusu et al., ICLR 2019, without its encoder).""",
-    adapts="latent",
+    adapts=AdaptLatent(),
     inner_lr=1.0,
 )
 ANIL = preset(
     "anil",
     """Adapts only the policy's last layer (Raghu et al., ICLR 2020; PPO for its TRPO).""",
-    adapts="last-layer",
+    adapts=AdaptLastLayer(),
 )
 Reptile = preset(
     "reptile",
     """Moves the starting point to where tasks' adaptation ends (Nichol et al., 2018).""",
-    meta_gradient="reptile",
+    outer=ReptileConfig(),
 )
 FOMAML = preset(
     "fomaml",
-    """MAML-PPO with the inner gradient taken for a constant (Finn et al., ICML 2017, section 5.2).""",
-    meta_gradient="first-order",
+    """MAML-PPO that treats the inner gradient as a constant (Finn et al., ICML 2017, section 5.2).""",
+    outer=PPOConfig(meta_gradient="first-order"),
 )
 MultiTaskPPO = preset(
     "multi-task-ppo",
-    """PPO on all tasks alike, without adaptation: what adapting agents are compared with.""",
-    adapts="nothing",
+    """PPO on all tasks alike, without adaptation: the baseline for agents that adapt.""",
+    adapts=AdaptNothing(),
 )

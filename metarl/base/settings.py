@@ -1,4 +1,4 @@
-"""Settings: frozen models of what a user writes, and one line for what is wrong with it."""
+"""Settings: frozen, validated models of what a user writes; a mistake gets an error of one line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from .errors import MetarlError, did_you_mean
 
@@ -23,30 +24,34 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Settings(BaseModel):
     """Base of every configuration: frozen, unknown keys refused, a docstring under each field.
 
-    Settings that belong to one of several choices are a class of their own with a `name: Literal[...]`, and the field
-    that chooses is a union of such classes with `Field(discriminator="name")`. A user writes the bare name, or a
-    mapping with it: `outer: trpo`, `outer: {name: trpo, max_kl: 0.02}`. Without a name it is the default's.
+    A field may choose between classes of settings. Each class has a `name: Literal[...] = ...`, and the field is their
+    union with `Field(discriminator="name")`. A user writes the bare name or a mapping: `outer: trpo`,
+    `outer: {name: trpo, max_kl: 0.02}`. A mapping without a name changes the field's default, and so does one with the
+    default's name: `outer: {clip_range: 0.2}` keeps every other setting of the default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     moved: ClassVar[Mapping[str, str]] = {}
-    """Keys that stood here once, with the dotted key to write now, seen from these settings."""
+    """Former keys of these settings, each with the dotted key to write now, relative to these settings."""
 
     @model_validator(mode="before")
     @classmethod
-    def _name_choices(cls, data: Any) -> Any:
-        return {key: _with_name(cls, key, value) for key, value in data.items()} if isinstance(data, Mapping) else data
+    def _complete_choices(cls, data: Any) -> Any:
+        return {key: _complete(cls, key, value) for key, value in data.items()} if isinstance(data, Mapping) else data
 
 
-def _with_name(cls: type[BaseModel], key: str, value: Any) -> Any:
+def _complete(cls: type[BaseModel], key: str, value: Any) -> Any:
+    """Return the value of a choosing field as a mapping; of the default's choice, with the default's settings."""
     field = cls.model_fields.get(key)
     if field is None or field.discriminator != "name":
         return value
     if isinstance(value, str):
-        return {"name": value}
-    if isinstance(value, Mapping) and "name" not in value and isinstance(field.default, BaseModel):
-        return {"name": dict(field.default)["name"], **value}
+        value = {"name": value}
+    if isinstance(value, Mapping) and isinstance(field.default, BaseModel):
+        default = dict(field.default)
+        if value.get("name", default["name"]) == default["name"]:
+            return {**default, **value}
     return value
 
 
@@ -58,24 +63,48 @@ def choices(field: FieldInfo) -> dict[str, type[BaseModel]]:
     return {str(get_args(each.model_fields["name"].annotation)[0]): each for each in classes}
 
 
+def list_settings(
+    cls: type[BaseModel], default: BaseModel | None = None, prefix: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Yield the dotted key and the description of every setting, nested ones included.
+
+    The description of a choice's setting begins with the choice: `outer.max_kl`, "trpo: Largest KL (default 0.01)".
+    `default` is the default of the whole class; None takes the defaults of its fields.
+    """
+    for name, field in cls.model_fields.items():
+        key, meaning, among = f"{prefix}{name}", " ".join((field.description or "").split()), choices(field)
+        value = field.default if default is None else getattr(default, name)
+        section = isinstance(value, BaseModel) and type(value).__str__ is BaseModel.__str__
+        given = "required" if value is PydanticUndefined else f"default {dict(value)['name'] if among else value}"
+        yield key, meaning if section and not among else f"{meaning} ({given})".strip()
+        if section and not among:
+            yield from list_settings(type(value), value, f"{key}.")
+        whose: dict[tuple[str, str], list[str]] = {}
+        for choice, other in among.items():
+            for row in list_settings(other, value if isinstance(value, other) else None, f"{key}."):
+                if row[0] != f"{key}.name":
+                    whose.setdefault(row, []).append(choice)
+        yield from ((inner, f"{', '.join(names)}: {text}") for (inner, text), names in whose.items())
+
+
 M = TypeVar("M", bound=BaseModel)
 
 Origin = Callable[[str], str]
-"""Where the value of a dotted key was given: a file's path, or an override on the command line."""
+"""Returns where the value of a dotted key was written: a file's path, or an override on the command line."""
 
 
 def validate(cls: type[M], data: Mapping[str, Any], where: str) -> M:
-    """Return `data` as a model. Raises MetarlError with one line on the first mistake, which begins with `where`."""
+    """Return `data` as a model. Raises MetarlError with one line on the first mistake; the line begins with `where`."""
     return validate_from(cls, data, lambda key: where)
 
 
 def validate_from(cls: type[M], data: Mapping[str, Any], origin: Origin, section: str = "") -> M:
-    """Return `data` as a model, as `validate` does; `origin` says where each key of `section` was written."""
+    """Return `data` as a model, like `validate`; `origin` returns where a key of `section` was written."""
     try:
         model = cls.model_validate(dict(data))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        models, path = _way(cls, tuple(str(part) for part in first["loc"]))
+        models, path = _trace(cls, tuple(str(part) for part in first["loc"]))
         prefix = [section] if section else []
         if first["type"] == "union_tag_invalid":
             path = (*path, "name")
@@ -104,17 +133,17 @@ _RULES = {
 
 
 def _complaint(path: tuple[str, ...], kind: str, message: str, given: Any) -> str:
-    """Return what is wrong with the value at `path`, to stand behind its key."""
+    """Return the end of an error, behind the key: the value at `path` and the rule it breaks."""
     if kind == "missing":
         return f": missing; {_RULES[kind]}"
     rule = _RULES.get(kind, message.replace("Input should be", "it must be").removeprefix("Value error, "))
     if not path:
-        return f": {rule}"  # of the whole: settings that do not go together
+        return f": {rule}"  # the whole model is at fault: its settings contradict each other
     return f" is {shortened(given)}: {rule}"
 
 
-def _way(cls: type[BaseModel], location: tuple[str, ...]) -> tuple[list[type[BaseModel]], tuple[str, ...]]:
-    """Return the models that lead to an error's location, and its keys without the names of choices between them."""
+def _trace(cls: type[BaseModel], location: tuple[str, ...]) -> tuple[list[type[BaseModel]], tuple[str, ...]]:
+    """Return the models on the way to an error's location, and its keys without the names of choices between them."""
     models, keys, parts = [cls], [], list(location)
     while parts:
         keys.append(part := parts.pop(0))
@@ -130,17 +159,22 @@ def _way(cls: type[BaseModel], location: tuple[str, ...]) -> tuple[list[type[Bas
 
 
 def _remedy_for_unknown(models: list[type[BaseModel]], path: tuple[str, ...], prefix: list[str]) -> str:
-    """Return what to write instead of the unknown key at the end of `path`."""
+    """Return the advice for the unknown key at the end of `path`."""
     key, model = path[-1], models[-1]
     place = [*prefix, *path[:-1]]
     moved = getattr(model, "moved", {})
     if key in moved:
         return f"unknown key; write {'.'.join([*place, moved[key]])}"
     if len(models) > 1:
-        siblings = choices(models[-2].model_fields[path[-2]])
-        for name, sibling in siblings.items():
-            if key in sibling.model_fields:
-                return f"unknown key; it is a setting of {name!r}: write {'.'.join(place)}={{name: {name}, {key}: ...}}"
+        field = ".".join(place)
+        among = choices(models[-2].model_fields[path[-2]])
+        chosen = next((name for name, cls in among.items() if cls is model), "")
+        for name, other in among.items():
+            if key in other.model_fields:
+                return (
+                    f"a setting of {name!r}, but {field}.name is {chosen!r}; write "
+                    f"{field}={{name: {name}, {key}: ...}}, or {field}={chosen} to drop the settings of {name!r}"
+                )
     return f"unknown key; {did_you_mean(key, model.model_fields)}"
 
 
@@ -151,8 +185,8 @@ def shortened(value: Any) -> str:
 
 
 def refuse_booleans_for_numbers(value: Any, given: Any, origin: Origin, key: str) -> None:
-    """Raise MetarlError where `given` has a truth value and `value`, which was read from it, a number."""
-    # pydantic reads true as 1, which in a config is always a slip.
+    """Raise MetarlError where `given` holds true or false and `value`, the model read from it, holds a number."""
+    # pydantic reads true as 1; in a config that is always a slip.
     if isinstance(given, bool) and not isinstance(value, bool):
         raise MetarlError(f"{origin(key)}: {key} is {given}: it must be a number")
     for part, inner, inner_given in _parts(value, given):
@@ -160,7 +194,7 @@ def refuse_booleans_for_numbers(value: Any, given: Any, origin: Origin, key: str
 
 
 def _parts(value: Any, given: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the name of each part of a section or a list, what it was read as, and as what it was given."""
+    """Yield each part of a section or a list: its name, its validated value, and the value as given."""
     items = dict(value) if isinstance(value, BaseModel) else value
     if isinstance(items, Mapping) and isinstance(given, Mapping):
         yield from ((str(name), items[name], given[name]) for name in given if name in items)

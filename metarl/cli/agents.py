@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .parser import add_command, report_broken
-
-if TYPE_CHECKING:
-    from ..base.settings import Settings
 
 
 def add_parser(commands: Any) -> None:
@@ -33,15 +29,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _page(name: str) -> str:
+    from ..base.settings import list_settings
     from ..trials.registered import AGENTS, describe_agent, what_to_install
     from .pages import listing
 
     cls, missing = AGENTS[name], what_to_install(name)
-    settings = listing(_settings(cls.Config)) or "  none"
+    settings = listing(list_settings(cls.Config)) or "  none"
     return "\n\n".join([f"{name}: {describe_agent(cls)}", *([missing] if missing else []), f"settings:\n{settings}"])
-
-
-def _settings(config: type[Settings]) -> Iterable[tuple[str, str]]:
-    for name, field in config.model_fields.items():
-        default = "required" if field.is_required() else f"default {field.default}"
-        yield name, f"{field.description or ''} ({default})"

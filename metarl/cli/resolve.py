@@ -63,13 +63,14 @@ def resolve_agent(choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> 
     checkpoint, and a checkpoint of an agent that is asked for by name.
     """
     from ..evaluation.record import AgentRecord
+    from ..runs.config import setting
     from ..runs.run import load_run
 
     keys = _changed_keys(choice.overrides)
     if choice.name is None:
         checkpoint = choice.checkpoint or "best"
         run = load_run(choice.run_dir, checkpoint, device=choice.device, overrides=choice.overrides)
-        settings = {key: run.config.agent[key] for key in keys}
+        settings = {key: setting(run.config.agent, key) for key in keys}
         return ResolvedAgent(choice, run.agent, AgentRecord(config.agent["name"], settings, run.provenance))
     if choice.checkpoint is not None:
         raise MetarlError(
@@ -79,7 +80,7 @@ def resolve_agent(choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> 
 
 
 def _changed_keys(overrides: Sequence[str]) -> list[str]:
-    """Return the agent's settings that overrides change, sorted. Raises MetarlError for any other setting."""
+    """Return the dotted keys of the agent's settings that overrides change, sorted. Raises MetarlError for any other setting."""
     from ..runs.config import parse_override
 
     found = set()
@@ -90,7 +91,7 @@ def _changed_keys(overrides: Sequence[str]) -> list[str]:
                 f"command line {override!r}: {section}{'.' if key else ''}{key} cannot be set here; set agent.KEY=VALUE: "
                 "all else is fixed by the run, or has an option (see --help)"
             )
-        found.add(key.split(".")[0])
+        found.add(key)
     return sorted(found)
 
 
@@ -98,7 +99,7 @@ def _make_untrained(
     choice: AgentChoice, name: str, config: TrainConfig, plan: TrialPlan, keys: Sequence[str]
 ) -> ResolvedAgent:
     from ..evaluation.record import UNTRAINED, AgentRecord
-    from ..runs.config import make_family, without_name
+    from ..runs.config import make_family, setting, without_name
     from ..runs.run import run_config
     from ..trials.agent import TrainableAgent
     from ..trials.registered import AGENTS, make_agent
@@ -111,4 +112,4 @@ def _make_untrained(
         settings[rounds] = plan.rounds
     agent = make_agent(name, make_family(config), settings, seed=config.seed, device=config.device)
     title = f"{name}{UNTRAINED}" if isinstance(agent, TrainableAgent) else name
-    return ResolvedAgent(choice, agent, AgentRecord(title, {key: settings[key] for key in keys}))
+    return ResolvedAgent(choice, agent, AgentRecord(title, {key: setting(settings, key) for key in keys}))

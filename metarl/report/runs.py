@@ -13,7 +13,7 @@ from ..base.errors import MetarlError
 from ..base.settings import shortened
 from ..base.text import counted
 from ..evaluation.record import Evaluation
-from ..runs.config import resolved
+from ..runs.config import resolve
 from ..runs.record import minutes_by_update, read_metrics, read_sessions, require_measured
 from ..runs.run import run_config
 
@@ -114,7 +114,7 @@ def read_run(path: str | Path) -> RunResult:
     Raises MetarlError for a folder without a run, for a damaged run, and for a run that was not evaluated.
     """
     path = Path(path)
-    config = resolved(run_config(path))
+    config = resolve(run_config(path))
     if not (path / EVALUATION).is_file():
         raise MetarlError(f"run {path} has no {EVALUATION}; write it with `metarl evaluate {path}`")
     evaluation, metrics, sessions = Evaluation.load(path / EVALUATION), read_metrics(path), read_sessions(path)

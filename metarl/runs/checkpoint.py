@@ -1,4 +1,4 @@
-"""Checkpoints: data, never code. One safetensors file holds an agent's tensors and what training needs to go on."""
+"""Checkpoints: one safetensors file with an agent's tensors and the state of its training. They are data, never code."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ if TYPE_CHECKING:
 
 
 class Meta(Settings):
-    """What a checkpoint says beside its tensors. It holds no time, path or host: a resumed run writes the same bytes."""
+    """Description of a checkpoint. It holds no time, path or host, so that a resumed run writes the same bytes."""
 
     format: Literal[1] = 1
     """Version of the checkpoint format."""
     update: Annotated[int, Field(ge=0)]
     """Meta-updates made."""
     env_steps: Annotated[int, Field(ge=0)]
-    """Environment steps spent in training, those of the run it started from included."""
+    """Environment steps of training, including those of the run it started from."""
     begun_at: Annotated[int, Field(ge=0)] = 0
-    """Environment steps that had been spent when this run began: none, or those of the run it started from."""
+    """Environment steps at the start of this run: zero, or those of the run it started from."""
     best: float | None
-    """Best validation IQM so far, of what `evaluation.best_by` says; None before the first evaluation."""
+    """Best validation IQM so far, of the score `evaluation.best_by`. None before the first evaluation."""
     config: dict[str, Any]
     """Resolved configuration of the run."""
     versions: dict[str, str]
-    """Versions of the packages that move numbers."""
+    """Versions of the packages that influence results."""
 
 
-_KEY = "metarl"  # one entry only: safetensors writes several in no fixed order
+_KEY = "metarl"  # a single entry, because safetensors writes several in no fixed order
 _REMEDY = "give a .safetensors file that `metarl train` wrote"
 
 
 def save(path: str | Path, state: Mapping[str, Tensor], meta: Meta) -> None:
-    """Write an agent's `state_dict` and `meta`, whole or not at all: the checkpoint that stood there stays until then.
+    """Write an agent's `state_dict` and `meta`. The write is atomic: a crash leaves the previous checkpoint in place.
 
-    Raises MetarlError where the file cannot be written and where a tensor holds a number that is not finite.
+    Raises MetarlError if the file cannot be written, or if a tensor holds a number that is not finite.
     """
     import safetensors.torch
 
     for name, tensor in state.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise MetarlError(
-                f"update {meta.update - 1}: {name!r} of the agent is no longer finite; "
-                "nothing was saved: lower the learning rate and go back to the checkpoint before"
+                f"update {meta.update - 1}: {name!r} of the agent is no longer finite; nothing was saved: take a lower "
+                "learning rate and resume from the checkpoint before"
             )
-    # Clones: safetensors refuses tensors that share memory.
+    # Clones, because safetensors refuses tensors that share memory.
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
     text = json.dumps(meta.model_dump(mode="json"), sort_keys=True)
     write_atomically(path, safetensors.torch.save(tensors, metadata={_KEY: text}))
 
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], Meta]:
-    """Return the tensors and what was said beside them. Runs nothing that the file holds.
+    """Return the tensors and the description of a checkpoint. Nothing in the file is executed.
 
     Raises MetarlError for a file that is missing, cut off, or not a checkpoint of this package.
     """
@@ -78,19 +78,19 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], Meta]:
         raise MetarlError(f"checkpoint {path} cannot be read ({error.strerror or error}); {_REMEDY}") from None
     except (safetensors.SafetensorError, ValueError) as error:
         why = str(error).split("\n", 1)[0]
-        raise MetarlError(f"checkpoint {path} is cut off or no checkpoint ({why}); {_REMEDY}") from None
-    return state, _parsed(text, path)
+        raise MetarlError(f"checkpoint {path} is cut off or not a checkpoint ({why}); {_REMEDY}") from None
+    return state, _parse(text, path)
 
 
 def _refuse_pickle(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(9)
-    # Safetensors begin with the length of their header, whose first byte may be that of a pickle, and then the header's brace.
+    # Safetensors begin with eight bytes of header length, whose first may look like a pickle's, and the header's brace.
     if start[8:] != b"{" and (start[:1] == b"\x80" or start[:2] == b"PK"):
         raise MetarlError(f"checkpoint {path} is a pickle, which could run code, and was not opened; {_REMEDY}")
 
 
-def _parsed(text: str | None, path: str | Path) -> Meta:
+def _parse(text: str | None, path: str | Path) -> Meta:
     if text is None:
         raise MetarlError(f"checkpoint {path} is a safetensors file of another program; {_REMEDY}")
     try:

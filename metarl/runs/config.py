@@ -1,4 +1,4 @@
-"""Training configurations: what they hold, how they are read, and what is wrong with them in one line."""
+"""Training configurations: their settings, how a YAML file with overrides becomes one, and errors of one line."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from ..families.load import load
 from ..trials.registered import AGENTS
 
 
-def _named(value: Any) -> Any:
+def _with_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-Named = Annotated[dict[str, Any], BeforeValidator(_named)]
-"""A mapping with `name` and settings; a bare string is a name without settings."""
+Named = Annotated[dict[str, Any], BeforeValidator(_with_name)]
+"""A mapping of `name` and settings. A bare string is a name without settings."""
 
 
 class EvaluationConfig(Settings):
-    """How training looks at itself, on validation tasks only.
+    """Evaluations during training, on validation tasks only.
 
-    They and their episodes are the same whatever the run's seed: runs choose their best checkpoint by the same test.
+    Tasks and episodes do not depend on the run's seed, so all runs choose their best checkpoint by the same test.
     """
 
     every: Count = 10
-    """Updates between evaluations; the last update is always followed by one."""
+    """Updates between evaluations. One always follows the last update."""
     num_tasks: Count = 40
-    """Validation tasks, the same at every evaluation and in every run."""
+    """Number of validation tasks, the same at every evaluation and in every run."""
     replicas: Count | None = None
-    """Episodes side by side in each task and round; None takes the training's."""
+    """Episodes side by side in each task and round. None takes the number of training."""
     best_by: Literal["last_round", "trial"] = "last_round"
-    """What the best checkpoint is best in: the return of the last round, or of all rounds together."""
+    """Score that selects the best checkpoint: the return of the last round, or the mean return of all rounds."""
 
 
 class WandbConfig(Settings):
     """Logging to Weights & Biases."""
 
     mode: Literal["online", "offline", "disabled"] | None = None
-    """None is the environment's WANDB_MODE, else online where a key is set, else offline."""
+    """None takes the environment's WANDB_MODE. If that is not set, it is online with a key and offline without."""
     project: str = "metarl"
-    """Project that the run is filed under."""
+    """Project of the run."""
     entity: str | None = None
-    """User or team; None is the key's default."""
+    """User or team. None takes the key's default."""
     group: str | None = None
-    """Group that the run belongs to, such as one of seeds."""
+    """Group of the run, such as all seeds of one config. None takes family and agent."""
     tags: tuple[str, ...] = ()
     """Tags of the run."""
 
@@ -61,31 +61,32 @@ class TrainConfig(Settings):
     """Everything that a training run depends on."""
 
     family: Named
-    """Task family: `name`, `preset` and settings, or a bare name."""
+    """Task family: a mapping of `name`, `preset` and settings, or a bare name."""
     agent: Named
-    """Agent: `name` and settings, or a bare name."""
+    """Agent: a mapping of `name` and settings, or a bare name."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Names every random number of the run."""
+    """Seed of every random number of the run."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where networks run: 'auto' is cuda where there is one."""
+    """Device of the networks. 'auto' takes cuda if there is a GPU."""
     num_updates: Count = 500
-    """Meta-updates."""
+    """Number of meta-updates."""
     meta_batch_size: Count = 20
-    """Tasks in each meta-update."""
+    """Tasks per meta-update."""
     replicas: Count = 10
     """Episodes side by side in each task and round."""
     rounds: Count = 2
-    """Rounds in each trial; the agent adapts between them."""
+    """Rounds per trial. The agent adapts between them."""
     start_from: Annotated[str, Field(min_length=1)] | None = None
-    """Run whose best checkpoint the agent begins as, such as one of shorter trials; '{seed}' in it is this run's seed. Its
-    environment steps count on; updates and schedules begin anew."""
+    """Run whose best checkpoint the agent starts from, such as a run of shorter trials. '{seed}' in it becomes this
+    run's seed. Environment steps count on from there; updates and schedules start from zero."""
     rollout_shards: Count = 2
-    """Parts of a meta-batch that are played side by side, each on a core of its own where there are as many. The same numbers
-    but for rounding; how many there are is a part of the config, not of the machine. Vector environments are always one part."""
+    """Parts of a meta-batch that run side by side, each on its own core. More shards than cores only slow training.
+    Results change by rounding, so the number belongs to the config. Vector environments are always one shard."""
     threads: Annotated[int, Field(ge=0)] | None = None
-    """Simulation threads: None is one a core, 0 the calling thread, for all shards one after the other. Changes no result."""
+    """Simulation threads. None takes one per core; 0 simulates all shards in turn on the calling thread. Results do not
+    change."""
     evaluation: EvaluationConfig = EvaluationConfig()
-    """Evaluation on validation tasks while training."""
+    """Evaluation on validation tasks during training."""
     checkpoint_every: Count = 10
     """Updates between checkpoints."""
     wandb: WandbConfig = WandbConfig()
@@ -96,89 +97,98 @@ T = TypeVar("T")
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), *, device: str | None = None) -> TrainConfig:
-    """Return the configuration in a YAML file, with overrides such as 'agent.inner_lr=3e-4' over it, fully resolved.
+    """Return the resolved configuration of a YAML file and overrides such as 'agent.inner_lr=3e-4'.
 
-    `device` replaces the config's, as the override 'device=...' does. Raises MetarlError with one line for a file that cannot be read or is no YAML mapping, and for any key that is
-    unknown, missing, of the wrong type or out of range; it names the file or quotes the override.
+    An override reaches any depth, such as 'agent.outer.clip_range=0.2'. 'agent.outer=trpo' replaces a whole choice.
+    `device` overrides the config's device. Raises MetarlError for a file that cannot be read or is not a YAML mapping,
+    and for a key that is unknown, missing, of the wrong type or out of range. The error is one line that names the file
+    or quotes the override.
     """
-    data = {key: _named(value) if key in ("family", "agent") else value for key, value in _read_yaml(path).items()}
+    data = {key: _with_name(value) if key in ("family", "agent") else value for key, value in _read_yaml(path).items()}
     changed: dict[str, str] = {}
     for override in [*overrides, *([] if device is None else [f"device={device}"])]:
         key, value = parse_override(override)
         place = f"command line {shortened(override)}"
-        _set(data, key, value, place)
+        _override(data, key, value, place)
         changed[key] = place
 
     def origin(key: str) -> str:
-        # Under a key that was set, or above it: `seed.x=3` makes a mapping of `seed`.
+        # An override is at fault for keys below its own, and above: `seed.x=3` turns `seed` into a mapping.
         related = [place for c, place in changed.items() if f"{key}.".startswith(f"{c}.") or c.startswith(f"{key}.")]
         return related[-1] if related else str(path)
 
-    return _resolved(data, origin)
+    return _resolve(data, origin)
 
 
 def without_name(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings in a section without the `name` that they belong to."""
+    """Return the settings of a `family` or `agent` section: all of it but `name`."""
     return {key: value for key, value in section.items() if key != "name"}
 
 
-def resolved(config: TrainConfig) -> dict[str, Any]:
-    """Return the configuration as plain data that lists every setting of the family and the agent.
+def resolve(config: TrainConfig) -> dict[str, Any]:
+    """Return the configuration as plain data, with every setting of the family and the agent spelled out.
 
-    Presets are spelled out; loading the result gives the same configuration. Raises MetarlError where the family or
-    the agent does not take its settings.
+    Loading the result gives the same configuration. Raises MetarlError if the family or the agent refuses a setting.
     """
-    return completed(config.model_dump(), "config")
+    return complete(config.model_dump(), "config")
 
 
-def completed(data: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return what `resolved` gave, perhaps long ago, with the defaults of the settings that came since.
+def complete(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the result of an earlier `resolve`, with defaults for settings that did not exist then.
 
-    Raises MetarlError, beginning with `where`, for settings that are no longer taken.
+    Raises MetarlError for settings that no longer exist; the error begins with `where`.
     """
-    return _resolved(data, lambda key: where).model_dump(mode="json")
+    return _resolve(data, lambda key: where).model_dump(mode="json")
 
 
 def make_family(config: TrainConfig) -> TaskFamily:
-    """Return the configuration's family. Raises MetarlError where it is unknown or does not take its settings."""
+    """Return the configuration's family. Raises MetarlError if it is unknown or refuses a setting."""
     name, settings = _name_and_settings(config.family, "family", lambda key: "config")
     return load(name, **settings)
 
 
-def _resolved(data: Mapping[str, Any], origin: Origin) -> TrainConfig:
+def setting(section: Mapping[str, Any], key: str) -> Any:
+    """Return the setting under a dotted key; of a choice without further settings, its name."""
+    value: Any = section
+    for part in key.split("."):
+        value = value[part]
+    return value["name"] if isinstance(value, Mapping) and value.keys() == {"name"} else value
+
+
+def _resolve(data: Mapping[str, Any], origin: Origin) -> TrainConfig:
     config = validate_from(TrainConfig, data, origin)
-    family = _resolved_family(config, origin)
-    return config.model_copy(update={"family": family, "agent": _resolved_agent(config, origin, family)})
+    family = _resolve_family(config, origin)
+    return config.model_copy(update={"family": family, "agent": _resolve_agent(config, origin, family)})
 
 
-def _resolved_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
+def _resolve_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
     name, settings = _name_and_settings(config.family, "family", origin)
     if is_yaml(name):
-        # What the file says goes into the run's own config: the run must not change with the file.
+        # The run's config takes in the file's content, so that the run does not change when the file does.
         declaration = read_family(name)
         name, settings = str(declaration.pop("name")), {**declaration, **settings}
-    _registered(FAMILIES, name, "family", origin)
+    _look_up(FAMILIES, name, "family", origin)
     preset = settings.get("preset")
     if preset is not None and not isinstance(preset, str):
         raise MetarlError(f"{origin('family.preset')}: family.preset is {shortened(preset)}: it must be a word")
     try:
         family = load(name, **settings)
     except MetarlError as error:
-        # The setting that the message names first is the one at fault.
+        # The setting at fault is the one that the message names first.
         named = {str(error).find(repr(key)): key for key in settings if repr(key) in str(error)}
         blamed = named[min(named)] if named else "preset"
         raise MetarlError(f"{origin(f'family.{blamed}')}: family: {error}") from None
     refuse_booleans_for_numbers(family.settings, settings, origin, "family")
-    return {"name": name, **_plain(family.settings)}
+    return {"name": name, **_to_yaml_types(family.settings)}
 
 
-def _resolved_agent(config: TrainConfig, origin: Origin, family: Mapping[str, Any]) -> dict[str, Any]:
+def _resolve_agent(config: TrainConfig, origin: Origin, family: Mapping[str, Any]) -> dict[str, Any]:
     name, settings = _name_and_settings(config.agent, "agent", origin)
-    cls = _registered(AGENTS, name, "agent", origin)
+    cls = _look_up(AGENTS, name, "agent", origin)
     for key in settings:
         if key in family and key not in cls.Config.model_fields:
             place, mine = origin(f"agent.{key}"), f"family.{key}"
-            raise MetarlError(f"{place}: agent.{key}: it is the family's to say; set {mine}, which is {family[key]}")
+            raise MetarlError(f"{place}: agent.{key}: a setting of the family; set {mine}, which is {family[key]}")
     return {"name": name, **validate_from(cls.Config, settings, origin, "agent").model_dump(mode="json")}
 
 
@@ -190,24 +200,24 @@ def _name_and_settings(section: Mapping[str, Any], key: str, origin: Origin) -> 
     return name, without_name(section)
 
 
-def _registered(registry: Registry[T], name: str, key: str, origin: Origin) -> T:
+def _look_up(registry: Registry[T], name: str, key: str, origin: Origin) -> T:
     try:
         return registry[name]
     except MetarlError as error:
         raise MetarlError(f"{origin(f'{key}.name')}: {error}") from None
 
 
-def _plain(value: Any) -> Any:
-    """Return `value` as YAML and JSON give it back: tuples become lists."""
+def _to_yaml_types(value: Any) -> Any:
+    """Return `value` as YAML and JSON load it again: tuples become lists."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: _to_yaml_types(item) for key, item in value.items()}
+    return [_to_yaml_types(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Return the dotted key and the value of 'key.sub=value'; the value is read as YAML.
+    """Return the dotted key and the value of 'key.sub=value'. The value is parsed as YAML.
 
-    Raises MetarlError where there is no '=', a part of the key is empty, or the value is no YAML.
+    Raises MetarlError if there is no '=', if a part of the key is empty, or if the value is not YAML.
     """
     key, equals, value = text.partition("=")
     if not equals or not all(part.strip() == part != "" for part in key.split(".")):
@@ -215,26 +225,31 @@ def parse_override(text: str) -> tuple[str, Any]:
     try:
         return key, yaml.load(value, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError):
+        shown = key if key.isprintable() else repr(key)
         raise MetarlError(
-            f"command line {shortened(text)}: {key if key.isprintable() else repr(key)} is {shortened(value)}: it must be YAML; quote it, or take another value"
+            f"command line {shortened(text)}: {shown} is {shortened(value)}: it must be YAML; quote it, or take another "
+            "value"
         ) from None
 
 
-def _set(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
+def _override(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
+    """Set the value of a dotted key in nested data, in place."""
     *sections, last = key.split(".")
     for i, part in enumerate(sections):
         inner = data.get(part)
         if inner is None:
             inner = {}
+        elif sections[0] == "agent":
+            inner = _with_name(inner)  # `outer: trpo` is short for `outer: {name: trpo}`
         if not isinstance(inner, dict):
             place = ".".join(sections[: i + 1])
             raise MetarlError(f"{origin}: {key}: {place!r} is {shortened(inner)}, which has no keys; set {place}=...")
         data[part] = data = dict(inner)
-    data[last] = _named(value) if key in ("family", "agent") else value
+    data[last] = _with_name(value) if key in ("family", "agent") else value
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml comes without types
-    """SafeLoader that refuses a key given twice, of which plain YAML silently keeps the last."""
+    """SafeLoader that refuses a key given twice. Plain YAML would silently keep the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -269,5 +284,5 @@ def _read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def dump_yaml(config: Mapping[str, Any]) -> str:
-    """Return a resolved configuration as YAML, in the order in which it is declared."""
+    """Return a resolved configuration as YAML, its keys in the order of declaration."""
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""What a run folder holds beside its checkpoints, and how it is read back."""
+"""The record of a run in its folder: config, sessions, metrics and picture, and functions that read them."""
 
 from __future__ import annotations
 
@@ -12,35 +12,41 @@ import numpy as np
 from ..base.errors import MetarlError
 
 CONFIG, PROVENANCE, METRICS, PICTURE = "config.yaml", "run.json", "metrics.jsonl", "validation.png"
-"""What a run folder holds beside its checkpoints."""
+"""Names of the files in a run folder besides its checkpoints."""
 
 
 def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's metrics, one an update; a last line that a killed process left unfinished is dropped.
+    """Return the lines of a run's metrics, one per update. An unfinished last line, of a killed process, is dropped.
 
-    Raises MetarlError where the file cannot be read, or is damaged elsewhere.
+    Raises MetarlError if the file cannot be read, or if another line is damaged.
     """
     path = Path(run_dir) / METRICS
     *lines, last = _read(path).splitlines(keepends=True) or [b""]
     for number, line in enumerate(lines, start=1):
         if not is_whole(line):
-            raise MetarlError(f"{path}:{number} is no whole JSON object; go back to a copy of the file, or train again")
+            raise MetarlError(
+                f"{path}:{number} is not a whole JSON object; restore the file from a copy, or train again"
+            )
     return [json.loads(line) for line in [*lines, *([last] if is_whole(last) else [])]]
 
 
 def require_measured(run_dir: str | Path, metrics: Sequence[Mapping[str, Any]]) -> None:
-    """Raise MetarlError for lines of a run's metrics that lack what every table is made of."""
+    """Raise MetarlError if a line of a run's metrics lacks a number that every table needs."""
     for number, line in enumerate(metrics, start=1):
         validation = (key for key in line if key.startswith("validation/"))
         for key in ("update", "env_steps", "time/steps_per_second", *validation):
             if not isinstance(line.get(key), (int, float)):
                 raise MetarlError(
-                    f"{Path(run_dir) / METRICS}:{number} has no number {key!r}; go back to a copy of the file, or train again"
+                    f"{Path(run_dir) / METRICS}:{number} has no number {key!r}; restore the file from a copy, or train "
+                    "again"
                 )
 
 
 def minutes_by_update(metrics: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Return the minutes of rollouts and updates by the end of each line's update, with those of what the run started from. [line]"""
+    """Return the minutes of rollouts and updates up to each line of metrics, [line].
+
+    They include the minutes of the run that this one started from.
+    """
     origin = sessions[0].get("started_from") if sessions else None
     steps = np.diff([origin["env_steps"] if origin else 0.0, *(line["env_steps"] for line in metrics)])
     spent = np.cumsum(steps / [line["time/steps_per_second"] for line in metrics]) / 60
@@ -48,9 +54,9 @@ def minutes_by_update(metrics: Sequence[Mapping[str, Any]], sessions: Sequence[M
 
 
 def read_sessions(run_dir: str | Path) -> list[dict[str, Any]]:
-    """Return what each process that trained the run wrote of itself: versions, commit, command.
+    """Return the record of each process that trained the run: versions, commit, command.
 
-    Raises MetarlError where the file cannot be read, or is damaged.
+    Raises MetarlError if the file cannot be read or is damaged.
     """
     path = Path(run_dir) / PROVENANCE
     text = _read(path)
@@ -60,12 +66,12 @@ def read_sessions(run_dir: str | Path) -> list[dict[str, Any]]:
     except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
-        raise MetarlError(f"{path} is damaged; go back to a copy of the file, or train again")
+        raise MetarlError(f"{path} is damaged; restore the file from a copy, or train again")
     return sessions
 
 
 def _is_whole_session(session: Mapping[str, Any]) -> bool:
-    """Return whether what is told of a session is what it should be: a command's words, a commit, versions, an origin."""
+    """Return whether a session's fields have the right types: a command's words, a commit, versions, an origin."""
     command, commit = session.get("command") or [], session.get("git_commit") or ""
     texts = [commit, *session.get("versions", {}).values()]
     origin = session.get("started_from")
@@ -81,12 +87,12 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise MetarlError(
-            f"{path} cannot be read ({error.strerror}); give the folder of a run, as `metarl train` writes it"
+            f"{path} cannot be read ({error.strerror}); give a run folder, as `metarl train` writes it"
         ) from None
 
 
 def is_whole(line: bytes) -> bool:
-    """Return whether a line of a metrics file is one JSON object with its end."""
+    """Return whether a line of a metrics file is a complete JSON object and ends in a newline."""
     try:
         return line.endswith(b"\n") and isinstance(json.loads(line), dict)
     except ValueError:
@@ -94,4 +100,4 @@ def is_whole(line: bytes) -> bool:
 
 
 URLS = "urls.txt"
-"""File in a run's folder of W&B: the address of each W&B run that it became online, one a line."""
+"""File in a run's W&B folder with the addresses of its online W&B runs, one per line."""

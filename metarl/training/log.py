@@ -16,7 +16,7 @@ from ..base.files import write_atomically
 from ..base.progress import warn
 from ..base.versions import git_commit, versions
 from ..evaluation.figure import plot
-from ..runs.config import TrainConfig, dump_yaml, resolved
+from ..runs.config import TrainConfig, dump_yaml, resolve
 from ..runs.record import CONFIG, METRICS, PICTURE, PROVENANCE, is_whole
 from .wandb import WandbLog
 
@@ -60,7 +60,7 @@ class RunLog:
         kept = _truncate(self._metrics, updates)
         if len(kept) < updates:
             warn(f"{self.run_dir / METRICS} holds {len(kept)} of the {updates} updates made; the other lines are lost")
-        write_atomically(self.run_dir / CONFIG, dump_yaml(resolved(config)).encode())
+        write_atomically(self.run_dir / CONFIG, dump_yaml(resolve(config)).encode())
         _add_session(self.run_dir / PROVENANCE, updates, origin)
         self._wandb = WandbLog(self.run_dir, config)
         # A resumed run becomes a new W&B run that holds all of it, so that no curve has a gap or a repetition.

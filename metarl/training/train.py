@@ -20,7 +20,7 @@ from ..evaluation.evaluate import evaluate
 from ..evaluation.record import AgentRecord, Evaluation
 from ..evaluation.statistics import iqm
 from ..runs import checkpoint as checkpoints
-from ..runs.config import TrainConfig, resolved
+from ..runs.config import TrainConfig, resolve
 from ..runs.record import (
     CONFIG,
     METRICS,
@@ -40,7 +40,7 @@ from ..runs.run import (
     family_and_agent,
     holds_run,
     require_same_networks,
-    restored,
+    restore,
     run_config,
 )
 from ..trials.agent import NUM_UPDATES
@@ -61,7 +61,7 @@ def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False
     agent that does not learn, a metric that is not finite, a checkpoint that does not fit the config, and a run to start
     from that is not there or does not fit.
     """
-    run_dir, config = Path(run_dir), TrainConfig.model_validate(resolved(config))
+    run_dir, config = Path(run_dir), TrainConfig.model_validate(resolve(config))
     if not resume and holds_run(run_dir):
         raise MetarlError(
             f"{run_dir} holds a run already; go on with `metarl train --resume {run_dir}`, or take another"
@@ -178,7 +178,7 @@ class _Training:
 
     def restore(self) -> None:
         """Go back to the last checkpoint."""
-        meta = restored(self.agent, self.run_dir / LAST, self.config, DEFINING, GOES_ON)
+        meta = restore(self.agent, self.run_dir / LAST, self.config, DEFINING, GOES_ON)
         self.update, self.env_steps, self.begun_at = meta.update, meta.env_steps, meta.begun_at
         # Scores compare on the same tasks only.
         theirs = TrainConfig.model_validate(meta.config)
@@ -292,7 +292,7 @@ class _Training:
             env_steps=self.env_steps,
             begun_at=self.begun_at,
             best=self.best,
-            config=resolved(self.config),
+            config=resolve(self.config),
             versions=versions(),
         )
         checkpoints.save(self.run_dir / name, self.agent.state_dict(), meta)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..base.progress import warn
 from ..base.settings import shortened
-from ..runs.config import TrainConfig, WandbConfig, resolved
+from ..runs.config import TrainConfig, WandbConfig, resolve
 from ..runs.record import URLS
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def _init(run_dir: Path, config: TrainConfig, mode: Mode, job: Job) -> Run:
         mode=mode,
         dir=run_dir,
         name=name,
-        config={**resolved(config), **job.about},
+        config={**resolve(config), **job.about},
         project=config.wandb.project,
         entity=config.wandb.entity,
         group=config.wandb.group or f"{config.family['name']}-{job.agent or config.agent['name']}",

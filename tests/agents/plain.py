@@ -10,26 +10,26 @@ from collections.abc import Mapping
 
 import torch
 from metarl.agents.maml.agent import MAML
-from metarl.agents.maml.meta_steps import Round
+from metarl.agents.maml.records import Round
 from torch import Tensor
 
 
 def policy_parameters(agent: MAML, meta: Mapping[str, Tensor], fast: Mapping[str, Tensor]) -> dict[str, Tensor]:
     names = [name for name in meta if name.startswith("layers.") or name in ("log_std", "context.weight")]
-    if agent.config.adapts == "latent":
+    if agent.config.adapts.name == "latent":
         return {name: meta[name] + meta[f"latent.decoder.{name}"] @ fast["latent.start"] for name in names}
     return {**{name: meta[name] for name in names}, **fast}
 
 
 def start(agent: MAML, meta: Mapping[str, Tensor]) -> dict[str, Tensor]:
     layers = sorted({name.split(".")[1] for name in meta if name.startswith("layers.")}, key=int)
-    match agent.config.adapts:
+    match agent.config.adapts.name:
         case "all":
             return {name: v for name, v in meta.items() if name.startswith("layers.") or name == "log_std"}
         case "last-layer":
             return {name: meta[name] for name in (f"layers.{layers[-1]}.weight", f"layers.{layers[-1]}.bias")}
         case "context":
-            zeros = torch.zeros(agent.config.context_size, dtype=meta["layers.0.bias"].dtype)
+            zeros = torch.zeros(agent.config.adapts.size, dtype=meta["layers.0.bias"].dtype)
             return {"context": zeros.requires_grad_(True)}
         case "latent":
             return {"latent.start": meta["latent.start"]}
@@ -87,10 +87,10 @@ def inner_step(
 ) -> dict[str, Tensor]:
     loss = inner_loss(agent, policy_parameters(agent, meta, fast), played, half)
     gradients = torch.autograd.grad(loss, list(fast.values()), create_graph=True)
-    second_order = agent.config.meta_gradient == "second-order"
+    second_order = agent.config.outer.meta_gradient == "second-order"
     moved = {}
     for (name, value), gradient in zip(fast.items(), gradients, strict=True):
-        rate = agent.config.inner_lr if agent.config.inner_lr_kind == "fixed" else meta[f"inner_lr.{name}"]
+        rate = agent.config.inner_lr if agent.config.outer.inner_lr_kind == "fixed" else meta[f"inner_lr.{name}"]
         moved[name] = value - rate * (gradient if second_order else gradient.detach())
     return moved
 
@@ -100,7 +100,7 @@ def outer_loss(agent: MAML, meta: Mapping[str, Tensor], rounds: tuple[Round, ...
     fast = start(agent, meta)
     losses = []
     for number, played in enumerate(rounds):
-        if agent.config.outer_rounds == "all" or number == len(rounds) - 1:
+        if agent.config.outer.rounds == "all" or number == len(rounds) - 1:
             losses.append(surrogate(agent, policy_parameters(agent, meta, fast), played, half))
         if number < len(rounds) - 1:
             fast = inner_step(agent, meta, fast, played, half)
@@ -108,7 +108,7 @@ def outer_loss(agent: MAML, meta: Mapping[str, Tensor], rounds: tuple[Round, ...
 
 
 def surrogate(agent: MAML, parameters: Mapping[str, Tensor], played: Round, half: float) -> Tensor:
-    total, count, clip = torch.zeros((), dtype=played.advantages.dtype), 0, agent.config.clip_range
+    total, count, clip = torch.zeros((), dtype=played.advantages.dtype), 0, agent.config.outer.clip_range
     for replica in range(played.mask.shape[1]):
         for t in range(played.mask.shape[0]):
             if not played.mask[t, replica]:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from metarl.base.errors import MetarlError
-from metarl.base.settings import Count, Positive, Settings, choices, validate
+from metarl.base.settings import Count, Positive, Settings, choices, list_settings, validate
 
 
 class PPO(Settings):
@@ -19,6 +19,7 @@ class PPO(Settings):
 class TRPO(Settings):
     name: Literal["trpo"] = "trpo"
     max_kl: Positive = 0.01
+    cg_iterations: Count = 10
 
 
 Outer = Annotated[PPO | TRPO, Field(discriminator="name")]
@@ -40,12 +41,15 @@ def test_choice_is_written_by_its_name_or_with_its_settings(written: Any) -> Non
     assert validate(Agent, {"outer": written}, "here").outer == TRPO()
 
 
-def test_settings_without_a_name_are_those_of_the_default() -> None:
+def test_settings_without_a_name_or_with_the_default_s_change_the_default() -> None:
     class Other(Agent):
-        outer: Outer = TRPO()
+        outer: Outer = TRPO(max_kl=0.5)
 
     assert validate(Agent, {"outer": {"clip_range": 0.1}}, "here").outer == PPO(clip_range=0.1)
-    assert validate(Other, {"outer": {"max_kl": 0.1}}, "here").outer == TRPO(max_kl=0.1)
+    assert validate(Other, {"outer": {"cg_iterations": 3}}, "here").outer == TRPO(max_kl=0.5, cg_iterations=3)
+    assert validate(Other, {"outer": {"name": "trpo", "cg_iterations": 3}}, "here").outer.max_kl == 0.5
+    assert validate(Other, {"outer": "trpo"}, "here").outer == TRPO(max_kl=0.5)
+    assert validate(Other, {"outer": {"name": "ppo"}}, "here").outer == PPO()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +62,8 @@ def test_settings_without_a_name_are_those_of_the_default() -> None:
         ({"outer": {"clip_range": 0}}, "agent.outer.clip_range is 0: it must be greater than 0"),
         (
             {"outer": {"max_kl": 1}},
-            "agent.outer.max_kl: unknown key; it is a setting of 'trpo': write agent.outer={name: trpo, max_kl: ...}",
+            "agent.outer.max_kl: a setting of 'trpo', but agent.outer.name is 'ppo'; write agent.outer={name: trpo, "
+            "max_kl: ...}, or agent.outer=ppo to drop the settings of 'trpo'",
         ),
         ({"clip_range": 0.1}, "agent.clip_range: unknown key; write agent.outer.clip_range"),
         ({"sizes": 1}, "agent.sizes: unknown key; did you mean 'size'?"),
@@ -75,3 +80,25 @@ def test_mistake_is_told_in_one_line(agent: dict[str, Any], told: str) -> None:
 def test_choices_are_listed_by_name() -> None:
     assert choices(Agent.model_fields["outer"]) == {"ppo": PPO, "trpo": TRPO}
     assert choices(Agent.model_fields["size"]) == {}
+
+
+def test_listing_holds_the_settings_of_every_choice_with_their_defaults() -> None:
+    class Other(Agent):
+        outer: Outer = TRPO(max_kl=0.5)
+        """Outer step."""
+
+    class Job(Settings):
+        tasks: Count
+        """Number of tasks."""
+        agent: Other = Other(size=3)
+        """The agent."""
+
+    assert list(list_settings(Job)) == [
+        ("tasks", "Number of tasks. (required)"),
+        ("agent", "The agent."),
+        ("agent.outer", "Outer step. (default trpo)"),
+        ("agent.outer.clip_range", "ppo: (default 0.3)"),
+        ("agent.outer.max_kl", "trpo: (default 0.5)"),
+        ("agent.outer.cg_iterations", "trpo: (default 10)"),
+        ("agent.size", "(default 3)"),
+    ]

@@ -116,11 +116,11 @@ def test_the_sweep_in_the_docs_calls_metarl_as_wandbs_agent_writes_it() -> None:
 
     (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/wandb.md").read_text(), re.DOTALL)
     sweep = yaml.safe_load(block)
-    chosen = {"agent.inner_lr": 0.03, "agent.clip_range": 0.1, "seed": 2}
+    chosen = {"agent.inner_lr": 0.03, "agent.outer.clip_range": 0.1, "seed": 2}
     assert sweep["parameters"].keys() == chosen.keys()
     command = {"args": {name: {"value": value} for name, value in chosen.items()}}
     words = create_sweep_command_args(command)["args_no_hyphens"]
     assert sweep["command"][1:] == ["metarl", "train", sweep["command"][3], "${args_no_hyphens}"]
     loaded = load_config(ROOT / sweep["command"][3], words)
-    assert (loaded.agent["inner_lr"], loaded.agent["clip_range"], loaded.seed) == (0.03, 0.1, 2)
+    assert (loaded.agent["inner_lr"], loaded.agent["outer"]["clip_range"], loaded.seed) == (0.03, 0.1, 2)
     assert sweep["metric"]["name"] == "validation/return_after"

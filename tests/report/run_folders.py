@@ -15,7 +15,7 @@ from metarl.report.about import About
 from metarl.report.groups import group_runs
 from metarl.report.markdown import markdown
 from metarl.report.runs import read_run
-from metarl.runs.config import dump_yaml, load_config, resolved
+from metarl.runs.config import dump_yaml, load_config, resolve
 from metarl.trials.plan import TrialPlan
 from tests.scripted import altered
 from tests.small_runs import write_config
@@ -38,7 +38,7 @@ def run_folder(
     """Write the folder of a run whose evaluation has `returns` [task, round]."""
     folder.mkdir(parents=True)
     changes = {} if family is None else {"family": family}
-    config = resolved(load_config(write_config(folder, seed=seed, **changes)))
+    config = resolve(load_config(write_config(folder, seed=seed, **changes)))
     (folder / "config.yaml").write_text(dump_yaml(config))
     _write_training(folder, seed, lines, more_words, torch)
     made = load(config["family"]["name"], **{k: v for k, v in config["family"].items() if k != "name"})

@@ -43,7 +43,7 @@ def test_evaluation_of_another_agent_is_refused(tmp_path: Path, how: dict[str, A
         ("run.json", '{"sessions": [{"versions": {"mujoco": 3}}]}', "run.json is damaged"),
         ("run.json", '{"sessions": [{"command": "metarl train"}]}', "run.json is damaged"),
         ("run.json", '{"sessions": [{"git_commit": true}]}', "run.json is damaged"),
-        ("metrics.jsonl", '{"update": 0, "env\n{"update": 1}\n', "metrics.jsonl:1 is no whole JSON object"),
+        ("metrics.jsonl", '{"update": 0, "env\n{"update": 1}\n', "metrics.jsonl:1 is not a whole JSON object"),
         ("run.json", None, "run.json cannot be read"),
         ("metrics.jsonl", '{"update": 0, "env_steps": 5}\n', "metrics.jsonl:1 has no number 'time/steps_per_second'"),
     ],

@@ -147,7 +147,7 @@ def test_a_checkpoint_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for length in range(0, len(whole), 7):
         path.write_bytes(whole[:length])
-        with pytest.raises(MetarlError, match="cut off or no checkpoint"):
+        with pytest.raises(MetarlError, match="cut off or not a checkpoint"):
             checkpoint.load(path)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metarl.base.errors import MetarlError
-from metarl.runs.config import TrainConfig, dump_yaml, load_config, parse_override, resolved
+from metarl.runs.config import TrainConfig, dump_yaml, load_config, parse_override, resolve
 from tests.small_runs import config, write_config
 
 WORDS = st.from_regex(r"[a-z_][a-z_0-9]*", fullmatch=True)
@@ -47,6 +47,35 @@ def test_an_override_may_open_a_section_that_the_file_does_not_have(tmp_path: Pa
     assert (loaded.evaluation.every, loaded.agent["inner_lr"], loaded.family["horizon"]) == (3, 0.5, 9)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "outer"),
+    [
+        (["agent.outer.clip_range=0.2"], {"name": "ppo", "learning_rate": 3e-3, "clip_range": 0.2}),
+        (["agent.outer=trpo", "agent.outer.max_kl=0.02"], {"name": "trpo", "max_kl": 0.02}),
+        (["agent.outer={name: trpo, max_kl: 0.02}"], {"name": "trpo", "max_kl": 0.02}),
+        (["agent.outer.learning_rate=1", "agent.outer=trpo"], {"name": "trpo", "max_kl": 0.01}),
+        (["agent=reptile", "agent.outer.learning_rate=1"], {"name": "reptile", "learning_rate": 1.0}),
+    ],
+)
+def test_an_override_reaches_a_setting_in_a_choice_or_replaces_the_choice(
+    tmp_path: Path, overrides: list[str], outer: dict[str, object]
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("family: navigation-2d\nagent: {name: maml-ppo, outer: {learning_rate: 0.003}}\n")
+    assert load_config(path, overrides).agent["outer"].items() >= outer.items()
+
+
+def test_settings_that_remain_of_another_choice_are_refused_with_both_remedies(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("family: navigation-2d\nagent: {name: maml-ppo, outer: {learning_rate: 0.003}}\n")
+    with pytest.raises(MetarlError) as caught:
+        load_config(path, ["agent.outer.name=trpo"])
+    assert str(caught.value) == (
+        f"{path}: agent.outer.learning_rate: a setting of 'ppo', but agent.outer.name is 'trpo'; write "
+        "agent.outer={name: ppo, learning_rate: ...}, or agent.outer=trpo to drop the settings of 'ppo'"
+    )
+
+
 @pytest.mark.parametrize("agent", ["maml-ppo", "rl2"])
 @pytest.mark.parametrize(
     "family", ["navigation-2d", {"name": "bernoulli-bandit", "preset": "n100-k10"}, {"name": "half-cheetah-velocity"}]
@@ -55,11 +84,11 @@ def test_a_resolved_config_loads_as_itself_and_lists_every_setting(tmp_path: Pat
     from metarl.families.load import load
     from metarl.trials.registered import AGENTS
 
-    first = resolved(load_config(write_config(tmp_path, agent, family=family)))
+    first = resolve(load_config(write_config(tmp_path, agent, family=family)))
     path = tmp_path / "resolved.yaml"
     path.write_text(dump_yaml(first))
     again = load_config(path)
-    assert resolved(again) == first == again.model_dump(mode="json")
+    assert resolve(again) == first == again.model_dump(mode="json")
     assert first["agent"].keys() == {"name"} | AGENTS[agent].Config.model_fields.keys()
     assert first.keys() == TrainConfig.model_fields.keys()
     name, settings = first["family"]["name"], {k: v for k, v in first["family"].items() if k != "name"}
@@ -76,7 +105,7 @@ def test_a_preset_is_spelled_out_and_settings_win_over_it(tmp_path: Path) -> Non
 
 
 def test_a_config_made_in_python_takes_bare_names() -> None:
-    made = resolved(TrainConfig(family="navigation-2d", agent="rl2"))  # type: ignore[arg-type]
+    made = resolve(TrainConfig(family="navigation-2d", agent="rl2"))  # type: ignore[arg-type]
     assert made["family"]["name"] == "navigation-2d"
     assert made["agent"]["memory"]["hidden_size"] > 0
 
@@ -96,10 +125,10 @@ def test_a_config_made_in_python_takes_bare_names() -> None:
         ("device=gpu", "device is 'gpu': it must be 'auto', 'cpu' or 'cuda'"),
         ("evaluation=4", "evaluation is 4: it must be a mapping of keys to values"),
         ("family=navigaton-2d", "family 'navigaton-2d' is not registered; did you mean 'navigation-2d'?"),
-        ("agent.horizon=500", "agent.horizon: it is the family's to say; set family.horizon, which is 5"),
+        ("agent.horizon=500", "agent.horizon: a setting of the family; set family.horizon, which is 5"),
         (
             "agent.num_inner_steps=0",
-            "agent: num_inner_steps is no setting; a trial of `rounds` rounds has rounds - 1 inner steps",
+            "agent: num_inner_steps is not a setting; a trial of `rounds` rounds has rounds - 1 inner steps",
         ),
         ("agent=mamlppo", "agent 'mamlppo' is not registered; did you mean 'maml-ppo'?"),
         ("agent.name=3", "agent.name is 3: it must be a word"),

@@ -11,9 +11,10 @@ import torch
 
 from metarl.base.errors import MetarlError
 from metarl.runs.checkpoint import load, save
-from metarl.runs.run import default_run_dir, load_run
+from metarl.runs.config import TrainConfig
+from metarl.runs.run import default_run_dir, load_run, updates_made
 from metarl.trials.registered import make_agent
-from tests.small_runs import configured, trained
+from tests.small_runs import config, configured, trained
 
 
 def test_training_changes_the_agent_and_load_run_gives_it_back(run: Path) -> None:
@@ -48,6 +49,21 @@ def test_a_checkpoint_of_other_shapes_or_another_family_is_refused(copy: Path, t
     save(copy / "best.safetensors", {**state, key: torch.zeros(3, 3)}, meta)
     with pytest.raises(MetarlError, match=r"best.safetensors: the saved agent does not fit: .* has shape \(3, 3\)"):
         load_run(copy)
+
+
+@pytest.mark.parametrize(
+    ("outer", "told"),
+    [
+        ({"num_epochs": 2, "clip_range": 0.2}, "agent.outer.clip_range is 0.2, the run was begun with 0.3"),
+        ("trpo", "agent.outer.name is 'trpo', the run was begun with 'ppo'"),
+    ],
+)
+def test_a_nested_setting_that_differs_is_named_by_its_dotted_key(tmp_path: Path, outer: object, told: str) -> None:
+    run = trained(tmp_path / "run", num_updates=1)
+    changed = TrainConfig(**{**config(), "agent": {"name": "maml-ppo", "hidden_sizes": [8], "outer": outer}})
+    with pytest.raises(MetarlError) as caught:
+        updates_made(run, changed)
+    assert f"does not fit: {told}; leave it out" in str(caught.value)
 
 
 def test_a_folder_with_metrics_alone_holds_a_run(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from metarl.base.errors import MetarlError
 from metarl.evaluation.record import AgentRecord, Evaluation
 from metarl.families.task import Tasks
-from metarl.runs.config import TrainConfig, WandbConfig, load_config, resolved
+from metarl.runs.config import TrainConfig, WandbConfig, load_config, resolve
 from metarl.training.log import RunLog
 from metarl.training.wandb import chosen_mode
 from metarl.trials.plan import TrialPlan
@@ -29,7 +29,7 @@ def _no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def configured(mode: str | None = "disabled", **changes: Any) -> TrainConfig:
-    return TrainConfig.model_validate(resolved(TrainConfig(**config(wandb={"mode": mode}, **changes))))
+    return TrainConfig.model_validate(resolve(TrainConfig(**config(wandb={"mode": mode}, **changes))))
 
 
 def line(update: int) -> dict[str, float]:
@@ -83,7 +83,7 @@ def test_the_folder_holds_the_resolved_config_and_each_session(tmp_path: Path) -
     for done in (0, 2):
         log = RunLog(tmp_path, configured(), updates=done)
         log.close(completed=False)
-    assert resolved(load_config(tmp_path / "config.yaml")) == resolved(configured())
+    assert resolve(load_config(tmp_path / "config.yaml")) == resolve(configured())
     sessions = json.loads((tmp_path / "run.json").read_text())["sessions"]
     assert [session["first_update"] for session in sessions] == [0, 2]
     assert {"metarl", "numpy", "mujoco", "gymnasium"} <= sessions[0]["versions"].keys()
@@ -134,7 +134,7 @@ def test_an_offline_run_holds_config_metrics_picture_and_table_by_env_steps(tmp_
     assert (axis["glob_name"], axis["step_metric"]) == ("*", "env_steps")
     logged = next(record["run"]["config"]["update"] for record in records if record["type"] == "run")
     assert {name: logged[name] for name in ("family", "agent", "seed")} == {
-        name: resolved(configured())[name] for name in ("family", "agent", "seed")
+        name: resolve(configured())[name] for name in ("family", "agent", "seed")
     }
     tables = tables_in(run_dir)
     assert tables["adaptation"]["data"][1][:3] == [2, 10, evaluation().iqm[1]]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from metarl.agents.maml.over_tasks import OverTasks
 
 from metarl.base.errors import MetarlError
 from metarl.base.stopwatch import Stopwatch
@@ -280,7 +281,7 @@ def test_a_checkpoint_older_than_a_setting_is_read_with_its_default(copy: Path) 
 
 
 def test_only_the_settings_that_differ_are_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    key, begun = {"rl2": ("agent.ppo.clip_range", 0.2), "maml-ppo": ("agent.clip_range", 0.3)}[agent_of(copy)]
+    key, begun = {"rl2": ("agent.ppo.clip_range", 0.2), "maml-ppo": ("agent.outer.clip_range", 0.3)}[agent_of(copy)]
     assert main(["train", "--resume", str(copy), f"{key}=0.5", "num_updates=6"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(f"{key} is 0.5, the run was begun with {begun}; leave it out, or begin a new run")
@@ -417,23 +418,22 @@ def test_trials_of_one_round_are_trained_and_validated(name: str, tmp_path: Path
 def test_an_update_that_fails_stops_training_with_the_agent_of_before_in_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cls: Any = AGENTS["maml-ppo"]
-    real, calls = cls.task_gradients, []
+    real, calls = OverTasks.task_gradients, []
 
-    def poisoned(agent: Any, rounds: Any) -> Any:
-        gradients, outcome = real(agent, rounds)
+    def poisoned(over_tasks: Any, rounds: Any) -> Any:
+        gradients, outcome = real(over_tasks, rounds)
         calls.append(0)
         if len(calls) > 2 * 5 + 1:  # 2 epochs an update: in the second epoch of the sixth
             gradients["log_std"][0] = np.nan
         return gradients, outcome
 
     trained(tmp_path / "plain", num_updates=5)
-    monkeypatch.setattr(cls, "task_gradients", poisoned)
+    monkeypatch.setattr(OverTasks, "task_gradients", poisoned)
     with pytest.raises(MetarlError) as caught:
         trained(tmp_path / "run", num_updates=9, checkpoint_every=3)
     line = str(caught.value)
     assert line.startswith("update 5: outer epoch 2: the meta-gradient of log_std is nan in 1 of ")
-    assert "take a lower agent.learning_rate" in line
+    assert "take a lower agent.inner_lr or agent.outer.learning_rate" in line
     assert line.endswith("last.safetensors holds the agent as it was before")
     state, meta = load(tmp_path / "run" / "last.safetensors")
     assert meta.update == 5
@@ -483,14 +483,15 @@ def test_every_update_has_random_numbers_of_its_own(tmp_path: Path, monkeypatch:
 def test_a_trial_that_leaves_the_numbers_stops_training_as_an_update_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cls: Any = AGENTS["maml-ppo"]
-    real, calls = cls.stacked, []
+    real, calls = OverTasks.start, []
 
-    def poisoned(agent: Any, num_tasks: int) -> Any:
+    def poisoned(over_tasks: Any, num_tasks: int) -> Any:
         calls.append(0)
-        return {n: value * (math.nan if len(calls) > limit else 1.0) for n, value in real(agent, num_tasks).items()}
+        return {
+            n: value * (math.nan if len(calls) > limit else 1.0) for n, value in real(over_tasks, num_tasks).items()
+        }
 
-    monkeypatch.setattr(cls, "stacked", poisoned)
+    monkeypatch.setattr(OverTasks, "start", poisoned)
     # Two learners an update, and one in the evaluation of every second.
     limit = 10
     with pytest.raises(

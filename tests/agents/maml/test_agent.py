@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,12 +14,17 @@ import torch
 from metarl.agents.common.advantage import discounted_returns, linear_baseline
 from metarl.agents.maml import inner_objectives
 from metarl.agents.maml import presets as maml_presets
-from metarl.agents.maml.adaptation import norm_of
 from metarl.agents.maml.agent import MAML
-from metarl.agents.maml.meta_steps import Round, conjugate_gradient, mean_cosine
+from metarl.agents.maml.config import MAMLConfig
+from metarl.agents.maml.meta_step import mean_cosine
+from metarl.agents.maml.objective import global_norm
+from metarl.agents.maml.ppo import PPOConfig
+from metarl.agents.maml.records import Round
+from metarl.agents.maml.trpo import conjugate_gradient
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
+from metarl.base.settings import choices
 from metarl.base.streams import Streams, generator
 from metarl.checks.agent import AGENT_CHECKS, Subject, probes
 from metarl.families.arrays import ArrayFamily
@@ -33,11 +39,11 @@ from tests.probes import RightArm, Target, UnequalEpisodes
 PRESETS = sorted(name for name in AGENTS if issubclass(AGENTS[name], MAML))
 ADAPTS: dict[str, dict[str, Any]] = {
     "all": {},
-    "all, rates per parameter": {"inner_lr_kind": "per-parameter"},
-    "all, rates per tensor": {"inner_lr_kind": "learned"},
+    "all, rates per parameter": {"outer": {"inner_lr_kind": "per-parameter"}},
+    "all, rates per tensor": {"outer": {"inner_lr_kind": "learned"}},
     "last layer": {"adapts": "last-layer"},
-    "context": {"adapts": "context", "context_size": 3},
-    "latent": {"adapts": "latent", "latent_size": 3},
+    "context": {"adapts": {"name": "context", "size": 3}},
+    "latent": {"adapts": {"name": "latent", "size": 3}},
 }
 OBJECTIVES = ["likelihood-ratio", "dice", "policy-gradient"]
 HALF = float(np.float32(0.1))
@@ -68,7 +74,7 @@ def one_task(played: Round, task: int) -> Round:
 
 
 def mean_gradient(agent: MAML, rounds: tuple[Round, ...]) -> dict[str, Tensor]:
-    return {name: value.mean(0) for name, value in agent.task_gradients(rounds)[0].items()}
+    return {name: value.mean(0) for name, value in agent.over_tasks.task_gradients(rounds)[0].items()}
 
 
 def finite_difference(agent: MAML, loss: Callable[[], float], direction: dict[str, Tensor], step: float) -> float:
@@ -93,14 +99,14 @@ def compare_with_finite_differences(agent: MAML, rounds: tuple[Round, ...]) -> N
         exact = sum(float((gradient[name] * direction[name]).sum()) for name in gradient)
 
         def loss() -> float:
-            return float(agent.outcomes(agent.parameters, rounds).loss.mean())
+            return float(agent.over_tasks.outcomes(agent.parameters, rounds).loss.mean())
 
         assert finite_difference(agent, loss, direction, 1e-5) == pytest.approx(exact, rel=1e-5, abs=1e-9)
 
 
 def compare_with_plain_loops(agent: MAML, rounds: tuple[Round, ...]) -> None:
     """Fail unless losses and meta-gradients of every task equal those of tests/agents/plain.py."""
-    gradients, outcome = agent.task_gradients(rounds)
+    gradients, outcome = agent.over_tasks.task_gradients(rounds)
     for task in range(len(outcome.loss)):
         meta = {name: p.detach().clone().requires_grad_(True) for name, p in agent.parameters.items()}
         loss = plain.outer_loss(agent, meta, tuple(one_task(played, task) for played in rounds), HALF)
@@ -113,7 +119,7 @@ def compare_with_plain_loops(agent: MAML, rounds: tuple[Round, ...]) -> None:
 
 def prepared(family: ArrayFamily, rounds: int, **settings: Any) -> tuple[MAML, tuple[Round, ...]]:
     agent = new_agent(family, **{"inner_lr": 0.5, **settings})
-    played, _ = agent.replayed(played_trial(agent, family, rounds=rounds))
+    played, _ = agent.rounds.replay(played_trial(agent, family, rounds=rounds))
     moved_away(agent)
     return agent, played
 
@@ -147,50 +153,50 @@ def test_meta_gradient_is_right_for_policies_of_any_depth(hidden: list[int]) -> 
 
 @pytest.mark.parametrize("inner_steps", [1, 2, 3])
 def test_meta_gradient_is_right_where_all_rounds_count(inner_steps: int) -> None:
-    agent, rounds = prepared(load("navigation-2d", horizon=5), inner_steps + 1, outer_rounds="all")
+    agent, rounds = prepared(load("navigation-2d", horizon=5), inner_steps + 1, outer={"rounds": "all"})
     compare_with_finite_differences(agent, rounds)
     compare_with_plain_loops(agent, rounds)
 
 
 def test_meta_gradient_holds_the_penalty_on_the_inner_kl_and_the_bonus_for_entropy() -> None:
-    agent, rounds = prepared(load("navigation-2d", horizon=5), 3, inner_kl_coef=2.0, ent_coef=0.5)
+    agent, rounds = prepared(load("navigation-2d", horizon=5), 3, outer={"inner_kl_coef": 2.0, "ent_coef": 0.5})
     gradient, noise = mean_gradient(agent, rounds), torch.Generator().manual_seed(1)
     direction = {n: torch.randn(g.shape, generator=noise, dtype=g.dtype) for n, g in gradient.items()}
 
     def loss() -> float:
-        outcome = agent.outcomes(agent.parameters, rounds)
+        outcome = agent.over_tasks.outcomes(agent.parameters, rounds)
         # The entropy of normal actions does not depend on what is observed: each round's follows from its log_std.
-        fast, entropies = agent.stacked(3), []
+        fast, entropies = agent.over_tasks.start(3), []
         for played in rounds:
             entropies.append(fast["log_std"].sum(1) + math.log(2 * math.pi * math.e))
-            fast = agent.adapted(fast, played)
+            fast = agent.over_tasks.adapt(fast, played)
         bonus = torch.stack(entropies).mean(0)
         return float((outcome.loss + 2.0 * outcome.inner_kl - 0.5 * bonus).mean())
 
     exact = sum(float((gradient[name] * direction[name]).sum()) for name in gradient)
     assert finite_difference(agent, loss, direction, 1e-5) == pytest.approx(exact, rel=1e-5)
-    assert float(agent.outcomes(agent.parameters, rounds).inner_kl.mean()) > 1e-3
+    assert float(agent.over_tasks.outcomes(agent.parameters, rounds).inner_kl.mean()) > 1e-3
 
 
 def without_create_graph(agent: MAML, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = agent.step_size.step
+    step = agent.objective.step_size.step
 
     def detached(meta: Any, fast: Any, gradients: Any) -> Any:
         return step(meta, fast, {name: gradient.detach() for name, gradient in gradients.items()})
 
-    monkeypatch.setattr(agent.step_size, "step", detached)
+    monkeypatch.setattr(agent.objective.step_size, "step", detached)
 
 
 def without_stop_gradient(agent: MAML, monkeypatch: pytest.MonkeyPatch) -> None:
-    objective = agent.inner_objective
+    objective = agent.objective.inner_objective
     monkeypatch.setattr(
-        agent, "inner_objective", lambda new, old, advantages, mask: objective(new, new, advantages, mask)
+        agent.objective, "inner_objective", lambda new, old, advantages, mask: objective(new, new, advantages, mask)
     )
 
 
 def with_mean_over_action_dimensions(agent: MAML, monkeypatch: pytest.MonkeyPatch) -> None:
-    log_prob = agent.head.log_prob
-    monkeypatch.setattr(agent.head, "log_prob", lambda outputs, actions: log_prob(outputs, actions) / 2)
+    log_prob = agent.objective.head.log_prob
+    monkeypatch.setattr(agent.objective.head, "log_prob", lambda outputs, actions: log_prob(outputs, actions) / 2)
 
 
 @pytest.mark.parametrize("objective", ["likelihood-ratio", "dice"])
@@ -210,7 +216,7 @@ def test_comparisons_fail_when_the_mathematics_are_broken_by_hand(
 @pytest.mark.parametrize("inner_steps", [1, 2])
 def test_first_order_meta_gradient_is_the_gradient_at_the_adapted_parameters(inner_steps: int) -> None:
     family = load("navigation-2d", horizon=5)
-    agent, rounds = prepared(family, inner_steps + 1, meta_gradient="first-order")
+    agent, rounds = prepared(family, inner_steps + 1, outer={"meta_gradient": "first-order"})
     compare_with_plain_loops(agent, rounds)
     with pytest.raises(AssertionError):
         compare_with_finite_differences(agent, rounds)
@@ -219,9 +225,9 @@ def test_first_order_meta_gradient_is_the_gradient_at_the_adapted_parameters(inn
 @pytest.mark.parametrize("adapts", ADAPTS)
 def test_adapting_all_tasks_in_one_call_equals_a_plain_loop(adapts: str) -> None:
     agent, rounds = prepared(load("navigation-2d", horizon=5), 4, **ADAPTS[adapts])
-    fast = agent.stacked(3)
+    fast = agent.over_tasks.start(3)
     for played in rounds[:-1]:
-        fast = agent.adapted(fast, played)
+        fast = agent.over_tasks.adapt(fast, played)
     meta = {name: p.detach().clone().requires_grad_(True) for name, p in agent.parameters.items()}
     for task in range(3):
         expected = plain.start(agent, meta)
@@ -249,10 +255,10 @@ def test_adapted_parameters_of_the_linear_gaussian_probe_equal_the_closed_form()
     family = load("navigation-2d", horizon=6)
     agent = new_agent(family, hidden_sizes=[], inner_lr=0.2)
     trial = played_trial(agent, family, rounds=4)
-    rounds, _ = agent.replayed(trial)
-    fast = agent.stacked(3)
+    rounds, _ = agent.rounds.replay(trial)
+    fast = agent.over_tasks.start(3)
     for played in rounds[:-1]:
-        fast = agent.adapted(fast, played)
+        fast = agent.over_tasks.adapt(fast, played)
     start = {name: p.detach().numpy() for name, p in agent.parameters.items()}
     for task in range(3):
         weight, bias, log_std = start["layers.0.weight"], start["layers.0.bias"], start["log_std"]
@@ -260,7 +266,7 @@ def test_adapted_parameters_of_the_linear_gaussian_probe_equal_the_closed_form()
             mask = episodes.mask[:, task]
             x = episodes.observations[:, task][mask].astype(np.float64)
             a = episodes.actions[:, task][mask].astype(np.float64) / HALF
-            advantages = agent.advantages(episodes)[0][:, task][mask][:, None]
+            advantages = agent.rounds.advantages(episodes)[0][:, task][mask][:, None]
             std = np.exp(log_std)
             error = (a - x @ weight.T - bias) / std
             pull = advantages * error / std
@@ -331,17 +337,17 @@ def test_log_probability_is_summed_over_action_dimensions() -> None:
     action = torch.tensor([[0.05, 0.02]], dtype=torch.float64)
     normal = torch.distributions.Normal(outputs[:, :2], outputs[:, 2:].exp())
     expected = normal.log_prob(action / HALF)
-    torch.testing.assert_close(agent.head.log_prob(outputs, action), expected[:, 0] + expected[:, 1])
+    torch.testing.assert_close(agent.objective.head.log_prob(outputs, action), expected[:, 0] + expected[:, 1])
 
 
 def test_kl_of_both_heads_equals_torchs_own() -> None:
     noise = torch.Generator().manual_seed(0)
     one, other = (torch.randn(5, 4, generator=noise, dtype=torch.float64) for _ in range(2))
     normals = [torch.distributions.Normal(x[:, :2], x[:, 2:].exp()) for x in (one, other)]
-    gaussian = new_agent(load("navigation-2d")).head
+    gaussian = new_agent(load("navigation-2d")).objective.head
     torch.testing.assert_close(gaussian.kl(one, other), torch.distributions.kl_divergence(*normals).sum(-1))
     discrete = [torch.distributions.Categorical(logits=x) for x in (one, other)]
-    head = new_agent(load("bernoulli-bandit")).head
+    head = new_agent(load("bernoulli-bandit")).objective.head
     torch.testing.assert_close(head.kl(one, other), torch.distributions.kl_divergence(*discrete))
 
 
@@ -350,16 +356,18 @@ def test_update_sees_the_rounds_as_the_learner_played_them() -> None:
     agent = new_agent(family)
     learner = agent.begin(Streams.of(8, "learner", np.arange(3)[:, None], np.arange(4)))
     trial = played_trial(agent, family, rounds=3)
-    rounds, _ = agent.replayed(trial)
+    rounds, _ = agent.rounds.replay(trial)
     for played, episodes in zip(rounds, trial.rounds, strict=True):
-        outputs = torch.vmap(agent.outputs, in_dims=(None, 0, 0))(agent.parameters, learner.fast, played.observations)
+        outputs = torch.vmap(agent.objective.outputs, in_dims=(None, 0, 0))(
+            agent.parameters, learner.fast, played.observations
+        )
         torch.testing.assert_close(played.old_outputs, outputs, rtol=0, atol=0)
         learner.adapt(episodes)
 
 
 def test_ratio_is_one_in_the_first_epoch_and_is_clipped_in_later_ones() -> None:
     family = load("navigation-2d", horizon=20)
-    agent = new_agent(family, learning_rate=0.05, clip_range=0.05, num_epochs=4)
+    agent = new_agent(family, outer={"learning_rate": 0.05, "clip_range": 0.05, "num_epochs": 4})
     metrics = agent.update(played_trial(agent, family, rounds=2), generator(0))
     assert metrics["first_ratio_deviation"] == pytest.approx(0.0, abs=1e-12)
     assert metrics["clip_fraction"] > 0.05
@@ -369,7 +377,7 @@ def test_ratio_is_one_in_the_first_epoch_and_is_clipped_in_later_ones() -> None:
 
 def test_one_epoch_never_clips() -> None:
     family = load("navigation-2d", horizon=20)
-    agent = new_agent(family, learning_rate=0.05, clip_range=0.05, num_epochs=1)
+    agent = new_agent(family, outer={"learning_rate": 0.05, "clip_range": 0.05, "num_epochs": 1})
     # The clip fraction is what the gradient steps saw: a single one sees a ratio of one.
     assert agent.update(played_trial(agent, family, rounds=2), generator(0))["clip_fraction"] == 0
 
@@ -378,7 +386,7 @@ def test_epochs_end_early_where_the_kl_has_grown_beyond_its_target() -> None:
     family = load("navigation-2d", horizon=20)
     kls = {}
     for target in (None, 1e-3):
-        agent = new_agent(family, learning_rate=0.02, num_epochs=10, target_kl=target)
+        agent = new_agent(family, outer={"learning_rate": 0.02, "num_epochs": 10, "target_kl": target})
         metrics = agent.update(played_trial(agent, family, rounds=2), generator(0))
         kls[target] = metrics["num_epochs"], metrics["kl"]
     assert kls[None][0] == 10
@@ -402,18 +410,21 @@ def test_conjugate_gradient_solves_what_a_direct_solver_does() -> None:
 def test_kl_products_equal_the_hessian_of_the_kl_through_the_adaptation() -> None:
     family = load("navigation-2d", horizon=4)
     agent = new_agent(family, "maml-trpo", hidden_sizes=[2], inner_lr=0.5)
-    rounds, _ = agent.replayed(played_trial(agent, family, rounds=2))
+    rounds, _ = agent.rounds.replay(played_trial(agent, family, rounds=2))
     names, values = list(agent.parameters), [p.detach() for p in agent.parameters.values()]
 
     def kl(*parameters: Tensor) -> Tensor:
         meta = dict(zip(names, parameters, strict=True))
-        tasks = [agent.outer_loss(meta, tuple(one_task(played, task) for played in rounds))[1].kl for task in range(3)]
+        tasks = [
+            agent.objective.outer_loss(meta, tuple(one_task(played, task) for played in rounds))[1].kl
+            for task in range(3)
+        ]
         return torch.stack(tasks).mean()
 
     hessian = torch.autograd.functional.hessian(kl, tuple(values))
     noise = torch.Generator().manual_seed(1)
     vector = {n: torch.randn(v.shape, generator=noise, dtype=v.dtype) for n, v in zip(names, values, strict=True)}
-    product = agent.kl_products(rounds, 0.3)(vector)
+    product = agent.over_tasks.kl_products(rounds, 0.3)(vector)
     for i, name in enumerate(names):
         expected = 0.3 * vector[name]
         for j, other in enumerate(names):
@@ -423,12 +434,12 @@ def test_kl_products_equal_the_hessian_of_the_kl_through_the_adaptation() -> Non
 
 def test_trpo_betters_the_objective_within_its_bound_of_the_kl() -> None:
     family = load("navigation-2d", horizon=20)
-    agent = new_agent(family, "maml-trpo", max_kl=0.005)
+    agent = new_agent(family, "maml-trpo", outer={"max_kl": 0.005})
     trial = played_trial(agent, family, rounds=2)
-    rounds, _ = agent.replayed(trial)
-    before = agent.outcomes(agent.parameters, rounds)
+    rounds, _ = agent.rounds.replay(trial)
+    before = agent.over_tasks.outcomes(agent.parameters, rounds)
     metrics = agent.update(trial, generator(0))
-    after = agent.outcomes(agent.parameters, rounds)
+    after = agent.over_tasks.outcomes(agent.parameters, rounds)
     assert metrics["step_fraction"] > 0
     assert float(after.loss.mean()) < float(before.loss.mean())
     assert 0.001 < float(after.kl.mean()) <= 0.005
@@ -436,7 +447,7 @@ def test_trpo_betters_the_objective_within_its_bound_of_the_kl() -> None:
 
 def test_trpo_leaves_the_parameters_where_no_step_helps() -> None:
     family = load("navigation-2d", horizon=5)
-    agent = new_agent(family, "maml-trpo", line_search_steps=1, max_kl=1e4)
+    agent = new_agent(family, "maml-trpo", outer={"line_search_steps": 1, "max_kl": 1e4})
     before = copy.deepcopy(agent.state_dict())
     assert agent.update(played_trial(agent, family, rounds=2), generator(0))["step_fraction"] == 0
     assert all(torch.equal(value, before[name]) for name, value in agent.state_dict().items())
@@ -444,9 +455,9 @@ def test_trpo_leaves_the_parameters_where_no_step_helps() -> None:
 
 def test_reptile_hands_adam_the_way_from_where_the_tasks_end() -> None:
     family = load("navigation-2d", horizon=5)
-    agent = new_agent(family, "reptile", inner_lr=0.5, max_grad_norm=1e9)
+    agent = new_agent(family, "reptile", inner_lr=0.5, outer={"max_grad_norm": 1e9})
     trial = played_trial(agent, family, rounds=2)
-    rounds, _ = agent.replayed(trial)
+    rounds, _ = agent.rounds.replay(trial)
     meta = {name: p.detach().clone().requires_grad_(True) for name, p in agent.parameters.items()}
     expected = {name: torch.zeros_like(p) for name, p in meta.items()}
     for task in range(3):
@@ -456,7 +467,7 @@ def test_reptile_hands_adam_the_way_from_where_the_tasks_end() -> None:
         for name in expected:
             expected[name] += (meta[name] - fast[name]).detach() / 0.5 / 3
     metrics = agent.update(trial, generator(0))
-    assert metrics["gradient_norm"] == pytest.approx(float(norm_of(expected)), rel=1e-9)
+    assert metrics["gradient_norm"] == pytest.approx(float(global_norm(expected)), rel=1e-9)
     first_moment = agent.state_dict()["meta_step.optimizer.layers.0.weight.exp_avg"]
     torch.testing.assert_close(first_moment, 0.1 * expected["layers.0.weight"])
 
@@ -481,7 +492,7 @@ def test_advantages_bootstrap_at_the_time_limit_and_cut_at_termination() -> None
     zeros = np.zeros((2, 6))
     returns = discounted_returns(episodes.rewards, episodes.mask, 0.9, zeros)
     values, final_values = linear_baseline(episodes.observations, episodes.final_observations, returns, episodes.mask)
-    computed, _ = agent.advantages(episodes)
+    computed, _ = agent.rounds.advantages(episodes)
     for task, steps, terminated in ((0, 2, True), (1, 4, False)):
         expected = np.zeros((steps, 6))
         for replica in range(6):
@@ -504,7 +515,7 @@ def test_linear_baseline_explains_returns_that_follow_from_the_state() -> None:
 def test_value_network_learns_to_explain_returns_from_one_update_to_the_next() -> None:
     """The network that is trained is the one that is used: garage's was not."""
     family = load("navigation-2d", horizon=30)
-    agent = new_agent(family, baseline="network", baseline_lr=1e-2, learning_rate=1e-6)
+    agent = new_agent(family, baseline={"name": "network", "learning_rate": 1e-2}, outer={"learning_rate": 1e-6})
     explained = [
         agent.update(played_trial(agent, family, rounds=2, tasks=20, replicas=5), generator(0, i))["explained_variance"]
         for i in range(8)
@@ -523,8 +534,8 @@ def test_value_network_learns_to_explain_returns_from_one_update_to_the_next() -
         {"baseline": "network"},
         {"normalize_observations": True},
         {"outer": "trpo", "adapts": "context"},
-        {"inner_lr_kind": "learned", "adapts": "latent", "inner_objective": "dice"},
-        {"task_chunk_size": 3, "target_kl": 0.01, "inner_kl_coef": 0.1},
+        {"outer": {"inner_lr_kind": "learned"}, "adapts": "latent", "inner_objective": "dice"},
+        {"task_chunk_size": 3, "outer": {"target_kl": 0.01, "inner_kl_coef": 0.1}},
     ],
     ids=str,
 )
@@ -570,7 +581,7 @@ def test_only_what_adapts_is_different_in_each_task() -> None:
     }
     for name, fast in expected.items():
         agent = new_agent(family, name)
-        assert set(agent.stacked(3)) == fast
+        assert set(agent.over_tasks.start(3)) == fast
         trial = played_trial(agent, family, rounds=2)
         assert all(np.isfinite(list(agent.update(trial, generator(0)).values())))
 
@@ -592,8 +603,8 @@ def test_an_update_tells_what_a_researcher_looks_for() -> None:
 def test_learned_rates_move_with_training_and_are_told_of() -> None:
     family = load("navigation-2d", horizon=10)
     for name, shape in (("meta-sgd", (4, 2)), ("maml-ppo", ())):
-        settings = {} if name == "meta-sgd" else {"inner_lr_kind": "learned"}
-        agent = new_agent(family, name, inner_lr=0.2, learning_rate=1e-2, **settings)
+        kind = {} if name == "meta-sgd" else {"inner_lr_kind": "learned"}
+        agent = new_agent(family, name, inner_lr=0.2, outer={"learning_rate": 1e-2, **kind})
         assert agent.parameters["inner_lr.layers.0.weight"].shape == shape
         metrics = agent.update(played_trial(agent, family, rounds=2), generator(0))
         assert metrics["inner_lr_min"] < 0.2 < metrics["inner_lr_max"]
@@ -620,7 +631,9 @@ def test_more_than_one_inner_step_improves_on_one() -> None:
 def test_meta_learning_solves_the_target_probe(name: str) -> None:
     family = Target()
     rates = {"cavia": 1.0, "leo": 1.0, "reptile": 0.05}
-    settings = {"hidden_sizes": [16], "inner_lr": rates.get(name, 0.3), "learning_rate": 3e-3}
+    settings: dict[str, Any] = {"hidden_sizes": [16], "inner_lr": rates.get(name, 0.3)}
+    if name != "maml-trpo":
+        settings["outer"] = {"learning_rate": 3e-3}
     agent = make_agent(name, family, settings, seed=0, device="cpu")
     assert isinstance(agent, MAML)
     for update in range(60):
@@ -646,21 +659,22 @@ def test_one_round_is_refused_with_the_remedy() -> None:
     ("settings", "message"),
     [
         ({"inner_lr": -0.1}, "inner_lr is -0.1: it must be greater than 0"),
-        ({"learning_rate": 0}, "learning_rate is 0: it must be greater than 0"),
-        ({"meta_gradient": "reptile", "adapts": "context"}, "'reptile' moves only what adapts, here 'context'"),
-        ({"meta_gradient": "reptile", "inner_lr_kind": "learned"}, "'reptile' has no gradient to learn rates by"),
-        ({"meta_gradient": "reptile", "outer": "trpo"}, "beside which outer 'trpo' does nothing"),
-        ({"meta_gradient": "reptile", "target_kl": 0.1}, "'reptile' has no outer loss"),
-        ({"outer": "trpo", "target_kl": 0.1}, "target_kl is PPO's"),
+        ({"outer": {"learning_rate": 0}}, "outer.learning_rate is 0: it must be greater than 0"),
+        ({"outer": "reptile", "adapts": "context"}, "outer 'reptile' moves only what adapts, here 'context'"),
+        ({"outer": {"name": "reptile", "inner_lr_kind": "learned"}}, "outer.inner_lr_kind: a setting of 'ppo', but"),
+        ({"outer": {"name": "reptile", "target_kl": 0.1}}, "outer.target_kl: a setting of 'ppo', but"),
+        ({"outer": {"name": "trpo", "ent_coef": 0.1}}, "outer.ent_coef: a setting of 'ppo', but outer.name is 'trpo'"),
+        ({"adapts": {"name": "all", "size": 3}}, "adapts.size: a setting of 'context', but adapts.name is 'all'"),
         ({"initial_std": 0.1, "min_std": 0.5}, "initial_std is 0.1, below min_std 0.5; raise it"),
-        ({"outer": "trpo", "ent_coef": 0.1}, "inner_kl_coef and ent_coef are PPO's"),
-        ({"adapts": "nothing", "inner_lr_kind": "learned"}, "has no rate of kind 'learned' to learn"),
+        (
+            {"adapts": "nothing", "outer": {"inner_lr_kind": "learned"}},
+            "outer.inner_lr_kind is 'learned', but adapts is 'nothing'",
+        ),
         (
             {"num_inner_steps": 0},
-            "num_inner_steps is no setting; a trial of `rounds` rounds has rounds - 1 inner steps",
+            "num_inner_steps is not a setting; a trial of `rounds` rounds has rounds - 1 inner steps",
         ),
-        ({"distribution": "categorical"}, "distribution is 'categorical', but actions are of Box"),
-        ({"outer": "adam"}, "outer is 'adam': it must be 'ppo' or 'trpo'"),
+        ({"outer": "adam"}, "outer.name is 'adam': unknown; known: ppo, reptile, trpo"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_in_one_line(settings: dict[str, Any], message: str) -> None:
@@ -669,9 +683,12 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(settings: dict[str,
     assert "\n" not in str(caught.value)
 
 
-def test_a_gaussian_policy_is_refused_where_actions_are_discrete() -> None:
-    with pytest.raises(MetarlError, match="distribution is 'gaussian', but actions are of Discrete"):
-        make_agent("maml-ppo", load("bernoulli-bandit"), {"distribution": "gaussian"}, device="cpu")
+@pytest.mark.parametrize(("key", "now"), MAMLConfig.moved.items())
+def test_a_former_key_gets_one_line_with_the_key_of_today(key: str, now: str) -> None:
+    with pytest.raises(MetarlError, match=re.escape(f"agent 'maml-ppo': {key}: unknown key; write {now}")):
+        make_agent("maml-ppo", load("navigation-2d"), {key: 1}, device="cpu")
+    field, name, setting = re.fullmatch(r"(\w+)(?:\.|=\{name: ([\w-]+), )(\w+)(?:; .*|: \.\.\.\})?", now).groups()  # type: ignore[union-attr]
+    assert setting in choices(MAMLConfig.model_fields[field])[name or "ppo"].model_fields
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -683,7 +700,7 @@ def test_a_term_that_is_not_finite_is_named_and_the_agent_left_as_it_was(
     trial = played_trial(agent, family, rounds=2)
     agent.update(trial, generator(0))
     before = copy.deepcopy(agent.state_dict())
-    real, calls = agent.task_gradients, []
+    real, calls = agent.over_tasks.task_gradients, []
 
     def poisoned(rounds: tuple[Round, ...]) -> Any:
         gradients, outcome = real(rounds)
@@ -693,9 +710,11 @@ def test_a_term_that_is_not_finite_is_named_and_the_agent_left_as_it_was(
         gradients["layers.0.bias"][1] = np.nan
         return gradients, outcome
 
-    adapted = agent.adapted_to_all
-    monkeypatch.setattr(agent, "task_gradients", poisoned)
-    monkeypatch.setattr(agent, "adapted_to_all", lambda rounds: {n: v * np.nan for n, v in adapted(rounds).items()})
+    adapted = agent.over_tasks.adapt_to_all
+    monkeypatch.setattr(agent.over_tasks, "task_gradients", poisoned)
+    monkeypatch.setattr(
+        agent.over_tasks, "adapt_to_all", lambda rounds: {n: v * np.nan for n, v in adapted(rounds).items()}
+    )
     with pytest.raises(MetarlError, match=r"the meta-gradient of layers\.0\.\w+ is nan in \d of 3 tasks; take a lower"):
         agent.update(trial, generator(1))
     for key, value in agent.state_dict().items():
@@ -703,20 +722,32 @@ def test_a_term_that_is_not_finite_is_named_and_the_agent_left_as_it_was(
 
 
 def test_presets_differ_from_maml_in_what_their_papers_say() -> None:
-    plain_settings = maml_presets.MAMLPPO.Config().model_dump()
+    defaults = flatten(maml_presets.MAMLPPO.Config().model_dump())
     changed = {
-        name: {k: v for k, v in AGENTS[name].Config().model_dump().items() if plain_settings[k] != v}
+        name: {k: v for k, v in flatten(AGENTS[name].Config().model_dump()).items() if defaults.get(k, v) != v}
         for name in PRESETS
     }
     assert changed == {
         "maml-ppo": {},
-        "maml-trpo": {"outer": "trpo", "inner_objective": "policy-gradient", "gae_lambda": 1.0},
-        "promp": {"inner_kl_coef": 5e-4, "gae_lambda": 1.0},
-        "meta-sgd": {"inner_lr_kind": "per-parameter"},
-        "cavia": {"adapts": "context", "inner_lr": 1.0},
-        "leo": {"adapts": "latent", "inner_lr": 1.0},
-        "anil": {"adapts": "last-layer"},
-        "reptile": {"meta_gradient": "reptile"},
-        "fomaml": {"meta_gradient": "first-order"},
-        "multi-task-ppo": {"adapts": "nothing"},
+        "maml-trpo": {"outer.name": "trpo", "inner_objective": "policy-gradient", "gae_lambda": 1.0},
+        "promp": {"outer.inner_kl_coef": 5e-4, "gae_lambda": 1.0},
+        "meta-sgd": {"outer.inner_lr_kind": "per-parameter"},
+        "cavia": {"adapts.name": "context", "inner_lr": 1.0},
+        "leo": {"adapts.name": "latent", "inner_lr": 1.0},
+        "anil": {"adapts.name": "last-layer"},
+        "reptile": {"outer.name": "reptile"},
+        "fomaml": {"outer.meta_gradient": "first-order"},
+        "multi-task-ppo": {"adapts.name": "nothing"},
     }
+
+
+def test_a_preset_keeps_its_own_settings_where_others_of_the_same_choice_are_set() -> None:
+    promp = new_agent(load("navigation-2d"), "promp", outer={"clip_range": 0.1}).config.outer
+    assert promp == PPOConfig(clip_range=0.1, inner_kl_coef=5e-4)
+
+
+def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -10,7 +10,8 @@ import pytest
 import torch
 from metarl.agents.common.advantage import baseline_features
 from metarl.agents.maml.baselines import NetworkBaseline
-from metarl.agents.maml.meta_steps import Outcome, Round, TRPOStep
+from metarl.agents.maml.records import Outcome, Round
+from metarl.agents.maml.trpo import TRPOConfig, TRPOStep
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
@@ -29,7 +30,7 @@ from tests.probes import UnequalEpisodes
 
 
 def test_all_rounds_count_where_nothing_adapts() -> None:
-    agent, rounds = prepared(load("navigation-2d", horizon=5), 3, adapts="nothing", outer_rounds="all")
+    agent, rounds = prepared(load("navigation-2d", horizon=5), 3, adapts="nothing", outer={"rounds": "all"})
     compare_with_finite_differences(agent, rounds)
     alone = [mean_gradient(agent, (played,)) for played in rounds]
     for name, value in mean_gradient(agent, rounds).items():
@@ -38,7 +39,7 @@ def test_all_rounds_count_where_nothing_adapts() -> None:
 
 def test_a_last_epoch_that_goes_too_far_leaves_the_agent_as_it_was() -> None:
     family = load("navigation-2d", horizon=5)
-    agent = new_agent(family, dtype="float32", learning_rate=1e25, num_epochs=1)
+    agent = new_agent(family, dtype="float32", outer={"learning_rate": 1e25, "num_epochs": 1})
     before = agent.state_dict()
     with pytest.raises(MetarlError, match=r"after the update: the .* KL is .*; take a lower"):
         agent.update(played_trial(agent, family, rounds=2), generator(0))
@@ -51,8 +52,8 @@ def test_observations_are_normalized_by_the_trials_before(monkeypatch: pytest.Mo
     first = played_trial(agent, family, rounds=2)
     agent.update(first, generator(0))
     rows = np.concatenate([episodes.observations[episodes.mask] for episodes in first.rounds])
-    second, seen, real = played_trial(agent, family, rounds=2), [], agent.task_gradients
-    monkeypatch.setattr(agent, "task_gradients", lambda rounds: (seen.append(rounds), real(rounds))[1])
+    second, seen, real = played_trial(agent, family, rounds=2), [], agent.over_tasks.task_gradients
+    monkeypatch.setattr(agent.over_tasks, "task_gradients", lambda rounds: (seen.append(rounds), real(rounds))[1])
     agent.update(second, generator(1))
     for played, episodes in zip(seen[0], second.rounds, strict=True):
         expected = np.moveaxis((episodes.observations - rows.mean(0)) / rows.std(0), 1, 0)
@@ -71,12 +72,12 @@ def test_deviations_begin_where_they_shall_and_keep_to_their_floor() -> None:
 
 def test_an_outcome_tells_divergence_from_what_acted_over_the_steps_taken() -> None:
     agent, rounds = prepared(UnequalEpisodes(), 3)
-    outcome = agent.outcomes(agent.parameters, rounds)
+    outcome = agent.over_tasks.outcomes(agent.parameters, rounds)
     meta = {name: p.detach().clone().requires_grad_(True) for name, p in agent.parameters.items()}
     for task in range(3):
         fast, kls = plain.start(agent, meta), []
         for played in (one_task(played, task) for played in rounds):
-            outputs = agent.outputs(meta, fast, played.observations)
+            outputs = agent.objective.outputs(meta, fast, played.observations)
             old, new = (torch.distributions.Normal(x[..., :2], x[..., 2:].exp()) for x in (played.old_outputs, outputs))
             taken = played.mask.bool()
             kls.append(torch.distributions.kl_divergence(old, new).sum(-1)[taken].mean().detach())
@@ -113,7 +114,7 @@ class Bowl:
 @pytest.mark.parametrize("damping", [0.0, 3.0])
 def test_trpo_takes_the_natural_gradient_as_far_as_its_bound(damping: float) -> None:
     bowl = Bowl()
-    metrics = TRPOStep(max_kl=0.01, damping=damping, cg_iterations=2, backtracks=9)(bowl, ())
+    metrics = TRPOStep(TRPOConfig(max_kl=0.01, cg_damping=damping, cg_iterations=2, line_search_steps=9))(bowl, ())
     way = bowl.g / (bowl.H + damping)
     expected = -math.sqrt(2 * 0.01 / float(bowl.g @ way)) * way
     assert metrics["step_fraction"] == 1.0
@@ -123,7 +124,7 @@ def test_trpo_takes_the_natural_gradient_as_far_as_its_bound(damping: float) -> 
 
 def test_trpo_makes_as_many_iterations_as_it_is_told() -> None:
     bowl = Bowl()
-    TRPOStep(max_kl=0.01, damping=0.0, cg_iterations=1, backtracks=9)(bowl, ())
+    TRPOStep(TRPOConfig(max_kl=0.01, cg_damping=0.0, cg_iterations=1, line_search_steps=9))(bowl, ())
     x = bowl.parameters["x"].detach()
     torch.testing.assert_close(x / x.norm(), -bowl.g / bowl.g.norm())  # the first goes down the gradient
 
@@ -132,7 +133,7 @@ def test_trpo_makes_as_many_iterations_as_it_is_told() -> None:
 def test_trpo_cuts_its_step_until_it_is_allowed_and_helps(kind: str) -> None:
     full = math.sqrt(2 * 0.01 / 2) * math.sqrt(1 + 0.25)
     bowl = Bowl(steeper=4.0) if kind == "kl" else Bowl(reach=0.5 * full)
-    metrics = TRPOStep(max_kl=0.01, damping=0.0, cg_iterations=2, backtracks=9)(bowl, ())
+    metrics = TRPOStep(TRPOConfig(max_kl=0.01, cg_damping=0.0, cg_iterations=2, line_search_steps=9))(bowl, ())
     assert metrics["step_fraction"] == pytest.approx(0.8**4)
     assert float(bowl.parameters["x"].detach().norm()) == pytest.approx(0.8**4 * full)
 
@@ -145,15 +146,15 @@ def test_ppo_stops_at_one_and_a_half_times_the_target_and_tells_means_over_epoch
     settings = {"learning_rate": 0.02, "num_epochs": 8, "clip_range": 0.05}
 
     def seen(**more: Any) -> tuple[list[Outcome], dict[str, float]]:
-        agent, outcomes = new_agent(family, **settings, **more), []
-        real = agent.task_gradients
+        agent, outcomes = new_agent(family, outer={**settings, **more}), []
+        real = agent.over_tasks.task_gradients
 
         def recorded(rounds: Any) -> Any:
             gradients, outcome = real(rounds)
             outcomes.append(outcome)
             return gradients, outcome
 
-        monkeypatch.setattr(agent, "task_gradients", recorded)
+        monkeypatch.setattr(agent.over_tasks, "task_gradients", recorded)
         return outcomes, agent.update(trial, generator(0))
 
     outcomes, metrics = seen()
@@ -171,12 +172,12 @@ def test_task_chunk_size_bounds_the_tasks_computed_at_once(
     chunk: int | None, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent, rounds = prepared(load("navigation-2d", horizon=5), 2, task_chunk_size=chunk)
-    real, made = agent.outer_loss, []
-    monkeypatch.setattr(agent, "outer_loss", lambda *arguments: (made.append(0), real(*arguments))[1])
+    real, made = agent.objective.outer_loss, []
+    monkeypatch.setattr(agent.objective, "outer_loss", lambda *arguments: (made.append(0), real(*arguments))[1])
     for work in (
-        lambda: agent.task_gradients(rounds),
-        lambda: agent.outcomes(agent.parameters, rounds),
-        lambda: agent.kl_products(rounds, 0.1)({n: torch.ones_like(p) for n, p in agent.parameters.items()}),
+        lambda: agent.over_tasks.task_gradients(rounds),
+        lambda: agent.over_tasks.outcomes(agent.parameters, rounds),
+        lambda: agent.over_tasks.kl_products(rounds, 0.1)({n: torch.ones_like(p) for n, p in agent.parameters.items()}),
     ):
         made.clear()
         work()
@@ -186,8 +187,8 @@ def test_task_chunk_size_bounds_the_tasks_computed_at_once(
 @pytest.mark.parametrize("name", ["maml-ppo", "reptile"])
 def test_the_meta_gradient_is_cut_to_its_norm(name: str) -> None:
     family = load("navigation-2d", horizon=5)
-    settings = {} if name == "reptile" else {"num_epochs": 1}
-    agent = new_agent(family, name, max_grad_norm=1e-3, **settings)
+    epochs = {} if name == "reptile" else {"num_epochs": 1}
+    agent = new_agent(family, name, outer={"max_grad_norm": 1e-3, **epochs})
     assert agent.update(played_trial(agent, family, rounds=2), generator(0))["gradient_norm"] > 1e-3
     moments = [v for key, v in agent.state_dict().items() if key.endswith("exp_avg")]
     norm = torch.cat([moment.flatten() for moment in moments]).norm()
@@ -215,7 +216,7 @@ def test_value_network_learns_discounted_returns_of_every_round(monkeypatch: pyt
 
 def test_value_network_knows_when_an_episode_ended_and_makes_its_epochs() -> None:
     family = UnequalEpisodes()
-    agent = new_agent(family, baseline="network", baseline_epochs=3)
+    agent = new_agent(family, baseline={"name": "network", "num_epochs": 3})
     trial = played_trial(agent, family, rounds=2)
     agent.update(trial, generator(0))
     network = agent.baseline
@@ -238,14 +239,14 @@ def test_value_network_knows_when_an_episode_ended_and_makes_its_epochs() -> Non
 
 def test_the_first_epoch_is_made_whatever_the_target() -> None:
     family = load("navigation-2d", horizon=5)
-    agent = new_agent(family, target_kl=1e-3)
-    real = agent.task_gradients
+    agent = new_agent(family, outer={"target_kl": 1e-3})
+    real = agent.over_tasks.task_gradients
 
     def moved(rounds: tuple[Round, ...]) -> Any:
         gradients, outcome = real(rounds)
         return gradients, outcome._replace(kl=outcome.kl + 1)
 
-    agent.task_gradients = moved  # type: ignore[method-assign]
+    agent.over_tasks.task_gradients = moved  # type: ignore[method-assign]
     assert agent.update(played_trial(agent, family, rounds=2), generator(0))["num_epochs"] == 1
 
 
@@ -256,7 +257,7 @@ def test_trpo_says_when_the_curvature_is_no_number(monkeypatch: pytest.MonkeyPat
     def products(rounds: Any, coefficient: float) -> Any:
         return lambda vector: {name: value * math.nan for name, value in vector.items()}
 
-    monkeypatch.setattr(agent, "kl_products", products)
+    monkeypatch.setattr(agent.over_tasks, "kl_products", products)
     with pytest.raises(MetarlError, match="TRPO: the curvature of the KL is"):
         agent.update(played_trial(agent, family, rounds=2), generator(0))
 
@@ -268,7 +269,7 @@ def test_a_step_that_leaves_the_numbers_is_named_with_the_remedy() -> None:
     with pytest.raises(
         MetarlError, match=r"an inner step made .* not finite in \d of 3 tasks; take a lower agent.inner_lr"
     ):
-        agent.adapted(agent.stacked(3), rounds[0]._replace(advantages=rounds[0].advantages * 1e10))
+        agent.over_tasks.adapt(agent.over_tasks.start(3), rounds[0]._replace(advantages=rounds[0].advantages * 1e10))
 
 
 def test_the_value_networks_weights_leave_torchs_global_generator_alone() -> None:
@@ -287,4 +288,6 @@ def test_a_decoded_deviation_keeps_to_its_floor() -> None:
         agent.parameters["latent.start"].fill_(0.5)
     agent.update(played_trial(agent, family, rounds=2), generator(0))
     meta = agent.parameters
-    assert (agent.adaptation.policy(meta, agent.adaptation.start(meta))["log_std"].exp() >= 0.5 - 1e-9).all()
+    assert (
+        agent.objective.adaptation.policy(meta, agent.objective.adaptation.start(meta))["log_std"].exp() >= 0.5 - 1e-9
+    ).all()

@@ -1,0 +1,112 @@
+"""The meta-objective over a batch of tasks: every task alone, all of them in one vmapped call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.base.errors import MetarlError
+
+from ..common.policy import Parameters
+from .objective import MetaObjective
+from .records import Outcome, Round
+
+
+class OverTasks:
+    """Maps the functions of a task's objective over tasks, at the agent's meta-parameters.
+
+    Fast parameters and rounds have an axis of tasks in front, [task, ...]; all tasks share the meta-parameters.
+    """
+
+    def __init__(self, objective: MetaObjective, parameters: dict[str, Tensor], chunk_size: int | None) -> None:
+        self.objective, self.parameters, self.chunk_size = objective, parameters, chunk_size
+
+    def _map(self, function: Callable[..., Any], *shared: bool) -> Callable[..., Any]:
+        """Map a function of one task over all, in chunks; `shared` marks the arguments that have no axis of tasks."""
+        in_dims = tuple(None if same else 0 for same in shared)
+        return torch.vmap(function, in_dims=in_dims, chunk_size=self.chunk_size)
+
+    def start(self, num_tasks: int) -> dict[str, Tensor]:
+        """Return the fast parameters that tasks begin with, a copy for each, [task, ...]."""
+        start = self.objective.adaptation.start(_detach(self.parameters))
+        return {name: value.expand(num_tasks, *value.shape).clone() for name, value in start.items()}
+
+    def outputs(self, fast: Parameters, observations: Tensor) -> Tensor:
+        """Return the action distributions' parameters [task, ..., num_outputs] for observations [task, ..., d]."""
+        with torch.no_grad():
+            outputs: Tensor = torch.vmap(self.objective.outputs, in_dims=(None, 0, 0))(
+                self.parameters, fast, observations
+            )
+        return outputs
+
+    def adapt(self, fast: Parameters, data: Round) -> dict[str, Tensor]:
+        """Return every task's fast parameters after one inner step. Raises MetarlError if one is not finite."""
+        if not fast:
+            return {}
+        with torch.no_grad():
+            adapted, _, _ = self._map(self.objective.inner_step, True, False, False)(
+                _detach(self.parameters), fast, data
+            )
+        for name, value in adapted.items():
+            wrong = ~torch.isfinite(value).flatten(1).all(1)
+            if wrong.any():
+                raise MetarlError(
+                    f"an inner step made {name} not finite in {int(wrong.sum())} of {len(wrong)} tasks; take a lower "
+                    "agent.inner_lr"
+                )
+        return dict(adapted)
+
+    def adapt_to_all(self, rounds: tuple[Round, ...]) -> dict[str, Tensor]:
+        """Return every task's fast parameters after an inner step on each of the rounds."""
+        fast = self.start(len(rounds[0].mask))
+        for data in rounds:
+            fast = self.adapt(fast, data)
+        return fast
+
+    def task_gradients(self, rounds: tuple[Round, ...]) -> tuple[dict[str, Tensor], Outcome]:
+        """Return every task's gradient of the outer loss by the meta-parameters [task, ...], and its outcome [task]."""
+        gradient = torch.func.grad(self.objective.outer_loss, has_aux=True)
+        with torch.no_grad():
+            gradients, outcome = self._map(gradient, True, False)(_detach(self.parameters), rounds)
+        return gradients, outcome
+
+    def outcomes(self, parameters: Parameters, rounds: tuple[Round, ...]) -> Outcome:
+        """Return every task's outcome at the meta-parameters given, [task]."""
+
+        def outcome(meta: Parameters, rounds: tuple[Round, ...]) -> Outcome:
+            return self.objective.outer_loss(meta, rounds)[1]
+
+        with torch.no_grad():
+            outcomes: Outcome = self._map(outcome, True, False)(_detach(parameters), rounds)
+        return outcomes
+
+    def kl_products(
+        self, rounds: tuple[Round, ...], damping: float
+    ) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+        """Return v -> (H + damping) v, with H the Hessian of the tasks' mean outer KL through the adaptation."""
+
+        def kl_gradient(meta: Parameters, rounds: tuple[Round, ...]) -> Any:
+            return torch.func.grad(lambda m: self.objective.outer_loss(m, rounds)[1].kl)(meta)
+
+        def hessian_product(meta: Parameters, vector: Parameters, rounds: tuple[Round, ...]) -> Any:
+            def slope(m: Parameters) -> Tensor:
+                gradient = kl_gradient(m, rounds)
+                return torch.stack([(gradient[name] * vector[name]).sum() for name in vector]).sum()
+
+            return torch.func.grad(slope)(meta)
+
+        products_of = self._map(hessian_product, True, True, False)
+
+        def product(vector: dict[str, Tensor]) -> dict[str, Tensor]:
+            with torch.no_grad():
+                products = products_of(_detach(self.parameters), vector, rounds)
+            return {name: value.mean(0) + damping * vector[name] for name, value in products.items()}
+
+        return product
+
+
+def _detach(parameters: Parameters) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in parameters.items()}

@@ -1,0 +1,70 @@
+"""PPO as the meta-step of MAML: several epochs of Adam on the clipped surrogate after adaptation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from metarl.base.settings import Count, Positive
+
+from .meta_step import MetaAdam, MetaGradientConfig, Problem, mean, mean_cosine, mean_gradient, require_finite
+from .outer_objectives import clipped_objective
+from .records import Round
+
+NonNegative = Annotated[float, Field(ge=0)]
+"""A setting of zero or more."""
+
+
+class PPOConfig(MetaGradientConfig):
+    """Adam on PPO's clipped surrogate, for several epochs per trial."""
+
+    name: Literal["ppo"] = "ppo"
+    """Proximal policy optimization."""
+    learning_rate: Positive = 1e-3
+    """Step size of Adam on the meta-parameters."""
+    num_epochs: Count = 5
+    """Outer steps per trial."""
+    clip_range: Positive = 0.3
+    """Range of the ratio of new to old action probability, beyond which the objective is flat."""
+    target_kl: Positive | None = None
+    """Outer KL in nats. No further step is taken on a trial once the KL exceeds 1.5 times this. None never stops early."""
+    max_grad_norm: Positive = 1.0
+    """Largest norm of the meta-gradient; a longer one is scaled down."""
+    inner_kl_coef: NonNegative = 0.0
+    """Weight of the inner KL: how far the policies before the last round have moved since they acted (ProMP)."""
+    ent_coef: NonNegative = 0.0
+    """Weight of the policies' entropy, mean over rounds. It keeps the policy before adaptation exploring."""
+
+
+class PPOStep(MetaAdam):
+    """Takes several steps of Adam on the clipped surrogate, and stops early if the outer KL grows too large."""
+
+    def __init__(self, parameters: dict[str, Tensor], config: PPOConfig) -> None:
+        super().__init__(parameters, config.learning_rate, config.max_grad_norm)
+        self.objective = clipped_objective(config.clip_range)
+        self.num_epochs, self.target_kl = config.num_epochs, config.target_kl
+
+    def __call__(self, problem: Problem, rounds: tuple[Round, ...]) -> dict[str, float]:
+        """Take up to `num_epochs` steps; stop before a step if the KL exceeds 1.5 times the target, as in SB3."""
+        history: list[dict[str, float]] = []
+        cosine = 0.0
+        for epoch in range(self.num_epochs):
+            gradients, outcome = problem.task_gradients(rounds)
+            require_finite(outcome, gradients, f"outer epoch {epoch + 1}", self.length_setting)
+            if history and self.target_kl is not None and mean(outcome.kl) > 1.5 * self.target_kl:
+                break
+            if epoch == 0:
+                cosine = mean_cosine(gradients)
+            norm = self.descend(mean_gradient(gradients))
+            seen = {"loss": outcome.loss, "clip": outcome.clip_fraction, "deviation": outcome.ratio_deviation}
+            history.append({"gradient_norm": norm, **{name: mean(value) for name, value in seen.items()}})
+        return {
+            "loss": history[0]["loss"],
+            "gradient_norm": sum(step["gradient_norm"] for step in history) / len(history),
+            "clip_fraction": sum(step["clip"] for step in history) / len(history),
+            "first_ratio_deviation": history[0]["deviation"],
+            "task_gradient_cosine": cosine,
+            "num_epochs": float(len(history)),
+        }

@@ -1,0 +1,59 @@
+"""Reptile as the meta-step of MAML: it moves the start towards the adapted parameters (Nichol et al., 2018)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from metarl.base.settings import Positive, Settings
+
+from .meta_step import MetaAdam, Problem, mean, mean_cosine, mean_gradient, require_finite
+from .outer_objectives import OuterObjective, ratio_objective
+from .records import Round
+from .step_size import StepSizeKind
+
+
+class ReptileConfig(Settings):
+    """Adam towards the adapted parameters. There is no outer loss, so nothing else can be set of one."""
+
+    name: Literal["reptile"] = "reptile"
+    """Reptile."""
+    learning_rate: Positive = 1e-3
+    """Step size of Adam on the meta-parameters."""
+    max_grad_norm: Positive = 1.0
+    """Largest norm of the meta-gradient; a longer one is scaled down."""
+
+    meta_gradient: ClassVar[Literal["first-order"]] = "first-order"
+    inner_lr_kind: ClassVar[StepSizeKind] = "fixed"
+    rounds: ClassVar[Literal["last"]] = "last"
+    inner_kl_coef: ClassVar[float] = 0.0
+    ent_coef: ClassVar[float] = 0.0
+
+
+class ReptileStep(MetaAdam):
+    """Moves the start towards the parameters where the tasks' own adaptation ends.
+
+    Adam gets (start - adapted) / inner_lr as the gradient, as in section 3 of the paper.
+    """
+
+    def __init__(self, parameters: dict[str, Tensor], config: ReptileConfig, inner_lr: float) -> None:
+        super().__init__(parameters, config.learning_rate, config.max_grad_norm)
+        self.objective: OuterObjective = ratio_objective
+        self.inner_lr = inner_lr
+
+    def __call__(self, problem: Problem, rounds: tuple[Round, ...]) -> dict[str, float]:
+        """Take one step."""
+        outcome = problem.outcomes(problem.parameters, rounds)
+        adapted = problem.adapt_to_all(rounds)
+        directions = {
+            name: (parameter.detach() - adapted[name]) / self.inner_lr for name, parameter in problem.parameters.items()
+        }
+        require_finite(outcome, directions, "Reptile", self.length_setting)
+        norm = self.descend(mean_gradient(directions))
+        return {
+            "loss": mean(outcome.loss),
+            "gradient_norm": norm,
+            "first_ratio_deviation": mean(outcome.ratio_deviation),
+            "task_gradient_cosine": mean_cosine(directions),
+        }

@@ -1,0 +1,110 @@
+"""From episodes to rounds: observations, advantages and the acting policy's log-probabilities, as tensors by task."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metarl.base.errors import MetarlError
+from metarl.trials.episodes import Episodes, Trial
+
+from ..common.advantage import discounted_returns, explained_variance, generalized_advantages, normalize_advantages
+from ..common.moments import RunningMoments
+from ..common.policy import Parameters
+from ..common.ppo import masked_mean
+from .baselines import Baseline, flat_observations
+from .config import MAMLConfig
+from .over_tasks import OverTasks
+from .records import Round
+
+
+class Rounds:
+    """Makes the rounds of an update, or of an adaptation, from episodes."""
+
+    def __init__(
+        self,
+        config: MAMLConfig,
+        over_tasks: OverTasks,
+        baseline: Baseline,
+        moments: RunningMoments | None,
+        device: str,
+    ) -> None:
+        self.config, self.over_tasks, self.baseline, self.moments = config, over_tasks, baseline, moments
+        self.dtype, self.device = getattr(torch, config.dtype), device
+
+    def observe(self, observations: np.ndarray) -> Tensor:
+        """Return flat observations [..., d] as the policy's input."""
+        return self._tensor(observations if self.moments is None else self.moments.normalize(observations))
+
+    def returns(self, episodes: Episodes) -> np.ndarray:
+        """Return discounted returns to the end of the episode, [time, task, replica]: the baseline's targets."""
+        zeros = np.zeros(episodes.mask.shape[1:])
+        return discounted_returns(episodes.rewards, episodes.mask, self.config.discount, zeros)
+
+    def advantages(self, episodes: Episodes) -> tuple[np.ndarray, float]:
+        """Return advantages [time, task, replica], normalized by task, and the baseline's explained variance."""
+        config, mask, returns = self.config, episodes.mask, self.returns(episodes)
+        values = self.baseline.values(episodes, returns)
+        # After a termination nothing follows; after the time limit, the baseline's value stands for the rest.
+        bootstrap = np.where(episodes.terminations.any(axis=0), 0.0, values.final)
+        raw = generalized_advantages(
+            episodes.rewards, values.steps, mask, bootstrap, discount=config.discount, gae_lambda=config.gae_lambda
+        )
+        return normalize_advantages(raw, mask, axis=(0, 2)), explained_variance(values.steps, returns, mask)
+
+    def make(self, episodes: Episodes, fast: Parameters) -> tuple[Round, float]:
+        """Return the round of episodes that the fast parameters [task, ...] acted in, and the explained variance.
+
+        Raises MetarlError if an advantage is not finite.
+        """
+        advantages, explained = self.advantages(episodes)
+        if not np.isfinite(advantages).all():
+            raise MetarlError(
+                "the advantages are not finite; check the family's rewards and observations, or take a lower "
+                "agent.inner_lr"
+            )
+        observations = self.observe(_task_first(flat_observations(episodes)[0]))
+        kind = self.dtype if np.issubdtype(episodes.actions.dtype, np.floating) else None
+        actions = torch.as_tensor(_task_first(episodes.actions), dtype=kind, device=self.device)
+        outputs = self.over_tasks.outputs(fast, observations)
+        return Round(
+            observations=observations,
+            actions=actions,
+            advantages=self._tensor(_task_first(advantages)),
+            mask=self._tensor(_task_first(episodes.mask)),
+            old_outputs=outputs,
+            old_log_prob=self.over_tasks.objective.head.log_prob(outputs, actions),
+        ), explained
+
+    def replay(self, trial: Trial) -> tuple[tuple[Round, ...], dict[str, float]]:
+        """Return the rounds of a trial and what to log. It adapts again to recompute the acting policies' outputs."""
+        fast = self.over_tasks.start(len(trial.tasks))
+        rounds: list[Round] = []
+        explained, kls = [], []
+        for number, episodes in enumerate(trial.rounds, start=1):
+            try:
+                data, share = self.make(episodes, fast)
+            except MetarlError as error:
+                raise MetarlError(f"round {number}: {error}") from None
+            rounds.append(data)
+            explained.append(share)
+            if number < len(trial.rounds) and fast:
+                fast = self.over_tasks.adapt(fast, data)
+                kls.append(self._adaptation_kl(fast, data))
+        metrics = {"explained_variance": float(np.mean(explained))}
+        return tuple(rounds), metrics | ({"adaptation_kl": float(np.mean(kls))} if kls else {})
+
+    def _adaptation_kl(self, fast: Parameters, data: Round) -> float:
+        """Return how far an inner step moved the policies: KL(acting || adapted) on the round, in nats."""
+        head = self.over_tasks.objective.head
+        outputs = self.over_tasks.outputs(fast, data.observations)
+        return float(masked_mean(head.kl(data.old_outputs, outputs), data.mask))
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, dtype=self.dtype, device=self.device)
+
+
+def _task_first(array: np.ndarray) -> np.ndarray:
+    """Return [time, task, ...] as a contiguous [task, time, ...]."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, 0))
