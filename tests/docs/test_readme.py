@@ -110,9 +110,9 @@ def test_page_of_results_is_listed_and_says_what_its_numbers_carry(page: str) ->
     assert f"({page})" in RESULTS["index.md"]
     title, note = RESULTS[page].split("\n\n")[:2]
     assert title.startswith("# ")
-    assert note.startswith("> **About these numbers.** ")
+    assert note.startswith("> **About these numbers.**\n>\n> - ")
     if "stratified by seed" in RESULTS[page] and "| 1, 2, 3 |" in RESULTS[page]:
-        assert "34 to 76 %" in " ".join(note.split("\n> "))
+        assert "34 to 76 %" in " ".join(note.split("\n>   "))
 
 
 def test_readme_family_passes_the_check_that_readme_tells_to_run(tmp_path: Path) -> None:
