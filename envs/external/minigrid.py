@@ -41,7 +41,7 @@ class Seeds(Distribution):
 
 
 class Maze(gymnasium.Env[np.ndarray, np.int64]):
-    """One layout of a MiniGrid environment. Obstacles that move are drawn anew in each episode."""
+    """One layout of a MiniGrid environment. Obstacles that move are drawn again in each episode."""
 
     def __init__(self, env: Any, layout: int) -> None:
         self.env, self.layout = env, layout
@@ -98,7 +98,7 @@ class MiniGrid(ClassFamily):
     Reward: 1 - 0.9 t / horizon in the step t that reaches the goal, which is a success and terminates, else 0. The text
     of the mission is not observed. Where it names an object to fetch, the agent must learn which from its rewards.
     Task: `layout`, a whole number that seeds MiniGrid's generator. The layout, the agent's start and the mission belong
-    to the task and stay over resets. Obstacles that move are drawn anew in each episode. The splits draw different
+    to the task and stay over resets. Obstacles that move are drawn again in each episode. The splits draw different
     seeds, but an unseen seed may give a layout that was seen, because small environments have few: 2,000 seeds give
     2,000 layouts of `four-rooms`, 2,000 of `multi-room`, 1,780 of `door-key`, 1,570 of `simple-crossing`. Setting
     `env_id` takes any of MiniGrid's environments. Presets have MiniGrid's steps an episode; another `horizon` changes

@@ -49,7 +49,7 @@ def along(heading: np.ndarray, velocity: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PlanarWalker(MujocoFamily):
-    """Gymnasium's Hopper and Walker2d with their reward; a subclass says when they have fallen."""
+    """Gymnasium's Hopper and Walker2d with their reward; a subclass defines when they have fallen."""
 
     frame_skip = 4
     horizon: Horizon = 200

@@ -1,1 +1,1 @@
-"""Task families: the distributions tasks are drawn from, and the batched environments that play them."""
+"""Task families: parameterised environments, the distributions of their tasks, and the batched environment."""

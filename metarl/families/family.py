@@ -49,7 +49,7 @@ class TaskFamily(ABC):
     shows_task: ClassVar[bool] = False
     """Whether the observation may reveal the task. `check_family` reports a fault where it does and this is False."""
     requires: ClassVar[str] = ""
-    """Package that the family needs beside metarl's own, by its import name; '' where it needs none."""
+    """Package that the family needs in addition to metarl's, by its import name; '' where it needs none."""
     pauses: ClassVar[bool] = True
     """Whether a world can stand still in mid-episode while others step."""
     side_by_side: ClassVar[bool] = True

@@ -18,7 +18,7 @@ OPTIONS: Mapping[str, str] = {
     "switch_at": "steps of a trial after which the task changes, such as [300]",
     "varies": "fields of the MuJoCo model that differ from task to task",
 }
-"""Settings that `load` takes for any family beside its own, with their meanings."""
+"""Settings that `load` takes for every family, with their meanings."""
 
 
 def load(name: str | Path, preset: str | None = None, **settings: Any) -> TaskFamily:

@@ -119,7 +119,7 @@ def _parse_value(value: Any) -> Any:
 
 def _parse_number(value: Any) -> float:
     if isinstance(value, bool):
-        raise TypeError("a bool is no number")
+        raise TypeError("a bool is not a number")
     return float(value)
 
 

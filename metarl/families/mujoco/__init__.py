@@ -1,1 +1,1 @@
-"""Families of MuJoCo models: what a task changes in a model, and many worlds stepped at once."""
+"""Families of MuJoCo models: changes of a model by a task, and many worlds that step at once."""

@@ -167,11 +167,11 @@ def _zero_row(old: np.ndarray, name: str, change: Change, value: np.ndarray) -> 
     return np.where(np.arange(len(old)) == row, 0.0, 1.0)
 
 
-def _require_possible(field: str, old: np.ndarray, new: np.ndarray, what: str) -> None:
+def _require_possible(field: str, old: np.ndarray, new: np.ndarray, subject: str) -> None:
     """Raise MetarlError for a mass, friction or the like that no body can have."""
     if (field in _POSITIVE and (new <= 0).any() and (old > 0).all()) or (field in _NOT_NEGATIVE and (new < 0).any()):
         rule = "above 0" if field in _POSITIVE else "0 or more"
-        raise MetarlError(f"{what} {new.min():g}; it must be {rule}: draw the parameter from a narrower range")
+        raise MetarlError(f"{subject} {new.min():g}; it must be {rule}: draw the parameter from a narrower range")
 
 
 def _lean(model: mujoco.MjModel, slope: float) -> None:

@@ -246,7 +246,7 @@ MAX_DELAY = 1000
 def _find_longest_delay(family: MujocoFamily, values: Values) -> int:
     """Return the longest delay of any task that the worlds have or may switch to, in environment steps.
 
-    Raises MetarlError for a delay that is no whole number from 0 to MAX_DELAY.
+    Raises MetarlError for a delay other than a whole number from 0 to MAX_DELAY.
     """
     name = family.physics.delay
     given = values[name]

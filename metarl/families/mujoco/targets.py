@@ -70,7 +70,7 @@ class Target:
             return np.atleast_1d(getattr(model.opt, self.field)), self._axis()
         if self.field not in _fields():
             raise MetarlError(
-                f"target {self.text!r}: {self.field!r} is no field that a task can change; "
+                f"target {self.text!r}: {self.field!r} is not a field that a task can change; "
                 f"{did_you_mean(self.field, [*_fields(), *OPTIONS, *SPECIAL])}"
             )
         if self.field.endswith(("quat", "axis")):
@@ -118,7 +118,7 @@ class Target:
             return slice(None) if axes else (0,)
         if len(elements) != 1 or elements not in names:
             raise MetarlError(
-                f"target {self.text!r}: {elements!r} is no axis; take one of x, y, z, or no bracket for all"
+                f"target {self.text!r}: {elements!r} is not an axis; take x, y or z, or no bracket for all"
             )
         return (names.index(elements),)
 

@@ -201,14 +201,14 @@ def test_factor_of_one_gives_the_same_model_back(base: str) -> None:
 @pytest.mark.parametrize(
     ("change", "value", "words"),
     [
-        (Scale("body_mas[torso]"), 1, "no field that a task can change; did you mean 'body_mass'"),
-        (Scale("body_subtreemass[*]"), 1, "no field that a task can change"),
+        (Scale("body_mas[torso]"), 1, "not a field that a task can change; did you mean 'body_mass'"),
+        (Scale("body_subtreemass[*]"), 1, "not a field that a task can change"),
         (Scale("body_mass[tors]"), 1, "no body 'tors'; did you mean 'torso'"),
         (Scale("body_mass[99]"), 1, "no body '99'"),
         (Scale("dof_damping[knee]"), 1, "no dof 'knee'"),
         (Scale("geom_friction[*][7]"), 1, "column 7; geom_friction has 3"),
         (Scale("body_mass[*][0]"), 1, "column 0; body_mass has 1"),
-        (Set("gravity[w]"), 1, "'w' is no axis"),
+        (Set("gravity[w]"), 1, "'w' is not an axis"),
         (Set("body mass"), 1, "not of the form field"),
         (Set("body_mass[torso]"), -1, "makes body_mass\\[torso\\] -1; it must be above 0"),
         (Scale("geom_friction[*]"), -1, "it must be 0 or more"),
