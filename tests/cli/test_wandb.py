@@ -1,9 +1,8 @@
-"""What is measured and filmed of a run, in W&B; and what W&B's sweeps make of the command line."""
+"""What is measured and filmed of a run, in W&B."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from metarl.cli.main import main
 from metarl.evaluation.record import Evaluation
-from metarl.runs.config import TrainConfig, load_config
+from metarl.runs.config import TrainConfig
 from metarl.training.train import meta_train
-from tests.places import ROOT
 from tests.small_runs import config
 from tests.training.test_log import inspect, tables_in
 
@@ -109,18 +106,3 @@ def test_wandb_is_asked_for_or_left_alone(run: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert main(["evaluate", str(run), "--tasks", "2", "--wandb"]) == 0
     assert not (run / "wandb").exists()
-
-
-def test_the_sweep_in_the_docs_calls_metarl_as_wandbs_agent_writes_it() -> None:
-    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
-
-    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/wandb.md").read_text(), re.DOTALL)
-    sweep = yaml.safe_load(block)
-    chosen = {"agent.inner_lr": 0.03, "agent.outer.clip_range": 0.1, "seed": 2}
-    assert sweep["parameters"].keys() == chosen.keys()
-    command = {"args": {name: {"value": value} for name, value in chosen.items()}}
-    words = create_sweep_command_args(command)["args_no_hyphens"]
-    assert sweep["command"][1:] == ["metarl", "train", sweep["command"][3], "${args_no_hyphens}"]
-    loaded = load_config(ROOT / sweep["command"][3], words)
-    assert (loaded.agent["inner_lr"], loaded.agent["outer"]["clip_range"], loaded.seed) == (0.03, 0.1, 2)
-    assert sweep["metric"]["name"] == "validation/return_after"

@@ -1,68 +1,227 @@
-"""What the pages of docs say runs, and every command that they and README give is one that there is."""
+"""The documentation holds: its commands exist, its links lead somewhere, its code runs."""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import itertools
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
+from metarl.checks.check import check_family
 from metarl.cli.main import parse
-from metarl.runs.config import load_config
+from metarl.families.family import FAMILIES
+from metarl.families.load import load
+from metarl.runs.config import load_config, parse_override
+from metarl.trials.registered import AGENTS
 from tests.places import ROOT
 
-PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+from .pages import PAGES, Block, blocks, blocks_of, commands, metarl_commands
+from .walkthrough import Walkthrough
+
+Command = tuple[str, tuple[str, ...]]
+"""A page and the words behind `metarl`."""
 
 
-def blocks(language: str) -> list[tuple[str, str]]:
-    """Return page and text of every block of a language."""
-    pattern = rf"```{language}\n(.*?)```"
-    return [(page, block) for page, text in PAGES.items() for block in re.findall(pattern, text, re.DOTALL)]
+def name_of(block: Block) -> str:
+    """Return the file that a block is: its title, or the name in the comment on its first line; '' where it is none."""
+    named = re.match(r"# ([\w.-]+\.\w+)\b", block.text)
+    return block.title or (named[1] if named else "")
 
 
-def commands() -> list[tuple[str, tuple[str, ...]]]:
-    """Return page and words of every command of metarl's in a block for the shell."""
-    lines = [(page, line) for page, block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
-    split = [(page, shlex.split(line, comments=True)) for page, line in lines]
-    return [(page, tuple(words[1:])) for page, words in split if words and Path(words[0]).name == "metarl"]
+def in_blocks() -> list[Command]:
+    """Return every command in a block for the shell."""
+    return [(block.page, words) for block in blocks("sh") for words in metarl_commands(block)]
 
 
-def test_pages_give_commands_and_code() -> None:
-    assert len(commands()) >= 20
-    assert len(blocks("python")) >= 5
+def inline() -> list[Command]:
+    """Return every command between backticks that has arguments, with numbers for placeholders of one letter."""
+    found = []
+    for page, text in PAGES.items():
+        prose = re.sub(r"^( *)```.*?^\1```", "", text, flags=re.DOTALL | re.MULTILINE)
+        for command in re.findall(r"`metarl ([^`]+)`", prose):
+            words = [re.sub(r"^[A-Z]$", "1", word.removesuffix("...")) for word in shlex.split(command)]
+            found.append((page, tuple(word for word in words if word)))
+    return [(page, words) for page, words in found if len(words) > 1 and "--help" not in words]
 
 
-@pytest.mark.parametrize(("page", "words"), commands(), ids=lambda value: value if isinstance(value, str) else value[0])
-def test_command_is_one_that_there_is(page: str, words: tuple[str, ...]) -> None:
+IN_BLOCKS, INLINE = in_blocks(), inline()
+
+
+def ident(value: object) -> str:
+    return value if isinstance(value, str) else " ".join(value)[:60] if isinstance(value, tuple) else ""
+
+
+def test_pages_have_commands_links_and_code() -> None:
+    assert len(IN_BLOCKS) >= 40
+    assert len(INLINE) >= 10
+    assert len(CODE) >= 5
+    assert len(LINKS) >= 100
+    assert len(DECLARATIONS) >= 5
+
+
+@pytest.mark.parametrize(("page", "words"), [*IN_BLOCKS, *INLINE], ids=ident)
+def test_command_exists_and_names_what_there_is(page: str, words: tuple[str, ...]) -> None:
     arguments = parse(list(words))
     assert callable(arguments.run)
-    config = words[1] if words[0] == "train" and len(words) > 1 and not words[1].startswith("-") else None
-    if config is not None and (ROOT / config).is_file():
-        overrides = [word for word in words[2:] if re.match(r"[\w.]+=", word) and "heavy-cheetah.yaml" not in word]
-        load_config(ROOT / config, overrides)
+    known = {"families": [*FAMILIES], "agents": [*AGENTS], "check": [*FAMILIES, *AGENTS]}
+    for name, registered in _names(words, known):
+        assert name in registered or f'register("{name}")' in PAGES[page] or f'register_agent("{name}")' in PAGES[page]
 
 
-# README's own are run in test_readme.py.
-CODE = [block for page, block in blocks("python") if page != "README.md"]
+def _names(words: Sequence[str], known: dict[str, list[str]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each family or agent that a command names, with those that there are; no placeholders, no files."""
+    for before, word in itertools.pairwise(words):
+        registered = [*AGENTS] if before == "--agent" else known.get(before, []) if before == words[0] else []
+        if registered and re.fullmatch(r"[a-z0-9-]+", word) and not word.startswith("-"):
+            yield word, registered
 
 
-@pytest.mark.parametrize("block", CODE, ids=lambda block: block.strip().splitlines()[-1][:40])
-def test_python_block_of_docs_runs(block: str, tmp_path: Path) -> None:
+TRAININGS = [
+    (page, words)
+    for page, words in IN_BLOCKS
+    if words[:1] == ("train",) and len(words) > 1 and words[1].endswith(".yaml") and "/results/" not in page
+]
+"""Commands that train from a config. Those on pages of results are of the commit that made the page."""
+
+
+@pytest.mark.parametrize(("page", "words"), TRAININGS, ids=ident)
+def test_training_has_a_config_and_settings_that_there_are(
+    page: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for block in blocks_of(page, "yaml"):
+        if re.fullmatch(r"[\w.-]+", name := name_of(block)):
+            (tmp_path / name).write_text(block.text)
+    monkeypatch.chdir(tmp_path)
+    if page in OWN_CODE:
+        assert (tmp_path / words[1]).is_file()
+        return
+    overrides = [word for word in words[2:] if re.match(r"[\w.]+=", word) and not word.startswith("start_from=")]
+    load_config(words[1], overrides)
+
+
+OWN_CODE = {page for page in PAGES if page.startswith("docs/tutorials/") and "entry-points" in PAGES[page]}
+"""Tutorials whose configs name a family or an agent of a package; test_tutorials.py trains them."""
+
+
+@pytest.mark.parametrize("target", sorted({w[1] for b in blocks("sh") for w in commands(b) if w[0] == "make"}))
+def test_make_has_the_target(target: str) -> None:
+    assert re.search(rf"^{re.escape(target)}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+LINKS = sorted(
+    {
+        (page, target)
+        for page, text in PAGES.items()
+        for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```|`[^`\n]+`", "", text, flags=re.DOTALL))
+        if not re.match(r"[a-z]+:", target)
+    }
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_relative_links_lead_to_files_and_headings(page: str) -> None:
+    for target in (target for where, target in LINKS if where == page):
+        path, _, anchor = target.partition("#")
+        place = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        generated = place.parent == ROOT / "docs" / "families" and place.stem in FAMILIES
+        assert place.exists() or generated, f"{page} links to {target}, which does not exist"
+        filled_in = place.suffix == ".md" and "<!-- generated:" in place.read_text()  # by the site: test_site.py
+        if anchor and place.suffix == ".md" and not filled_in:
+            assert anchor in anchors(place), f"{page} links to {target}; the page has no such heading"
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as Python-Markdown and GitHub make them, and those it sets by hand."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = (re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in re.findall(r"^#+ (.+)$", text, re.M))
+    return {re.sub(r"\s+", "-", heading) for heading in headings} | set(re.findall(r"\{#([\w-]+)\}", text))
+
+
+CODE = [
+    block for block in blocks("python") if block.page != "README.md" and not block.page.startswith("docs/tutorials/")
+]
+"""README's code runs in test_readme.py, that of tutorials in test_tutorials.py."""
+
+
+@pytest.mark.parametrize("block", CODE, ids=str)
+def test_python_block_runs(block: Block, tmp_path: Path) -> None:
     for package in ("minigrid", "metaworld"):
-        if package in block and importlib.util.find_spec(package) is None:
+        if package in block.text and importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    named = re.match(r"# (\w+)\.py\n", block)
-    file = tmp_path / f"{named[1] if named else 'block'}.py"
-    file.write_text(block)
-    done = subprocess.run([sys.executable, str(file)], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    if named:  # a family, which the page tells to check
-        (told,) = (words for page, words in commands() if words[0] == "check" and words[1].startswith(f"{named[1]}:"))
-        done = subprocess.run(
-            [sys.executable, "-m", "metarl", *told], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr + done.stdout
+    walkthrough = Walkthrough.begin(tmp_path)
+    file = name_of(block) or "block.py"
+    (walkthrough.folder / file).write_text(block.text)
+    walkthrough.run([str(walkthrough.python), file], block)
+    module = file.removesuffix(".py")
+    for words in (words for page, words in IN_BLOCKS if page == block.page and words[0] == "check"):
+        if words[1].startswith(f"{module}:"):
+            walkthrough.run(["metarl", *words], block)
+
+
+DECLARATIONS = [
+    block for block in blocks("yaml") if isinstance(found := yaml.safe_load(block.text), dict) and "varies" in found
+]
+
+
+@pytest.mark.parametrize("block", DECLARATIONS, ids=str)
+def test_family_in_yaml_keeps_every_rule(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / "family.yaml"
+    path.write_text(block.text)
+    assert check_family(load(str(path))) == []
+
+
+def test_sweep_of_the_tutorial_calls_metarl_as_wandbs_agent_writes_it(tmp_path: Path) -> None:
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+    files = {block.title: block.text for block in blocks_of("docs/tutorials/wandb.md", "yaml")}
+    sweep = yaml.safe_load(files["sweep.yaml"])
+    chosen = {"agent.inner_lr": 0.03, "agent.outer.clip_range": 0.1, "seed": 2}
+    assert sweep["parameters"].keys() == chosen.keys()
+    command = {"args": {name: {"value": value} for name, value in chosen.items()}}
+    words = create_sweep_command_args(command)["args_no_hyphens"]
+    assert sweep["command"] == ["${env}", "metarl", "train", "config.yaml", "${args_no_hyphens}"]
+    (tmp_path / "config.yaml").write_text(files["config.yaml"])
+    loaded = load_config(tmp_path / "config.yaml", words)
+    assert (loaded.agent["inner_lr"], loaded.agent["outer"]["clip_range"], loaded.seed) == (0.03, 0.1, 2)
+    assert sweep["metric"]["name"] == "validation/return_after"
+    assert all(parse_override(word) for word in words)
+
+
+def templates() -> list[str]:
+    """Return every text in the code, with an ellipsis for each value that is put into it."""
+    found = []
+    for folder in ("metarl", "agents", "envs"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values]
+                    found.append("".join(parts))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value)
+    return found
+
+
+MESSAGES = [
+    message
+    for heading in re.findall(r"^### (`.*)$", PAGES["docs/troubleshooting.md"], re.MULTILINE)
+    for message in re.findall(r"`([^`]+)`", heading)
+    if not message.startswith("metarl ")
+]
+TEMPLATES = templates()
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_message_that_troubleshooting_explains_is_one_that_the_code_has(message: str) -> None:
+    parts = [re.escape(part) for part in message.split("…")]
+    assert any(re.search(".*".join(parts), template) for template in TEMPLATES), message
+
+
+def test_troubleshooting_explains_messages() -> None:
+    assert len(MESSAGES) >= 15
