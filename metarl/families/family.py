@@ -226,8 +226,8 @@ def register(name: str) -> Callable[[F], F]:
             )
         FAMILIES.add(name, cls)
         cls.name = name
-        if cls.shared_doc:
-            cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{inspect.cleandoc(cls.shared_doc)}\n"
+        if (shared := inspect.cleandoc(cls.shared_doc)) not in (cls.__doc__ or ""):
+            cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{shared}\n"
         if other is None:
             gymnasium.register(
                 env_id,

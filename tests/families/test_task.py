@@ -138,6 +138,14 @@ def test_a_class_defined_anew_takes_its_own_place() -> None:
     register("point-sparse")(cls)
 
 
+def test_registering_adds_the_shared_part_of_a_docstring_once() -> None:
+    cls = FAMILIES["point-sparse"]
+    doc = cls.__doc__
+    assert doc is not None and doc.count("| observation |") == 1
+    register("point-sparse")(cls)
+    assert cls.__doc__ == doc
+
+
 def test_hand_made_task_alone_equals_itself_in_a_batch() -> None:
     family = load("half-cheetah-velocity")
     rows = [{"velocity": 0.5}, {"velocity": 1.5}]
