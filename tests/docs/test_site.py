@@ -14,8 +14,10 @@ from typing import Literal, get_origin
 
 import pydantic
 import pytest
+import yaml
 
 import metarl
+from metarl.base.settings import validate
 from metarl.families.family import FAMILIES
 from metarl.runs.config import TrainConfig
 from metarl.trials.registered import AGENTS
@@ -151,6 +153,18 @@ def nested_in(annotation: object) -> list[type[pydantic.BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return [annotation]
     return [nested for part in getattr(annotation, "__args__", ()) for nested in nested_in(part)]
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT_IN_AGENTS if "maml" in AGENTS[name].__module__])
+def test_settings_in_the_table_of_presets_make_the_preset_of_maml_ppo(name: str) -> None:
+    page = (ROOT / "docs" / "agents" / "maml.md").read_text()
+    row = re.search(rf"^\| `{name}` \|(.*?)\|", page, re.MULTILINE)
+    assert row is not None
+    written: dict[str, object] = {}
+    for setting in re.findall(r"`(.*?)`", row[1]):
+        written |= yaml.safe_load(setting)
+    made = validate(AGENTS["maml-ppo"].Config, written, where=name)
+    assert made.model_dump() == AGENTS[name].Config().model_dump()
 
 
 def test_every_training_setting_is_in_the_reference_with_its_meaning(site: Path) -> None:
