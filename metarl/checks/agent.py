@@ -1,4 +1,4 @@
-"""What every agent must keep to. Each check yields one line for what it found: the fault, the rule, the remedy."""
+"""Checks of the rules that every agent follows. Each check yields one line a fault: the fault, the rule, the remedy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NUM_TASKS, REPLICAS, ROUNDS = 4, 3, 2
 
 @dataclass(frozen=True)
 class Reach(ArrayFamily):
-    """A point seeks a hidden goal; episodes terminate by chance after 3 to 8 steps, or are truncated after 6."""
+    """A point seeks a hidden goal. Episodes terminate by chance after 3 to 8 steps, and are truncated after 6."""
 
     name = "the checks' family with continuous actions"
     horizon: int = 6
@@ -47,11 +47,11 @@ class Reach(ArrayFamily):
 
     @property
     def action_space(self) -> spaces.Box:
-        """Move; not the same range in both directions."""
+        """Move, with another range in each direction."""
         return spaces.Box(np.array([-0.5, -0.2], np.float32), np.array([0.5, 0.6], np.float32))
 
     def initial(self, task: Values, streams: Streams) -> State:
-        """Begin at the origin, with a fuse of random length."""
+        """Start at the origin, with a fuse of random length."""
         return {"position": np.zeros((*streams.shape, 2)), "fuse": 3.0 + streams.integers(6)}
 
     def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
@@ -89,19 +89,19 @@ class Press(Reach):
 
 
 def probes() -> list[TaskFamily]:
-    """Return the families that agents are tried on."""
+    """Return the families that agents are checked on by default."""
     return [Reach(), Press()]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """An agent's class and the family it is tried on."""
+    """An agent's class, and the family that it is checked on."""
 
     cls: type[Any]
     family: TaskFamily
 
     def make(self, seed: int = 0) -> Any:
-        """Return a new agent, in float64 where its settings have a dtype."""
+        """Return a new agent, in float64 if its settings have a dtype."""
         fields = self.cls.Config.model_fields
         config = self.cls.Config(**({"dtype": "float64"} if "dtype" in fields else {}))
         return self.cls(config, self.family, seed=seed, device="cpu")
@@ -112,7 +112,7 @@ class Subject:
         return "dtype" in self.cls.Config.model_fields
 
     def tasks(self) -> Tasks:
-        """Return the tasks it is tried in."""
+        """Return the tasks of the checks."""
         return self.family.sample("train", NUM_TASKS, seed=0)
 
     def trial(self, agent: Agent, tasks: Tasks | None = None, seed: int = 0, *, training: bool = False) -> Trial:
@@ -126,7 +126,7 @@ class Subject:
         return a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
-def arrays(agent: TrainableAgent) -> dict[str, np.ndarray]:
+def state_arrays(agent: TrainableAgent) -> dict[str, np.ndarray]:
     """Return a copy of an agent's state as arrays."""
     return {name: as_array(value) for name, value in agent.state_dict().items()}
 
@@ -136,8 +136,8 @@ def as_array(tensor: Any) -> np.ndarray:
     return tensor.detach().cpu().numpy().copy()
 
 
-def changed(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> str:
-    """Return the name of something that is not bit for bit the same in both, else ''."""
+def first_change(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> str:
+    """Return the first name whose array is missing from one state or differs in a bit, '' if both are the same."""
     for name in (*before, *after):
         if name not in before or name not in after or before[name].tobytes() != after[name].tobytes():
             return name
@@ -145,7 +145,7 @@ def changed(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -
 
 
 def check_actions(subject: Subject) -> Iterator[str]:
-    """Actions have the shape and kind that the action space asks for, noisy or deterministic."""
+    """Actions have the shape and the kind of the action space, sampled and deterministic ones."""
     space = subject.family.action_space
     with contextlib.closing(subject.family.make_vec(subject.tasks(), REPLICAS, threads=0)) as envs:
         for deterministic in (False, True):
@@ -161,7 +161,7 @@ def check_actions(subject: Subject) -> Iterator[str]:
 
 
 class _Watch(Learner):
-    """Writes down what a learner does."""
+    """Records the actions of a learner."""
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
@@ -181,41 +181,41 @@ def _fault(actions: np.ndarray, space: spaces.Space[Any]) -> str:
         return f"shape {actions.shape}; it must be [task, replica, *action], here {shape}"
     if isinstance(space, spaces.Discrete):
         if not np.issubdtype(actions.dtype, np.integer):
-            return f"{actions.dtype}; actions of a discrete space are integers"
+            return f"{actions.dtype}; actions of a discrete space must be integers"
         if (actions < space.start).any() or (actions >= space.start + space.n).any():
             return f"action {actions.max()}; they must lie in {space}"
     elif not np.issubdtype(actions.dtype, np.floating) or not np.isfinite(actions).all():
-        return f"{actions.dtype} that may not be finite; actions of a box are finite floating-point numbers"
+        return f"{actions.dtype}, or numbers that are not finite; actions of a box must be finite floats"
     return ""
 
 
 def check_seeds(subject: Subject) -> Iterator[str]:
-    """A trial follows from the agent and the seed, whatever was played before or drawn elsewhere."""
+    """The agent and the seed determine a trial, whatever was played before or drawn elsewhere."""
     agent = subject.make()
     first = subject.trial(agent)
-    # Another's use of the global states must change nothing.
+    # Draws from the global generators must change nothing.
     random.random()
     np.random.random()  # noqa: NPY002
     if "torch" in sys.modules:
         sys.modules["torch"].rand(1)
     if not np.array_equal(first.returns, subject.trial(agent).returns):
-        yield "the same seed gives another trial; draw random numbers from `streams`, keep what adapts in the learner"
+        yield "the same seed gives another trial; draw from `streams`, and keep what adapts in the learner"
     if not np.array_equal(first.returns, subject.trial(subject.make()).returns):
-        yield "an agent made anew from the same seed plays otherwise; initial parameters come from `seed` alone"
+        yield "a new agent from the same seed plays differently; draw initial parameters from `seed` alone"
 
 
 def check_evaluation(subject: Subject) -> Iterator[str]:
     """A trial leaves the agent bitwise unchanged."""
     agent = subject.make()
     if isinstance(agent, TrainableAgent):
-        before = arrays(agent)
+        before = state_arrays(agent)
         subject.trial(agent)
-        if name := changed(before, arrays(agent)):
-            yield f"a trial changed {name!r} of its state_dict; everything that adapts lives in the learner"
+        if name := first_change(before, state_arrays(agent)):
+            yield f"a trial changed {name!r} of its state_dict; keep what adapts in the learner"
 
 
 def check_batch(subject: Subject) -> Iterator[str]:
-    """A task alone gives what the same task gives in a batch, to rounding."""
+    """A task gives the same alone as in a batch, up to rounding."""
     tasks, agent = subject.tasks(), subject.make()
     for training in (False, True) if isinstance(agent, TrainableAgent) else (False,):
         batch = subject.trial(agent, tasks, training=training)
@@ -224,9 +224,9 @@ def check_batch(subject: Subject) -> Iterator[str]:
             for number, (ours, theirs) in enumerate(zip(batch.rounds, alone.rounds, strict=True), start=1):
                 if not _same_actions(subject, select_tasks(ours, slice(task, task + 1)), theirs):
                     yield (
-                        f"task {task} of a batch of {NUM_TASKS} plays round {number} {'of training ' * training}otherwise "
-                        "alone; hold memory and random numbers still where `timestep.active` is false, and leave out what "
-                        "`episodes.mask` leaves out"
+                        f"task {task} of a batch of {NUM_TASKS} plays round {number} {'of training ' * training}"
+                        "differently alone; change no memory and draw nothing where `timestep.active` is false, and "
+                        "leave out steps where `episodes.mask` is false"
                     )
                     return
 
@@ -239,42 +239,45 @@ def _same_actions(subject: Subject, ours: Episodes, theirs: Episodes) -> bool:
 
 
 def check_learners(subject: Subject) -> Iterator[str]:
-    """Learners of one agent keep out of each other's way: training plays several at a time."""
+    """Learners of one agent do not affect each other: training plays several at the same time."""
     agent, half = subject.make(), NUM_TASKS // 2
     parts = subject.tasks()[:half], subject.tasks()[half:]
     with contextlib.ExitStack() as stack:
         made = (subject.family.make_vec(part, REPLICAS, threads=0) for part in parts)
         batches = [stack.enter_context(contextlib.closing(envs)) for envs in made]
-        # All have begun before any plays; then a round of one, a round of the other, and so on.
+        # Both begin before either plays. Then they play a round each, in turn.
         learners = [rounds_of(agent, envs, seed=0) for envs in batches]
         together = list(itertools.islice(zip(*learners, strict=True), ROUNDS))
     for part, ours in zip(parts, zip(*together, strict=True), strict=True):
         alone = subject.trial(agent, part).rounds
         if not all(map(functools.partial(_same_actions, subject), ours, alone)):
-            yield "a learner plays otherwise while another one of the agent does; keep what adapts in the learner"
+            yield "a learner plays differently while another one plays; keep what adapts in the learner"
             return
 
 
 def check_waiting(subject: Subject) -> Iterator[str]:
-    """What a world holds that waits for its neighbours matters to nobody."""
+    """Observations of a world that waits for its neighbours change nothing."""
     tasks, agent = subject.tasks(), subject.make()
     plain, disturbed = subject.trial(agent, tasks), subject.trial(_Disturbed(agent), tasks)
     for ours, theirs in zip(plain.rounds, disturbed.rounds, strict=True):
         if not _same_actions(subject, ours, theirs):
-            yield "other observations in worlds that wait change the actions of those that play; mind `timestep.active`"
+            yield (
+                "observations of worlds that wait change actions of worlds that play; read only where "
+                "`timestep.active` is true"
+            )
             return
     if isinstance(agent, TrainableAgent):
         other = subject.make()
         agent.update(plain, generator(0))
-        other.update(replace(plain, rounds=tuple(map(_disturbed, plain.rounds))), generator(0))
-        for name, value in arrays(agent).items():
-            if not np.allclose(value, arrays(other)[name], rtol=1e-6, atol=1e-6):
-                yield f"other numbers where `episodes.mask` is false change {name!r} in an update; leave them out"
+        other.update(replace(plain, rounds=tuple(map(_disturb, plain.rounds))), generator(0))
+        for name, value in state_arrays(agent).items():
+            if not np.allclose(value, state_arrays(other)[name], rtol=1e-6, atol=1e-6):
+                yield f"numbers where `episodes.mask` is false change {name!r} in an update; leave them out"
                 return
 
 
-def _disturbed(episodes: Episodes) -> Episodes:
-    """Return the episodes with other observations and actions in steps that were not taken."""
+def _disturb(episodes: Episodes) -> Episodes:
+    """Return the episodes with other observations and actions where no step was taken."""
     taken = episodes.mask.reshape(*episodes.mask.shape, *(1,) * (episodes.observations.ndim - 3))
     observations = np.where(taken, episodes.observations, 7.0).astype(episodes.observations.dtype)
     taken = episodes.mask.reshape(*episodes.mask.shape, *(1,) * (episodes.actions.ndim - 3))
@@ -282,7 +285,7 @@ def _disturbed(episodes: Episodes) -> Episodes:
 
 
 class _Disturbed(Oracle):
-    """An agent whose learners see other numbers in worlds that wait."""
+    """An agent whose learners see other observations in worlds that wait."""
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
@@ -302,52 +305,52 @@ class _DisturbedLearner(Learner):
         return self.learner.act(replace(timestep, observations=seen), deterministic=deterministic)
 
     def adapt(self, episodes: Episodes) -> None:
-        self.learner.adapt(_disturbed(episodes))
+        self.learner.adapt(_disturb(episodes))
 
 
 def check_update(subject: Subject) -> Iterator[str]:
-    """An update changes the agent and says so in finite numbers."""
+    """An update changes the agent and logs finite numbers."""
     agent = subject.make()
     if not isinstance(agent, TrainableAgent):
         return
-    before, live = arrays(agent), agent.state_dict()
+    before, live = state_arrays(agent), agent.state_dict()
     logged = agent.update(subject.trial(agent, training=True), generator(0))
     for name, value in logged.items():
         if not isinstance(value, float) or not np.isfinite(value):
             yield f"update logs {name!r} = {value!r}; it must be a finite float"
-    after = arrays(agent)
-    if not changed(before, after):
-        yield "an update changed nothing in state_dict; it must hold everything that training changes"
+    after = state_arrays(agent)
+    if not first_change(before, after):
+        yield "an update changed nothing in state_dict; return everything that training changes"
     if any(as_array(value).tobytes() != before[name].tobytes() for name, value in live.items()):
-        yield "an update changed a state_dict that was handed out before; return copies"
+        yield "an update changed a state_dict that was returned before; return copies"
     if not all(np.isfinite(value).all() for value in after.values()):
-        yield "the state after an update is not finite; check the loss on short episodes"
+        yield "the state after an update is not finite; look at the loss on short episodes"
 
 
 def check_state(subject: Subject) -> Iterator[str]:
-    """An agent restored from its state goes on bit for bit like the one it was taken from."""
+    """An agent restored from a state goes on bit for bit like the agent that the state is from."""
     agent, other = subject.make(), subject.make(seed=1)
     if not isinstance(agent, TrainableAgent):
         return
     agent.update(subject.trial(agent, training=True), generator(0))
     other.load_state_dict(agent.state_dict())
-    if name := changed(arrays(agent), arrays(other)):
+    if name := first_change(state_arrays(agent), state_arrays(other)):
         yield f"load_state_dict(state_dict()) gives another {name!r}; restore everything"
         return
     for seed in (1, 2):
         for one in (agent, other):
             one.update(subject.trial(one, seed=seed, training=True), generator(seed))
-        if name := changed(arrays(agent), arrays(other)):
-            yield f"after restoring, update {seed} gives another {name!r}; something that training changes is not in it"
+        if name := first_change(state_arrays(agent), state_arrays(other)):
+            yield f"after restoring, update {seed} gives another {name!r}; put all that training changes into state_dict"
             return
     try:
         other.load_state_dict({})
     except MetarlError:
         return
     except Exception as error:
-        yield f"load_state_dict of a foreign state raises {type(error).__name__}; raise MetarlError with one line"
+        yield f"load_state_dict of an empty state raises {type(error).__name__}; raise MetarlError with one line"
     else:
-        yield "load_state_dict takes an empty state; raise MetarlError where names or shapes differ"
+        yield "load_state_dict accepts an empty state; raise MetarlError where names or shapes differ"
 
 
 AGENT_CHECKS: tuple[Callable[[Subject], Iterator[str]], ...] = (

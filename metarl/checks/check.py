@@ -1,4 +1,4 @@
-"""Checks of families and agents: what the tests run over the registries, and what authors run on their own."""
+"""`check_family` and `check_agent`, for authors, and `check_all`, over everything registered."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ T = TypeVar("T")
 
 
 def resolve(target: str) -> Any:
-    """Return what `target` names: a registered family or agent, a family's YAML file, or `module:attribute`.
+    """Return the family or agent that `target` names: a registered name, a family's YAML file, or `module:attribute`.
 
-    Raises MetarlError where there is no such thing.
+    Raises MetarlError if there is none.
     """
     if is_yaml(target):
         return load(target)
@@ -45,13 +45,13 @@ def resolve(target: str) -> Any:
     known = [*FAMILIES, *AGENTS]
     raise MetarlError(
         f"target {target!r} is neither a family nor an agent; {did_you_mean(target, known)} "
-        "(one that is not registered goes by module:attribute)"
+        "(name one that is not registered as module:attribute)"
     )
 
 
 def _attribute(module: str, attribute: str) -> Any:
     here = str(Path.cwd())
-    if here not in sys.path:  # as `python -m` would: a command on the path does not look into the current folder
+    if here not in sys.path:  # `python -m` looks there, and an installed command does not
         sys.path.append(here)
     try:
         found = importlib.import_module(module)
@@ -66,9 +66,9 @@ def _attribute(module: str, attribute: str) -> Any:
 
 
 def check(target: str) -> None:
-    """Check a family or an agent, by name or `module:attribute`, and write what is wrong to the error stream.
+    """Check the family or agent that `target` names, and write one line for each fault to the error stream.
 
-    Raises MetarlError where something is, where the target is not to be found, and where it is neither.
+    Raises MetarlError if there is a fault, if the target is not found, and if it is neither a family nor an agent.
     """
     found = resolve(target)
     if isinstance(found, TaskFamily) or (inspect.isclass(found) and issubclass(found, TaskFamily)):
@@ -87,22 +87,20 @@ def check(target: str) -> None:
     for finding in findings:
         sys.stderr.write(f"{finding}\n")
     if findings:
-        raise MetarlError(
-            f"{target} breaks {len(findings)} of the rules that keep results honest; each line above is one"
-        )
+        raise MetarlError(f"{target} breaks {len(findings)} of the rules; mend what each line above names")
 
 
 def check_family(family: TaskFamily | type[TaskFamily] | str) -> list[str]:
-    """Return a line for each rule that a family breaks: the fault, the rule, the remedy.
+    """Return one line for each rule that a family breaks: the fault, the rule, the remedy.
 
-    A class, or its name in the registry, is checked in each of its presets. Raises MetarlError for an unknown name.
+    A class, or a registered name, is checked in each of its presets. Raises MetarlError for an unknown name.
     """
     found = resolve(family) if isinstance(family, str) else family
     name = getattr(found, "name", None)
     if name is None:
         return [f"{found!r} has no name; decorate the class with @register('its-name')"]
     if isinstance(found, TaskFamily):
-        return _check_settled(f"family {name!r}", found)
+        return _check_instance(f"family {name!r}", found)
     findings = []
     for preset, settings in (found.presets or {"": {}}).items():
         title = f"family {name!r}" + (f", preset {preset!r}" if preset else "")
@@ -113,20 +111,21 @@ def check_family(family: TaskFamily | type[TaskFamily] | str) -> list[str]:
                 f"{title}: it cannot be made ({first_line(error)}); give every setting a default or a preset"
             )
         else:
-            findings += _check_settled(title, made)
+            findings += _check_instance(title, made)
     return findings
 
 
-def _check_settled(title: str, family: TaskFamily) -> list[str]:
+def _check_instance(title: str, family: TaskFamily) -> list[str]:
     return run_checks(title, FAMILY_CHECKS, family)
 
 
 def check_agent(agent: type[Agent] | str, families: Sequence[TaskFamily] | None = None) -> list[str]:
-    """Return a line for each rule that an agent's class breaks: the fault, the rule, the remedy.
+    """Return one line for each rule that an agent's class breaks: the fault, the rule, the remedy.
 
-    It plays `families`. By default these are the ones that it names in `plays`, or else one with continuous and one with
-    discrete actions, whose episodes end early at different times. A family that the agent refuses with a MetarlError is
-    left out. Raises MetarlError for an unknown name, and for anything but a class that extends `metarl.Agent`.
+    It plays `families`. By default these are the ones that it names in `plays`, or else one with continuous and one
+    with discrete actions, whose episodes end early at different times. A family that the agent refuses with a
+    MetarlError is left out. Raises MetarlError for an unknown name, and for anything but a class that extends
+    `metarl.Agent`.
     """
     cls = resolve(agent) if isinstance(agent, str) else agent
     require_agent_class(cls)
@@ -141,18 +140,18 @@ def check_agent(agent: type[Agent] | str, families: Sequence[TaskFamily] | None 
         except MetarlError as error:
             refused.append(str(error))
         except Exception as error:  # the author's class: any error at all may come out of it
-            findings.append(f"{title} on {family.name}: it cannot be made ({first_line(error)}); see Agent")
+            findings.append(f"{title} on {family.name}: it cannot be made ({first_line(error)}); see metarl.Agent")
         else:
             findings += run_checks(f"{title} on {family.name}", AGENT_CHECKS, subject)
             continue
     if refused and len(refused) == len(families):
-        findings.append(f"{title}: it refuses every family it was tried on: {refused[0]}; it must take one")
+        findings.append(f"{title}: it refuses every family: {refused[0]}; name a family that it plays in `plays`")
     return findings
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Something registered that is checked on its own: a family in one preset, or an agent."""
+    """A registered family in one of its presets, or a registered agent."""
 
     kind: str
     """'family' or 'agent'."""
@@ -166,15 +165,15 @@ class Subject:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a subject did."""
+    """Result of the checks of one subject."""
 
     subject: Subject
     findings: Sequence[str]
-    """A line for each rule that is broken."""
+    """One line for each rule that is broken."""
     skipped: str
-    """What was not checked, and why; '' where everything was."""
+    """Checks that were left out, with the reason; '' for none."""
     seconds: float | None
-    """None where it was not checked at all."""
+    """Duration of the checks, None if none was made."""
 
     def __str__(self) -> str:
         word = "FAILED" if self.findings else "skipped" if self.seconds is None else "passed"
@@ -183,7 +182,7 @@ class Verdict:
 
 
 def subjects() -> list[Subject]:
-    """Return everything registered: each agent, and each family in each of its presets."""
+    """Return every registered agent, and every registered family in each of its presets."""
     agents = [Subject("agent", name) for name in AGENTS]
     return agents + [
         Subject("family", name, preset) for name in FAMILIES for preset in FAMILIES[name].presets or [None]
@@ -191,9 +190,9 @@ def subjects() -> list[Subject]:
 
 
 def check_all(jobs: int, chosen: Sequence[Subject] | None = None) -> None:
-    """Check everything registered (or what is `chosen`) in `jobs` processes, and say how each did as it ends.
+    """Check `chosen` (default: everything registered) in `jobs` processes, and print each result as it comes.
 
-    Raises MetarlError where a rule is broken and where a plug-in failed to import.
+    Raises MetarlError if a rule is broken, and if a plug-in failed to import.
     """
     chosen = subjects() if chosen is None else chosen
     began, verdicts = time.monotonic(), []
@@ -210,11 +209,11 @@ def check_all(jobs: int, chosen: Sequence[Subject] | None = None) -> None:
     for plugin, why in broken.items():
         sys.stderr.write(f"plug-in {plugin} failed to import: {why}\n")
     if failed or broken:
-        raise MetarlError(f"not everything keeps the rules: {'; '.join([*failed, *(f'plug-in {p}' for p in broken)])}")
+        raise MetarlError(f"these did not pass: {'; '.join([*failed, *(f'plug-in {p}' for p in broken)])}")
 
 
 def _verdicts(chosen: Sequence[Subject], jobs: int) -> Iterator[Verdict]:
-    """Yield each verdict as it is reached."""
+    """Yield each verdict as soon as it is reached."""
     if jobs <= 1:
         yield from map(judge, chosen)
         return
@@ -226,7 +225,7 @@ def _verdicts(chosen: Sequence[Subject], jobs: int) -> Iterator[Verdict]:
             yield future.result()
     except BrokenProcessPool:
         raise MetarlError(
-            "a process that checked died without a word; take --jobs 1, where the last line shows after which"
+            "a checking process was killed; run with --jobs 1: its last line names the subject before the fatal one"
         ) from None
     except BaseException:
         for process in multiprocessing.active_children():
@@ -237,7 +236,7 @@ def _verdicts(chosen: Sequence[Subject], jobs: int) -> Iterator[Verdict]:
 
 
 def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # each process has one core
 
 
@@ -253,23 +252,23 @@ def judge(subject: Subject) -> Verdict:
         return Verdict(subject, (), missing, None)
     title = f"family {subject.name!r}" + (f", preset {subject.preset!r}" if subject.preset else "")
     try:
-        findings = _check_settled(title, load(subject.name, subject.preset))
+        findings = _check_instance(title, load(subject.name, subject.preset))
     except Exception as error:  # the author's class: any error at all may come out of it
         findings = [f"{title}: it cannot be made ({first_line(error)}); see `metarl families {subject.name}`"]
-    return Verdict(subject, findings, _left_out(cls), time.perf_counter() - began)
+    return Verdict(subject, findings, _unchecked(cls), time.perf_counter() - began)
 
 
-def _left_out(cls: type[TaskFamily]) -> str:
-    """Return which checks do not apply to a family, and why."""
+def _unchecked(cls: type[TaskFamily]) -> str:
+    """Return the reasons why some checks do not apply to a family."""
     reasons = {
-        "its observation shows the task on purpose: not checked that it hides it": cls.shows_task,
-        "its worlds cannot stand still: not checked that they wait": not cls.pauses,
+        "not checked that it hides the task, which it shows on purpose": cls.shows_task,
+        "not checked that worlds wait, which they cannot": not cls.pauses,
     }
     return "; ".join(reason for reason, applies in reasons.items() if applies)
 
 
 def run_checks(title: str, checks: Sequence[Callable[[T], Iterator[str]]], subject: T) -> list[str]:
-    """Return what the checks find, each line under `title`; a check that breaks is a finding too."""
+    """Return the findings of the checks, each line after `title`. A check that raises an error is a finding too."""
     findings = []
     for check in checks:
         try:

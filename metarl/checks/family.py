@@ -1,4 +1,4 @@
-"""What every task family must keep to. Each check yields one line for what it found: the fault, the rule, the remedy."""
+"""Checks of the rules that every family follows. Each check yields one line a fault: fault, rule, remedy."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ from ..families.switching import SwitchingFamily
 from ..families.task import Tasks
 from ..families.vector import BatchedEnv
 from ..trials.episodes import select_tasks
-from .replay import BRIEF, LONG, SHORT, difference, play, played, shortened
+from .replay import BRIEF, LONG, SHORT, difference, play, play_new, shorten
 
 
 def check_settings(family: TaskFamily) -> Iterator[str]:
-    """A family is a frozen dataclass that its settings, written as JSON, give back."""
+    """A family is a frozen dataclass, and its settings, written as JSON, give an equal family."""
     if not getattr(getattr(type(family), "__dataclass_params__", None), "frozen", False):
-        yield "the class can be changed after it is made; a family is one setting for good: @dataclass(frozen=True)"
+        yield "a family can be changed after it is made; decorate the class with @dataclass(frozen=True)"
         return
     try:
         settings = json.loads(json.dumps(family.settings))
     except TypeError as error:
-        yield f"its settings are no JSON ({error}); results store them: use numbers, strings, booleans and tuples"
+        yield f"its settings cannot be written as JSON ({error}); use numbers, strings, booleans and tuples"
         return
     registered = family.name in FAMILIES and FAMILIES[family.name] is family.origin
     if not registered and family.origin is not type(family):
-        return  # `load` alone puts the options of any family back
+        return  # only `load` restores the options of a family
     again = load(family.name, **settings) if registered else type(family)(**settings)
     if again != family:
-        yield f"its settings {settings} give another family back; keep everything that matters in dataclass fields"
+        yield f"its settings {settings} give another family; keep everything that defines it in dataclass fields"
 
 
 def check_gymnasium(family: TaskFamily) -> Iterator[str]:
-    """One world passes Gymnasium's own checker, without a warning except on unbounded or unnormalized spaces."""
+    """One world passes Gymnasium's own checker; warnings of unbounded or unnormalized spaces are allowed."""
     from gymnasium.utils.env_checker import check_env
 
     about_bounds = ("infinity", "symmetric and normalized", "spec")
-    with contextlib.closing(SingleEnv(shortened(family, SHORT))) as env, warnings.catch_warnings(record=True) as caught:
+    with contextlib.closing(SingleEnv(shorten(family, SHORT))) as env, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             check_env(env, skip_render_check=True)
@@ -64,35 +64,35 @@ def check_gymnasium(family: TaskFamily) -> Iterator[str]:
 
 
 def check_seeds(family: TaskFamily) -> Iterator[str]:
-    """The seed determines the episodes: in a new environment, in the same one again, and in one pickled."""
-    family = shortened(family, SHORT)
+    """The seed determines the episodes: in a new environment, in the same one again, and in a pickled one."""
+    family = shorten(family, SHORT)
     tasks = family.sample("train", 3, seed=0)
     with contextlib.closing(family.make_vec(tasks, 2, threads=0)) as envs:
         first = play(envs)
         again = play(envs)
         with contextlib.closing(pickle.loads(pickle.dumps(envs))) as copy:
             if name := difference(first, play(copy)):
-                yield f"a pickled environment gives other {name}; it must carry the same task and nothing of the past"
+                yield f"a pickled environment gives other {name}; keep its task, and nothing of earlier episodes"
     if name := difference(first, again):
         yield (
-            f"reset(seed) gives other {name} the second time; the task stays over resets, and every random number "
-            "comes from `streams`"
+            f"reset(seed) gives other {name} the second time; keep the task over resets, and draw every random number "
+            "from `streams`"
         )
-    if name := difference(first, played(family, tasks)):
+    if name := difference(first, play_new(family, tasks)):
         yield f"the same seed gives other {name} in a new environment; draw every random number from `streams`"
 
 
 def check_single(family: TaskFamily) -> Iterator[str]:
-    """The single environment keeps its task over resets and pickling."""
-    family = shortened(family, SHORT)
+    """A single environment keeps its task over resets and pickling."""
+    family = shorten(family, SHORT)
     task = family.sample("train", 1, seed=1)[0]
     with contextlib.closing(SingleEnv(family, task)) as env:
         rewards = _rewards(env)
         if env.task != task:
-            yield f"the task {task} became {env.task} by playing; it stays for the environment's life"
+            yield f"an episode changed the task from {task} to {env.task}; an environment keeps its task"
         with contextlib.closing(pickle.loads(pickle.dumps(env))) as copy:
             if copy.task != task or _rewards(copy) != rewards:
-                yield "a pickled single environment has another task or other rewards; keep nothing outside the task"
+                yield "a pickled single environment has another task or other rewards; keep its task, and nothing else"
 
 
 def _rewards(env: SingleEnv) -> list[float]:
@@ -107,49 +107,49 @@ def _rewards(env: SingleEnv) -> list[float]:
 
 
 def check_batch(family: TaskFamily) -> Iterator[str]:
-    """Tasks in a batch give bit for bit what each gives alone, on any number of threads and in any order."""
-    family = shortened(family, SHORT)
+    """A task gives the same bits alone and in a batch, on any number of threads and in any order."""
+    family = shorten(family, SHORT)
     tasks = family.sample("train", 5, seed=0)
-    batch = played(family, tasks)
+    batch = play_new(family, tasks)
     for task in range(len(tasks)):
-        if name := difference(batch, played(family, tasks[task : task + 1]), task):
+        if name := difference(batch, play_new(family, tasks[task : task + 1]), task):
             yield (
-                f"task {task} of a batch of 5 gives other {name} alone; a world must not depend on those beside it: "
-                "work on each row by itself, with operations that round alike for any number of rows"
+                f"task {task} of a batch of 5 gives other {name} alone; compute each row from itself alone, with "
+                "operations that round the same for any number of rows"
             )
             break
     for threads in (1, 2):
-        if name := difference(batch, played(family, tasks, threads=threads)):
-            yield f"{threads} simulation threads give other {name} than none; threads must not change a result"
-    backwards = played(family, tasks[::-1])
+        if name := difference(batch, play_new(family, tasks, threads=threads)):
+            yield f"{threads} simulation threads give other {name} than none; let no result depend on threads"
+    backwards = play_new(family, tasks[::-1])
     if name := difference(batch, [select_tasks(episodes, slice(None, None, -1)) for episodes in backwards]):
-        yield f"the tasks in another order give other {name}; a world must not depend on its place in the batch"
+        yield f"the tasks in another order give other {name}; compute a world without its place in the batch"
 
 
 def check_neighbours(family: TaskFamily) -> Iterator[str]:
-    """An environment is not touched by another one of the same family: tasks A, B, A give A again."""
-    family = shortened(family, SHORT)
+    """Environments of one family do not affect each other: of tasks A, B, A, both A give the same."""
+    family = shorten(family, SHORT)
     tasks = family.sample("train", 8, seed=0)
     other = next((i for i in range(1, 8) if tasks[i] != tasks[0]), 1)
     a, b = tasks[:1], tasks[other : other + 1]
-    fresh = played(family, a)
-    played(family, b)
-    if name := difference(fresh, played(family, a)):
-        yield f"tasks A, B, A: the second A gives other {name}; leave nothing of a task in the class or a module"
+    fresh = play_new(family, a)
+    play_new(family, b)
+    if name := difference(fresh, play_new(family, a)):
+        yield f"of tasks A, B, A, the second A gives other {name}; keep nothing of a task in the class or a module"
     with contextlib.closing(family.make_vec(a, 2, threads=0)) as first:
         with contextlib.closing(family.make_vec(b, 2, threads=0)) as second:
             play(second)
         if name := difference(fresh, play(first)):
-            yield f"an environment gives other {name} once another task's has been made; share nothing that changes"
+            yield f"an environment gives other {name} after one of another task was made; share nothing that changes"
 
 
 def check_pauses(family: TaskFamily) -> Iterator[str]:
-    """A world that waits for its neighbours stands still and uses up no random numbers."""
+    """A world that waits for its neighbours stands still and draws no random numbers."""
     if not family.pauses:
         return
-    family = shortened(family, SHORT)
+    family = shorten(family, SHORT)
     tasks = family.sample("train", 2, seed=0)
-    expected = played(family, tasks)[0]
+    expected = play_new(family, tasks)[0]
     coin = np.random.default_rng(0)
     with contextlib.closing(family.make_vec(tasks, 2, threads=0)) as envs:
         observations, _ = envs.reset(seed=0)
@@ -164,8 +164,8 @@ def check_pauses(family: TaskFamily) -> Iterator[str]:
             )
             if not moved.all() or (step.rewards != rewards[now, worlds])[where].any():
                 yield (
-                    "a world that waits moves, or goes on otherwise than without the wait; step only the worlds of "
-                    "`where`, draw from `streams` only, and return new arrays"
+                    "a world that waits moves, or plays on differently after it; step only the worlds of `where`, "
+                    "draw from `streams` only, and return new arrays"
                 )
                 return
             observations = step.observations
@@ -177,7 +177,7 @@ def _by_world(array: np.ndarray) -> np.ndarray:
 
 
 def check_arrays(family: TaskFamily) -> Iterator[str]:
-    """The functions of an array family leave the state that they are given as it was."""
+    """The functions of an array family do not change the state that they are given."""
     if not isinstance(family, ArrayFamily):
         return
     tasks = family.sample("train", 4, seed=0)
@@ -189,7 +189,7 @@ def check_arrays(family: TaskFamily) -> Iterator[str]:
     family.reward(state, actions, after, tasks.values)
     for name, array in before.items():
         if not np.array_equal(array, state[name], equal_nan=True):
-            yield f"transition or reward changes state {name!r} in place; return new arrays: `before` must stay before"
+            yield f"transition or reward changes state {name!r} in place; return new arrays, and leave `before` alone"
 
 
 def _middle(space: spaces.Box | spaces.Discrete) -> np.ndarray:
@@ -200,10 +200,10 @@ def _middle(space: spaces.Box | spaces.Discrete) -> np.ndarray:
 
 
 def check_parameters(family: TaskFamily) -> Iterator[str]:
-    """Each parameter of a task, varied alone, changes the dynamics or the reward."""
+    """Each parameter of a task, varied alone, changes observations or rewards."""
     if isinstance(family, SwitchingFamily):
-        # A phase may be too short, or begin too late, for anything to show: the first is tried as if it never ended,
-        # and of the others, which are all alike, the next as if it began at once.
+        # A phase may be too short, or start too late, to show a parameter's effect. So the first phase is played as if
+        # it never ended, and the second as if it started after one step; later ones are like the second.
         later = [name.removesuffix("@1") for name in _idle(dataclasses.replace(family, switch_at=(1,)), "@1")]
         idle = [*_idle(family.base), *(f"{name}@{family.switch_at[0]}" for name in later)]
     else:
@@ -211,12 +211,12 @@ def check_parameters(family: TaskFamily) -> Iterator[str]:
     for name in idle:
         yield (
             f"parameter {name!r}, varied alone, changes neither observations nor rewards; use it in every step, "
-            "and recompute whatever was derived from it"
+            "and recompute what was derived from it"
         )
 
 
 def _idle(family: TaskFamily, ending: str = "") -> list[str]:
-    """Return the parameters whose name ends with `ending` and which, varied alone, change nothing."""
+    """Return the parameters whose names end with `ending` and that, varied alone, change nothing."""
     return [name for name in family.parameters if name.endswith(ending) and not _acts(family, name)]
 
 
@@ -226,21 +226,21 @@ def _acts(family: TaskFamily, name: str) -> bool:
     tasks = family.sample("train", 8, seed=0)
     values = {other: np.repeat(value[:1], len(tasks), axis=0) for other, value in tasks.values.items()}
     values[name] = tasks.values[name]
-    # One index for all: the same random numbers in every task.
+    # All tasks have one index, and so the same random numbers.
     alike = Tasks(values, np.zeros(len(tasks), dtype=np.int64))
-    # Most show at once; only what is rare needs long episodes.
-    return any(_differ(shortened(family, horizon), alike) for horizon in (BRIEF, LONG))
+    # Most parameters show in short episodes; rare effects need long ones.
+    return any(_differ(shorten(family, horizon), alike) for horizon in (BRIEF, LONG))
 
 
 def _differ(family: TaskFamily, tasks: Tasks) -> bool:
-    """Return whether any task is played out otherwise than the first."""
-    episodes = played(family, tasks, replicas=16)
-    first = [select_tasks(played_round, slice(1)) for played_round in episodes]
+    """Return whether the episodes of any task differ from those of the first."""
+    episodes = play_new(family, tasks, replicas=16)
+    first = [select_tasks(one, slice(1)) for one in episodes]
     return any(difference(episodes, first, task) for task in range(1, len(tasks)))
 
 
 def check_first_observation(family: TaskFamily) -> Iterator[str]:
-    """The first observation does not reveal the task: the agent has to find out."""
+    """The first observation does not reveal the task."""
     if family.shows_task:
         return
     tasks = family.sample("train", 8, seed=0)
@@ -249,35 +249,35 @@ def check_first_observation(family: TaskFamily) -> Iterator[str]:
         observations, _ = envs.reset(seed=0)
     if not all(np.array_equal(row, observations[0], equal_nan=True) for row in observations):
         yield (
-            "with the same random numbers, tasks differ in their first observation, which gives the task away; hide it, "
-            "or say `shows_task = True` in the class where that is meant"
+            "with the same random numbers, tasks differ in their first observation, which gives the task away; hide "
+            "it, or set `shows_task = True` in the class if that is the intent"
         )
 
 
 def check_splits(family: TaskFamily) -> Iterator[str]:
-    """Splits hold what they say, share no task, and a task does not depend on how many are drawn."""
+    """Splits keep to their ranges and share no task, and a task does not depend on how many are drawn."""
     count = 64
     drawn = {split: family.sample(split, count, seed=0) for split in family.splits}
     for split, tasks in drawn.items():
         for name, parameter in family.parameters.items():
             value = tasks.values[name]
             if value.dtype != np.float64 or value.shape != (count, *parameter.train.shape):
-                yield f"parameter {name!r} has {value.dtype} {value.shape}; a distribution gives float64 [n, *shape]"
+                yield f"parameter {name!r} has {value.dtype} {value.shape}; return float64 [n, *shape] from `sample`"
                 return
         if not family.contains(split, tasks).all():
-            yield f"tasks of split {split!r} lie outside it; `contains` must be true of what `sample` gives"
+            yield f"tasks of split {split!r} lie outside it; `contains` must be true of what `sample` returns"
         fewer = family.sample(split, 3, seed=0, start=2)
         if any(not np.array_equal(fewer.values[name], tasks.values[name][2:5]) for name in tasks.values):
             yield f"task 2 of split {split!r} depends on how many are drawn; draw each from its own stream"
     if "extrapolation" in drawn:
         if family.contains("train", drawn["extrapolation"]).any():
-            yield "tasks of the extrapolation split lie in the range of training; give the parameter values outside it"
+            yield "tasks of the extrapolation split lie in the range of training; move its range outside"
         if family.contains("extrapolation", drawn["train"]).any():
             yield "training tasks lie in the range of extrapolation; keep the two ranges apart"
     if family.num_tasks is None:
         rows = [row.tobytes() for tasks in drawn.values() for row in _matrix(tasks)]
         if len(set(rows)) < len(rows):
-            yield "two splits share a task; the streams of the splits are apart, so the distribution must not round"
+            yield "two splits share a task; draw values without rounding"
 
 
 def _matrix(tasks: Tasks) -> np.ndarray:
@@ -285,8 +285,8 @@ def _matrix(tasks: Tasks) -> np.ndarray:
 
 
 def check_extremes(family: TaskFamily) -> Iterator[str]:
-    """Under the largest actions observations stay in their space and rewards finite, and no array is used twice."""
-    family = shortened(family, SHORT)
+    """Under the largest actions, observations stay in their space and rewards finite; no array is returned twice."""
+    family = shorten(family, SHORT)
     with contextlib.closing(family.make_vec(family.sample("train", 3, seed=0), 1, threads=0)) as envs:
         for habit in range(3):
             observations, _ = envs.reset(seed=0)
@@ -295,7 +295,8 @@ def check_extremes(family: TaskFamily) -> Iterator[str]:
                 step = envs.advance(_extreme(envs, habit, t), active)
                 kept.append((step.observations, step.observations.copy()))
                 if not np.isfinite(step.rewards).all():
-                    yield f"the reward is {step.rewards[~np.isfinite(step.rewards)][0]} under extreme actions; keep it finite"
+                    bad = step.rewards[~np.isfinite(step.rewards)][0]
+                    yield f"the reward is {bad} for extreme actions; keep it finite"
                     return
                 if outside := [row for row in step.observations if row not in envs.single_observation_space]:
                     yield f"observation {outside[0]} is not in {envs.single_observation_space}; widen the space or clip"
@@ -303,12 +304,12 @@ def check_extremes(family: TaskFamily) -> Iterator[str]:
                 active &= ~(step.terminations | step.truncations)
                 t += 1
             if any(not np.array_equal(now, then) for now, then in kept):
-                yield "an observation changes after it was handed out; return new arrays"
+                yield "an observation changes after it was returned; return new arrays"
                 return
 
 
 def _extreme(envs: BatchedEnv, habit: int, t: int) -> np.ndarray:
-    """Return the lowest actions, the highest, or both in turn."""
+    """Return the lowest actions, the highest, or one after the other."""
     high_now = habit == 1 or (habit == 2 and t % 2 == 1)
     space = envs.single_action_space
     if isinstance(space, spaces.Discrete):
@@ -318,7 +319,7 @@ def _extreme(envs: BatchedEnv, habit: int, t: int) -> np.ndarray:
 
 
 def check_unstable(family: TaskFamily) -> Iterator[str]:
-    """Physics that break down end an episode with a flag, not with numbers that are none."""
+    """Unstable physics end an episode with a flag, and leave finite numbers."""
     if not issubclass(family.origin, MujocoFamily):
         return
     with contextlib.closing(family.make_vec(family.sample("train", 2, seed=0), 1, threads=0)) as envs:
@@ -326,31 +327,31 @@ def check_unstable(family: TaskFamily) -> Iterator[str]:
         batch: Any = envs.batch
         while hasattr(batch, "inner"):  # behind a switch
             batch = batch.inner
-        batch.state["qvel"][1] = 1e12  # more than MuJoCo takes
+        batch.state["qvel"][1] = 1e12  # beyond MuJoCo's limit
         step = envs.advance(np.stack([_middle(family.action_space)] * 2), np.ones(2, dtype=bool))
         if step.unstable is None or step.unstable.tolist() != [False, True] or not step.truncations[1]:
-            yield "a world whose physics break down goes on; leave `batch` as MujocoFamily has it"
+            yield "a world with unstable physics plays on; do not override `batch` of MujocoFamily"
         if not (np.isfinite(step.rewards).all() and np.isfinite(step.observations).all()):
-            yield "a world whose physics break down has a reward or an observation that is no number; keep both finite"
+            yield "a world with unstable physics has a reward or an observation that is not finite; keep both finite"
 
 
 def check_horizon(family: TaskFamily) -> Iterator[str]:
-    """An episode that does not terminate is truncated at exactly `horizon` steps, and an ended world refuses a step."""
+    """An episode that does not terminate is truncated after `horizon` steps, and then refuses another step."""
     with contextlib.closing(family.make_vec(family.sample("train", 2, seed=0), 1, threads=0)) as envs:
         episodes = play(envs, episodes=1)[0]
         lengths, horizon = episodes.lengths, family.horizon
         if (lengths[episodes.truncations.any(axis=0)] != horizon).any():
             yield (
-                f"an episode is truncated after {lengths.min()} steps, the horizon is {horizon}; take the time limit out "
-                "of the environment, or set `horizon` to it"
+                f"an episode is truncated after {lengths.min()} steps, and the horizon is {horizon}; take the time "
+                "limit out of the environment, or set `horizon` to it"
             )
         if (episodes.terminations.any(axis=0) == episodes.truncations.any(axis=0)).any():
-            yield f"an episode does not end just once within the horizon of {horizon} steps; see BatchedEnv.advance"
+            yield f"an episode does not end exactly once within the horizon of {horizon} steps; see BatchedEnv.advance"
         try:
             envs.step(np.stack([_middle(family.action_space)] * envs.num_envs))
         except MetarlError:
             return
-        yield "a world whose episode has ended takes another step; it must refuse until it is reset"
+        yield "a world whose episode has ended takes another step; refuse steps until a reset"
 
 
 FAMILY_CHECKS: tuple[Callable[[TaskFamily], Iterator[str]], ...] = (

@@ -1,4 +1,4 @@
-"""Playing the same episodes again: what the checks of families and agents compare."""
+"""Episodes of a random player, and their first difference: the checks of families compare them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ..trials.episodes import Episodes, TimeStep
 from ..trials.rollout import rollout
 
 BRIEF = 5
-"""Steps an episode where most things show at once."""
+"""Steps of an episode in checks that most faults fail at once."""
 SHORT = 25
-"""Steps an episode in the checks that compare one run with another."""
+"""Steps of an episode in checks that compare one run with another."""
 LONG = 100
-"""Steps an episode where something rare must happen."""
+"""Steps of an episode in checks that wait for something rare."""
 
 
 class Player(Learner):
-    """A learner that acts at random, every other replica repeating its first action; it never adapts.
+    """A learner that acts at random. Every other replica repeats its first action.
 
-    Random walks stay near their start, repeated actions get far: between them they meet sparse rewards.
+    A random walk stays near its start, and a repeated action goes far: together they find sparse rewards.
     """
 
     def __init__(self, space: spaces.Box | spaces.Discrete, streams: Streams) -> None:
@@ -35,7 +35,7 @@ class Player(Learner):
         self.first: np.ndarray | None = None
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
-        """Return actions, [task, replica, *action], each from its world's own stream."""
+        """Return actions [task, replica, *action], each drawn from its world's own stream."""
         streams = self.streams.where(timestep.active)
         if isinstance(self.space, spaces.Discrete):
             actions = streams.integers(int(self.space.n)) + self.space.start
@@ -47,13 +47,13 @@ class Player(Learner):
         return np.where(repeats, self.first, actions)
 
 
-def shortened(family: TaskFamily, horizon: int) -> TaskFamily:
+def shorten(family: TaskFamily, horizon: int) -> TaskFamily:
     """Return the family with episodes of at most `horizon` steps."""
     return family.with_horizon(min(family.horizon, horizon))
 
 
 def play(envs: BatchedEnv, seed: int = 0, episodes: int = 2) -> list[Episodes]:
-    """Return `episodes` rounds of a `Player` whose actions depend on each task's index and on the replica alone."""
+    """Return `episodes` rounds of a `Player`. Its actions depend on the task's index and the replica alone."""
     address = Streams.of(seed, "check", envs.tasks.index[:, None], np.arange(envs.replicas))
     player = Player(envs.family.action_space, address)
     rounds = [rollout(envs, player, seed=seed)]
@@ -62,14 +62,14 @@ def play(envs: BatchedEnv, seed: int = 0, episodes: int = 2) -> list[Episodes]:
     return rounds
 
 
-def played(family: TaskFamily, tasks: Tasks, replicas: int = 2, *, threads: int | None = 0) -> list[Episodes]:
-    """Return two rounds in a new environment."""
+def play_new(family: TaskFamily, tasks: Tasks, replicas: int = 2, *, threads: int | None = 0) -> list[Episodes]:
+    """Return two rounds of a `Player` in a new environment."""
     with contextlib.closing(family.make_vec(tasks, replicas, threads=threads)) as envs:
         return play(envs)
 
 
 def difference(ours: list[Episodes], theirs: list[Episodes], task: int | slice = slice(None)) -> str:
-    """Return the first thing in which the episodes of `task` in `ours` are not bit for bit those in `theirs`, else ''."""
+    """Return the first array in which the episodes of `task` in `ours` differ from `theirs` in a bit, '' for none."""
     at = slice(task, task + 1) if isinstance(task, int) else task
     for a, b in zip(ours, theirs, strict=True):
         end, mask = len(b.mask), b.mask

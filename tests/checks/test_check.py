@@ -262,12 +262,12 @@ class Stalling(HalfCheetahRun):
 
 
 FAULTY_FAMILIES = [
-    (Stalling(), "a world whose physics break down has a reward or an observation that is no number"),
+    (Stalling(), "a world with unstable physics has a reward or an observation that is not finite"),
     (Leaking(), "first observation"),
     (InPlace(), "changes state 'place' in place"),
     (DeadParameter(), "parameter 'goal', varied alone"),
     (Neighbourly(), "of a batch of 5 gives other rewards alone"),
-    (ByPlace(), "place in the batch"),
+    (ByPlace(), "its place in the batch"),
     (Exploding(), "keep it finite"),
     (Unbounded(), "widen the space"),
     (WritesTask(), "the second time"),
@@ -276,7 +276,7 @@ FAULTY_FAMILIES = [
     (Coarse(), "share a task"),
     (DependsOnCount(), "depends on how many are drawn"),
     (ForeignDraws(), "`contains` must be true"),
-    (Unwritable(), "no JSON"),
+    (Unwritable(), "cannot be written as JSON"),
     (Mutable(), "can be changed after it is made"),
     (Wrapped("another task on reset"), "the second time"),
     (Wrapped("global numbers"), "the same seed gives other"),
@@ -299,7 +299,7 @@ class HonestConfig(Settings):
 
 
 class HonestAgent(TrainableAgent):
-    """Acts about a bias that training moves, and moves on from it by each task's own rewards; with faults to switch on."""
+    """Acts around a bias that training moves, and adapts it by each task's rewards; with faults to switch on."""
 
     Config: ClassVar[type[Settings]] = HonestConfig
     fault: ClassVar[str] = ""
@@ -373,8 +373,8 @@ FAULTY_AGENTS = [
     ("wrong shape", "act returned shape (4, 3); it must be (4, 3, 2)"),
     ("global numbers", "the same seed gives another trial"),
     ("adapts the agent", "a trial changed 'bias'"),
-    ("draws while waiting", "otherwise alone"),
-    ("explores by number", "plays round 1 of training otherwise alone"),
+    ("draws while waiting", "differently alone"),
+    ("explores by number", "plays round 1 of training differently alone"),
     ("adapts in the agent", "while another one"),
     ("looks at all worlds", "worlds that wait"),
     ("reads the masked", "in an update; leave them out"),
@@ -382,7 +382,7 @@ FAULTY_AGENTS = [
     ("learns nothing", "changed nothing in state_dict"),
     ("hands out its state", "return copies"),
     ("forgets its momentum", "after restoring"),
-    ("loads anything", "takes an empty state"),
+    ("loads anything", "accepts an empty state"),
 ]
 
 
@@ -403,7 +403,8 @@ def test_agent_that_refuses_every_family_is_found() -> None:
             raise MetarlError("no space is good enough; take none")
 
     assert check_agent(Refusing) == [
-        "agent Refusing: it refuses every family it was tried on: no space is good enough; take none; it must take one"
+        "agent Refusing: it refuses every family: no space is good enough; take none; "
+        "name a family that it plays in `plays`"
     ]
 
 

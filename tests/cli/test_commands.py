@@ -324,13 +324,13 @@ def test_check_all_goes_on_after_a_failure_and_says_what_was_skipped(
     assert all(finding.startswith("family 'point-sparse', preset 'pearl': ") for finding in findings)
     assert plugin == "plug-in their.package failed to import: ImportError: no"
     assert error == (
-        "metarl: error: not everything keeps the rules: family point-sparse, preset pearl; plug-in their.package"
+        "metarl: error: these did not pass: family point-sparse, preset pearl; plug-in their.package"
     )
 
 
 @pytest.mark.parametrize(
     ("attribute", "value", "words"),
-    [("shows_task", True, "not checked that it hides it"), ("pauses", False, "not checked that they wait")],
+    [("shows_task", True, "not checked that it hides the task"), ("pauses", False, "not checked that worlds wait")],
 )
 def test_check_all_says_which_checks_do_not_apply(
     attribute: str,
@@ -353,7 +353,7 @@ def test_a_checking_process_that_dies_costs_one_line(tmp_path: Path, monkeypatch
     (tmp_path / "deadly-1.0.dist-info" / "entry_points.txt").write_text("[metarl.families]\ndeadly = deadly\n")
     list(FAMILIES)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(MetarlError, match="a process that checked died without a word; take --jobs 1"):
+    with pytest.raises(MetarlError, match="a checking process was killed; run with --jobs 1"):
         check_all(2, SOME)
 
 
