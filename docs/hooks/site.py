@@ -56,6 +56,8 @@ def _results() -> list[str]:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     for path, text in registry_pages.family_pages().items():
+        if files.get_file_from_path(path):
+            raise PluginError(f"{path} is written by hand, and the page of a family has that name; rename it")
         files.append(File.generated(config, path, content=text))
     return files
 
