@@ -18,9 +18,13 @@ def caption(statistic: str, groups: Sequence[Group], *, intervals: bool = True) 
 
 def protocol_sentence(groups: Sequence[Group]) -> str:
     """Return the tasks, rounds and episodes of the evaluations, and the seeds and steps of the training."""
-    problems = dict.fromkeys(group.problem for group in groups)
-    protocols = dict.fromkeys(_protocol([each for each in groups if each.problem == problem]) for problem in problems)
-    return f"{' and '.join(protocols)}; {training_sentence(groups)}"
+    plans = [evaluation.plan for group in groups for evaluation in group.evaluations]
+    splits = " and ".join(dict.fromkeys(plan.split for plan in plans))
+    tasks = _count([plan.num_tasks for plan in plans], f"{splits} task")
+    a_problem = " a problem" if len({group.problem for group in groups}) > 1 else ""
+    rounds = _count([plan.rounds for plan in plans], "round")
+    episodes = _count([plan.replicas for plan in plans], "episode")
+    return f"{tasks}{a_problem}, {rounds} of {episodes} each; {training_sentence(groups)}"
 
 
 def training_sentence(groups: Sequence[Group]) -> str:
@@ -28,13 +32,13 @@ def training_sentence(groups: Sequence[Group]) -> str:
     trained = [group for group in groups if group.runs]
     if not trained:
         return "no training."
-    seeds = [len(group.runs) for group in trained]
+    seeds = _count([len(group.runs) for group in trained], "training seed")
     steps = _range([run.env_steps for group in trained for run in group.runs], _millions)
-    return f"{_range(seeds)} training {_noun('seed', max(seeds))} a setting, each trained for {steps} env steps."
+    return f"{seeds} a setting, each trained for {steps} env steps."
 
 
 def interval_sentence(groups: Sequence[Group]) -> str:
-    """Return what the intervals of a table are over."""
+    """Return whether intervals are over tasks alone or over seeds and tasks."""
     counts = {len(group.evaluations) for group in groups}
     if counts == {1}:
         return "Intervals: 95 %, bootstrap over tasks of one training seed."
@@ -60,8 +64,9 @@ def _definition(groups: Sequence[Group]) -> str:
     return " ".join(
         [
             protocol_sentence(groups),
-            f"Returns are undiscounted, of episodes with exploration noise{but}.",
-            "Numbers are interquartile means (IQM) over training seeds and tasks, unless a heading says otherwise.",
+            f"Returns are undiscounted; policies act with exploration noise{but}.",
+            "Numbers are interquartile means (IQM) over training seeds and tasks, unless a heading or caption says "
+            "otherwise.",
             interval_sentence(groups),
             *(["The interval of a single seed says nothing of other training seeds."] if single else []),
             "Gain is the return of the last round less that of the first, paired by task.",
@@ -89,22 +94,14 @@ def _seen_tasks(evaluation: Evaluation, several_seeds: bool) -> list[Text]:
     ]
 
 
-def _protocol(groups: Sequence[Group]) -> str:
-    """Return the tasks, rounds and episodes in which the groups of one problem were evaluated."""
-    first = groups[0].evaluations[0]
-    rounds = [group.returns.shape[-1] for group in groups]
-    tasks = counted(first.num_tasks, f"{first.plan.split} task")
-    episodes = counted(first.plan.replicas, "episode")
-    return f"{tasks}, {_range(rounds)} {_noun('round', max(rounds))} of {episodes} each"
-
-
 def _range(values: Sequence[int], form: Callable[[int], str] = str) -> str:
     """Return the least and the largest value, or the one that all have."""
     return " to ".join(dict.fromkeys(map(form, (min(values), max(values)))))
 
 
-def _noun(noun: str, number: int) -> str:
-    return noun if number == 1 else f"{noun}s"
+def _count(numbers: Sequence[int], noun: str) -> str:
+    """Return the least and the largest number with their noun, which is singular where all numbers are one."""
+    return f"{_range(numbers)} {noun if max(numbers) == 1 else f'{noun}s'}"
 
 
 def _millions(steps: int) -> str:

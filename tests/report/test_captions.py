@@ -62,7 +62,7 @@ def test_caption_of_unequal_groups_says_their_range(tmp_path: Path) -> None:
     config = short / "config.yaml"
     config.write_text(config.read_text().replace("inner_lr: 0.1", "inner_lr: 0.25"))
     assert protocol_sentence(group_runs([read_run(run) for run in (short, *long, other)])) == (
-        "8 test tasks, 2 rounds of 2 episodes each and 8 test tasks, 1 round of 2 episodes each; 1 to 2 training seeds "
+        "8 test tasks a problem, 1 to 2 rounds of 2 episodes each; 1 to 2 training seeds "
         "a setting, each trained for 0.0012 M to 0.0024 M env steps."
     )
 
