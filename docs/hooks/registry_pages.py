@@ -138,7 +138,7 @@ def _spaces(family: TaskFamily) -> str:
 
 
 def _settings(family: TaskFamily) -> Iterable[Sequence[str]]:
-    for field in dataclasses.fields(family.origin):
+    for field in dataclasses.fields(family.origin):  # type: ignore[arg-type]  # every family is a dataclass
         value = field.default if field.default is not dataclasses.MISSING else family.settings[field.name]
         yield f"`{field.name}`", f"`{value}`"
 
