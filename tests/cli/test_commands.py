@@ -217,7 +217,7 @@ def test_a_gpu_that_is_not_there_costs_one_line_and_no_folder(
 ) -> None:
     arguments = ["train", str(write_config(tmp_path, device="cuda")), "--run-dir", str(tmp_path / "run")]
     assert main(arguments) == 2
-    assert "take device=cpu or device=auto" in capsys.readouterr().err
+    assert "set device=cpu or device=auto" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
