@@ -54,9 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
     picture = arguments.runs / "demo.png"
     plot([evaluation for _, evaluation in results], picture)
     minutes = (time.monotonic() - start) / 60
-    say(
-        f"\n{summary(results)}\n  {picture}: all agents\n\nThe demonstration took {minutes:.1f} minutes. {hints(results)}"
-    )
+    took = f"The demonstration took {minutes:.1f} minutes."
+    say(f"\n{summary(results)}\n  {picture}: all agents\n\n{took} {hints(results)}")
 
 
 def evaluate_run(run: Run) -> Evaluation:

@@ -1,4 +1,4 @@
-"""What the command line says of a family: its page, its parameters as a table, and distributions in plain words."""
+"""The page of a family for the terminal: presets, spaces, task parameters and settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..families.words import in_times, in_words, warn_of_few_tasks
 
 
 def listing(rows: Iterable[Sequence[str]]) -> str:
-    """Return rows of cells as lines whose columns line up."""
+    """Return rows of cells as lines with aligned columns."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
@@ -24,7 +24,7 @@ def listing(rows: Iterable[Sequence[str]]) -> str:
 
 
 def family_page(name: str, preset: str | None = None) -> str:
-    """Return everything there is to know of a family in one of its presets (default: the first), or of a YAML file's.
+    """Return the page of a family, or of a YAML file, in one of its presets (default: the first).
 
     Raises MetarlError for an unknown family or preset.
     """
@@ -46,7 +46,7 @@ def family_page(name: str, preset: str | None = None) -> str:
 
 
 def _inside(family: TaskFamily, missing: str) -> str:
-    """Return splits, spaces and tasks; of the spaces what is `missing` before they can be known, if anything."""
+    """Return splits, spaces and task parameters; without the package that is `missing`, no spaces."""
     both = (
         f"observation: {space_in_words(family.observation_space)}\naction: {space_in_words(family.action_space)}"
         if not missing

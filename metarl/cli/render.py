@@ -51,7 +51,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Film the tasks and write the video. Raises MetarlError for a task that is not played and a family without pictures."""
+    """Film the tasks and write the video. Raises MetarlError for a task that is not played."""
     from ..base.progress import say
     from ..base.text import counted
     from ..pictures.film import film

@@ -88,8 +88,8 @@ def _changed_keys(overrides: Sequence[str]) -> list[str]:
         section, _, key = parse_override(override)[0].partition(".")
         if section != "agent" or key.split(".")[0] in ("", "name"):
             raise MetarlError(
-                f"command line {override!r}: {section}{'.' if key else ''}{key} cannot be set here; set agent.KEY=VALUE: "
-                "all else is fixed by the run, or has an option (see --help)"
+                f"command line {override!r}: {section}{'.' if key else ''}{key} cannot be set here; set "
+                "agent.KEY=VALUE, all else is fixed by the run or has an option (see --help)"
             )
         found.add(key)
     return sorted(found)

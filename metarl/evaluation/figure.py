@@ -1,4 +1,4 @@
-"""Reports: a table to print and a picture of adaptation, from one or more evaluations."""
+"""The picture of adaptation: return against the environment steps spent in a new task."""
 
 from __future__ import annotations
 
@@ -17,60 +17,60 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Colours that stay apart under colour-blindness: Okabe and Ito, "Color Universal Design" (2008)."""
+"""Colours that colour-blind readers can tell apart: Okabe and Ito, "Color Universal Design" (2008)."""
 MARKERS = "os^Dv<>"
-"""One for each colour, for print in grey."""
+"""A marker for each colour, for print in grey."""
 
 
-def _require_some(evaluations: Sequence[Evaluation]) -> None:
+def require_evaluations(evaluations: Sequence[Evaluation]) -> None:
+    """Raise MetarlError for no evaluation."""
     if not evaluations:
         raise MetarlError("no evaluation given; give at least one")
 
 
 def plot(evaluations: Sequence[Evaluation], path: str | Path) -> None:
-    """Write the adaptation curves of the evaluations to a .png or .svg file; the same numbers give the same SVG.
+    """Write the adaptation curves of evaluations to a .png or .svg file. The same numbers give the same file.
 
-    Raises MetarlError for another suffix, where there is no evaluation, and where the file cannot be written.
+    Raises MetarlError for another suffix, for no evaluation, and if the file cannot be written.
     """
     picture_suffix(path)
     save_figure(adaptation_figure(evaluations), path)
 
 
 def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
-    """Return the figure of `plot`: return over the environment steps spent in the new task before each round.
+    """Return the figure of `plot`: return against the environment steps spent in the new task before each round.
 
-    For each evaluation the IQM over tasks, its 95 % interval as a band, and behind them a thin line for each task. Each
-    family has a panel of its own: returns of different families do not compare. Raises MetarlError where there is no
-    evaluation.
+    Each evaluation has the IQM over tasks, its 95 % interval as a band, and a thin line for each task. Each family has
+    its own panel: returns of different families do not compare. Raises MetarlError for no evaluation.
     """
     from matplotlib.figure import Figure
 
-    _require_some(evaluations)
+    require_evaluations(evaluations)
     families = list(dict.fromkeys(evaluation.family for evaluation in evaluations))
     figure = Figure(figsize=(1.8 + 5.4 * len(families), 4.5), layout="constrained")
     panels = dict(zip(families, figure.subplots(1, len(families), squeeze=False)[0], strict=True))
     for i, (evaluation, label) in enumerate(zip(evaluations, _labels(evaluations), strict=True)):
         _curve(panels[evaluation.family], evaluation, label, COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)])
     for family, axes in panels.items():
-        dressed(axes, [evaluation for evaluation in evaluations if evaluation.family == family])
+        label_axes(axes, [evaluation for evaluation in evaluations if evaluation.family == family])
     counts = {evaluation.num_tasks for evaluation in evaluations}
     over = counted(counts.pop(), "task") if len(counts) == 1 else "tasks"
     legend = f"IQM over {over}, 95% bootstrap interval; faint: single tasks"
-    # Below the axes, where it hides no curve.
+    # Below the axes it hides no curve.
     columns = legend_columns(_labels(evaluations), most=3)
     figure.legend(loc="outside lower center", ncols=columns, frameon=False, title=legend, fontsize=9)
     return figure
 
 
 def legend_columns(labels: Sequence[str], most: int) -> int:
-    """Return in how many columns labels stand below a figure 7.2 inches wide: at most `most`, and none runs over its edge."""
+    """Return the number of columns, at most `most`, in which labels fit below a figure 7.2 inches wide."""
     widest = 0.6 + 0.072 * max(map(len, labels))  # inches, with the line beside it, at 9 points
     return max(1, min(most, len(labels), int(7.0 / widest)))
 
 
 def _curve(axes: Axes, evaluation: Evaluation, label: str, color: str, marker: str) -> None:
     steps, (low, high) = steps_before(evaluation.env_steps), evaluation.interval.T
-    # All tasks together weigh as much as a few lines would: many tasks must not hide the curve.
+    # Many tasks must not hide the curve: all lines together weigh as much as a few.
     faint = min(0.35, 8 / evaluation.num_tasks)
     tasks = {"ls": "", "marker": "."} if evaluation.rounds == 1 else {"lw": 0.7}
     axes.plot(
@@ -85,7 +85,7 @@ def _curve(axes: Axes, evaluation: Evaluation, label: str, color: str, marker: s
 
 
 def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Return what tells each evaluation apart: its agent, and whatever else is not the same in all."""
+    """Return a label for each evaluation: its agent, and every fact in which the evaluations differ."""
     columns = [
         [evaluation.label for evaluation in evaluations],
         *(
@@ -104,14 +104,14 @@ def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 def _settings(evaluation: Evaluation, evaluations: Sequence[Evaluation]) -> str:
-    """Return the family's settings in which evaluations of this family differ."""
+    """Return the settings of the family in which its evaluations differ."""
     others = [other.settings for other in evaluations if other.family == evaluation.family]
     differing = {n: v for n, v in evaluation.settings.items() if any(other.get(n) != v for other in others)}
     return " ".join(f"{name}={value}" for name, value in differing.items())
 
 
-def dressed(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
-    """Give the axes their title, labels and ticks."""
+def label_axes(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
+    """Set the title, labels and ticks of adaptation curves."""
     splits = dict.fromkeys(evaluation.plan.split for evaluation in evaluations)
     seen = "" if all(evaluation.unseen for evaluation in evaluations) else " (not unseen)"
     title = f"Adaptation on {evaluations[0].family}, {' and '.join(splits)} tasks{seen}"

@@ -53,7 +53,7 @@ class AgentRecord:
 
 
 def changes(settings: Mapping[str, Any], plan: TrialPlan) -> list[str]:
-    """Return what tells an evaluation from the usual one of its agent, as words such as 'inner_lr=0.1' or 'budget=100'."""
+    """Return how an evaluation differs from the usual one of its agent, in words such as 'budget=100'."""
     words = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in settings.items()]
     words += [f"budget={plan.budget}"] if plan.budget > 1 else []
     return words + (["deterministic"] if plan.deterministic else [])
@@ -85,7 +85,7 @@ class Evaluation:
     """Environment steps spent in the task by the end of the round and of the unmeasured rounds behind it. Summed over
     replicas if the agent learns from them together, else their mean. [task, round]"""
     unseen: bool
-    """Whether an agent trained on the train split has not met these tasks; False if the family has only finitely many."""
+    """Whether training has not met these tasks: False for the train split and for families with finitely many tasks."""
     rewards: np.ndarray | None = None
     """Reward of each step of the trial, mean over the replicas that took it, NaN if none did. None unless the family
     switches tasks within a trial. [task, step]"""
@@ -117,7 +117,7 @@ class Evaluation:
 
     @property
     def changes(self) -> list[str]:
-        """What tells this evaluation from the usual one: changed settings, a budget, deterministic actions."""
+        """How this evaluation differs from the usual one: changed settings, a budget, deterministic actions."""
         return changes(self.agent.settings, self.plan)
 
     @property
@@ -209,7 +209,7 @@ class Evaluation:
 
     @classmethod
     def load(cls, path: str | Path) -> Evaluation:
-        """Return the evaluation in a file. Raises MetarlError for a file that is missing, damaged or of another kind."""
+        """Return the evaluation in a file. Raises MetarlError if it is missing, damaged or of another kind."""
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -239,7 +239,7 @@ def _finite(value: Any) -> Any:
 
 
 def _parse(document: Mapping[str, Any]) -> Evaluation:
-    """Return the evaluation that `to_json` wrote. Raises KeyError, TypeError, ValueError, OverflowError or MetarlError."""
+    """Return the evaluation that `to_json` wrote. Raises an error of several kinds for a damaged document."""
     settings, agent = dict(document["settings"]), dict(document["agent"])
     if not all(isinstance(step, int) for step in settings.get("switch_at", ())):
         raise ValueError("'switch_at' is not a list of steps")

@@ -1,4 +1,4 @@
-"""Statistics over tasks that a few lucky ones cannot move: interquartile means and bootstrap intervals."""
+"""Statistics over seeds and tasks that outliers cannot move: interquartile means and bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Callable
 import numpy as np
 
 _BLOCK = 2**24
-"""Numbers that are resampled at once."""
+"""Most numbers that are resampled at once."""
 
 
 def iqm(values: np.ndarray, axis: int = 0) -> np.ndarray:
-    """Return the interquartile mean along `axis`: the mean of what is left without the lowest and highest quarter.
+    """Return the interquartile mean along `axis`: the mean without the lowest and the highest quarter of values.
 
-    Quarters are rounded down, so fewer than four values give their mean, as in Agarwal et al., "Deep Reinforcement
-    Learning at the Edge of the Statistical Precipice" (NeurIPS 2021). NaN anywhere along the axis gives NaN.
+    Quarters are rounded down, so that fewer than four values give their mean. NaN anywhere along the axis gives NaN.
+    Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS 2021).
     """
     ordered = np.sort(np.moveaxis(values, axis, -1), axis=-1)
     count = ordered.shape[-1]
     cut = count // 4
     middle = ordered[..., cut : count - cut].mean(axis=-1)
-    # Sorting puts NaN last, into the quarter that is cut off: a result that is not a number must not vanish there.
+    # Sorting puts NaN last, into the quarter that is cut off: it must not vanish there.
     return np.where(np.isnan(ordered[..., -1]), np.nan, middle)
 
 
@@ -35,17 +35,18 @@ def crossed_bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the low and high ends of the percentile bootstrap interval of a statistic, each of shape [...].
 
-    `values` is [seed, task, ...]: every training seed met the same tasks. Each resample draws tasks with replacement, and
-    seeds, and takes `statistic(pooled, axis)` over all seeds in all tasks drawn: the "pigeonhole bootstrap" of Owen (2007).
-    Drawing tasks for each seed by itself would count a lucky task as luck of one seed alone, and give intervals too narrow by
-    up to the root of the number of seeds. Rounds of a task stay together. The statistic must shift with its values.
+    `values` is [seed, task, ...]: every training seed met the same tasks. Each resample draws seeds and tasks with
+    replacement and takes `statistic(pooled, axis)` over all drawn seeds in all drawn tasks: the pigeonhole bootstrap of
+    Owen, "The pigeonhole bootstrap" (2007). Drawing tasks for each seed alone would count an easy task as luck of one
+    seed; intervals would be too narrow by up to the root of the number of seeds. Rounds of a task stay together. The
+    statistic must shift with its values.
 
-    Seeds are few. Resampling n of them shows (n - 1) / n of their variance, and its tails are not Student's: distances of
-    the seeds' own statistics are stretched by what is missing, as for an interval of Student's t of n - 1 degrees. Of one seed the
-    interval is over tasks alone, and says nothing of other seeds.
+    There are few seeds. Resampling n seeds shows (n - 1) / n of their variance, with tails that are too short. So the
+    deviations of the seeds' statistics from their mean are stretched to give the width of a Student's t interval with
+    n - 1 degrees of freedom. The interval of one seed is over tasks alone and says nothing of other seeds.
     """
     drawn_tasks, drawn_seeds = (rng.integers(size, size=(resamples, size)) for size in (values.shape[1], len(values)))
-    return _ends(_resampled(values, statistic, drawn_seeds, drawn_tasks, confidence), confidence)
+    return _ends(_resample(values, statistic, drawn_seeds, drawn_tasks, confidence), confidence)
 
 
 def gap_bootstrap(
@@ -57,20 +58,22 @@ def gap_bootstrap(
     confidence: float = 0.95,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the low and high ends of the interval of a statistic of `ours` less that of `theirs`, each of shape [...].
+    """Return the low and high ends of the interval of a statistic of `ours` minus that of `theirs`, each of shape
+    [...].
 
-    [seed, task, ...] and [seed, other task, ...]: the same training seeds in tasks of two kinds, such as those trained on and new ones.
-    Each resample draws the tasks of both apart, and the seeds for both together; else it is `crossed_bootstrap`.
+    `ours` is [seed, task, ...] and `theirs` [seed, other task, ...]: the same training seeds in two kinds of task, such
+    as training tasks and new ones. Each resample draws the seeds for both together and the tasks of each apart; the
+    rest is as in `crossed_bootstrap`.
     """
     drawn_seeds = rng.integers(len(ours), size=(resamples, len(ours)))
     mine, others = (
-        _resampled(values, statistic, drawn_seeds, rng.integers(tasks, size=(resamples, tasks)), confidence)
+        _resample(values, statistic, drawn_seeds, rng.integers(tasks, size=(resamples, tasks)), confidence)
         for values, tasks in ((ours, ours.shape[1]), (theirs, theirs.shape[1]))
     )
     return _ends(mine - others, confidence)
 
 
-def _resampled(
+def _resample(
     values: np.ndarray,
     statistic: Callable[[np.ndarray, int], np.ndarray],
     drawn_seeds: np.ndarray,
@@ -79,8 +82,8 @@ def _resampled(
 ) -> np.ndarray:
     """Return the statistic of each resample of values [seed, task, ...], [resample, ...]."""
     rest, resamples = values.shape[2:], len(drawn_seeds)
-    stretched = _stretched(values, statistic, confidence)
-    # In blocks: of a thousand tasks and a hundred rounds, all resamples at once would not fit into memory.
+    stretched = _stretch_seeds(values, statistic, confidence)
+    # In blocks: all resamples of a thousand tasks and a hundred rounds would not fit into memory.
     blocks = max(1, min(resamples, resamples * values.size // _BLOCK))
     return np.concatenate(
         [
@@ -99,14 +102,16 @@ def _ends(estimates: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndar
     return low, high
 
 
-def _stretched(values: np.ndarray, statistic: Callable[[np.ndarray, int], np.ndarray], confidence: float) -> np.ndarray:
-    """Return values [seed, task, ...], each seed moved away from the mean of seeds as few seeds ask for."""
+def _stretch_seeds(
+    values: np.ndarray, statistic: Callable[[np.ndarray, int], np.ndarray], confidence: float
+) -> np.ndarray:
+    """Return values [seed, task, ...] with the seeds moved apart; see `crossed_bootstrap`."""
     levels = statistic(values, 1)
-    return values + ((_stretch(len(values), confidence) - 1) * (levels - levels.mean(axis=0)))[:, None]
+    return values + ((_stretch_factor(len(values), confidence) - 1) * (levels - levels.mean(axis=0)))[:, None]
 
 
-def _stretch(seeds: int, confidence: float) -> float:
-    """Return by which factor to move seeds away from their mean: 1 where there is one, which says nothing of others."""
+def _stretch_factor(seeds: int, confidence: float) -> float:
+    """Return the factor by which seeds move away from their mean; 1 for a single seed."""
     if seeds == 1:
         return 1.0
     from scipy import stats
@@ -120,30 +125,30 @@ def paired_bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the low and high ends of the percentile bootstrap interval of the mean of `cells`, each of shape [...].
 
-    `cells` is [seed, other seed, task, ...] and says how a seed of one agent compares to one of another in a task that both met: their
-    difference, or whether the one beat the other. Each resample draws tasks, seeds of the one and seeds of the other, each with
-    replacement and crossed, and the seeds of both are moved apart as few of them ask for, as in `crossed_bootstrap`.
+    `cells` is [seed, other seed, task, ...] and compares a seed of one agent with a seed of another in a task that both
+    met: their difference, or whether the one beats the other. Each resample draws tasks, seeds of the one and seeds of
+    the other with replacement, all crossed. The seeds of both are moved apart as in `crossed_bootstrap`.
     """
     drawn = [_counts(rng, resamples, size) for size in (cells.shape[2], cells.shape[0], cells.shape[1])]
     mean = cells.mean(axis=(0, 1, 2), keepdims=True)
     levels = [cells.mean(axis=tuple({0, 1, 2} - {axis}), keepdims=True) - mean for axis in (0, 1)]
     for axis, level in enumerate(levels):
-        cells = cells + (_stretch(cells.shape[axis], confidence) - 1) * level
+        cells = cells + (_stretch_factor(cells.shape[axis], confidence) - 1) * level
     of_tasks, of_seeds, of_others = (counts / counts.shape[1] for counts in drawn)
     estimates = np.einsum("rt,rs,ro,sot...->r...", of_tasks, of_seeds, of_others, cells, optimize=True)
     return _ends(estimates, confidence)
 
 
 def _counts(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
-    """Return how often each of `size` is drawn in each resample of `size` draws with replacement, [resample, size]."""
+    """Return how often each of `size` items is drawn in `size` draws with replacement, [resample, item]."""
     return rng.multinomial(size, np.full(size, 1 / size), size=resamples)
 
 
 def iqm_interval(values: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
-    """Return the ends of the 95 % interval of the IQM of `values` [seed, task, ...] over both, [..., 2].
+    """Return the 95 % interval of the IQM of `values` [seed, task, ...] over seeds and tasks, [..., 2].
 
-    NaN where there is one task only.
+    NaN for a single task.
     """
-    if values.shape[1] == 1:  # one task resampled is itself every time: no interval, rather than one of width zero
+    if values.shape[1] == 1:  # one task is resampled as itself: no interval, rather than one of width zero
         return np.full((*values.shape[2:], 2), np.nan)
     return np.stack(crossed_bootstrap(values, iqm, rng=rng), axis=-1)

@@ -1,4 +1,4 @@
-"""Evaluations as a table for the terminal."""
+"""The table of evaluations for the terminal."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import functools
 from collections.abc import Sequence
 
 from ..base.text import counted, decimals_for, interval_text, number_text
-from .figure import _require_some
+from .figure import require_evaluations
 from .record import Evaluation
 from .statistics import iqm
 
 
 def table(evaluations: Sequence[Evaluation]) -> str:
-    """Return the numbers of each evaluation as text to print. Raises MetarlError where there is none."""
-    _require_some(evaluations)
-    note = "Intervals are over tasks, for this one training run each; they say nothing of other training seeds."
+    """Return the numbers of each evaluation as text. Raises MetarlError without an evaluation."""
+    require_evaluations(evaluations)
+    note = "Intervals are over the tasks of one training run; they say nothing of other training seeds."
     return "\n\n".join([*(_block(evaluation) for evaluation in evaluations), note])
 
 
 def _block(evaluation: Evaluation) -> str:
-    counts = f"{counted(evaluation.num_tasks, 'task')}, {counted(evaluation.plan.replicas, 'replica')}, seed {evaluation.plan.seed}"
-    lines = [f"{evaluation.label} on {evaluation.family}, {evaluation.plan.split} split: {counts}"]
+    plan = evaluation.plan
+    counts = f"{counted(plan.num_tasks, 'task')}, {counted(plan.replicas, 'replica')}, seed {plan.seed}"
+    lines = [f"{evaluation.label} on {evaluation.family}, {plan.split} split: {counts}"]
     number = functools.partial(number_text, decimals=decimals_for(evaluation.interval))
     rates = evaluation.success_rate
     header = ("round", "env steps by its end", "return (IQM)", "95% interval", "mean")
@@ -32,10 +33,10 @@ def _block(evaluation: Evaluation) -> str:
         rows.append((str(i + 1), steps, number(evaluation.iqm[i]), interval, number(evaluation.mean[i]), *rate))
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    if evaluation.plan.budget > 1:
-        more = counted(evaluation.plan.budget - 1, "more round")
+    if plan.budget > 1:
+        more = counted(plan.budget - 1, "more round")
         lines.append(
-            f"budget {evaluation.plan.budget}: {more} behind each but the last, learned from, their steps counted with it"
+            f"budget {plan.budget}: {more} after each but the last; the agent learns from them, and their steps count"
         )
     if evaluation.rounds > 1:
         interval = interval_text(evaluation.gain.interval, number)
@@ -45,5 +46,5 @@ def _block(evaluation: Evaluation) -> str:
         lines.append(f"trial (sum of all rounds): {number(float(iqm(total)))}, mean {number(float(total.mean()))}")
     if not evaluation.unseen:
         different = counted(evaluation.num_different_tasks, "different task")
-        lines.append(f"not unseen: {different}, of those trained on; intervals are of their episodes' chance alone")
+        lines.append(f"not unseen: {different}, met in training; intervals are over the chance of their episodes alone")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Pictures of worlds: matplotlib axes for array families, MuJoCo's renderer for MuJoCo ones."""
+"""What all pictures of worlds share: the errors of families that cannot be drawn, and the white margin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def drawing(family: TaskFamily) -> Iterator[None]:
-    """Say in one line why a family's environment cannot draw: a package is missing, or it does not know how."""
+    """Raise MetarlError in the body if the family's environment has no `render`, or a package for it is missing."""
     try:
         yield
     except NotImplementedError:  # an environment without `render`
@@ -29,14 +29,14 @@ def drawing(family: TaskFamily) -> Iterator[None]:
 
 
 def nothing_drawn(family: Simulated) -> MetarlError:
-    """Return the error of a family whose environment gives no picture."""
+    """Return the error of a family whose environment returns no picture."""
     return MetarlError(
-        f"family {family.name!r} draws nothing; its environment must give pictures in render_mode 'rgb_array'"
+        f"family {family.name!r} draws nothing; its environment must return pictures in render_mode 'rgb_array'"
     )
 
 
 def ink_box(frames: Iterable[np.ndarray]) -> tuple[slice, slice]:
-    """Return the rows and columns of pictures of one shape without the margin that all of them have, if it is white."""
+    """Return the rows and columns of pictures of one shape without their common white margin."""
     ink = functools.reduce(np.logical_or, ((frame != 255).any(axis=2) for frame in frames))
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if not len(rows):

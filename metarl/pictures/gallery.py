@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 MOST_ELEMENTS = 16
-"""How many elements of a long parameter are drawn."""
+"""Most elements of an array parameter that are drawn."""
 MOST_BARS = 24
-"""How many different values are drawn as bars of their own."""
+"""Most different values that are drawn as bars."""
 MOST_PARAMETERS = 6
-"""How many of a task's parameters stand above its picture."""
+"""Most parameters of a task that are written above its picture."""
 GREY = "0.4"
 
 BySplit = Mapping[str, np.ndarray]
-"""Values of one parameter by split, float64 [task, *shape]."""
+"""Values of one parameter by split. float64 [task, *shape]"""
 
 
 def plot_tasks(family: TaskFamily, path: str | Path, num_tasks: int = 200) -> None:
     """Write a picture of the first tasks of each split (seed 0) to a .png or .svg file.
 
-    Raises MetarlError for another suffix and where the file cannot be written.
+    Raises MetarlError for another suffix, and if the file cannot be written.
     """
     picture_suffix(path)
     save_figure(tasks_figure(family, num_tasks), path)
@@ -52,17 +52,17 @@ def plot_tasks(family: TaskFamily, path: str | Path, num_tasks: int = 200) -> No
 def plot_worlds(
     family: TaskFamily, path: str | Path, num_tasks: int = 6, split: str = "train", steps: int = 20
 ) -> None:
-    """Write a picture of the worlds of a split's first tasks (seed 0), after some random steps, to a .png or .svg file.
+    """Write a picture of the worlds of the first tasks of a split (seed 0), after some random steps.
 
-    Raises MetarlError for another suffix, an unknown split, a family that draws nothing, where there is nothing to draw
-    with, and where the file cannot be written.
+    Raises MetarlError for a suffix other than .png and .svg, an unknown split, a family or machine that draws nothing,
+    and if the file cannot be written.
     """
     picture_suffix(path)
     save_figure(worlds_figure(family, num_tasks, split, steps), path)
 
 
 def tasks_figure(family: TaskFamily, num_tasks: int = 200) -> Figure:
-    """Return the figure of `plot_tasks`: a panel for each parameter, in it a colour for each split."""
+    """Return the figure of `plot_tasks`: a panel for each parameter, a colour for each split."""
     from matplotlib.figure import Figure
 
     drawn = {split: family.sample(split, num_tasks, seed=0).values for split in family.splits}
@@ -89,7 +89,7 @@ def _shape(panel: BySplit) -> tuple[int, ...]:
 
 
 def _size(panel: BySplit) -> tuple[int, float]:
-    """Return how many columns and inches a panel takes."""
+    """Return the columns and the height in inches of a panel."""
     if _shape(panel) == (2,):
         return 2, 1.1 + 6.8 / len(panel)
     return (1, 2.9) if _shape(panel) == () else (2, 3.1)
@@ -105,7 +105,7 @@ def _painter(panel: BySplit, parameter: Parameter) -> Callable[[SubFigure, BySpl
 
 
 def _caption(name: str, parameter: Parameter, width: int) -> str:
-    """Return what a parameter means and what it is drawn from."""
+    """Return the meaning and the distribution of a parameter."""
     outside = "" if parameter.extrapolation is None else f"; extrapolation: {in_words(parameter.extrapolation)}"
     meaning = f"{name}: {parameter.meaning}" if parameter.meaning not in ("", name) else name
     lines = [meaning, f"{in_words(parameter.train)}{outside}"]
@@ -125,12 +125,12 @@ def _color(split: str) -> str:
 
 
 def _dot(num_tasks: int) -> float:
-    """Return how large a task's dot is, in points: large where there are few."""
+    """Return the size of a task's dot in points: large for few tasks."""
     return min(7.0, max(2.5, 36 / math.sqrt(num_tasks)))
 
 
 def _label_decades(axis: Axis) -> None:
-    """Label a logarithmic axis at 1, 2 and 5 in each decade, or at each decade where there are many."""
+    """Label a logarithmic axis at 1, 2 and 5 in each decade, or only at the decades if there are many."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     low, high = axis.get_data_interval()
@@ -146,7 +146,7 @@ def _undress(axes: Axes) -> None:
 
 
 def _draw_strips(figure: SubFigure, panel: BySplit, name: str, parameter: Parameter) -> None:
-    """Draw numbers on a line for each split, and above it how dense they lie."""
+    """Draw numbers on a line for each split, and their density above it."""
     axes = figure.subplots()
     logarithmic = _is_logarithmic(parameter)
     for row, (split, values) in enumerate(panel.items()):
@@ -170,7 +170,7 @@ def _draw_strips(figure: SubFigure, panel: BySplit, name: str, parameter: Parame
 
 
 def _draw_counts(figure: SubFigure, panel: BySplit, name: str, parameter: Parameter) -> None:
-    """Draw how often each of a few values comes up in each split."""
+    """Draw the number of tasks with each value in each split, as bars."""
     axes = figure.subplots()
     values = np.unique(np.concatenate(list(panel.values())))
     width = 0.8 / len(panel)
@@ -187,7 +187,7 @@ def _draw_counts(figure: SubFigure, panel: BySplit, name: str, parameter: Parame
 
 
 def _draw_points(figure: SubFigure, panel: BySplit, name: str, parameter: Parameter) -> None:
-    """Draw pairs of numbers as points, a plane for each split; a point that comes up often is larger."""
+    """Draw pairs of numbers as points, a plane for each split. Frequent points are larger."""
     planes = figure.subplots(1, len(panel), sharex=True, sharey=True, squeeze=False)[0]
     every = np.concatenate(list(panel.values()))
     extents = np.ptp(every, axis=0)
@@ -209,7 +209,7 @@ def _draw_points(figure: SubFigure, panel: BySplit, name: str, parameter: Parame
 
 
 def _draw_elements(figure: SubFigure, panel: BySplit, name: str, parameter: Parameter) -> None:
-    """Draw each element of arrays as a strip of points for each split."""
+    """Draw each element of an array parameter as a strip of points for each split."""
     axes = figure.subplots()
     size = math.prod(_shape(panel))
     shown = min(size, MOST_ELEMENTS)
@@ -219,7 +219,7 @@ def _draw_elements(figure: SubFigure, panel: BySplit, name: str, parameter: Para
         if parameter.train.num_values is None:
             scatter = offset + 0.7 * (np.mod(np.arange(len(flat)) * 0.618034, 1) - 0.5) * width
             places, heights, sizes = np.arange(shown) + scatter[:, None], flat, np.array(0.5 * _dot(len(flat)) ** 2)
-        else:  # a dot for each value, as large as it is frequent
+        else:  # a dot for each value; frequent values have larger dots
             heights, counts = np.unique(
                 [np.tile(np.arange(shown), len(flat)), flat.ravel()], axis=1, return_counts=True
             )
@@ -243,7 +243,7 @@ def _draw_elements(figure: SubFigure, panel: BySplit, name: str, parameter: Para
 
 
 def worlds_figure(family: TaskFamily, num_tasks: int = 6, split: str = "train", steps: int = 20) -> Figure:
-    """Return the figure of `plot_worlds`: a picture for each task, its values above it."""
+    """Return the figure of `plot_worlds`: a picture of each task with its values above."""
     from matplotlib.figure import Figure
 
     tasks, steps = family.sample(split, num_tasks, seed=0), min(steps, family.horizon)
@@ -254,7 +254,7 @@ def worlds_figure(family: TaskFamily, num_tasks: int = 6, split: str = "train", 
     every = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in every:
         axes.set_axis_off()
-    for axes, frame, task, step in zip(every, _cropped(frames), tasks, taken, strict=False):
+    for axes, frame, task, step in zip(every, _crop(frames), tasks, taken, strict=False):
         axes.imshow(frame)
         ended = f"\n(ended after {step} steps)" if step < steps else ""
         axes.set_title(textwrap.fill(task_in_words(family, task), 44) + ended, size=9)
@@ -263,8 +263,8 @@ def worlds_figure(family: TaskFamily, num_tasks: int = 6, split: str = "train", 
     return figure
 
 
-def _cropped(frames: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-    """Return the pictures without the margin that all of them have, if it is white."""
+def _crop(frames: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """Return the pictures without their common white margin."""
     if len({frame.shape for frame in frames}) > 1:
         return frames
     box = ink_box(frames)
@@ -272,7 +272,7 @@ def _cropped(frames: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
 
 
 def _frames(family: TaskFamily, tasks: Tasks, steps: int) -> tuple[Sequence[np.ndarray], np.ndarray]:
-    """Return a picture of each task's world after random steps, and how many steps it took before its end."""
+    """Return a picture of the world of each task after random steps, and the steps that each world took."""
     with drawing(family):
         envs = BatchedEnv(family, tasks, threads=0, render_mode="rgb_array")
         with contextlib.closing(envs):
@@ -285,7 +285,7 @@ def _frames(family: TaskFamily, tasks: Tasks, steps: int) -> tuple[Sequence[np.n
 
 
 def _walk(envs: BatchedEnv, steps: int) -> np.ndarray:
-    """Act at random until the episodes end, for at most `steps` steps; return how many each world took."""
+    """Act at random for at most `steps` steps, until the episodes end. Return the steps of each world."""
     streams = Streams.of(0, "walk", envs.tasks.index)
     active, taken = np.ones(envs.num_envs, dtype=bool), np.zeros(envs.num_envs, dtype=np.int64)
     for _ in range(steps):
@@ -305,7 +305,7 @@ def _random_actions(space: Any, streams: Streams) -> np.ndarray:
 
 
 def task_in_words(family: TaskFamily, task: Mapping[str, Any]) -> str:
-    """Return a task's values in few digits, with their units; of many values only the first."""
+    """Return the values of a task in few digits, with units; of many values only the first."""
     parts = []
     for name, value in task.items():
         numbers = np.ravel(value)

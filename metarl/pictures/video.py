@@ -1,4 +1,4 @@
-"""Videos of films: tasks below each other, rounds side by side, with task, round and return written in."""
+"""Videos of films: a row for each task, a column for each round, with task, round and return as text."""
 
 from __future__ import annotations
 
@@ -26,34 +26,37 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".mp4", ".gif")
 MOST_PIXELS = 4096
-"""Longest side of a video: many players of H.264 take no longer one."""
+"""Longest side of a video: many H.264 players refuse larger ones."""
 MARGIN, LINE, BORDER = 12, 20, 4
-"""Pixels around panels, from one line of text to the next, and of the border around an episode that has ended."""
+"""Pixels: around panels, between lines of text, and of the border around an episode that ended early."""
 SMALLEST, TEXT, HEADING = 8, 13, 15
-"""Sizes of the letters in pixels."""
+"""Font sizes in pixels."""
 WHITE, INK, GREY, ENDED = "#FFFFFF", "#000000", "#666666", "#D55E00"
-"""The colours; ENDED marks an episode that ended before the time limit."""
+"""Colours. ENDED marks an episode that ended before the time limit."""
 FADED = 0.5
-"""How much white lies over a picture after its episode's end."""
+"""Share of white in a picture after the end of its episode."""
 SECONDS_HELD = 2.0
-"""How long the last picture stays."""
+"""Seconds that the last picture stays."""
 
 
 def video_suffix(path: str | Path) -> str:
-    """Return '.mp4' or '.gif', in which a video is written. Raises MetarlError for another, and for mp4 without ffmpeg."""
+    """Return the suffix of a video's path, '.mp4' or '.gif'.
+
+    Raises MetarlError for another suffix, and for .mp4 without ffmpeg.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise MetarlError(f"{path} has suffix {suffix!r}; a video is written as '.mp4' or '.gif'")
     if suffix == ".mp4" and not has_ffmpeg():
         raise MetarlError(
-            f'{path} needs ffmpeg, and none works here; pip install "metarl-suite[video]", or write a .gif'
+            f'{path} needs ffmpeg, which is not installed or fails; pip install "metarl-suite[video]", or write a .gif'
         )
     return suffix
 
 
 @functools.cache
 def has_ffmpeg() -> bool:
-    """Return whether mp4 can be written here: whether it works for one small picture."""
+    """Return whether ffmpeg writes an .mp4 file of one small picture."""
     try:
         _mp4([np.zeros((64, 64, 3), dtype=np.uint8)], 1)
     except (ImportError, OSError, RuntimeError, subprocess.SubprocessError):
@@ -64,9 +67,9 @@ def has_ffmpeg() -> bool:
 def write_video(film: Film, path: str | Path, *, fps: int | None = None, size: int | None = None) -> None:
     """Write a film to a .mp4 or .gif file, whole or not at all.
 
-    `size` is the width of a panel in pixels (by default 320, and less where there are more than three rounds), `fps` the number of pictures a second (by default 3 to 20, so that an
-    episode lasts about six seconds). Raises MetarlError for another suffix, mp4 without ffmpeg, a video that would be
-    too large, and where the file cannot be written.
+    `size` is the width of a panel in pixels, by default 320, and less for more than three rounds. `fps` is the number
+    of pictures a second, by default 3 to 20, so that an episode lasts about six seconds. Raises MetarlError for another
+    suffix, for .mp4 without ffmpeg, for a video that is too large, and if the file cannot be written.
     """
     suffix = video_suffix(path)
     fps = fps or min(20, max(3, round(len(film.times) / 6)))
@@ -76,7 +79,7 @@ def write_video(film: Film, path: str | Path, *, fps: int | None = None, size: i
 
 
 def _mp4(frames: Iterable[np.ndarray], fps: int) -> bytes:
-    """Return frames, uint8 [height, width, 3] with even sides, as H.264."""
+    """Return an .mp4 file of frames, uint8 [height, width, 3] with even sides."""
     import imageio_ffmpeg
 
     frames = iter(frames)
@@ -84,7 +87,7 @@ def _mp4(frames: Iterable[np.ndarray], fps: int) -> bytes:
     height, width, _ = first.shape
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
-        # The index first: a browser begins before it has the whole file.
+        # The index comes first, so that a browser starts before it has the whole file.
         faststart = ["-movflags", "+faststart"]
         writer = imageio_ffmpeg.write_frames(
             path, (width, height), fps=fps, macro_block_size=2, output_params=faststart, ffmpeg_log_level="error"
@@ -98,7 +101,7 @@ def _mp4(frames: Iterable[np.ndarray], fps: int) -> bytes:
 
 
 def _gif(sheet: Sheet, times: Sequence[int], fps: int) -> bytes:
-    """Return the frames as a GIF that repeats for ever; one palette for all of them, so that nothing flickers."""
+    """Return the frames as a GIF that repeats. All share one palette, so that nothing flickers."""
     from PIL import Image
 
     samples = [sheet.frame(times[i]) for i in np.linspace(0, len(times) - 1, 6).astype(int)]
@@ -110,7 +113,7 @@ def _gif(sheet: Sheet, times: Sequence[int], fps: int) -> bytes:
 
 
 class Sheet:
-    """Draws a film's frames: what stays is drawn once, pictures and running returns anew in each."""
+    """Draws the frames of a film. The background is drawn once, pictures and running returns in each frame."""
 
     def __init__(self, film: Film, size: int) -> None:
         self.film, self.size = film, size
@@ -124,7 +127,7 @@ class Sheet:
         self.base = self._base()
 
     def frame(self, step: int) -> np.ndarray:
-        """Return the frame in which all episodes are at `step` or at their end, uint8 [height, width, 3]."""
+        """Return the frame of all episodes at `step` or at their end, uint8 [height, width, 3]."""
         from PIL import ImageDraw
 
         image = self.base.copy()
@@ -134,7 +137,7 @@ class Sheet:
         return np.asarray(image)
 
     def _base(self) -> Image.Image:
-        """Return the frame without panels: title, tasks and rounds. Raises MetarlError where it would be too large."""
+        """Return the frame without panels: title, tasks and rounds. Raises MetarlError if it is too large."""
         from PIL import Image, ImageDraw
 
         film, (panel_width, panel_height) = self.film, self.panel
@@ -143,7 +146,7 @@ class Sheet:
 
         def write(text: str, font: ImageFont.FreeTypeFont) -> None:
             nonlocal y
-            for line in _wrapped(text, font, width - 2 * MARGIN):
+            for line in _wrap(text, font, width - 2 * MARGIN):
                 texts.append((MARGIN, y, line, font))
                 y += LINE
 
@@ -163,7 +166,7 @@ class Sheet:
         width, height = width + width % 2, y + MARGIN + (y + MARGIN) % 2
         if max(width, height) > MOST_PIXELS:
             raise MetarlError(
-                f"the video would have {width} x {height} pixels, and more than {MOST_PIXELS} do not play everywhere; "
+                f"the video would have {width} x {height} pixels, but some players take at most {MOST_PIXELS}; "
                 "take fewer tasks (--tasks), fewer rounds (--rounds) or smaller panels (--size)"
             )
         image = Image.new("RGB", (width, height), WHITE)
@@ -193,12 +196,12 @@ class Sheet:
             if over
             else f"step {step}: return so far {number(take.running[step])}"
         )
-        pen.text((x, y + height + 2), now, fill=ENDED if over else INK, font=_fitting(now, width, bold=over))
+        pen.text((x, y + height + 2), now, fill=ENDED if over else INK, font=_fit(now, width, bold=over))
         others = (
             f", mean of {self.film.plan.replicas} {number(take.mean_return)}" if self.film.plan.replicas > 1 else ""
         )
         whole = f"whole episode {number(take.total)}{others}{', success' if take.success else ''}"
-        pen.text((x, y + height + 2 + LINE), whole, fill=GREY, font=_fitting(whole, width))
+        pen.text((x, y + height + 2 + LINE), whole, fill=GREY, font=_fit(whole, width))
 
 
 def _round_in_words(film: Film, column: int) -> str:
@@ -206,8 +209,8 @@ def _round_in_words(film: Film, column: int) -> str:
     return f"round {column + 1}: " + (f"after {counted(episodes, 'episode')}" if column else "new to the task")
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """Return lines of a text that are at most `width` pixels long, as far as its words are."""
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """Return a text as lines of at most `width` pixels; only a single word may be longer."""
     letters = len(text)
     while letters > 10:
         lines = textwrap.wrap(text, letters)
@@ -217,15 +220,15 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     return textwrap.wrap(text, letters)
 
 
-def _fitting(text: str, width: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return the font of `TEXT`, or the largest below it in which a line is at most `width` pixels long."""
+def _fit(text: str, width: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return the font of size `TEXT`, or the largest smaller one in which the text has at most `width` pixels."""
     sizes = range(TEXT, SMALLEST, -1)
     return next((font for size in sizes if (font := _font(size, bold=bold)).getlength(text) <= width), _font(SMALLEST))
 
 
 @functools.cache
 def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return the font that comes with matplotlib: the same on every machine."""
+    """Return the font that matplotlib brings along, the same on every machine."""
     import matplotlib
     from PIL import ImageFont
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..evaluation.figure import COLORS, MARKERS, dressed, legend_columns
+from ..evaluation.figure import COLORS, MARKERS, label_axes, legend_columns
 from ..evaluation.measures import above, steps_before
 from .step_axis import step_axis
 
@@ -50,7 +50,7 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
         if len(steps) == 1:  # a band needs two points
             axes.vlines(steps, low, high, color=color, lw=2)
         axes.plot(steps, group.iqm, color=color, marker=marker, ls=style, mec="white", lw=2, label=group.name)
-    dressed(axes, [group.evaluations[0] for group in groups])
+    label_axes(axes, [group.evaluations[0] for group in groups])
     if (ticks := scale.ticks()) is not None:
         axes.set_xticks(*ticks)
         axes.set_xlabel(f"{axes.get_xlabel()}, logarithmic")

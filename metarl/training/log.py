@@ -1,4 +1,4 @@
-"""The record of a run: a folder with the resolved config, what produced it, one line an update, and W&B beside it."""
+"""The log of a run: a folder with the config, the provenance and one line an update, mirrored to W&B."""
 
 from __future__ import annotations
 
@@ -25,71 +25,71 @@ if TYPE_CHECKING:
 
 
 class Origin(NamedTuple):
-    """The checkpoint that a run started from, and what had been spent on it."""
+    """The checkpoint that a run starts from, and the cost of its training."""
 
     run: str
     """Folder of its run."""
     updates: int
-    """Updates that run had made."""
+    """Updates that it had made."""
     env_steps: int
-    """Environment steps, those of the runs it had started from included."""
+    """Environment steps, with those of the runs that it started from."""
     minutes: float
     """Minutes of rollouts and updates, likewise."""
 
 
 class RunLog:
-    """Writes one run folder. Only one process at a time may: raises MetarlError where another is at it."""
+    """Writes one run folder. Raises MetarlError while another process writes it."""
 
     def __init__(
         self, run_dir: str | Path, config: TrainConfig, *, updates: int = 0, origin: Origin | None = None
     ) -> None:
-        """Open the log of a new run, or of one that goes on after `updates` updates: later lines are dropped.
+        """Open the log of a run that has made `updates` updates; lines of later updates are dropped.
 
-        `origin` is what a new run starts from.
+        `origin` is the checkpoint that a new run starts from.
         """
         self.run_dir = Path(run_dir)
-        self._metrics = _opened(self.run_dir / METRICS)
+        self._metrics = _open(self.run_dir / METRICS)
         try:
             self._begin(config, updates, origin)
         except BaseException:
-            os.close(self._metrics)  # and with it the lock
+            os.close(self._metrics)  # this releases the lock too
             raise
 
     def _begin(self, config: TrainConfig, updates: int, origin: Origin | None) -> None:
         _lock(self._metrics, self.run_dir)
         kept = _truncate(self._metrics, updates)
         if len(kept) < updates:
-            warn(f"{self.run_dir / METRICS} holds {len(kept)} of the {updates} updates made; the other lines are lost")
+            warn(f"{self.run_dir / METRICS} holds {len(kept)} of {updates} updates; the other lines are lost")
         write_atomically(self.run_dir / CONFIG, dump_yaml(resolve(config)).encode())
         _add_session(self.run_dir / PROVENANCE, updates, origin)
         self._wandb = WandbLog(self.run_dir, config)
-        # A resumed run becomes a new W&B run that holds all of it, so that no curve has a gap or a repetition.
+        # A resumed run becomes a new W&B run with all updates, so that no curve has a gap or a repetition.
         for line in kept:
             self._wandb.log(json.loads(line))
 
     def write(self, metrics: Mapping[str, float | int]) -> None:
-        """Append one line, `update` and `env_steps` first, and send it to W&B. Raises OSError where there is no room."""
+        """Append one line, `update` and `env_steps` first, and send it to W&B. Raises OSError on a full disk."""
         first = {name: metrics[name] for name in ("update", "env_steps")}
         _write(self._metrics, json.dumps({**first, **metrics}, allow_nan=False).encode() + b"\n")
         self._wandb.log(metrics)
 
     def sync(self) -> None:
-        """Have every line on disk, before a checkpoint that counts on them."""
+        """Flush all lines to disk. A checkpoint relies on them, so it is written afterwards."""
         os.fsync(self._metrics)
 
     def summarize(self, evaluation: Evaluation, env_steps: int) -> None:
-        """Draw the adaptation curve (validation.png) and send it to W&B with the final tables."""
+        """Write the adaptation curve to validation.png and send it to W&B with the final tables."""
         picture = self.run_dir / PICTURE
         plot([evaluation], picture)
         self._wandb.summarize(evaluation, env_steps, picture)
 
     def close(self, *, completed: bool) -> None:
-        """Close the file and the W&B run, which is marked as crashed unless the training was completed."""
+        """Close the file and the W&B run. Without `completed`, W&B marks the run as crashed."""
         self._wandb.finish(completed)
         os.close(self._metrics)
 
 
-def _opened(path: Path) -> int:
+def _open(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -98,7 +98,7 @@ def _opened(path: Path) -> int:
 
 
 def _lock(descriptor: int, run_dir: Path) -> None:
-    """Keep a second process out; the system lets go of the lock however this one ends."""
+    """Lock the file against a second process. The system releases the lock however this process ends."""
     if sys.platform == "win32":
         return
     import fcntl
@@ -106,15 +106,15 @@ def _lock(descriptor: int, run_dir: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        # Some network file systems know no locks: go on without.
+        # Some network file systems have no locks: go on without.
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             raise MetarlError(f"{run_dir} is being written by another process; wait for it or stop it") from None
 
 
 def _truncate(descriptor: int, updates: int) -> list[bytes]:
-    """Cut the file after the last whole line of the first `updates` updates, and return the lines that stay.
+    """Cut the file after the last whole line of the first `updates` updates and return the lines that are left.
 
-    Lines may have been lost before: what comes after the gap stays.
+    Lines that were lost earlier leave a gap; the lines after it are kept.
     """
     with os.fdopen(os.dup(descriptor), "rb") as file:
         lines = file.read().splitlines(keepends=True)
@@ -133,17 +133,17 @@ def _truncate(descriptor: int, updates: int) -> list[bytes]:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    # Straight to the system: a buffer that could not be emptied would complain again when the file is closed.
+    # Unbuffered: a buffer that cannot be written would raise a second time when the file is closed.
     while data:
         data = data[os.write(descriptor, data) :]
 
 
 def _add_session(path: Path, updates: int, origin: Origin | None) -> None:
-    """Add what this process runs on to the file; a run that was resumed has several sessions."""
+    """Add a session to the file: the versions, command and machine of this process. A resumed run has several."""
     try:
         sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.exists() and updates else []
     except (OSError, ValueError, KeyError, TypeError):
-        sessions = []  # a file cut off by a full disk is worth less than the run that goes on
+        sessions = []  # a file cut off by a full disk must not stop the run
     session = {
         "first_update": updates,
         "versions": versions(),

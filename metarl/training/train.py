@@ -1,4 +1,4 @@
-"""Meta-training: tasks, a trial in them, an update from it, and now and then a look at validation tasks."""
+"""Meta-training: sample tasks, play a trial, update the agent, and evaluate it now and then on validation tasks."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ from ..trials.shards import run_sharded_trial
 from .log import Origin, RunLog
 
 VALIDATION_SEED = 0
-"""Names the validation tasks and their episodes in every run: the best checkpoints of two seeds pass the same test."""
+"""Seed of the validation tasks and episodes in every run, so that scores of two training seeds compare."""
 
 
 def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False, progress: bool = True) -> Path:
-    """Train an agent and return the run folder, which holds config, metrics, checkpoints and W&B's files.
+    """Train an agent and return the run folder, which holds the config, metrics, checkpoints and W&B's files.
 
-    With `resume`, a run that was killed goes on from its last checkpoint, bitwise as if it had not been (on CPU); of a
-    finished one nothing changes. Raises MetarlError for a folder that holds a run already or cannot be written, an
-    agent that does not learn, a metric that is not finite, a checkpoint that does not fit the config, and a run to start
-    from that is not there or does not fit.
+    With `resume`, a killed run goes on from its last checkpoint, on a CPU bit for bit as if it had not been killed; a
+    finished run stays as it is. `progress` prints how far the training is. Raises MetarlError for a folder that holds a
+    run already or cannot be written, an agent that does not learn, a metric that is not finite, a checkpoint that does
+    not fit the config, and a `start_from` that is missing or does not fit.
     """
     run_dir, config = Path(run_dir), TrainConfig.model_validate(resolve(config))
     if not resume and holds_run(run_dir):
         raise MetarlError(
-            f"{run_dir} holds a run already; go on with `metarl train --resume {run_dir}`, or take another"
+            f"{run_dir} holds a run already; resume it with `metarl train --resume {run_dir}`, or take another folder"
         )
     training = _Training(config, run_dir)
     if resume and (run_dir / LAST).exists():
@@ -77,45 +77,45 @@ def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False
         title = f"{config.agent['name']} on {config.family['name']}"
         if progress:
             say(f"run folder: {run_dir}")
-        with training.logged(), progress_for(title, shown=progress) as bar:
+        with training.open_log(), progress_for(title, shown=progress) as bar:
             training.run(bar)
     return run_dir
 
 
 def _require_no_checkpoint_lost(run_dir: Path) -> None:
-    """Refuse to begin again a run that had a last checkpoint, and say so where one was stopped before its first."""
+    """Raise MetarlError if the last checkpoint was lost; warn if the run stopped before its first checkpoint."""
     made = len(read_metrics(run_dir)) if (run_dir / METRICS).exists() else 0
     if made > run_config(run_dir).checkpoint_every:
         raise MetarlError(
-            f"{run_dir} tells of {made} updates, but its {LAST} is gone; put it back from a copy, or begin a new run, which may "
-            f"start from the best checkpoint: start_from={run_dir}"
+            f"{run_dir} has metrics of {made} updates, but no {LAST}; restore it from a copy, or start a new run from "
+            f"the best checkpoint: start_from={run_dir}"
         )
     if made:
-        warn(f"{run_dir} was stopped before its first {LAST}: it begins again, the {made} updates made are dropped")
+        warn(f"{run_dir} stopped before its first {LAST}: it starts again, and its {made} updates are dropped")
 
 
 def _require_rounds(agent: Any, config: TrainConfig) -> None:
-    least = agent.min_rounds
+    least, name = agent.min_rounds, config.agent["name"]
     if config.rounds < least:
         raise MetarlError(
-            f"rounds is {config.rounds}: {config.agent['name']!r} needs at least {least}, {least - 1} to adapt on and one to measure"
+            f"rounds is {config.rounds}; {name!r} needs at least {least}: {least - 1} to adapt on and one to measure"
         )
 
 
 @contextlib.contextmanager
 def _room(run_dir: Path) -> Iterator[None]:
-    """Say in one line that the disk is full or the folder lost. Around writes only: environments have errors as well."""
+    """Raise MetarlError if the run folder cannot be written. Only around writes: environments raise OSError too."""
     try:
         yield
     except OSError as error:
         raise MetarlError(
-            f"{run_dir} cannot be written ({error.strerror}); what was saved stays loadable: make room, then "
+            f"{run_dir} cannot be written ({error.strerror}); its last checkpoint is whole: make room, then "
             f"`metarl train --resume {run_dir}`"
         ) from None
 
 
 def _times(stopwatch: Stopwatch, env_steps: int) -> dict[str, float]:
-    """Return what share of an update's time each part took, and the environment steps per second of training."""
+    """Return the share of each part in the time of an update, and the environment steps per second of training."""
     seconds, total = stopwatch.seconds, stopwatch.total
     adaptation = seconds.get("adaptation", 0.0)
     parts = {
@@ -124,13 +124,13 @@ def _times(stopwatch: Stopwatch, env_steps: int) -> dict[str, float]:
         "update": seconds["update"],
         "evaluation": seconds.get("evaluation", 0.0),
     }
-    # Steps of training by its time: an evaluation adds to neither.
+    # Without the steps and the time of evaluations.
     rate = env_steps / (seconds["trial"] + seconds["update"])
     return {"time/steps_per_second": rate, **{f"time/{name}_share": spent / total for name, spent in parts.items()}}
 
 
 class _Training:
-    """A run under way. Everything random is named by the seed and the update, so that it can go on from any update."""
+    """The state of a run. Seed and update name all random numbers, so that the run can resume at any update."""
 
     def __init__(self, config: TrainConfig, run_dir: Path) -> None:
         self.config, self.run_dir = config, run_dir
@@ -141,25 +141,25 @@ class _Training:
         self.env_steps = 0
         """Environment steps spent, over all tasks and replicas."""
         self.begun_at = 0
-        """Environment steps that had been spent when the run began."""
+        """Environment steps spent before the run, by the run that it started from."""
         self.best: float | None = None
-        """Best validation IQM so far, of what `evaluation.best_by` says."""
+        """Best validation score so far; `evaluation.best_by` selects the score."""
         self.origin: Origin | None = None
-        """What the agent was when the run began, if not new."""
+        """Checkpoint that the run started from; None for a new agent."""
         self.log: RunLog
 
     def start_from(self, run_dir: str) -> None:
-        """Begin as the best checkpoint of a run, with what was spent on it, in other tasks or with other settings."""
+        """Start from the best checkpoint of another run, and count its cost."""
         try:
-            self.origin = self._taken_over(run_dir)
+            self.origin = self._take_over(run_dir)
         except MetarlError as error:
             raise MetarlError(f"start_from is {run_dir!r}: {error}") from None
         self.env_steps = self.begun_at = self.origin.env_steps
 
-    def _taken_over(self, run_dir: str) -> Origin:
+    def _take_over(self, run_dir: str) -> Origin:
         mine, theirs = self.config.agent["name"], run_config(run_dir)
         if theirs.agent["name"] != mine:
-            raise MetarlError(f"a run of {theirs.agent['name']!r}; {mine!r} starts from its own kind only")
+            raise MetarlError(f"it trains {theirs.agent['name']!r}; {mine!r} can start only from a run of {mine!r}")
         path = checkpoint_path(run_dir, BEST)
         require_same_networks(self.agent, self.config, theirs, "it")
         state, meta = checkpoints.load(path)
@@ -171,29 +171,29 @@ class _Training:
         lines = [line for line in metrics if line["update"] < meta.update]
         if len(lines) < meta.update:
             raise MetarlError(
-                f"its {METRICS} tells of {len(lines)} of the {meta.update} updates that its {BEST} has seen; go back to a copy"
+                f"its {METRICS} has {len(lines)} of the {meta.update} updates of its {BEST}; restore it from a copy"
             )
         minutes = minutes_by_update(lines, read_sessions(run_dir))[-1:].sum()
         return Origin(run_dir, meta.update, meta.env_steps, float(minutes))
 
     def restore(self) -> None:
-        """Go back to the last checkpoint."""
+        """Load the last checkpoint."""
         meta = restore(self.agent, self.run_dir / LAST, self.config, DEFINING, GOES_ON)
         self.update, self.env_steps, self.begun_at = meta.update, meta.env_steps, meta.begun_at
-        # Scores compare on the same tasks only.
+        # Scores compare only on the same validation tasks.
         theirs = TrainConfig.model_validate(meta.config)
         same_plan = _validation_plan(theirs) == _validation_plan(self.config)
         same_score = theirs.evaluation.best_by == self.config.evaluation.best_by
         self.best = meta.best if same_plan and same_score else None
 
     @contextlib.contextmanager
-    def logged(self) -> Iterator[None]:
-        """Keep the run's log open."""
+    def open_log(self) -> Iterator[None]:
+        """Keep the log open, and close it as completed or crashed."""
         with _room(self.run_dir):
             self.log = RunLog(self.run_dir, self.config, updates=self.update, origin=self.origin)
         done = False
         try:
-            # Under the log's lock: no other process is writing these now.
+            # The log's lock keeps other processes from writing these files.
             sweep(self.run_dir, (CONFIG, PROVENANCE, PICTURE, BEST, LAST))
             yield
             done = True
@@ -202,16 +202,16 @@ class _Training:
                 self.log.close(completed=done)
 
     def run(self, progress: Progress) -> None:
-        """Make the updates that are left."""
+        """Make the remaining updates."""
         progress.start(self.config.num_updates, self.update)
         while self.update < self.config.num_updates:
-            metrics, evaluation = self._one_update()
+            metrics, evaluation = self._make_update()
             with _room(self.run_dir):
                 self._record(metrics, evaluation)
             progress.report(metrics)
 
     def _record(self, metrics: Mapping[str, float], evaluation: Evaluation | None) -> None:
-        """Write an update down. A checkpoint comes last: it says that all before it is there, and no more is made."""
+        """Log an update. The checkpoint comes last: it promises that everything before it is on disk."""
         self.log.write(metrics)
         if evaluation is not None and self.update == self.config.num_updates:
             self.log.summarize(evaluation, self.env_steps)
@@ -222,9 +222,9 @@ class _Training:
     def _due(self, every: int) -> bool:
         return self.update % every == 0 or self.update == self.config.num_updates
 
-    def _one_update(self) -> tuple[dict[str, float], Evaluation | None]:
+    def _make_update(self) -> tuple[dict[str, float], Evaluation | None]:
         number, stopwatch = self.update, Stopwatch()
-        with self._stopped_well():
+        with self._save_on_error():
             with stopwatch.part("trial"):
                 trial = self._trial(stopwatch)
             with stopwatch.part("update"):
@@ -237,12 +237,7 @@ class _Training:
         evaluation = None
         if self._due(self.config.evaluation.every):
             with stopwatch.part("evaluation"):
-                try:
-                    evaluation = self._evaluate()
-                except MetarlError as error:
-                    raise MetarlError(
-                        f"update {number}: evaluation: {error}; training stopped, {self.run_dir} keeps its last checkpoint"
-                    ) from None
+                evaluation = self._evaluate(number)
             metrics |= _validation(evaluation)
             _require_finite(metrics, number, self.run_dir)
             with _room(self.run_dir):
@@ -251,8 +246,8 @@ class _Training:
         return {**spent, **metrics, **_times(stopwatch, env_steps)}, evaluation
 
     @contextlib.contextmanager
-    def _stopped_well(self) -> Iterator[None]:
-        """Where the agent gives up, save it as it was before the update, and say so and in which update it was."""
+    def _save_on_error(self) -> Iterator[None]:
+        """If the agent raises an error, save its state from before the update, and name the update in the error."""
         try:
             yield
         except MetarlError as error:
@@ -260,14 +255,12 @@ class _Training:
                 with _room(self.run_dir):
                     self.log.sync()
                     self._save(LAST)
-            kept = (
-                f"{self.run_dir / LAST} holds the agent as it was before" if self.update else "nothing was learned yet"
-            )
+            kept = f"{self.run_dir / LAST} holds the agent from before" if self.update else "nothing was learned yet"
             raise MetarlError(f"update {self.update}: {error}; training stopped, {kept}") from None
 
     @property
     def _seed(self) -> int:
-        """What names all that is random: a run that started from another one of its seed does not meet its tasks again."""
+        """Seed of all random numbers. A run that starts from another run of the same seed gets other tasks."""
         seed = self.config.seed
         return int(generator(seed, "start_from", self.begun_at).integers(2**63)) if self.begun_at else seed
 
@@ -277,9 +270,15 @@ class _Training:
         seed = int(generator(self._seed, "trial", self.update).integers(2**63))
         return run_sharded_trial(self.agent, self.family, tasks, config, seed=seed, stopwatch=stopwatch)
 
-    def _evaluate(self) -> Evaluation:
+    def _evaluate(self, number: int) -> Evaluation:
+        """Return the validation of the agent after update `number`."""
         plan, record = _validation_plan(self.config), AgentRecord(self.config.agent["name"])
-        return evaluate(self.agent, self.family, plan, record=record, threads=self.config.threads)
+        try:
+            return evaluate(self.agent, self.family, plan, record=record, threads=self.config.threads)
+        except MetarlError as error:
+            raise MetarlError(
+                f"update {number}: evaluation: {error}; training stopped, {self.run_dir} keeps its last checkpoint"
+            ) from None
 
     def _keep_best(self, score: float) -> None:
         if self.best is None or score > self.best:
@@ -309,7 +308,7 @@ def _validation_plan(config: TrainConfig) -> TrialPlan:
 
 
 def _score(evaluation: Evaluation, by: str) -> float:
-    """Return what the best checkpoint has most of: the IQM of the last round's return, or of the trial's."""
+    """Return the score that selects the best checkpoint: the IQM of the last round or of the whole trial."""
     return float(iqm(evaluation.totals) if by == "trial" else evaluation.iqm[-1])
 
 
@@ -317,7 +316,7 @@ def _returns(trial: Trial) -> dict[str, float]:
     by_round = trial.returns.mean(axis=(1, 2))
     returns = {"return_before": float(by_round[0]), "return_after": float(by_round[-1])}
     returns |= {f"return_round/{number}": float(value) for number, value in enumerate(by_round, start=1)}
-    # Named only where it can happen: families of arrays have no physics that break down.
+    # Only for families with physics, which can break down.
     knows = trial.rounds[0].unstable is not None
     return {**returns, "unstable_episodes": float(trial.num_unstable)} if knows else returns
 

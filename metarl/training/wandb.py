@@ -1,4 +1,4 @@
-"""Weights & Biases, kept at arm's length: it never asks, never blocks for long, and never stops a training run."""
+"""Weights & Biases behind a guard: it never prompts, never blocks for long, and never stops a training run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from ..evaluation.record import Evaluation
 
 INIT_TIMEOUT = 20.0
-"""Seconds that the server may take to answer at the beginning."""
+"""Longest wait for the server at the start, in seconds."""
 FINISH_TIMEOUT = 60.0
-"""Seconds that the last uploads may take."""
+"""Longest wait for the last uploads, in seconds."""
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -37,65 +37,63 @@ Table = tuple[list[str | int], list[list[Any]]]
 
 @dataclass(frozen=True)
 class Job:
-    """What a W&B run is about; the training and what is measured of it later are runs of one group."""
+    """The purpose of a W&B run. A training and its later evaluations are W&B runs of one group."""
 
     kind: Literal["train", "evaluate", "render"] = "train"
     """W&B's `job_type`."""
     agent: str | None = None
-    """Name of the agent where it is not the run's own."""
+    """Name of the agent; None for the agent of the run."""
     suffix: str = ""
-    """What tells its name from that of another job of the kind."""
+    """Suffix that tells its name from other jobs of the kind."""
     about: Mapping[str, Any] = field(default_factory=dict)
-    """Entries of W&B's config beside the run's."""
+    """More entries of W&B's config."""
 
 
 class WandbLog:
-    """Mirrors a run's metrics to W&B. After the first error it says so in one line and falls silent."""
+    """Mirrors a run's metrics to W&B. After the first error it warns in one line and does nothing more."""
 
     def __init__(self, run_dir: Path, config: TrainConfig, job: Job = Job()) -> None:
         self._run: Run | None = None
         self._job = job
-        self._instead = (
-            "metrics go to metrics.jsonl alone" if job.kind == "train" else f"{run_dir} holds the result all the same"
-        )
+        self._instead = "metrics go to metrics.jsonl only" if job.kind == "train" else f"the result is in {run_dir}"
         self._lent: dict[str, str | None] = {}
         try:
-            mode = chosen_mode(config.wandb)
+            mode = choose_mode(config.wandb)
             if mode == "disabled":
                 return
             self._borrow_environment(run_dir, mode)
             importlib.import_module("wandb")
-        except Exception as error:  # a broken installation: any error at all may come out of it
+        except Exception as error:  # a broken installation can raise anything
             self._warn_off(error)
             return
-        self._run = self._begun(run_dir, config, mode)
+        self._run = self._start(run_dir, config, mode)
         self._attempt(lambda run: _record_address(run, run_dir / "wandb" / URLS))
 
     def _borrow_environment(self, run_dir: Path, mode: Mode) -> None:
-        # Without the folders W&B stages files in the home directory; it fails at a mode that it does not know, whatever
-        # `init` says. Given back in `finish`, for the next run's own folder.
+        # Without these folders W&B stages files in the home directory, and it fails on an unknown WANDB_MODE whatever
+        # `init` says. `finish` restores the variables for the next run.
         wanted = {f"WANDB_{name}_DIR": str((run_dir / "wandb" / name.lower()).resolve()) for name in ("DATA", "CACHE")}
         wanted = {variable: value for variable, value in wanted.items() if variable not in os.environ}
         for variable, value in {**wanted, "WANDB_MODE": mode}.items():
             self._lent[variable] = os.environ.get(variable)
             os.environ[variable] = value
 
-    def _begun(self, run_dir: Path, config: TrainConfig, mode: Mode) -> Run | None:
+    def _start(self, run_dir: Path, config: TrainConfig, mode: Mode) -> Run | None:
         try:
             return _init(run_dir, config, mode, self._job)
         except Exception as error:  # whatever W&B raises, training goes on
             if mode == "offline":
                 self._warn_off(error)
                 return None
-            warn(f"W&B cannot be reached: {_line(error)}; logging offline, to be uploaded with `wandb sync`")
-            return self._begun(run_dir, config, "offline")
+            warn(f"W&B cannot be reached: {_line(error)}; logging offline; upload with `wandb sync`")
+            return self._start(run_dir, config, "offline")
 
     def log(self, metrics: Mapping[str, Any]) -> None:
-        """Log the numbers of one update; `env_steps` among them is the x axis."""
+        """Log the metrics of one update. `env_steps` is the x axis."""
         self._attempt(lambda run: run.log(dict(metrics)))
 
     def summarize(self, evaluation: Evaluation, env_steps: int, picture: Path) -> None:
-        """Log an evaluation: the adaptation curve (.png), a table of rounds and one of tasks."""
+        """Log an evaluation: its picture (.png), a table of rounds and a table of tasks."""
 
         def send(run: Run) -> None:
             import wandb
@@ -118,7 +116,7 @@ class WandbLog:
         self._attempt(send)
 
     def finish(self, completed: bool) -> None:
-        """End the W&B run; one that is not `completed` is marked as crashed."""
+        """End the W&B run. Without `completed`, W&B marks it as crashed."""
         self._attempt(lambda run: run.finish(exit_code=0 if completed else 1))
         self._run = None
         for variable, value in self._lent.items():
@@ -141,7 +139,7 @@ class WandbLog:
 
 
 def rounds_table(evaluation: Evaluation) -> Table:
-    """Return the numbers of each round."""
+    """Return a row for each round: environment steps, return and its interval."""
     columns: list[str | int] = ["round", "env_steps_in_task", "return_iqm", "interval_low", "interval_high"]
     rows = [
         [i + 1, float(evaluation.env_steps[i]), float(evaluation.iqm[i]), *map(float, evaluation.interval[i])]
@@ -151,7 +149,7 @@ def rounds_table(evaluation: Evaluation) -> Table:
 
 
 def tasks_table(evaluation: Evaluation) -> Table:
-    """Return a row for each task: its place, its parameters, its return in each round, and success where it is known."""
+    """Return a row for each task: number, parameters, return of each round, and success if the family defines it."""
     measured = {"return": evaluation.returns}
     if evaluation.successes is not None:
         measured["success"] = evaluation.successes
@@ -173,10 +171,10 @@ def tasks_table(evaluation: Evaluation) -> Table:
     return columns, rows
 
 
-def chosen_mode(config: WandbConfig) -> Mode:
-    """Return what the config says, else WANDB_MODE, else online where a key is set and offline where none is.
+def choose_mode(config: WandbConfig) -> Mode:
+    """Return the mode of the config, else of WANDB_MODE, else 'online' with a key and 'offline' without one.
 
-    An unknown WANDB_MODE and online without a key become offline, with a warning: W&B would ask for a key and wait.
+    An unknown WANDB_MODE, and 'online' without a key, become 'offline' with a warning: W&B would prompt for a key.
     """
     asked = config.mode or os.environ.get("WANDB_MODE")
     if asked == "disabled":
@@ -189,7 +187,7 @@ def chosen_mode(config: WandbConfig) -> Mode:
     if _has_key():
         return "online"
     if asked:
-        warn("W&B has no key (WANDB_API_KEY or `wandb login`); logging offline, to be uploaded with `wandb sync`")
+        warn("W&B has no key (WANDB_API_KEY or `wandb login`); logging offline; upload with `wandb sync`")
     return "offline"
 
 
@@ -204,7 +202,7 @@ def _has_key() -> bool:
 
 
 def _hosts() -> set[str]:
-    """Return the names under which the key may stand; W&B's own server has gone by more than one."""
+    """Return the host names under which .netrc may hold the key; W&B's own server has had more than one."""
     import wandb
 
     own = os.environ.get("WANDB_BASE_URL")
@@ -241,8 +239,8 @@ def _init(run_dir: Path, config: TrainConfig, mode: Mode, job: Job) -> Run:
 
 
 def _record_address(run: Run, file: Path) -> None:
-    """Add an online run's address to the file: a page of results links to it."""
-    if not run.offline and run.url:  # asked for its address, an offline run warns
+    """Append the address of an online W&B run to the file. Reports link to it."""
+    if not run.offline and run.url:  # an offline run warns when its address is read
         file.parent.mkdir(exist_ok=True)
         with file.open("a", encoding="utf-8") as lines:
             lines.write(f"{run.url}\n")

@@ -42,7 +42,8 @@ class TrialPlan:
             raise MetarlError(f"seed is {self.seed}; it must be at least 0")
         if self.budget > 1 and self.rounds == 1:
             raise MetarlError(
-                f"budget is {self.budget} and rounds is 1; a budget lies between measured rounds: take at least 2 rounds"
+                f"budget is {self.budget} and rounds is 1; a budget lies between measured rounds: take at least 2 "
+                "rounds"
             )
 
     @property

@@ -127,7 +127,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "resume elsewhere": (lambda folder, run: ["train", "--resume", str(run), "--run-dir", "x"], "leave one out"),
     "folder in use": (
         lambda folder, run: ["train", str(write_config(folder)), "--run-dir", str(run)],
-        "holds a run already; go on with `metarl train --resume",
+        "holds a run already; resume it with `metarl train --resume",
     ),
     "run folder in a file": (_occupied, "cannot be written (Not a directory)"),
     "run folder in /proc": (

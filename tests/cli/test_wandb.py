@@ -97,7 +97,7 @@ def test_a_broken_wandb_costs_an_evaluation_one_warning(
     assert main(["evaluate", str(run), "--tasks", "2", "--wandb"]) == 0
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith("metarl: warning: W&B is off: ModuleNotFoundError")
-    assert warning.endswith(f"{run} holds the result all the same")
+    assert warning.endswith(f"the result is in {run}")
     assert (run / "evaluation.json").exists()
 
 

@@ -147,7 +147,7 @@ def test_a_budget_measures_every_so_many_rounds_of_the_same_trial_and_counts_all
     np.testing.assert_array_equal(steps_before(sparse.env_steps), steps_before(every.env_steps)[[0, 3, 6]])
     assert sparse.env_steps[-1] == every.env_steps[-1]
     assert (sparse.plan.budget, sparse.label) == (3, "Scripted budget=3")
-    assert "budget 3: 2 more rounds behind each but the last" in table([sparse])
+    assert "budget 3: 2 more rounds after each but the last" in table([sparse])
 
 
 def test_a_budget_in_a_single_round_is_refused() -> None:

@@ -56,7 +56,7 @@ def test_table_says_for_each_round_what_it_cost_and_what_it_gave() -> None:
         ]
     assert len(rows) == 3
     assert gain == "gain (round 3 minus round 1, paired by task): 200.0, 95% interval [200.0, 200.0]"
-    assert note == "Intervals are over tasks, for this one training run each; they say nothing of other training seeds."
+    assert note == "Intervals are over the tasks of one training run; they say nothing of other training seeds."
 
 
 def test_table_of_scripted_agent_that_solves_4_of_20_says_0_20() -> None:
@@ -83,7 +83,7 @@ def test_table_holds_every_evaluation() -> None:
 def test_table_says_where_tasks_are_not_unseen_and_how_many_differ() -> None:
     family = load("half-cheetah-direction", horizon=2)
     text = table([evaluate(make_agent("random", family), family, num_tasks=8, seed=1)])
-    assert "not unseen: 2 different tasks, of those trained on" in text
+    assert "not unseen: 2 different tasks, met in training" in text
 
 
 def test_one_task_has_no_interval_and_one_round_no_gain() -> None:

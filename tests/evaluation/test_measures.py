@@ -21,7 +21,7 @@ from metarl.evaluation.measures import (
     differences,
     first_at,
     improvements,
-    normalized,
+    normalize_returns,
     recovery,
     shortfalls,
     steps_before,
@@ -157,13 +157,15 @@ def test_comparisons_are_within_tasks_and_a_draw_is_half_a_win() -> None:
 
 
 def test_scale_puts_its_ends_at_zero_and_one_and_keeps_what_lies_beyond() -> None:
-    np.testing.assert_array_equal(normalized(np.array([-30.0, -10.0, 0.0, -50.0]), -30.0, -10.0), [0.0, 1.0, 1.5, -1.0])
+    np.testing.assert_array_equal(
+        normalize_returns(np.array([-30.0, -10.0, 0.0, -50.0]), -30.0, -10.0), [0.0, 1.0, 1.5, -1.0]
+    )
 
 
 @pytest.mark.parametrize("ends", [(1.0, 1.0), (2.0, 1.0), (math.nan, 1.0), (0.0, math.nan)])
 def test_scale_whose_upper_end_is_not_above_its_lower_is_refused(ends: tuple[float, float]) -> None:
-    with pytest.raises(MetarlError, match="the upper end of the scale is"):
-        normalized(np.zeros(3), *ends)
+    with pytest.raises(MetarlError, match="give the lower score first"):
+        normalize_returns(np.zeros(3), *ends)
 
 
 def test_optimality_gap_does_not_set_off_what_is_above_the_target() -> None:
@@ -199,7 +201,7 @@ def test_recovery_takes_for_ever_where_nothing_is_gained_back_and_none_where_not
 
 @pytest.mark.parametrize(("change", "until"), [(4, 60), (57, 60), (60, 60)])
 def test_change_without_steps_around_it_is_refused(change: int, until: int) -> None:
-    with pytest.raises(MetarlError, match="there are not 5 steps before step"):
+    with pytest.raises(MetarlError, match="window is 5; it must be at most the steps on either side of step"):
         recovery(np.ones(60), change, until, window=5, pool=lambda values: values)
 
 

@@ -16,7 +16,7 @@ from metarl.evaluation.record import AgentRecord, Evaluation
 from metarl.families.task import Tasks
 from metarl.runs.config import TrainConfig, WandbConfig, load_config, resolve
 from metarl.training.log import RunLog
-from metarl.training.wandb import chosen_mode
+from metarl.training.wandb import choose_mode
 from metarl.trials.plan import TrialPlan
 from tests.small_runs import config, metarl, read_metrics, write_config
 
@@ -157,24 +157,24 @@ def test_a_resumed_run_becomes_one_wandb_run_without_gap_or_repetition(tmp_path:
 
 
 def test_online_without_a_key_is_offline_with_a_warning_and_never_asks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert chosen_mode(WandbConfig(mode="online")) == "offline"
+    assert choose_mode(WandbConfig(mode="online")) == "offline"
     assert "no key" in capsys.readouterr().err
-    assert chosen_mode(WandbConfig()) == "offline"
+    assert choose_mode(WandbConfig()) == "offline"
     assert capsys.readouterr().err == ""
 
 
 def test_a_key_means_online_unless_something_else_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "netrc").write_text("machine api.wandb.ai\n  login user\n  password " + "0" * 40 + "\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    assert chosen_mode(WandbConfig()) == "online"
+    assert choose_mode(WandbConfig()) == "online"
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    assert chosen_mode(WandbConfig()) == "offline"
+    assert choose_mode(WandbConfig()) == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    assert chosen_mode(WandbConfig()) == "online"
-    assert chosen_mode(WandbConfig(mode="disabled")) == "disabled"
+    assert choose_mode(WandbConfig()) == "online"
+    assert choose_mode(WandbConfig(mode="disabled")) == "disabled"
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert chosen_mode(WandbConfig()) == "offline"
-    assert chosen_mode(WandbConfig(mode="online")) == "online"
+    assert choose_mode(WandbConfig()) == "offline"
+    assert choose_mode(WandbConfig(mode="online")) == "online"
 
 
 def test_a_server_out_of_reach_costs_a_warning_and_the_timeout_at_most(
@@ -213,7 +213,7 @@ def test_an_error_in_wandb_costs_one_warning_and_no_line(
     log.close(completed=True)
     assert updates(tmp_path) == [0, 1, 2]
     (warning,) = capsys.readouterr().err.splitlines()
-    assert warning == "metarl: warning: W&B stopped: ConnectionError: gone; metrics go to metrics.jsonl alone"
+    assert warning == "metarl: warning: W&B stopped: ConnectionError: gone; metrics go to metrics.jsonl only"
 
 
 def test_the_address_of_every_online_run_stands_in_the_folder(
@@ -248,7 +248,7 @@ def test_lines_that_were_lost_cost_one_warning_and_what_comes_after_the_gap_is_k
         log.write(line(done))
         log.close(completed=False)
         (warning,) = capsys.readouterr().err.splitlines()
-        assert f"metrics.jsonl holds {done - 3} of the {done} updates made" in warning
+        assert f"metrics.jsonl holds {done - 3} of {done} updates" in warning
     assert updates(tmp_path) == [0, 1, 5, 6]
 
 

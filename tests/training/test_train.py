@@ -170,7 +170,7 @@ def test_a_run_does_not_resume_under_another_config(copy: Path, capsys: pytest.C
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(copy: Path) -> None:
-    with pytest.raises(MetarlError, match="holds a run already; go on with `metarl train --resume"):
+    with pytest.raises(MetarlError, match="holds a run already; resume it with `metarl train --resume"):
         trained(copy)
 
 
@@ -314,12 +314,12 @@ def test_a_run_stopped_before_its_first_checkpoint_says_that_it_begins_again(
 ) -> None:
     whole = (copy / LAST).read_bytes()
     (copy / LAST).unlink()
-    with pytest.raises(MetarlError, match=r"tells of 4 updates, but its last.safetensors is gone; .*start_from="):
+    with pytest.raises(MetarlError, match=r"has metrics of 4 updates, but no last.safetensors; .*start_from="):
         trained(copy, agent_of(copy), resume=True)
     metrics = copy / "metrics.jsonl"
     metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:2]))
     trained(copy, agent_of(copy), resume=True)
-    assert "stopped before its first last.safetensors: it begins again, the 2 updates made are dropped" in (
+    assert "stopped before its first last.safetensors: it starts again, and its 2 updates are dropped" in (
         capsys.readouterr().err
     )
     assert (copy / LAST).read_bytes() == whole
@@ -401,7 +401,7 @@ def test_every_update_tells_the_return_of_every_round_and_where_the_time_went(ru
 
 
 def test_a_trial_too_short_for_the_agent_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(MetarlError, match="rounds is 1: 'maml-ppo' needs at least 2, 1 to adapt on and one to measure"):
+    with pytest.raises(MetarlError, match="rounds is 1; 'maml-ppo' needs at least 2: 1 to adapt on and one to measure"):
         trained(tmp_path / "run", rounds=1)
     assert not (tmp_path / "run").exists()
 
@@ -434,7 +434,7 @@ def test_an_update_that_fails_stops_training_with_the_agent_of_before_in_the_las
     line = str(caught.value)
     assert line.startswith("update 5: outer epoch 2: the meta-gradient of log_std is nan in 1 of ")
     assert "take a lower agent.inner_lr or agent.outer.learning_rate" in line
-    assert line.endswith("last.safetensors holds the agent as it was before")
+    assert line.endswith("last.safetensors holds the agent from before")
     state, meta = load(tmp_path / "run" / "last.safetensors")
     assert meta.update == 5
     expected, _ = load(tmp_path / "plain" / "last.safetensors")
@@ -564,7 +564,7 @@ def test_a_run_that_started_from_another_and_was_killed_goes_on_without_it(tmp_p
     ("changes", "complaint"),
     [
         ({"start_from": "nowhere"}, "start_from is 'nowhere': run nowhere does not exist"),
-        ({"agent": "rl2"}, "a run of 'maml-ppo'; 'rl2' starts from its own kind only"),
+        ({"agent": "rl2"}, "it trains 'maml-ppo'; 'rl2' can start only from a run of 'rl2'"),
         ({"family": {"name": "half-cheetah-velocity", "horizon": 5}}, "has shape .* here it is"),
     ],
 )
@@ -582,7 +582,7 @@ def test_a_run_to_start_from_that_is_missing_or_does_not_fit_costs_one_line_and_
     [
         (lambda run: (run / "best.safetensors").unlink(), "has no best.safetensors yet"),
         (lambda run: (run / "metrics.jsonl").write_text('{"foo": 1}\n'), "metrics.jsonl:1 has no number 'update'"),
-        (lambda run: (run / "metrics.jsonl").write_text(""), "tells of 0 of the . updates that its best.safetensors"),
+        (lambda run: (run / "metrics.jsonl").write_text(""), "has 0 of the . updates of its best.safetensors"),
     ],
 )
 def test_a_damaged_run_is_not_started_from(
