@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     made = updates_made(run_dir, config) if arguments.resume else 0
     if made >= config.num_updates:
         updates = counted(made, "update")
-        say(f"{run_dir} is finished: {updates} of {config.num_updates} are made; to train on, add num_updates=N")
+        say(f"{run_dir} is finished: {updates} made, {config.num_updates} asked for; to train on, add num_updates=N")
     else:
         try:
             meta_train(config, run_dir, resume=bool(arguments.resume))

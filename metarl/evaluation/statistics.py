@@ -58,12 +58,11 @@ def gap_bootstrap(
     confidence: float = 0.95,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the low and high ends of the interval of a statistic of `ours` minus that of `theirs`, each of shape
-    [...].
+    """Return the low and high ends of the interval of a difference of statistics, each of shape [...].
 
-    `ours` is [seed, task, ...] and `theirs` [seed, other task, ...]: the same training seeds in two kinds of task, such
-    as training tasks and new ones. Each resample draws the seeds for both together and the tasks of each apart; the
-    rest is as in `crossed_bootstrap`.
+    It is the statistic of `ours` [seed, task, ...] minus that of `theirs` [seed, other task, ...]: the same training
+    seeds in two kinds of task, such as training tasks and new ones. Each resample draws the seeds for both together and
+    the tasks of each apart; the rest is as in `crossed_bootstrap`.
     """
     drawn_seeds = rng.integers(len(ours), size=(resamples, len(ours)))
     mine, others = (

@@ -137,7 +137,7 @@ def test_a_killed_run_resumes_bitwise_equal(tmp_path: Path, agent: str) -> None:
 def test_a_run_that_dies_at_any_update_resumes_bitwise_equal(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
 ) -> None:
-    original = train._Training._one_update
+    original = train._Training._make_update
 
     def dying(self: Any) -> Any:
         if self.update == killed_at:
@@ -145,7 +145,7 @@ def test_a_run_that_dies_at_any_update_resumes_bitwise_equal(
         return original(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train._Training, "_one_update", dying)
+        patch.setattr(train._Training, "_make_update", dying)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path / "run", run.name)
     trained(tmp_path / "run", run.name, resume=True)
@@ -600,7 +600,7 @@ def test_weights_are_not_read_by_other_networks_of_the_same_shapes(
     monkeypatch.setitem(SMALL["rl2"], "memory", {"name": "transformer", "hidden_size": 8})
     first = trained(tmp_path / "first", "rl2", num_updates=2)
     with pytest.raises(
-        MetarlError, match=r"agent.memory.num_heads is 2, run .* was trained with 4: .* take agent.memory.num_heads=4"
+        MetarlError, match=r"agent.memory.num_heads is 2, but run .* was trained with 4: .* take agent.memory.num_heads=4"
     ):
         load_run(first, overrides=["agent.memory.num_heads=2"])
     monkeypatch.setitem(SMALL["rl2"], "memory", {"name": "transformer", "hidden_size": 8, "num_heads": 2})
