@@ -76,7 +76,7 @@ def test_a_page_says_everything_of_a_preset() -> None:
     done = metarl("families", "half-cheetah-velocity", "--preset", "maml")
     assert (done.returncode, done.stderr) == (0, "")
     for text in (
-        "half-cheetah-velocity: A half cheetah runs at a speed that it is not told.",
+        "half-cheetah-velocity: A half cheetah runs at an unknown speed.",
         "| 0 | height of the torso | m |",
         "from: github.com/cbfinn/maml_rl",
         "gymnasium: metarl/HalfCheetahVelocity-v0, with the dynamics of HalfCheetah-v5",
