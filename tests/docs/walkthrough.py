@@ -40,7 +40,7 @@ class Walkthrough:
         (library / "installed.pth").write_text(f"import site; site.addsitedir({installed!r})\n")
         _script(python, "metarl", "from metarl.cli.main import main")
         _script(python, "pip", "from pip._internal.cli.main import main")
-        _script(python, "pytest", "from pytest import console_main as main")
+        _script(python, "pytest", "from pytest import main")
         return cls(folder, python)
 
     def follow(self, blocks: list[Block], smaller: Mapping[str, int] = MappingProxyType({})) -> None:
