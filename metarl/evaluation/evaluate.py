@@ -33,21 +33,21 @@ def evaluate(
 ) -> Evaluation:
     """Return how `agent` adapts to tasks of `family`. The agent is not changed.
 
-    Keyword arguments are the fields of `TrialPlan`, so that `evaluate(agent, family, num_tasks=100, seed=1)` needs no
-    plan; given with a plan, they change it. `evaluation.plan` repeats an evaluation.
+    Keyword arguments are fields of `TrialPlan`, so that `evaluate(agent, family, num_tasks=100, seed=1)` needs no plan;
+    with a plan, they change it. `evaluation.plan` repeats an evaluation.
 
     Args:
         agent: The agent; each task starts from a new learner of it.
         family: The family that the tasks are from.
-        plan: Tasks, rounds, replicas and seed; the default plan is `TrialPlan()`.
+        plan: Tasks, rounds, replicas and seed; by default `TrialPlan()`.
         record: What the result says of the agent; by default the name of its class.
         threads: Native simulation threads, by default one a core. The numbers do not depend on it.
-        task_chunk_size: Tasks that are played side by side, by default all. Fewer take less memory.
+        task_chunk_size: Tasks played side by side, by default all. Fewer take less memory.
         **changes: Fields of the plan, such as `split`, `num_tasks`, `rounds`, `replicas` and `seed`.
 
     Raises:
-        MetarlError: for a count below one, a split that the family does not have, and for deterministic rounds of an
-            agent whose replicas learn together, which has only its exploration noise to learn from.
+        MetarlError: for a count below one, a split that the family does not have, and deterministic rounds of an agent
+            that learns between rounds from its exploration noise.
     """
     require_agent(agent)
     plan = replace(plan or TrialPlan(), **changes)
@@ -58,6 +58,13 @@ def evaluate(
     tasks, size = plan.tasks(family), task_chunk_size or plan.num_tasks
     chunks = [tasks[start : start + size] for start in range(0, plan.num_tasks, size)]
     scores = _concatenate([_play(agent, family, chunk, plan, threads) for chunk in chunks])
+    return _evaluation_of(family, record, plan, tasks, scores)
+
+
+def _evaluation_of(
+    family: TaskFamily, record: AgentRecord, plan: TrialPlan, tasks: Tasks, scores: _Scores
+) -> Evaluation:
+    """Return the scores as an evaluation; warn of episodes in which the physics broke down."""
     if scores.num_unstable:
         warn_of_unstable(scores.num_unstable, plan)
     return Evaluation(

@@ -119,10 +119,9 @@ def film(
     """Return the film of the tasks `numbers` of an evaluation with the same plan.
 
     All tasks of the plan are played: a network rounds by the size of its batch, so that only then the episodes shown
-    are those measured, to the last bit. `every` is the number of steps between pictures; by default an episode has at
-    most 100 pictures. `report` is called after each picture with the number taken and the most there can be. Raises
-    MetarlError for a number outside the plan, a budget above one, a split that the family does not have, and a family
-    that cannot be drawn.
+    are those measured, to the last bit. `every` is the number of steps between pictures, by default 100 pictures an
+    episode; `report` is called after each with the number taken and the most there can be. Raises MetarlError for a
+    number outside the plan, a budget above one, a split that does not exist, and a family that cannot be drawn.
     """
     require_agent(agent)
     numbers = _require_numbers(numbers, plan)
@@ -134,23 +133,14 @@ def film(
         drawing(family),
         contextlib.closing(BatchedEnv(family, tasks, plan.replicas, threads=threads, render_mode="rgb_array")) as envs,
     ):
-        worlds = [number * plan.replicas for number in numbers]
-        camera = _Camera(envs, worlds, every, lambda taken: report(taken, most))
+        camera = _Camera(envs, [number * plan.replicas for number in numbers], every, lambda n: report(n, most))
         envs.batch = camera
         played = rounds_of(agent, envs, seed=plan.trial_seed, deterministic=plan.deterministic)
         rounds = tuple(itertools.islice(played, plan.rounds))
     if num_unstable := sum(episodes.num_unstable for episodes in rounds):
         warn_of_unstable(num_unstable, plan)
-    return Film(
-        family=family,
-        agent=agent_name,
-        pooled=agent.pools_replicas,
-        plan=plan,
-        numbers=numbers,
-        tasks=tasks[list(numbers)],
-        every=every,
-        takes=tuple(_takes(rounds, camera, number, plan.replicas) for number in numbers),
-    )
+    takes = tuple(_takes(rounds, camera, number, plan.replicas) for number in numbers)
+    return Film(family, agent_name, agent.pools_replicas, plan, numbers, tasks[list(numbers)], every, takes)
 
 
 def _require_numbers(numbers: Sequence[int], plan: TrialPlan) -> tuple[int, ...]:
