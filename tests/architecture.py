@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
+
+from pydantic import BaseModel
 
 from tests.places import ROOT
 
@@ -191,6 +194,32 @@ def _reason(found: Import) -> str | None:
     if top in FAST_START:
         return "fast start"
     return next((why for pattern, why in LOCAL.items() if Path(found.source).match(pattern)), None)
+
+
+def function_lengths(file: str) -> dict[str, int]:
+    """Return the lines between the first and the last of each function of a file, by name and line."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    functions = (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    return {f"{each.name}:{each.lineno}": (each.end_lineno or each.lineno) - each.lineno for each in functions}
+
+
+def settings_classes(roots: Iterable[type[BaseModel]]) -> set[type[BaseModel]]:
+    """Return settings classes and all that are nested in them."""
+    found: set[type[BaseModel]] = set()
+    todo = list(roots)
+    while todo:
+        cls = todo.pop()
+        if cls not in found:
+            found.add(cls)
+            nested = (part for field in cls.model_fields.values() for part in _parts(field.annotation))
+            todo += [part for part in nested if isinstance(part, type) and issubclass(part, BaseModel)]
+    return found
+
+
+def _parts(annotation: object) -> Iterator[object]:
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _parts(argument)
 
 
 def main() -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import metarl
+from metarl.runs.config import TrainConfig
+from metarl.trials.registered import AGENTS
 from tests import architecture
 from tests.architecture import ALLOWED, graph, room_of
 from tests.places import ROOT
@@ -29,11 +33,12 @@ def test_a_circle_is_found() -> None:
     assert architecture.circles(edges) == [["b", "c"]]
 
 
-@pytest.mark.parametrize("file", architecture.sources())
-def test_file_imports_only_from_the_rooms_it_may(file: str) -> None:
-    room = room_of(file)
-    allowed = {room, "base", *ALLOWED[room]} if room else {"base", "families", "cli"}
-    upward = sorted(target for target in graph()[file] if room_of(target) not in allowed)
+def test_files_import_only_from_the_rooms_they_may() -> None:
+    upward = []
+    for file, targets in graph().items():
+        room = room_of(file)
+        allowed = {room, "base", *ALLOWED[room]} if room else {"base", "families", "cli"}
+        upward += [(file, target) for target in targets if room_of(target) not in allowed]
     assert upward == []
 
 
@@ -45,14 +50,39 @@ def test_every_room_is_in_the_table() -> None:
     assert {room_of(file) for file in architecture.sources()} - {""} <= set(ALLOWED)
 
 
-@pytest.mark.parametrize("file", architecture.sources())
-def test_import_inside_a_function_has_a_reason(file: str) -> None:
-    assert [each for each, why in architecture.local_imports().items() if each.source == file and why is None] == []
+def test_imports_inside_functions_have_a_reason() -> None:
+    assert [each for each, why in architecture.local_imports().items() if why is None] == []
 
 
-@pytest.mark.parametrize("file", architecture.sources())
-def test_file_fits_into_400_lines(file: str) -> None:
-    assert (ROOT / file).read_text(encoding="utf-8").count("\n") <= 400
+def test_files_fit_into_400_lines() -> None:
+    lengths = {file: (ROOT / file).read_text(encoding="utf-8").count("\n") for file in architecture.sources()}
+    assert {file: lines for file, lines in lengths.items() if lines > 400} == {}
+
+
+def test_functions_fit_into_40_lines() -> None:
+    found = {
+        (file, name): n for file in architecture.sources() for name, n in architecture.function_lengths(file).items()
+    }
+    assert {where: lines for where, lines in found.items() if lines > 40} == {}
+
+
+def test_settings_classes_have_fewer_than_15_fields_of_their_own() -> None:
+    agents = [AGENTS[name].Config for name in AGENTS]
+    for cls in architecture.settings_classes([TrainConfig, *agents]):
+        assert len(cls.model_fields) < 15, cls
+
+
+def test_every_folder_of_the_sources_is_a_package_of_the_distribution() -> None:
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    folders = {architecture.module_of(file) for file in architecture.sources() if file.endswith("__init__.py")}
+    assert listed == folders
+
+
+def test_folders_of_tests_mirror_those_of_the_sources() -> None:
+    sources = {Path(file).parent for file in architecture.sources()}
+    mirrored = {Path(*folder.parts[1:]) if folder.parts[0] == "metarl" else folder for folder in sources}
+    tests = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    assert tests - mirrored == {Path("docs")}
 
 
 @pytest.mark.parametrize("module", ["metarl", "metarl.cli.main"])
