@@ -112,19 +112,10 @@ def test_exports_are_the_same_however_often_and_in_whatever_order() -> None:
     assert run(code) == "True"
 
 
-def test_every_module_can_be_the_first_that_is_imported() -> None:
+def test_every_module_can_be_imported_by_its_name() -> None:
     modules = [architecture.module_of(file) for file in architecture.sources() if not file.endswith("__main__.py")]
-    code = """
-import importlib, os, sys
-for module in sys.argv[1:]:
-    if (child := os.fork()) == 0:
-        importlib.import_module(module)
-        from metarl.families.family import FAMILIES
-        assert len(list(FAMILIES)) > 30 and not FAMILIES.broken, (module, FAMILIES.broken)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0, module
-"""
-    run(code, *(module for module in modules if not module.startswith("metarl.agents")))
+    code = "import importlib, sys; print(len([importlib.import_module(module) for module in sys.argv[1:]]))"
+    assert run(code, *modules) == str(len(modules))
 
 
 @pytest.mark.parametrize(
