@@ -7,7 +7,13 @@ imports neither torch nor mujoco: what is used is imported when it is first used
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+if not (Path(__file__).parent / "envs").exists():
+    # Imported from a clone, where `envs` and `agents` stand beside this folder: Python run at the top of the clone finds
+    # this folder first, whatever is installed.
+    __path__.append(str(Path(__file__).parent.parent))
 
 from .base.versions import __version__
 

@@ -126,6 +126,18 @@ def test_every_export_can_be_the_first_that_is_asked_for(name: str) -> None:
     assert run(code) == "metarl/PointSparse-v0"
 
 
+def test_python_run_at_the_top_of_a_clone_finds_families_and_agents_though_nothing_of_it_is_installed() -> None:
+    code = """
+import sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
+sys.path.insert(0, ".")
+import metarl
+print(metarl.make_agent("random", metarl.load("navigation-2d")) is not None)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.stdout.strip(), done.returncode) == ("True", 0), done.stderr
+
+
 def test_families_are_listed_without_importing_mujoco() -> None:
     code = "import sys; from metarl.families.family import FAMILIES; list(FAMILIES); print('mujoco' in sys.modules)"
     assert run(code) == "False"
