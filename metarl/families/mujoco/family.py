@@ -34,7 +34,7 @@ class MujocoFamily(FunctionFamily):
     """
 
     asset: ClassVar[str]
-    """Name of the model file among Gymnasium's assets."""
+    """Model file: a name among Gymnasium's assets, or an absolute path."""
     frame_skip: ClassVar[int] = 5
     """Physics steps for each environment step."""
     timestep: ClassVar[float] = 0.0
