@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -166,20 +166,8 @@ class CategoricalHead:
         return index[..., None] == np.arange(self.num_features)
 
 
-Distribution = Literal["auto", "gaussian", "categorical"]
-"""Kind of action distribution; 'auto' follows from the action space."""
-
-
-def action_head(space: spaces.Box | spaces.Discrete, distribution: Distribution = "auto") -> ActionHead:
-    """Return the distributions for an action space: normal for a box, categorical for a discrete one.
-
-    Raises MetarlError where `distribution` asks for the other.
-    """
-    fitting: Distribution = "categorical" if isinstance(space, spaces.Discrete) else "gaussian"
-    if distribution not in ("auto", fitting):
-        raise MetarlError(
-            f"distribution is {distribution!r}, but actions are of {space}; take {fitting!r}, or leave it at 'auto'"
-        )
+def action_head(space: spaces.Box | spaces.Discrete) -> ActionHead:
+    """Return the distributions for an action space: normal for a box, categorical for a discrete one."""
     return CategoricalHead(space) if isinstance(space, spaces.Discrete) else GaussianHead(space)
 
 

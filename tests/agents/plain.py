@@ -58,18 +58,18 @@ def step_log_prob(parameters: Mapping[str, Tensor], observation: Tensor, action:
     return total
 
 
-def inner_loss(agent: MAML, parameters: Mapping[str, Tensor], played: Round, half: float) -> Tensor:
+def inner_loss(agent: MAML, parameters: Mapping[str, Tensor], data: Round, half: float) -> Tensor:
     """Return the inner loss of one task's round, [time, replica, ...], one step after the other."""
-    horizon, replicas = played.mask.shape
-    total, count = torch.zeros((), dtype=played.advantages.dtype), 0
+    horizon, replicas = data.mask.shape
+    total, count = torch.zeros((), dtype=data.advantages.dtype), 0
     for replica in range(replicas):
-        box = torch.ones((), dtype=played.advantages.dtype)
+        box = torch.ones((), dtype=data.advantages.dtype)
         for t in range(horizon):
-            if not played.mask[t, replica]:
+            if not data.mask[t, replica]:
                 continue
-            log_prob = step_log_prob(parameters, played.observations[t, replica], played.actions[t, replica], half)
-            ratio = torch.exp(log_prob) / torch.exp(played.old_log_prob[t, replica])
-            advantage = played.advantages[t, replica]
+            log_prob = step_log_prob(parameters, data.observations[t, replica], data.actions[t, replica], half)
+            ratio = torch.exp(log_prob) / torch.exp(data.old_log_prob[t, replica])
+            advantage = data.advantages[t, replica]
             match agent.config.inner_objective:
                 case "likelihood-ratio":
                     total = total + ratio * advantage
@@ -83,9 +83,9 @@ def inner_loss(agent: MAML, parameters: Mapping[str, Tensor], played: Round, hal
 
 
 def inner_step(
-    agent: MAML, meta: Mapping[str, Tensor], fast: Mapping[str, Tensor], played: Round, half: float
+    agent: MAML, meta: Mapping[str, Tensor], fast: Mapping[str, Tensor], data: Round, half: float
 ) -> dict[str, Tensor]:
-    loss = inner_loss(agent, policy_parameters(agent, meta, fast), played, half)
+    loss = inner_loss(agent, policy_parameters(agent, meta, fast), data, half)
     gradients = torch.autograd.grad(loss, list(fast.values()), create_graph=True)
     second_order = agent.config.outer.meta_gradient == "second-order"
     moved = {}
@@ -99,23 +99,23 @@ def outer_loss(agent: MAML, meta: Mapping[str, Tensor], rounds: tuple[Round, ...
     """Return one task's clipped surrogate after adaptation, without penalty: of the last round, or the mean over all."""
     fast = start(agent, meta)
     losses = []
-    for number, played in enumerate(rounds):
+    for number, data in enumerate(rounds):
         if agent.config.outer.rounds == "all" or number == len(rounds) - 1:
-            losses.append(surrogate(agent, policy_parameters(agent, meta, fast), played, half))
+            losses.append(surrogate(agent, policy_parameters(agent, meta, fast), data, half))
         if number < len(rounds) - 1:
-            fast = inner_step(agent, meta, fast, played, half)
+            fast = inner_step(agent, meta, fast, data, half)
     return torch.stack(losses).mean()
 
 
-def surrogate(agent: MAML, parameters: Mapping[str, Tensor], played: Round, half: float) -> Tensor:
-    total, count, clip = torch.zeros((), dtype=played.advantages.dtype), 0, agent.config.outer.clip_range
-    for replica in range(played.mask.shape[1]):
-        for t in range(played.mask.shape[0]):
-            if not played.mask[t, replica]:
+def surrogate(agent: MAML, parameters: Mapping[str, Tensor], data: Round, half: float) -> Tensor:
+    total, count, clip = torch.zeros((), dtype=data.advantages.dtype), 0, agent.config.outer.clip_range
+    for replica in range(data.mask.shape[1]):
+        for t in range(data.mask.shape[0]):
+            if not data.mask[t, replica]:
                 continue
-            log_prob = step_log_prob(parameters, played.observations[t, replica], played.actions[t, replica], half)
-            ratio = torch.exp(log_prob - played.old_log_prob[t, replica])
-            advantage = played.advantages[t, replica]
+            log_prob = step_log_prob(parameters, data.observations[t, replica], data.actions[t, replica], half)
+            ratio = torch.exp(log_prob - data.old_log_prob[t, replica])
+            advantage = data.advantages[t, replica]
             kept = ratio if 1 - clip < ratio < 1 + clip else ratio.detach().clamp(1 - clip, 1 + clip)
             total = total + (ratio * advantage if ratio * advantage < kept * advantage else kept * advantage)
             count += 1
