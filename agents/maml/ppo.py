@@ -29,7 +29,7 @@ class PPOConfig(MetaGradientConfig):
     clip_range: Positive = 0.3
     """Range of the ratio of new to old action probability, beyond which the objective is flat."""
     target_kl: Positive | None = None
-    """Outer KL in nats. No further step is taken on a trial once the KL exceeds 1.5 times this. None never stops early."""
+    """Outer KL in nats. Beyond 1.5 times this, PPO takes no further step on a trial. None never stops early."""
     max_grad_norm: Positive = 1.0
     """Largest norm of the meta-gradient; a longer one is scaled down."""
     inner_kl_coef: NonNegative = 0.0

@@ -31,11 +31,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Train until the run has all its updates."""
     from ..base.progress import say
     from ..base.text import counted
-    from ..runs.run import updates_made
+    from ..runs.run import count_updates
     from ..training.train import meta_train
 
     config, run_dir = _resume(arguments) if arguments.resume else _begin(arguments)
-    made = updates_made(run_dir, config) if arguments.resume else 0
+    made = count_updates(run_dir, config) if arguments.resume else 0
     if made >= config.num_updates:
         updates = counted(made, "update")
         say(f"{run_dir} is finished: {updates} made, {config.num_updates} asked for; to train on, add num_updates=N")

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file with an agent's tensors and the state of its training. They are data, never code."""
+"""Checkpoints: one safetensors file with an agent's tensors and the state of training. They are data, never code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Meta(Settings):
     """Meta-updates made."""
     env_steps: Annotated[int, Field(ge=0)]
     """Environment steps of training, including those of the run it started from."""
-    begun_at: Annotated[int, Field(ge=0)] = 0
+    start_env_steps: Annotated[int, Field(ge=0)] = 0
     """Environment steps at the start of this run: zero, or those of the run it started from."""
     best: float | None
     """Best validation IQM so far, of the score `evaluation.best_by`. None before the first evaluation."""

@@ -227,8 +227,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError):
         shown = key if key.isprintable() else repr(key)
         raise MetarlError(
-            f"command line {shortened(text)}: {shown} is {shortened(value)}: it must be YAML; quote it, or take another "
-            "value"
+            f"command line {shortened(text)}: {shown} is {shortened(value)}: it must be YAML; quote it, or take "
+            "another value"
         ) from None
 
 

@@ -50,7 +50,7 @@ class Run:
         }
 
 
-GOES_ON = "leave it out, or begin a new run"
+RESUME_REMEDY = "leave it out, or begin a new run"
 """Remedy for a setting that may not change when a run is resumed."""
 DEFINING = ("family", "agent", "seed", "meta_batch_size", "replicas", "rounds", "start_from")
 """Settings that may not change when a run is resumed. Its length, its evaluations and its logging may."""
@@ -62,7 +62,7 @@ def holds_run(run_dir: Path) -> bool:
     return any((run_dir / name).exists() for name in (LAST, BEST)) or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
-def updates_made(run_dir: str | Path, config: TrainConfig) -> int:
+def count_updates(run_dir: str | Path, config: TrainConfig) -> int:
     """Return the number of updates in the last checkpoint of a run, 0 without a checkpoint.
 
     Raises MetarlError if the checkpoint is damaged, or if `config` is the config of another run.
@@ -71,7 +71,7 @@ def updates_made(run_dir: str | Path, config: TrainConfig) -> int:
     if not path.exists():
         return 0
     meta = checkpoints.load(path)[1]
-    _require_same(config, meta, path, DEFINING, GOES_ON)
+    _require_same(config, meta, path, DEFINING, RESUME_REMEDY)
     return meta.update
 
 
@@ -87,7 +87,7 @@ def free_folder(path: Path) -> Path:
 
 
 def run_config(run_dir: str | Path, overrides: Sequence[str] = (), *, device: str | None = None) -> TrainConfig:
-    """Return the config of the run in a folder, with overrides and `device`. Raises MetarlError if there is no run."""
+    """Return the config of the run in a folder, with overrides and `device`. Raises MetarlError without a run."""
     path = Path(run_dir) / CONFIG
     if not path.is_file():
         raise MetarlError(f"run {run_dir} does not exist: there is no {CONFIG} in it; give the folder of a run")
@@ -99,9 +99,9 @@ def load_run(
 ) -> Run:
     """Return a run with its trained agent, from the 'best' or the 'last' checkpoint.
 
-    `device` is the agent's device; None takes the run's. `overrides` such as 'agent.inner_lr=0.05' change settings of the
-    trained agent; the run's provenance stays the same. Raises MetarlError for a missing run, for a checkpoint that is
-    missing, damaged or of another family or agent, and for an override that the trained weights do not fit.
+    `device` is the agent's device; None takes the run's. `overrides` such as 'agent.inner_lr=0.05' change settings of
+    the trained agent; the run's provenance stays the same. Raises MetarlError for a missing run, for a checkpoint that
+    is missing, damaged or of another family or agent, and for an override that the trained weights do not fit.
     """
     if checkpoint not in ("best", "last"):
         raise MetarlError(f"checkpoint is {checkpoint!r}; it must be 'best' or 'last'")
@@ -176,7 +176,7 @@ def _require_same(
     """Return the whole config of a checkpoint. Raises MetarlError with `remedy` if a `defining` part differs."""
     ours, theirs = resolve(config), complete(meta.config, f"checkpoint {path}")
     differences = "; ".join(
-        f"{key} is {shortened(mine)}, the run was begun with {shortened(other)}"
+        f"{key} is {shortened(mine)}, the run started with {shortened(other)}"
         for part in defining
         for key, mine, other in _differences(part, ours[part], theirs[part])
     )

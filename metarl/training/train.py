@@ -34,8 +34,8 @@ from ..runs.record import (
 from ..runs.run import (
     BEST,
     DEFINING,
-    GOES_ON,
     LAST,
+    RESUME_REMEDY,
     checkpoint_path,
     family_and_agent,
     holds_run,
@@ -140,7 +140,7 @@ class _Training:
         """Updates made."""
         self.env_steps = 0
         """Environment steps spent, over all tasks and replicas."""
-        self.begun_at = 0
+        self.start_env_steps = 0
         """Environment steps spent before the run, by the run that it started from."""
         self.best: float | None = None
         """Best validation score so far; `evaluation.best_by` selects the score."""
@@ -154,7 +154,7 @@ class _Training:
             self.origin = self._take_over(run_dir)
         except MetarlError as error:
             raise MetarlError(f"start_from is {run_dir!r}: {error}") from None
-        self.env_steps = self.begun_at = self.origin.env_steps
+        self.env_steps = self.start_env_steps = self.origin.env_steps
 
     def _take_over(self, run_dir: str) -> Origin:
         mine, theirs = self.config.agent["name"], run_config(run_dir)
@@ -178,8 +178,8 @@ class _Training:
 
     def restore(self) -> None:
         """Load the last checkpoint."""
-        meta = restore(self.agent, self.run_dir / LAST, self.config, DEFINING, GOES_ON)
-        self.update, self.env_steps, self.begun_at = meta.update, meta.env_steps, meta.begun_at
+        meta = restore(self.agent, self.run_dir / LAST, self.config, DEFINING, RESUME_REMEDY)
+        self.update, self.env_steps, self.start_env_steps = meta.update, meta.env_steps, meta.start_env_steps
         # Scores compare only on the same validation tasks.
         theirs = TrainConfig.model_validate(meta.config)
         same_plan = _validation_plan(theirs) == _validation_plan(self.config)
@@ -262,7 +262,8 @@ class _Training:
     def _seed(self) -> int:
         """Seed of all random numbers. A run that starts from another run of the same seed gets other tasks."""
         seed = self.config.seed
-        return int(generator(seed, "start_from", self.begun_at).integers(2**63)) if self.begun_at else seed
+        start = self.start_env_steps
+        return int(generator(seed, "start_from", start).integers(2**63)) if start else seed
 
     def _trial(self, stopwatch: Stopwatch) -> Trial:
         config, start = self.config, self.update * self.config.meta_batch_size
@@ -289,7 +290,7 @@ class _Training:
         meta = checkpoints.Meta(
             update=self.update,
             env_steps=self.env_steps,
-            begun_at=self.begun_at,
+            start_env_steps=self.start_env_steps,
             best=self.best,
             config=resolve(self.config),
             versions=versions(),

@@ -96,7 +96,7 @@ def inner_step(
 
 
 def outer_loss(agent: MAML, meta: Mapping[str, Tensor], rounds: tuple[Round, ...], half: float) -> Tensor:
-    """Return one task's clipped surrogate after adaptation, without penalty: of the last round, or the mean over all."""
+    """Return one task's clipped surrogate after adaptation, without penalty, of the last round or the mean over all."""
     fast = start(agent, meta)
     losses = []
     for number, data in enumerate(rounds):

@@ -12,7 +12,7 @@ import torch
 from metarl.base.errors import MetarlError
 from metarl.runs.checkpoint import load, save
 from metarl.runs.config import TrainConfig
-from metarl.runs.run import default_run_dir, load_run, updates_made
+from metarl.runs.run import count_updates, default_run_dir, load_run
 from metarl.trials.registered import make_agent
 from tests.small_runs import config, configured, trained
 
@@ -40,7 +40,7 @@ def test_a_checkpoint_of_other_shapes_or_another_family_is_refused(copy: Path, t
     name = load_run(copy).config.agent["name"]
     other = trained(tmp_path / "other", name, family={"name": "point-sparse", "horizon": 5}, num_updates=1)
     shutil.copy(other / "best.safetensors", copy / "best.safetensors")
-    with pytest.raises(MetarlError, match=r"family.name is .*, the run was begun with .*; put back"):
+    with pytest.raises(MetarlError, match=r"family.name is .*, the run started with .*; put back"):
         load_run(copy)
     # Even one that lies about where it is from.
     state, _ = load(other / "best.safetensors")
@@ -54,15 +54,15 @@ def test_a_checkpoint_of_other_shapes_or_another_family_is_refused(copy: Path, t
 @pytest.mark.parametrize(
     ("outer", "told"),
     [
-        ({"num_epochs": 2, "clip_range": 0.2}, "agent.outer.clip_range is 0.2, the run was begun with 0.3"),
-        ("trpo", "agent.outer.name is 'trpo', the run was begun with 'ppo'"),
+        ({"num_epochs": 2, "clip_range": 0.2}, "agent.outer.clip_range is 0.2, the run started with 0.3"),
+        ("trpo", "agent.outer.name is 'trpo', the run started with 'ppo'"),
     ],
 )
 def test_a_nested_setting_that_differs_is_named_by_its_dotted_key(tmp_path: Path, outer: object, told: str) -> None:
     run = trained(tmp_path / "run", num_updates=1)
     changed = TrainConfig(**{**config(), "agent": {"name": "maml-ppo", "hidden_sizes": [8], "outer": outer}})
     with pytest.raises(MetarlError) as caught:
-        updates_made(run, changed)
+        count_updates(run, changed)
     assert f"does not fit: {told}; leave it out" in str(caught.value)
 
 

@@ -25,7 +25,7 @@ from metarl.evaluation.evaluate import evaluate
 from metarl.runs.checkpoint import load, save
 from metarl.runs.config import TrainConfig
 from metarl.runs.record import minutes_by_update, read_sessions
-from metarl.runs.run import LAST, load_run, updates_made
+from metarl.runs.run import LAST, count_updates, load_run
 from metarl.training import train
 from metarl.training.log import RunLog
 from metarl.training.train import meta_train
@@ -122,7 +122,7 @@ def test_a_killed_run_resumes_bitwise_equal(tmp_path: Path, agent: str) -> None:
         time.sleep(0.002)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert updates_made(killed, configured(agent, **changes)) < 30
+    assert count_updates(killed, configured(agent, **changes)) < 30
     assert main(["train", "--resume", str(killed)]) == 0
     assert (killed / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
     assert (killed / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
@@ -165,7 +165,7 @@ def test_a_finished_run_says_so_and_goes_on_when_asked_for_more(copy: Path, caps
 
 def test_a_run_does_not_resume_under_another_config(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--resume", str(copy), "seed=1", "num_updates=6"]) == 2
-    assert "seed is 1, the run was begun with 0; leave it out, or begin a new run" in capsys.readouterr().err
+    assert "seed is 1, the run started with 0; leave it out, or begin a new run" in capsys.readouterr().err
     assert updates(copy) == [0, 1, 2, 3]
 
 
@@ -284,7 +284,7 @@ def test_only_the_settings_that_differ_are_named(copy: Path, capsys: pytest.Capt
     key, begun = {"rl2": ("agent.ppo.clip_range", 0.2), "maml-ppo": ("agent.outer.clip_range", 0.3)}[agent_of(copy)]
     assert main(["train", "--resume", str(copy), f"{key}=0.5", "num_updates=6"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith(f"{key} is 0.5, the run was begun with {begun}; leave it out, or begin a new run")
+    assert line.endswith(f"{key} is 0.5, the run started with {begun}; leave it out, or begin a new run")
     assert len(line) < 300
 
 
@@ -303,7 +303,7 @@ def test_a_kill_before_the_last_checkpoint_is_made_good(
         patch.setattr(RunLog if dies_in == "summarize" else train._Training, dies_in, dying)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path / "run", run.name)
-    assert updates_made(tmp_path / "run", configured(run.name)) < 4
+    assert count_updates(tmp_path / "run", configured(run.name)) < 4
     trained(tmp_path / "run", run.name, resume=True)
     for name in ("last.safetensors", "best.safetensors", "validation.png"):
         assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
@@ -327,7 +327,7 @@ def test_a_run_stopped_before_its_first_checkpoint_says_that_it_begins_again(
 
 def test_a_finished_run_is_not_called_so_under_another_config(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--resume", str(copy), "--seed", "7"]) == 2
-    assert "seed is 7, the run was begun with 0; leave it out" in capsys.readouterr().err
+    assert "seed is 7, the run started with 0; leave it out" in capsys.readouterr().err
     assert main(["train", "--resume", str(copy), "num_updates=2"]) == 0
     assert "4 updates made, 2 asked for" in capsys.readouterr().out
 
@@ -622,4 +622,4 @@ def test_a_run_that_starts_from_another_of_its_seed_does_not_meet_its_tasks_agai
     trained(tmp_path / "second", "rl2", start_from=str(first))
     third = trained(tmp_path / "third", "rl2", start_from=str(tmp_path / "second"))
     assert len(set(drawn)) == len(drawn) == 3 * 4 * 3
-    assert load(third / LAST)[1].begun_at == load(tmp_path / "second" / "best.safetensors")[1].env_steps
+    assert load(third / LAST)[1].start_env_steps == load(tmp_path / "second" / "best.safetensors")[1].env_steps

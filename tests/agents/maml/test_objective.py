@@ -152,7 +152,7 @@ def test_adapting_all_tasks_in_one_call_equals_a_plain_loop(adapts: str) -> None
 
 
 def test_adapted_parameters_of_the_linear_gaussian_probe_equal_the_closed_form() -> None:
-    """For a ~ N(W x + b, s^2): grad W = mean A (a - W x - b) x' / s^2, grad log s = mean A ((a - W x - b)^2 / s^2 - 1)."""
+    """For e = (a - W x - b) / s ~ N(0, 1): grad W = mean A e x' / s, grad log s = mean A (e^2 - 1)."""
     family = load("navigation-2d", horizon=6)
     agent = new_agent(family, hidden_sizes=[], inner_lr=0.2)
     trial = play_trial(agent, family, rounds=4)
