@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
+from metarl.trials.agent import TrainableAgent
 
 StateDict = dict[str, Tensor]
 """Everything that training changes, by name."""
@@ -76,3 +78,14 @@ def require_same_shapes(expected: Mapping[str, Tensor], state: Mapping[str, Tens
                 f"the saved agent does not fit: {name!r} has shape {tuple(state[name].shape)}, here it is "
                 f"{tuple(tensor.shape)}; was it trained on another family or preset?"
             )
+
+
+@contextlib.contextmanager
+def restore_on_error(agent: TrainableAgent) -> Iterator[None]:
+    """Give the agent its state back if a MetarlError is raised inside: an update that fails changes nothing."""
+    before = agent.state_dict()
+    try:
+        yield
+    except MetarlError:
+        agent.load_state_dict(before)
+        raise

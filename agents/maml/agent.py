@@ -21,7 +21,7 @@ from metarl.trials.episodes import Episodes, TimeStep, Trial
 
 from ..common.moments import RunningMoments
 from ..common.policy import LOG_STD, MLPPolicy, action_head
-from ..common.state import StateDict, load_tensors, require_same_shapes
+from ..common.state import StateDict, load_tensors, require_same_shapes, restore_on_error
 from .adaptation import AdaptContext, AdaptNothing, make_adaptation
 from .baselines import Baseline, LinearBaseline, LinearBaselineConfig, NetworkBaseline, flat_observations
 from .config import MAMLConfig
@@ -95,12 +95,8 @@ class MAML(TrainableAgent):
             raise MetarlError(
                 f"rounds is {len(trial.rounds)}; it must be at least {self.min_rounds}: one to adapt to, one to measure"
             )
-        before = self.state_dict()
-        try:
+        with restore_on_error(self):
             return self._update(trial, rng)
-        except MetarlError:
-            self.load_state_dict(before)
-            raise
 
     def _update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         rounds, metrics = self.rounds.replay(trial)

@@ -1,7 +1,7 @@
-"""References for Bernoulli bandits: the index and posterior-sampling policies that the RL^2 paper compares with.
+"""References for Bernoulli bandits: the index and posterior-sampling policies of the RL^2 paper's comparison.
 
-Every arm has the posterior Beta(1 + successes, 1 + failures), which is exact: the family's chances are uniform. Duan et
-al., RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, 2016, table 1.
+Each arm has the posterior Beta(1 + successes, 1 + failures). It is exact, as the family draws chances uniformly. Duan
+et al., RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, 2016, table 1.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from metarl.trials.registered import register_agent
 from .common import Arrivals, require_family
 
 Index = Callable[[np.ndarray, np.ndarray, Streams], np.ndarray]
-"""Gives every arm's index from its successes and failures, int64 [task, replica, arm], and the worlds' streams."""
+"""Returns each arm's index from successes and failures, int64 [task, replica, arm], and the worlds' streams."""
 
 TABLED_PULLS = 500
-"""Pulls of an arm up to which Gittins indices are computed; beyond, an approximation is as good."""
+"""Pulls of an arm up to which Gittins indices are tabled. Beyond them an approximation is as good."""
 LOOK_AHEAD = 500
-"""Pulls beyond the table from which backward induction starts."""
+"""Pulls beyond the table at which backward induction starts."""
 RETIREMENTS = 800
-"""Retirement rewards of the grid between which an index is interpolated."""
+"""Intervals of the grid of retirement rewards in which indices are interpolated."""
 
 
 class BanditLearner(Learner):
-    """Counts what each arm paid, and pulls the arm of the highest index."""
+    """Counts the successes and failures of each arm, and pulls the arm with the highest index."""
 
     def __init__(self, index: Index, num_arms: int, streams: Streams) -> None:
         self.index, self.streams = index, streams
@@ -48,9 +48,9 @@ class BanditLearner(Learner):
         """Pulls of each arm that did not. [task, replica, arm]"""
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
-        """Return the arms of the highest index, int64 [task, replica]; there is no less random mode.
+        """Return the arms with the highest index, int64 [task, replica], also with `deterministic`.
 
-        Of equal arms it is the first, as in the paper's code: an arm already pulled, rather than one unknown.
+        The first of equal arms is pulled, as in the paper's code: an arm pulled before rather than a new one.
         """
         arrived, _ = self.arrivals(timestep)
         task, replica = np.nonzero(arrived)
@@ -66,7 +66,7 @@ C = TypeVar("C", bound=Settings)
 
 
 class BanditReference(Agent, Generic[C]):
-    """An agent that pulls the arm of the highest index, computed from what the arm itself has paid."""
+    """An agent that pulls the arm with the highest index, computed from the arm's own successes and failures."""
 
     plays: ClassVar[tuple[str, ...]] = ("bernoulli-bandit",)
     pools_replicas = False
@@ -82,7 +82,7 @@ class BanditReference(Agent, Generic[C]):
 
     @abstractmethod
     def index(self, successes: np.ndarray, failures: np.ndarray, streams: Streams) -> np.ndarray:
-        """Return each arm's index from its successes and failures, int64 [task, replica, arm]; one float64 for each."""
+        """Return each arm's index, float64, from its successes and failures, all [task, replica, arm]."""
 
 
 def posterior_means(successes: np.ndarray, failures: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def posterior_means(successes: np.ndarray, failures: np.ndarray) -> np.ndarray:
 
 @register_agent("greedy")
 class Greedy(BanditReference[NoSettings]):
-    """Pulls the arm of the highest posterior mean. It never explores on purpose."""
+    """Pulls the arm with the highest posterior mean. It never explores on purpose."""
 
     def index(self, successes: np.ndarray, failures: np.ndarray, streams: Streams) -> np.ndarray:
         """Return posterior means."""
@@ -103,17 +103,17 @@ class EpsilonGreedyConfig(Settings):
     """Settings of the epsilon-greedy agent."""
 
     epsilon: Fraction = 0.1
-    """Chance of pulling an arm at random."""
+    """Chance of pulling a random arm."""
 
 
 @register_agent("epsilon-greedy")
 class EpsilonGreedy(BanditReference[EpsilonGreedyConfig]):
-    """Pulls the arm of the highest posterior mean, or now and then any arm."""
+    """Pulls the arm with the highest posterior mean, or with chance `epsilon` a random arm."""
 
     Config: ClassVar[type[Settings]] = EpsilonGreedyConfig
 
     def index(self, successes: np.ndarray, failures: np.ndarray, streams: Streams) -> np.ndarray:
-        """Return posterior means; where an arm is to be pulled at random, random numbers."""
+        """Return posterior means, or random numbers where it explores."""
         explores = streams.uniform((1,)) < self.config.epsilon
         return np.where(explores, streams.uniform(successes.shape[-1:]), posterior_means(successes, failures))
 
@@ -122,15 +122,15 @@ class UCB1Config(Settings):
     """Settings of UCB1."""
 
     exploration: Annotated[float, Field(ge=0)] = 0.2
-    """Weight of the confidence radius; 1 is Auer's, and 0.2 best in the RL^2 paper's search over 0, 0.1, ..., 1."""
+    """Weight of the confidence radius, 1 in Auer et al.; 0.2 is best in the RL^2 paper's search over 0, 0.1, ..., 1."""
 
 
 @register_agent("ucb1")
 class UCB1(BanditReference[UCB1Config]):
-    """Pulls the arm of the highest upper confidence bound.
+    """Pulls the arm with the highest upper confidence bound.
 
-    Auer, Cesa-Bianchi and Fischer, Finite-time Analysis of the Multiarmed Bandit Problem, 2002; as in the RL^2 paper,
-    with the posterior's mean and count in place of the sample's.
+    Auer, Cesa-Bianchi and Fischer, Finite-time Analysis of the Multiarmed Bandit Problem, 2002. As in the RL^2 paper,
+    mean and count are the posterior's, not the sample's.
     """
 
     Config: ClassVar[type[Settings]] = UCB1Config
@@ -141,9 +141,9 @@ class UCB1(BanditReference[UCB1Config]):
 
 
 def upper_confidence_bounds(successes: np.ndarray, failures: np.ndarray, exploration: float) -> np.ndarray:
-    """Return `mean + exploration * sqrt(2 log t / n)` of every arm, as `successes` and `failures` [..., arm].
+    """Return `mean + exploration * sqrt(2 log t / n)` of every arm, from `successes` and `failures` [..., arm].
 
-    `mean` is the posterior's, `n` the arm's pulls with the prior's two, `t` the number of the pull to come, from 1.
+    `mean` is the posterior mean, `n` the arm's pulls plus the prior's two, and `t` the number of the next pull, from 1.
     """
     pulls = successes + failures
     time = 1 + pulls.sum(axis=-1, keepdims=True)
@@ -154,15 +154,16 @@ class ThompsonConfig(Settings):
     """Settings of Thompson sampling."""
 
     optimistic: bool = False
-    """Whether a sample below the posterior's mean counts as the mean (May et al., 2012)."""
+    """Whether a sample below the posterior mean is replaced by the mean (May et al., 2012)."""
 
 
 @register_agent("thompson")
 class Thompson(BanditReference[ThompsonConfig]):
-    """Pulls the best arm of a bandit drawn from the posterior: each arm with the chance that it is the best.
+    """Pulls the best arm of a bandit drawn from the posterior, so each arm with its chance of being the best.
 
-    Thompson, On the Likelihood that One Unknown Probability Exceeds Another in View of the Evidence of Two Samples, 1933;
-    optimistically: May, Korda, Lee and Leslie, Optimistic Bayesian Sampling in Contextual-Bandit Problems, 2012.
+    Thompson, On the Likelihood that One Unknown Probability Exceeds Another in View of the Evidence of Two Samples,
+    1933. The optimistic variant is by May, Korda, Lee and Leslie, Optimistic Bayesian Sampling in
+    Contextual-Bandit Problems, 2012.
     """
 
     Config: ClassVar[type[Settings]] = ThompsonConfig
@@ -174,8 +175,8 @@ class Thompson(BanditReference[ThompsonConfig]):
 
 
 def posterior_samples(successes: np.ndarray, failures: np.ndarray, streams: Streams) -> np.ndarray:
-    """Return numbers from Beta(1 + successes, 1 + failures) by inversion, [*streams.shape, arm]."""
-    from scipy.special import betaincinv  # imported late: it takes longer than everything else in this file
+    """Return a draw from each Beta(1 + successes, 1 + failures), by inversion, [*streams.shape, arm]."""
+    from scipy.special import betaincinv  # imported late: the import takes longer than all else here
 
     return betaincinv(1 + successes, 1 + failures, streams.uniform(successes.shape[-1:]))
 
@@ -184,18 +185,18 @@ class GittinsConfig(Settings):
     """Settings of the Gittins index."""
 
     discount: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Discount that the index is optimal for; None: 1 - 1/n for n pulls a trial, which looks n pulls ahead."""
+    """Discount of the index. None takes 1 - 1/n for a trial of n pulls, which looks n pulls ahead."""
     rounds: Count = 1
-    """Episodes of a trial, through which an arm's chance stays what it is."""
+    """Rounds of a trial. An arm keeps its chance through all of them."""
 
 
 @register_agent("gittins")
 class Gittins(BanditReference[GittinsConfig]):
-    """Pulls the arm of the highest Gittins index, Bayes-optimal for discounted rewards without end.
+    """Pulls the arm with the highest Gittins index, which is Bayes-optimal for an infinite discounted sum of rewards.
 
     Gittins, Bandit Processes and Dynamic Allocation Indices, 1979; Gittins, Glazebrook and Weber, Multi-armed Bandit
-    Allocation Indices, 2nd edition, 2011. For the undiscounted return of finitely many pulls it is not quite optimal; the
-    RL^2 paper reports the best of the discounts 0.9, 0.99, 0.999 and 0.9999.
+    Allocation Indices, 2nd edition, 2011. It is close to optimal for the undiscounted return of finitely many pulls.
+    The RL^2 paper reports the best of the discounts 0.9, 0.99, 0.999 and 0.9999.
     """
 
     Config: ClassVar[type[Settings]] = GittinsConfig
@@ -208,7 +209,7 @@ class Gittins(BanditReference[GittinsConfig]):
 
     @property
     def discount(self) -> float:
-        """The discount in force; for trials of one pull, where nothing is to be learned for, one half."""
+        """The discount in force; one half for trials of a single pull."""
         return self.config.discount or 1 - 1 / max(self.pulls, 2)
 
     def index(self, successes: np.ndarray, failures: np.ndarray, streams: Streams) -> np.ndarray:
@@ -226,13 +227,14 @@ class Gittins(BanditReference[GittinsConfig]):
 def gittins_indices(pulls: int, discount: float) -> np.ndarray:
     """Return the Gittins index of a Bernoulli arm of prior Beta(1, 1), [pulls so far, successes so far], 0 to `pulls`.
 
-    The index is the reward a pull at which one may as well retire for good: the root of `c(r) = r`, where `c` is the value
-    of pulling once more and then retiring when that is best, in units of `1 / (1 - discount)` (calibration; Chakravorty
-    and Mahajan, Multi-Armed Bandits, Gittins Index, and Its Calculation, 2014). Values are computed for a grid of
-    retirement rewards r, by backward induction from `LOOK_AHEAD` pulls beyond the table, where the arm's chance is taken
-    for known. A finer grid and a longer look-ahead change no index by more than 4e-4. NaN where successes exceed pulls.
+    The index is the reward a pull at which retiring for good is as good as pulling on. It is the root of `c(r) = r`,
+    where `c` is the value of pulling once more and then retiring at the best time, in units of `1 / (1 - discount)`
+    (calibration; Chakravorty and Mahajan, Multi-Armed Bandits, Gittins Index, and Its Calculation, 2014). Values are
+    computed for a grid of retirement rewards r by backward induction. It starts `LOOK_AHEAD` pulls beyond the table,
+    as if the arm's chance were known there. A finer grid and a longer look-ahead change no index by more than 4e-4.
+    Entries are NaN where successes exceed pulls.
     """
-    # Closer together near 0 and 1, as the arms' standard deviations are smaller there.
+    # The grid is finer near 0 and 1, where arms have smaller standard deviations.
     retirement = np.sin(np.linspace(0.0, np.pi / 2, RETIREMENTS + 1)) ** 2
     last = pulls + LOOK_AHEAD
     values = np.maximum(retirement, posterior_means(np.arange(last + 1), last - np.arange(last + 1))[:, None])
@@ -244,12 +246,12 @@ def gittins_indices(pulls: int, discount: float) -> np.ndarray:
         if pulled <= pulls:
             table[pulled, : pulled + 1] = _roots(retirement, values - retirement)
         np.maximum(values, retirement, out=values)
-    table.setflags(write=False)  # the cache hands out this very array
+    table.setflags(write=False)  # the cache returns this same array again
     return table
 
 
 def _roots(grid: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """Return where each row of `heights` [row, grid], above zero at first and below at last, crosses it between points."""
+    """Return where each row of `heights` [row, grid] crosses zero from above, by interpolation on the grid, [row]."""
     left = (heights > 0).sum(axis=1) - 1
     row = np.arange(len(heights))
     above, below = heights[row, left], heights[row, left + 1]
@@ -257,11 +259,12 @@ def _roots(grid: np.ndarray, heights: np.ndarray) -> np.ndarray:
 
 
 def approximate_gittins_indices(successes: np.ndarray, failures: np.ndarray, discount: float) -> np.ndarray:
-    """Return approximate Gittins indices of arms of prior Beta(1, 1) that were pulled often, elementwise.
+    """Return approximate Gittins indices, elementwise, of arms with prior Beta(1, 1) that were pulled often.
 
-    The posterior is taken for normal, and pulls for Brownian motion: `mean + sigma * sqrt(c) * b(1 / (n * c))`, with
-    `c = log(1 / discount)`, sigma the standard deviation of a reward, n the posterior's count and b the boundary of optimal
-    stopping as fitted by Chick and Gans, Economic Analysis of Simulation Selection Problems, 2009.
+    With a normal posterior and Brownian motion in place of pulls, the index is `mean + sigma * sqrt(c) * b(1 / (n *
+    c))`. Here `c = log(1 / discount)`, sigma is the standard deviation of a reward, n the posterior's count and b the
+    boundary of optimal stopping, as fitted by Chick and Gans, Economic Analysis of Simulation Selection Problems,
+    2009.
     """
     mean, count = posterior_means(successes, failures), 2 + successes + failures
     rate = math.log(1 / discount)
@@ -273,10 +276,10 @@ def approximate_gittins_indices(successes: np.ndarray, failures: np.ndarray, dis
 
 
 def bayes_optimal_return(pulls: int, num_arms: int) -> float:
-    """Return the highest expected total reward that any agent can have from `pulls` pulls of arms of prior Beta(1, 1).
+    """Return the highest expected return of any agent in `pulls` pulls of arms with prior Beta(1, 1).
 
-    Exactly, by dynamic programming over what is known of the arms, which are interchangeable: a state is the sorted list
-    of the successes and failures of those that were pulled. There are 4,435 for 10 pulls, and too many from 20 on.
+    It is exact, by dynamic programming. A state is the sorted list of the successes and failures of all arms pulled so
+    far, as arms are interchangeable. There are 4,435 states for 10 pulls, and too many from 20 on.
     """
 
     @functools.cache
@@ -284,9 +287,9 @@ def bayes_optimal_return(pulls: int, num_arms: int) -> float:
         if left == 0:
             return 0.0
         fresh = [(0, 0)] if len(known) < num_arms else []
-        return max(pulled(known, arm, left) for arm in (*dict.fromkeys(known), *fresh))
+        return max(pull(known, arm, left) for arm in (*dict.fromkeys(known), *fresh))
 
-    def pulled(known: tuple[tuple[int, int], ...], arm: tuple[int, int], left: int) -> float:
+    def pull(known: tuple[tuple[int, int], ...], arm: tuple[int, int], left: int) -> float:
         (successes, failures), others = arm, list(known)
         if arm in others:
             others.remove(arm)

@@ -1,4 +1,4 @@
-"""What the reference agents share: which family they play, which results are news, and which of the best they take."""
+"""Shared by the reference agents: the family that they need, new results of steps, and ties among best actions."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from metarl.trials.episodes import TimeStep
 
 
 def require_family(agent: type[Any], family: TaskFamily) -> None:
-    """Raise MetarlError unless `agent` names the family in `plays`, and the family is as registered, without options."""
+    """Raise MetarlError unless `agent` names the family in `plays`, and the family has no options."""
     if family.name not in agent.plays:
         plays = ", ".join(agent.plays)
-        raise MetarlError(f"family {family.name!r} is not one that {agent.__name__} can play; take {plays}")
+        raise MetarlError(f"{agent.__name__} cannot play family {family.name!r}; take {plays}")
     if family.origin is not type(family):
-        raise MetarlError(f"{agent.__name__} plays {family.name!r} only without options; load it without")
+        raise MetarlError(f"{agent.__name__} plays family {family.name!r} only without options; leave them out")
 
 
 def best_actions(scores: np.ndarray, streams: Streams | None) -> np.ndarray:
-    """Return the place of the highest of `scores` [*streams.shape, action] along the last axis, int64 [*streams.shape].
+    """Return the index of the highest of `scores` [*streams.shape, action] along the last axis, int64 [*streams.shape].
 
-    One of equally high scores is drawn from `streams`, each as likely; without streams it is the first.
+    A tie is broken at random by `streams`, or in favour of the first without them.
     """
     best = scores == scores.max(axis=-1, keepdims=True)
     if streams is None:
@@ -34,19 +34,19 @@ def best_actions(scores: np.ndarray, streams: Streams | None) -> np.ndarray:
 
 
 class Arrivals:
-    """Tells which worlds hear how their last step went, so that each step of a trial is counted exactly once.
+    """Tells which worlds have a new result of their previous step, so that each step of a trial counts exactly once.
 
-    A world that waits hears nothing new: what its last step told is there again when its next episode begins.
+    A world that waits has no new result. The result of its last step comes with the first step of its next episode.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.begun = np.zeros(shape, dtype=bool)
-        """Whether the world has taken a step in this trial. [task, replica]"""
+        self.started = np.zeros(shape, dtype=bool)
+        """Whether the world has taken a step in this trial. bool [task, replica]"""
 
     def __call__(self, timestep: TimeStep) -> tuple[np.ndarray, np.ndarray]:
-        """Return which worlds learn from the step before, and which begin an episode, each bool [task, replica]."""
-        arrived = timestep.active & self.begun
+        """Return which worlds have a new result, and which start an episode, each bool [task, replica]."""
+        arrived = timestep.active & self.started
         ended = timestep.previous_terminations | timestep.previous_truncations
-        starting = timestep.active & (ended | ~self.begun)
-        self.begun |= timestep.active
+        starting = timestep.active & (ended | ~self.started)
+        self.started |= timestep.active
         return arrived, starting

@@ -1,4 +1,4 @@
-"""References for GridNavi: the Bayes-optimal search, whose returns are known exactly, and posterior sampling."""
+"""References for GridNavi: the Bayes-optimal search, with its exact returns, and posterior sampling."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from metarl.trials.registered import register_agent
 from .common import Arrivals, best_actions, require_family
 
 MOVES = np.array([[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]])
-"""What each action adds to (x, y)."""
+"""Change of (x, y) by each action."""
 BEAM_WIDTH = 1000
-"""States kept at each step by the first, quick search, whose gain the exact one must reach."""
+"""States kept at each step of the beam search, whose gain is a lower bound for the exact search."""
 
 Cell = tuple[int, int]
 """(x, y), from 0."""
@@ -32,19 +32,21 @@ Cell = tuple[int, int]
 
 @functools.cache
 def bayes_optimal_path(size: int, goals: tuple[Cell, ...], horizon: int, episodes: int) -> np.ndarray:
-    """Return where a Bayes-optimal agent is until it finds the goal: (x, y), int64 [episode, step 0 to horizon, 2].
+    """Return the path of a Bayes-optimal agent until it finds the goal: (x, y), int64 [episode, step 0 to horizon, 2].
 
-    The goal is one of `goals`, each as likely, on a grid of `size` by `size` cells, walked from (0, 0), which is no goal.
-    Optimal is the undiscounted return of the trial. A step pays 1 on the goal and -0.1 elsewhere, so that only the number
-    of steps on the goal counts. Once the goal is known the best is to walk there and stay, in this episode and in each that
-    follows: `k = horizon - distance + 1` steps each. Until then every step says the same, "not here", so that a policy is
-    one path; a goal that it first visits at step t of an episode, m episodes before the last, is worth `horizon - t + 1 +
-    m k`. What is optimal is the path of the greatest sum over goals; to stay on the way only makes every t later.
+    The goal is one of `goals`, all equally likely, on a grid of `size` by `size` cells. Each episode starts from (0,
+    0), which is no goal. The path maximises the undiscounted return of the trial. A step pays 1 on the goal and -0.1
+    elsewhere, so that only the number of steps on the goal counts.
 
-    It is found exactly, by dynamic programming over the goals visited and the cell, without the states that cannot lead
-    to the optimum: no more than one new goal can be visited in a step, and none left over can be worth more than `m k`, as
-    though it were known when the next episode begins. The bound is compared with the gain of a path that a beam search
-    finds first. The whole of VariBAD's problem (5 cells, 15 steps, 4 episodes) takes a tenth of a second.
+    An agent that knows the goal walks there and stays, which gives `k = horizon - distance + 1` steps on it in each
+    later episode. Until then every step brings the same news, "not here", so that a policy is a single path. A goal
+    first visited at step t of an episode, with m episodes left, is worth `horizon - t + 1 + m k`. The optimal path has
+    the greatest sum over goals.
+
+    The search is exact: dynamic programming over the goals visited and the cell. It drops states whose upper bound is
+    below the gain of a path from a beam search. The bound lets one new goal be visited in each step left, and values
+    every other goal at `m k`, as if it were known from the next episode on. VariBAD's problem (5 cells, 15 steps, 4
+    episodes) takes a tenth of a second.
     """
     problem = _problem(size, goals, horizon, episodes)
     found = _search(problem, at_least=0, width=BEAM_WIDTH)[-1].gains.max()
@@ -59,14 +61,14 @@ def bayes_optimal_path(size: int, goals: tuple[Cell, ...], horizon: int, episode
 
 
 class _Problem(NamedTuple):
-    """A grid to be searched, its cells numbered `x * size + y`."""
+    """A grid to search. Cell (x, y) has the number `x * size + y`."""
 
     neighbours: np.ndarray
-    """Cells beside each cell, -1 where there is a wall. int64 [cell, 4]"""
+    """Neighbours of each cell, -1 for a wall. int64 [cell, 4]"""
     bits: np.ndarray
-    """Bit of the goal in each cell, 0 where there is none. int64 [cell]"""
+    """Bit of the goal in each cell, 0 for no goal. int64 [cell]"""
     known: np.ndarray
-    """Steps on the goal in an episode that begins knowing it, where a cell has one. int64 [cell]"""
+    """Steps on each cell's goal in an episode that knows it from the start, 0 for no goal. int64 [cell]"""
     horizon: int
     episodes: int
 
@@ -83,23 +85,23 @@ def _problem(size: int, goals: Sequence[Cell], horizon: int, episodes: int) -> _
 
 
 class _Frontier(NamedTuple):
-    """The states that a search may be in after a step, each reached in the best way."""
+    """The states that a search can be in after a step, each with its best gain."""
 
     visited: np.ndarray
-    """Goals visited so far, a bit for each. int64 [state]"""
+    """Goals visited so far, one bit each. int64 [state]"""
     cells: np.ndarray
-    """Where it is. int64 [state]"""
+    """Cell of the agent. int64 [state]"""
     gains: np.ndarray
-    """What the goals visited are worth together. int64 [state]"""
+    """Total worth of the goals visited. int64 [state]"""
     parents: np.ndarray
-    """State of the step before from which it was reached. int64 [state]"""
+    """State of the previous step that it was reached from. int64 [state]"""
 
     def take(self, chosen: np.ndarray) -> _Frontier:
-        """Return some of the states."""
+        """Return the chosen states."""
         return _Frontier(*(array[chosen] for array in self))
 
     def best_of_each(self) -> _Frontier:
-        """Return the best of the states that are the same but for their gains."""
+        """Return the state with the highest gain of all those with equal goals and cell."""
         order = np.lexsort((-self.gains, self.cells, self.visited))
         states = np.stack([self.visited, self.cells])[:, order]
         first = np.append(True, (np.diff(states) != 0).any(axis=0))
@@ -107,14 +109,14 @@ class _Frontier(NamedTuple):
 
 
 def _search(problem: _Problem, *, at_least: int, width: int | None) -> list[_Frontier]:
-    """Return the states before and after each step of each episode, from which a gain of `at_least` may be had.
+    """Return the states at the start and after each step of each episode, without those that cannot gain `at_least`.
 
-    Of these only the `width` of the highest bounds, where it is given: then the optimum may be missed.
+    With a `width`, only as many states with the highest bounds are kept: the search may then miss the optimum.
     """
     frontier, history = _Frontier(*np.zeros((4, 1), dtype=np.int64)), []
     for episode in range(problem.episodes):
         for step in range(problem.horizon + 1):
-            frontier = _moved(problem, frontier, episode, step) if step else _restarted(frontier)
+            frontier = _move(problem, frontier, episode, step) if step else _restart(frontier)
             bounds = _bounds(problem, frontier, episode, step)
             kept = np.argsort(-bounds, kind="stable")[:width]
             frontier = frontier.take(kept[bounds[kept] >= at_least])
@@ -122,14 +124,14 @@ def _search(problem: _Problem, *, at_least: int, width: int | None) -> list[_Fro
     return history
 
 
-def _restarted(frontier: _Frontier) -> _Frontier:
+def _restart(frontier: _Frontier) -> _Frontier:
     """Return the states at the start of the next episode."""
     states = np.arange(len(frontier.cells))
     return frontier._replace(cells=np.zeros_like(states), parents=states).best_of_each()
 
 
-def _moved(problem: _Problem, frontier: _Frontier, episode: int, step: int) -> _Frontier:
-    """Return the states after one more move, the `step`-th of its episode from 1."""
+def _move(problem: _Problem, frontier: _Frontier, episode: int, step: int) -> _Frontier:
+    """Return the states after one more move. `step` is its number in the episode, from 1."""
     beside = problem.neighbours[frontier.cells]
     parents, cells = np.nonzero(beside >= 0)[0], beside[beside >= 0]
     visited, bits = frontier.visited[parents], problem.bits[cells]
@@ -139,19 +141,19 @@ def _moved(problem: _Problem, frontier: _Frontier, episode: int, step: int) -> _
 
 
 def _bounds(problem: _Problem, frontier: _Frontier, episode: int, step: int) -> np.ndarray:
-    """Return what no path that goes on from each state can exceed, int64 [state]: see `bayes_optimal_path`."""
+    """Return an upper bound of the gain of all paths through each state, int64 [state]: see `bayes_optimal_path`."""
     unvisited = ((frontier.visited[:, None] & problem.bits) == 0) & (problem.bits > 0)
     left = problem.horizon - step
     found = np.minimum(left, unvisited.sum(axis=1))
-    # With one new goal in each of the next steps: left + (left - 1) + ...
+    # One new goal in each of the next steps is worth left + (left - 1) + ...
     now = found * left - found * (found - 1) // 2
     return frontier.gains + now + (problem.episodes - 1 - episode) * (unvisited @ problem.known)
 
 
 def first_visits(path: np.ndarray, goals: Sequence[Cell]) -> np.ndarray:
-    """Return the episode, from 0, and the step, from 1, at which a path first visits each goal, int64 [goal, 2].
+    """Return the episode (from 0) and the step (from 1) of a path's first visit to each goal, int64 [goal, 2].
 
-    `path` is [episode, step 0 to horizon, 2]; both are -1 for a goal that it never visits.
+    `path` is [episode, step 0 to horizon, 2]. Both numbers are -1 for a goal that it never visits.
     """
     there = (path[:, 1:, None] == np.asarray(goals)).all(axis=-1).reshape(-1, len(goals))
     episode, step = np.divmod(there.argmax(axis=0), path.shape[1] - 1)
@@ -159,26 +161,26 @@ def first_visits(path: np.ndarray, goals: Sequence[Cell]) -> np.ndarray:
 
 
 def expected_returns(path: np.ndarray, goals: Sequence[Cell]) -> np.ndarray:
-    """Return the expected return of each episode for one who follows `path` until the goal is found, float64 [episode].
+    """Return the exact expected return of each episode, float64 [episode], of an agent that follows `path` to the goal.
 
-    From then on it walks to the goal and stays there. `path` is [episode, step 0 to horizon, 2]. Exact, not sampled.
+    Once it has found the goal, it walks there and stays. `path` is [episode, step 0 to horizon, 2].
     """
     horizon, episodes = path.shape[1] - 1, np.arange(len(path))
     found, step = first_visits(path, goals).T[..., None]
     known = np.sum(goals, axis=-1)[:, None]
-    # A goal is reached at the first visit, in later episodes after its distance, and in those before not at all.
+    # A goal is reached at its first visit, in later episodes after its distance, and in earlier ones never.
     reached = np.where(episodes == found, step, np.where((found >= 0) & (episodes > found), known, horizon + 1))
     return (1.1 * (horizon + 1 - reached) - 0.1 * horizon).mean(axis=0)
 
 
 def bayes_optimal_returns(family: TaskFamily, episodes: int = 4) -> np.ndarray:
-    """Return the expected return of each of `episodes` episodes of GridNavi under the Bayes-optimal policy, [episode]."""
+    """Return the expected return of each of `episodes` episodes of a Bayes-optimal agent in GridNavi, [episode]."""
     size, goals = _grid(family)
     return expected_returns(bayes_optimal_path(size, goals, family.horizon, episodes), goals)
 
 
 def _grid(family: TaskFamily) -> tuple[int, tuple[Cell, ...]]:
-    """Return the cells along each side of a GridNavi, and its possible goals."""
+    """Return the number of cells along a side of a GridNavi, and its possible goals."""
     choice = family.parameters["goal"].train
     assert isinstance(choice, Choice)
     goals = tuple((int(x), int(y)) for x, y in np.asarray(choice.values))
@@ -189,19 +191,20 @@ def _grid(family: TaskFamily) -> tuple[int, tuple[Cell, ...]]:
 
 
 class Walk:
-    """Where each world is, and the goal once it is found; until then, learners say where to look."""
+    """Follows the position of each world, and its goal once it is found."""
 
     def __init__(self, size: int, shape: tuple[int, ...]) -> None:
         self.size, self.arrivals = size, Arrivals(shape)
         self.cells = np.zeros((*shape, 2), dtype=np.int64)
-        """Where each world is before its next step. [task, replica, 2]"""
+        """Cell of each world before its next step. int64 [task, replica, 2]"""
         self.goals = np.full_like(self.cells, -1)
-        """The goal, -1 until it is found. [task, replica, 2]"""
+        """The goal, -1 until it is found. int64 [task, replica, 2]"""
 
     def see(self, timestep: TimeStep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return which worlds begin an episode and which stepped without pay, bool [task, replica]; and to which cells.
+        """Return which worlds start an episode, which stepped without finding the goal, and the cells they entered.
 
-        The cells, [task, replica, 2], are worked out: observed after an episode's last step is where the next one begins.
+        The first two are bool [task, replica], the cells int64 [task, replica, 2]. The cells are computed, as the
+        observation after an episode's last step is the start of the next.
         """
         arrived, starting = self.arrivals(timestep)
         landed = (self.cells + MOVES[timestep.previous_actions]).clip(0, self.size - 1)
@@ -211,7 +214,7 @@ class Walk:
         return starting, arrived & ~paid, landed
 
     def towards(self, cells: np.ndarray) -> np.ndarray:
-        """Return the next move to the goal or, where it is not known, to `cells` [task, replica, 2]; x first."""
+        """Return the next move to the goal, or to `cells` [task, replica, 2] while it is unknown, along x first."""
         x, y = np.moveaxis(np.where(self.goals < 0, cells, self.goals) - self.cells, -1, 0)
         return np.select([x > 0, x < 0, y > 0, y < 0], [2, 4, 1, 3], 0)
 
@@ -220,14 +223,14 @@ class BayesOptimalSearchConfig(Settings):
     """Settings of the Bayes-optimal search."""
 
     episodes: Count = 4
-    """Episodes of the trial (`rounds`) whose return is maximised; in more, the search of the last is repeated."""
+    """Episodes (`rounds`) of the trial whose return is maximised. Further episodes repeat the search of the last."""
 
 
 @register_agent("bayes-optimal-search")
 class BayesOptimalSearch(Agent):
-    """Searches so that the expected return of the whole trial is the highest that any agent can have.
+    """Searches on the path that maximises the expected return of the whole trial.
 
-    See `bayes_optimal_path`, and `bayes_optimal_returns` for what it comes to.
+    See `bayes_optimal_path` for the path, and `bayes_optimal_returns` for its expected returns.
     """
 
     Config: ClassVar[type[Settings]] = BayesOptimalSearchConfig
@@ -241,7 +244,7 @@ class BayesOptimalSearch(Agent):
         self.path = bayes_optimal_path(self.size, goals, family.horizon, config.episodes)
 
     def begin(self, streams: Streams) -> PathLearner:
-        """Return a learner that has looked nowhere."""
+        """Return a learner that has visited no cell."""
         return PathLearner(self.path, Walk(self.size, streams.shape), streams.shape)
 
 
@@ -251,12 +254,12 @@ class PathLearner(Learner):
     def __init__(self, path: np.ndarray, walk: Walk, shape: tuple[int, ...]) -> None:
         self.path, self.walk = path, walk
         self.episodes = np.full(shape, -1)
-        """Episode, from 0. [task, replica]"""
+        """Number of the episode, from 0. int64 [task, replica]"""
         self.steps = np.zeros(shape, dtype=np.int64)
-        """Step of the episode to come, from 1. [task, replica]"""
+        """Number of the next step in the episode, from 1. int64 [task, replica]"""
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
-        """Return the next move, int64 [task, replica]; nothing of it is random."""
+        """Return the next move, int64 [task, replica], the same with `deterministic`."""
         starting, _, _ = self.walk.see(timestep)
         self.episodes += starting
         self.steps = np.where(starting, 0, self.steps) + timestep.active
@@ -265,10 +268,10 @@ class PathLearner(Learner):
 
 @register_agent("posterior-sampling")
 class PosteriorSampling(Agent):
-    """Walks to a goal drawn from the posterior, and draws another where that does not pay and with each episode.
+    """Walks to a goal drawn from the posterior. It draws again in each episode, and when the goal turns out wrong.
 
-    The comparison in VariBAD (Zintgraf et al., 2020, figure 1): efficient in the end, but it leaves out that to look near
-    by on the way costs less. The posterior is uniform over the cells that it has not yet been in.
+    This is the comparison of VariBAD (Zintgraf et al., 2020, figure 1). It finds the goal in the end, but does not
+    search near cells first. The posterior is uniform over the possible goals not yet visited.
     """
 
     plays: ClassVar[tuple[str, ...]] = ("gridnavi",)
@@ -279,22 +282,22 @@ class PosteriorSampling(Agent):
         self.size, self.goals = _grid(family)
 
     def begin(self, streams: Streams) -> PosteriorSamplingLearner:
-        """Return a learner that has looked nowhere."""
+        """Return a learner that has visited no cell."""
         return PosteriorSamplingLearner(self.goals, Walk(self.size, streams.shape), streams)
 
 
 class PosteriorSamplingLearner(Learner):
-    """Keeps the goals that are still possible, and one of them to walk to."""
+    """Keeps the goals that are still possible, and walks to one of them."""
 
     def __init__(self, goals: Sequence[Cell], walk: Walk, streams: Streams) -> None:
         self.goals, self.walk, self.streams = np.array(goals), walk, streams
         self.possible = np.ones((*streams.shape, len(goals)), dtype=bool)
-        """Whether each goal is not excluded. [task, replica, goal]"""
+        """Whether each goal is still possible. bool [task, replica, goal]"""
         self.sampled = np.zeros(streams.shape, dtype=np.int64)
-        """The goal walked to. [task, replica]"""
+        """Number of the goal that it walks to. int64 [task, replica]"""
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
-        """Return the next move, int64 [task, replica]; goals are drawn, or the first possible one is taken."""
+        """Return the next move, int64 [task, replica]. With `deterministic` it takes the first possible goal."""
         starting, unpaid, landed = self.walk.see(timestep)
         self.possible &= ~((landed[..., None, :] == self.goals).all(axis=-1) & unpaid[..., None])
         excluded = ~np.take_along_axis(self.possible, self.sampled[..., None], axis=-1)[..., 0]

@@ -344,7 +344,7 @@ def knowledge_gradients(means: np.ndarray, variances: np.ndarray) -> np.ndarray:
 
 @register_agent("value-iteration")
 class ValueIteration(Oracle):
-    """Is shown each MDP and plays it optimally: the upper bound for every learner."""
+    """Sees each MDP and plays it optimally: the upper bound for every learner."""
 
     plays: ClassVar[tuple[str, ...]] = ("tabular-mdp",)
     pools_replicas = False

@@ -1,6 +1,6 @@
-"""Oracles: agents that are shown the task and play it optimally, where that is known in closed form.
+"""Oracles: agents that are shown the task and play it optimally, where the optimum is known in closed form.
 
-What no learner can surpass; none of them learns. `value-iteration`, beside the references for tabular MDPs, is another.
+No learner can expect to surpass them. The oracle of tabular MDPs, `value-iteration`, is in mdps.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .common import require_family
 
 
 class KnownOptimum(Oracle):
-    """An oracle whose best action follows from the observation and the task."""
+    """An oracle that computes the best action from the observation and the task."""
 
     pools_replicas = False
 
@@ -36,57 +36,57 @@ class KnownOptimum(Oracle):
 
     @abstractmethod
     def best(self, observations: np.ndarray, task: Values) -> np.ndarray:
-        """Return the best actions [task, replica, *action].
+        """Return the best actions, [task, replica, *action].
 
-        From observations [task, replica, *observation] and the task's values, each [task, 1, *value].
+        `observations` is [task, replica, *observation]; each value of `task` is [task, 1, *value].
         """
 
 
 class KnowingLearner(Learner):
-    """Does what is best in tasks that it knows."""
+    """Takes the best action in tasks that it knows."""
 
     def __init__(self, agent: KnownOptimum, task: Values) -> None:
         self.agent, self.task = agent, task
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
-        """Return the best actions [task, replica, *action]; nothing of them is random."""
+        """Return the best actions, [task, replica, *action]; they are the same with `deterministic`."""
         actions = self.agent.best(timestep.observations, self.task)
         return np.asarray(actions, dtype=self.agent.space.dtype)
 
 
 @register_agent("best-arm")
 class BestArm(KnownOptimum):
-    """Is shown each bandit and pulls its best arm: what no learner can expect to surpass."""
+    """Sees each bandit and pulls its best arm: no learner can expect a higher return."""
 
     plays: ClassVar[tuple[str, ...]] = ("bernoulli-bandit",)
 
     def best(self, observations: np.ndarray, task: Values) -> np.ndarray:
-        """Return the arm of the highest chance."""
+        """Return the arm with the highest chance."""
         return np.broadcast_to(task["chances"].argmax(axis=-1), observations.shape[:2])
 
 
 @register_agent("shortest-path")
 class ShortestPath(KnownOptimum):
-    """Is shown each grid's goal, walks there and stays: what no learner can surpass."""
+    """Sees each grid's goal, walks there and stays: no learner can reach a higher return."""
 
     plays: ClassVar[tuple[str, ...]] = ("gridnavi",)
 
     def best(self, observations: np.ndarray, task: Values) -> np.ndarray:
-        """Return the next move on a shortest way; x first."""
+        """Return the next move on a shortest path, along x first."""
         x, y = np.moveaxis(task["goal"] - observations, -1, 0)
         return np.select([x > 0, x < 0, y > 0, y < 0], [2, 4, 1, 3], 0)
 
 
 @register_agent("beeline")
 class Beeline(KnownOptimum):
-    """Is shown each point's goal and moves there as fast as it may: what no learner can surpass.
+    """Sees each point's goal and moves there at full speed: no learner can reach a higher return.
 
-    Each axis moves by itself, so that each step leaves both gaps as small as any way could by then.
+    The axes move independently, so that no other path has a smaller gap along either axis after any number of steps.
     """
 
     plays: ClassVar[tuple[str, ...]] = ("navigation-2d", "point-dense", "point-sparse")
 
     def best(self, observations: np.ndarray, task: Values) -> np.ndarray:
-        """Return the gap to the goal, as far as a step goes."""
+        """Return the gap to the goal, clipped to one step."""
         assert isinstance(self.space, spaces.Box)
         return (task["goal"] - observations).clip(self.space.low, self.space.high)

@@ -1,4 +1,4 @@
-"""The agent that acts at random: the floor that every other is measured from."""
+"""The agent that acts at random: the floor of every comparison."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ class RandomAgent(Agent):
     def __init__(self, config: NoSettings, family: TaskFamily, *, seed: int, device: str) -> None:
         action_space = family.action_space
         if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
-            raise MetarlError(f"the random agent needs a bounded action space; {action_space} has no bounds")
+            raise MetarlError(
+                f"the random agent needs a bounded action space, not {action_space}; give the family finite bounds"
+            )
         self.action_space = action_space
 
     def begin(self, streams: Streams) -> RandomLearner:
@@ -35,7 +37,7 @@ class RandomLearner(Learner):
         self.action_space, self.streams = action_space, streams
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
-        """Return uniform actions, [task, replica, *action]; there is no less random mode."""
+        """Return uniform actions, [task, replica, *action], also with `deterministic`: no action is more likely."""
         streams, space = self.streams.where(timestep.active), self.action_space
         if isinstance(space, spaces.Discrete):
             return streams.integers(int(space.n)) + space.start

@@ -30,7 +30,7 @@ from ..common.policy import action_head
 from ..common.ppo import clipped_surrogate, masked_mean
 from ..common.schedule import Schedule
 from ..common.sequences import Sequences, sequences
-from ..common.state import StateDict, load_training_state, require_same_shapes, training_state
+from ..common.state import StateDict, load_training_state, require_same_shapes, restore_on_error, training_state
 from ..common.task_numbers import TaskNumbers
 from ..memories.contract import State, stack_states
 from .config import RL2Config
@@ -145,13 +145,8 @@ class RL2(TrainableAgent):
         Steps that explored are seen, but not learned from. Raises MetarlError where a gradient is not finite or all
         steps explored, and leaves the agent as it was.
         """
-        before = self.state_dict()
-        try:
-            with one_thread():
-                return self._learn(trial, rng)
-        except MetarlError:
-            self.load_state_dict(before)
-            raise
+        with restore_on_error(self), one_thread():
+            return self._learn(trial, rng)
 
     def _learn(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         trials = sequences(trial)

@@ -1,11 +1,11 @@
-"""What the agents by stable-baselines3 share: spaces and steps as the library takes them, and its random numbers."""
+"""Shared by the agents of stable-baselines3: models, spaces and steps as the library takes them, random numbers."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,9 +19,14 @@ from metarl.trials.episodes import Episodes
 from ..common.policy import CategoricalHead
 from ..common.state import StateDict, load_training_state, require_same_shapes, training_state
 
+Space = spaces.Box | spaces.Discrete
+"""An action space that agents can have."""
+
+M = TypeVar("M")
+
 
 class Spaces(Protocol):
-    """What an agent must know of a family: what is seen and what can be done."""
+    """The part of a family that an agent here needs."""
 
     @property
     def observation_space(self) -> spaces.Box:
@@ -34,21 +39,42 @@ class Spaces(Protocol):
         ...
 
 
-def flattened(space: spaces.Box) -> spaces.Box:
-    """Return the box of the same numbers as one vector: the library's networks want vectors."""
+def flatten_box(space: spaces.Box) -> spaces.Box:
+    """Return the same box for vectors: the library's networks take vectors."""
     return spaces.Box(space.low.reshape(-1), space.high.reshape(-1), dtype=space.dtype.type)
 
 
+def new_model(
+    cls: Callable[..., M], policy: str, observation_space: spaces.Box, action_space: Space, **settings: Any
+) -> M:
+    """Return a model of the library without an environment, as metarl plays the episodes, and without a logger.
+
+    Action spaces are flattened, and discrete ones start at 0.
+    """
+    from stable_baselines3.common.logger import Logger
+
+    made: Any = cls(policy, None, _init_setup_model=False, **settings)
+    made.observation_space = observation_space
+    if isinstance(action_space, spaces.Discrete):
+        made.action_space = spaces.Discrete(int(action_space.n))
+    else:
+        made.action_space = flatten_box(action_space)
+    made.n_envs = 1
+    made._setup_model()
+    made.set_logger(Logger(None, []))
+    return made
+
+
 def taken(episodes: Episodes, array: np.ndarray) -> np.ndarray:
-    """Return the rows of `array` [time, task, replica, ...] of steps that were taken, episode by episode. [step, ...]"""
+    """Return the rows of `array` [time, task, replica, ...] where a step was taken, by episode, [step, ...]."""
     return np.asarray(np.moveaxis(array, 0, 2)[np.moveaxis(episodes.mask, 0, 2)])
 
 
-def steps_taken(episodes: Episodes) -> tuple[np.ndarray, ...]:
-    """Return the steps taken in a round, [step, ...], episode by episode.
+def list_steps(episodes: Episodes) -> tuple[np.ndarray, ...]:
+    """Return the steps of a round as arrays [step, ...], episode after episode, and final observations [episode, ...].
 
-    Observations, actions, rewards, whether an episode starts, and of its last step whether it was truncated (-1 of others);
-    then the observation after each episode's end, [episode, ...].
+    The arrays are observations, actions, rewards, starts (whether the step is its episode's first) and ends (1 for a
+    last step that was truncated, 0 for one that was not, -1 for all other steps).
     """
     time = np.arange(len(episodes.mask))[:, None, None]
     ends = np.where(time == episodes.lengths - 1, episodes.truncations.astype(np.int64), -1)
@@ -58,17 +84,17 @@ def steps_taken(episodes: Episodes) -> tuple[np.ndarray, ...]:
     return *(taken(episodes, array) for array in told), finals
 
 
-def counted_from_zero(space: spaces.Box | spaces.Discrete, actions: np.ndarray) -> np.ndarray:
-    """Return actions [n, *action] as the library's policies take them: flat, and those of a discrete space from 0 on."""
+def count_from_zero(space: spaces.Box | spaces.Discrete, actions: np.ndarray) -> np.ndarray:
+    """Return actions [n, *action] as the library's policies take them: flat, and discrete ones from 0."""
     return actions - space.start if isinstance(space, spaces.Discrete) else actions.reshape(len(actions), -1)
 
 
-def drawn_actions(
+def draw_actions(
     chances: Sequence[Any], space: spaces.Box | spaces.Discrete, streams: Streams, *, deterministic: bool
 ) -> np.ndarray:
-    """Return actions [*streams.shape, *action] from torch's distributions of them, drawn from `streams`.
+    """Return actions [*streams.shape, *action] of torch's distributions, drawn from `streams` or their modes.
 
-    `chances` are the distributions of all worlds, in one or several parts.
+    `chances` holds one distribution of all worlds, or one for each task.
     """
     shape = streams.shape
     if isinstance(space, spaces.Discrete):
@@ -81,17 +107,17 @@ def drawn_actions(
     return np.asarray(actions.reshape(*shape, *space.shape), dtype=space.dtype)
 
 
-def trained_on(model: Any, buffer: Any, rng: np.random.Generator) -> dict[str, float]:
-    """Train an on-policy model by its own `train` on a full buffer, which it does not keep, and return what it logs.
+def train_on(model: Any, buffer: Any, rng: np.random.Generator) -> dict[str, float]:
+    """Train an on-policy model by its own `train` on a full buffer, and return its metrics.
 
-    Raises MetarlError where a loss is not a finite number.
+    The model does not keep the buffer. Raises MetarlError where a metric is not finite.
     """
     unused = model.rollout_buffer
     try:
-        with numpy_seeded(rng):
+        with seed_numpy(rng):
             model.rollout_buffer = buffer
             model.train()
-    finally:  # learners copy the model
+    finally:  # learners copy the model, and a copy needs no buffer
         model.rollout_buffer = unused
     told = model.logger.name_to_value
     names = ("loss", "policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction")
@@ -99,38 +125,38 @@ def trained_on(model: Any, buffer: Any, rng: np.random.Generator) -> dict[str, f
     if not all(math.isfinite(value) for value in metrics.values()):
         raise MetarlError(f"the loss is {metrics['loss']}; take a lower agent.learning_rate")
     explained = float(told["train/explained_variance"])
-    # Of returns that are all the same there is nothing to explain.
+    # It is not finite where all returns are equal.
     return {**metrics, "explained_variance": explained if math.isfinite(explained) else 0.0}
 
 
 def policy_state(policy: Any) -> StateDict:
-    """Return parameters and optimiser state of a policy with one optimiser."""
+    """Return the parameters and the optimiser state of a policy with one optimiser."""
     return training_state(dict(policy.state_dict()), policy.optimizer, dict(policy.named_parameters()))
 
 
 def load_policy_state(policy: Any, state: StateDict) -> None:
-    """Restore what `policy_state` gave. Raises MetarlError where names or shapes differ."""
+    """Restore a state of `policy_state`. Raises MetarlError where names or shapes differ."""
     require_same_shapes(policy_state(policy), state)
     load_training_state(dict(policy.state_dict()), policy.optimizer, dict(policy.named_parameters()), state)
 
 
 def require_finite(*judged: Tensor) -> None:
-    """Raise MetarlError where values or log-probabilities are not finite numbers."""
+    """Raise MetarlError where a number of the tensors is not finite."""
     if not all(tensor.isfinite().all() for tensor in judged):
-        raise MetarlError("the policy or its values are not finite numbers; take a lower agent.learning_rate")
+        raise MetarlError("the policy or its values are not finite; take a lower agent.learning_rate")
 
 
 @contextlib.contextmanager
-def torch_seeded(seed: int) -> Iterator[None]:
-    """Draw torch's own random numbers from a seed, and give its generators back as they were."""
+def seed_torch(seed: int) -> Iterator[None]:
+    """Seed torch's own generators inside, and restore them at the end."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
 
 
 @contextlib.contextmanager
-def told_in_one_line() -> Iterator[None]:
-    """Turn torch's refusal of a distribution whose parameters are not finite into a MetarlError."""
+def explain_bad_outputs() -> Iterator[None]:
+    """Raise MetarlError in place of torch's error for a distribution with parameters that are not finite."""
     try:
         yield
     except ValueError as error:
@@ -140,8 +166,8 @@ def told_in_one_line() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def numpy_seeded(rng: np.random.Generator) -> Iterator[None]:
-    """Draw NumPy's global random numbers, by which stable-baselines3 shuffles, from `rng`, and give them back as they were."""
+def seed_numpy(rng: np.random.Generator) -> Iterator[None]:
+    """Seed NumPy's global generator from `rng` inside, as stable-baselines3 shuffles by it; restore it at the end."""
     before = np.random.get_state()  # noqa: NPY002 -- stable-baselines3 draws from it
     np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
     try:

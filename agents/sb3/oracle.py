@@ -1,4 +1,4 @@
-"""PPO of stable-baselines3 that sees the task: what one policy reaches when there is nothing to find out."""
+"""PPO of stable-baselines3 that sees the task: one policy that has nothing to find out."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from metarl.trials.registered import register_agent
 
 from ..common.state import StateDict
 from ..common.task_numbers import TaskNumbers
-from .common import flattened
+from .common import flatten_box
 from .ppo import SB3PPO, SB3Learner, SB3PPOConfig, SB3PPOSettings
 
 
 @dataclass(frozen=True)
 class TaskView:
-    """Observations of a family with the parameters of the task behind them, as `TaskNumbers` has them."""
+    """Observations of a family, each followed by the task's parameters as `TaskNumbers` scales them."""
 
     family: TaskFamily
     """The family whose tasks are shown."""
@@ -38,8 +38,8 @@ class TaskView:
 
     @property
     def observation_space(self) -> spaces.Box:
-        """Space of an observation as a vector, with the task's numbers behind it."""
-        seen = flattened(self.family.observation_space)
+        """Space of a flat observation followed by the task's numbers."""
+        seen = flatten_box(self.family.observation_space)
         open_ended = np.full(len(self._numbers), np.inf, dtype=np.float32)
         low, high = (bound.astype(np.float32) for bound in (seen.low, seen.high))
         return spaces.Box(np.concatenate([low, -open_ended]), np.concatenate([high, open_ended]), dtype=np.float32)
@@ -50,30 +50,31 @@ class TaskView:
         return self.family.action_space
 
     def scaled(self, tasks: Tasks) -> np.ndarray:
-        """Return what is shown of each task: zero mean and unit deviation over training tasks. float32 [task, number]"""
+        """Return the numbers shown of each task, standardised over training tasks, float32 [task, number]."""
         return self._numbers.scaled(tasks).astype(np.float32)
 
-    def beside(self, observations: np.ndarray, shown: np.ndarray) -> np.ndarray:
-        """Return observations [..., task, replica, *observation] as vectors with `shown` [task, number] behind each."""
+    def append_task(self, observations: np.ndarray, shown: np.ndarray) -> np.ndarray:
+        """Return flat observations, each followed by its task's `shown` [task, number], [..., task, replica, d]."""
         lead = observations.ndim - len(self.family.observation_space.shape)
         flat = observations.reshape(*observations.shape[:lead], -1).astype(np.float32)
         behind = np.broadcast_to(shown[:, None], (*flat.shape[:-1], shown.shape[-1]))
         return np.concatenate([flat, behind], axis=-1)
 
     def episodes(self, episodes: Episodes, shown: np.ndarray) -> Episodes:
-        """Return the episodes with `shown` [task, number] behind each observation."""
+        """Return the episodes with each observation followed by its task's `shown` [task, number]."""
         return replace(
             episodes,
-            observations=self.beside(episodes.observations, shown),
-            final_observations=self.beside(episodes.final_observations, shown),
+            observations=self.append_task(episodes.observations, shown),
+            final_observations=self.append_task(episodes.final_observations, shown),
         )
 
 
 @register_agent("sb3-ppo-oracle")
 class SB3PPOOracle(Oracle, TrainableAgent):
-    """Is shown the task beside each observation, in training too: stable-baselines3's PPO with nothing to find out.
+    """Sees the task with each observation, in training too: stable-baselines3's PPO with nothing to find out.
 
-    What `sb3-ppo` would be if adaptation were perfect and cost nothing: a ceiling for its like, as high as its training took it.
+    It does what `sb3-ppo` could do if adaptation were perfect and free: a ceiling for such agents, as high as its own
+    training took it.
     """
 
     Config: ClassVar[type[Settings]] = SB3PPOSettings
@@ -82,17 +83,17 @@ class SB3PPOOracle(Oracle, TrainableAgent):
     def __init__(self, config: SB3PPOSettings, family: TaskFamily, *, seed: int, device: str) -> None:
         if isinstance(family, SwitchingFamily):
             raise MetarlError(
-                "sb3-ppo-oracle would see all tasks of a trial but not which one holds now; leave switch_at out"
+                "sb3-ppo-oracle would see all tasks of a trial but not which one is in force; leave switch_at out"
             )
         self.view = TaskView(family)
         self.ppo = SB3PPO(SB3PPOConfig(**config.model_dump()), self.view, seed=seed, device=device)
 
     def begin_knowing(self, tasks: Tasks, streams: Streams) -> OracleLearner:
-        """Return a learner that plays the policy, and sees `tasks`."""
+        """Return a learner that plays the policy and sees `tasks`."""
         return OracleLearner(self.view, self.view.scaled(tasks), self.ppo.begin(streams))
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
-        """Make the update of `sb3-ppo`, with the task behind each observation."""
+        """Make the update of `sb3-ppo`, with the task after each observation."""
         shown = self.view.scaled(trial.tasks)
         rounds = tuple(self.view.episodes(episodes, shown) for episodes in trial.rounds)
         return self.ppo.update(replace(trial, rounds=rounds), rng)
@@ -102,17 +103,17 @@ class SB3PPOOracle(Oracle, TrainableAgent):
         return self.ppo.state_dict()
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
+        """Restore a state. Raises MetarlError where names or shapes differ."""
         self.ppo.load_state_dict(state)
 
 
 class OracleLearner(Learner):
-    """Hands a learner each observation with its task behind it."""
+    """Hands each observation to another learner, followed by its task."""
 
     def __init__(self, view: TaskView, shown: np.ndarray, learner: SB3Learner) -> None:
         self.view, self.shown, self.learner = view, shown, learner
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return actions [task, replica, *action]."""
-        seen = self.view.beside(timestep.observations, self.shown)
+        seen = self.view.append_task(timestep.observations, self.shown)
         return self.learner.act(replace(timestep, observations=seen), deterministic=deterministic)

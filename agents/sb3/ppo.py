@@ -1,4 +1,4 @@
-"""PPO of stable-baselines3: multi-task training, and plain training on in a new task, by a library that others trust."""
+"""PPO of stable-baselines3 as an agent: one policy for all tasks, and fine-tuning in a new task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from gymnasium import spaces
 from pydantic import Field
 from torch import Tensor
 
-from metarl.base.errors import MetarlError
 from metarl.base.settings import Count, Fraction, Positive, Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
@@ -20,19 +19,20 @@ from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial, select_tasks
 from metarl.trials.registered import register_agent
 
-from ..common.state import StateDict
+from ..common.state import StateDict, restore_on_error
 from .common import (
     Spaces,
-    counted_from_zero,
-    drawn_actions,
-    flattened,
+    count_from_zero,
+    draw_actions,
+    explain_bad_outputs,
+    flatten_box,
+    list_steps,
     load_policy_state,
+    new_model,
     policy_state,
     require_finite,
-    steps_taken,
-    told_in_one_line,
-    torch_seeded,
-    trained_on,
+    seed_torch,
+    train_on,
 )
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ class SB3PPOSettings(Settings):
     """Settings of stable-baselines3's PPO, under its names and with its defaults."""
 
     hidden_sizes: tuple[Count, ...] = (64, 64)
-    """Layers of the policy and of the value network, `net_arch`."""
+    """Units of each layer of the policy and of the value network (`net_arch`)."""
     log_std_init: float = 0.0
-    """Logarithm of the actions' standard deviation at the start, in the environment's units; of continuous actions only."""
+    """Logarithm of the first standard deviation of continuous actions, in the environment's units."""
     learning_rate: Positive = 3e-4
     """Step size of Adam."""
     n_epochs: Count = 10
-    """Passes over each batch of episodes."""
+    """Passes over the episodes of each update."""
     batch_size: Annotated[int, Field(ge=2, strict=True)] = 64
     """Steps of a minibatch."""
     gamma: Fraction = 0.99
@@ -58,62 +58,63 @@ class SB3PPOSettings(Settings):
     gae_lambda: Fraction = 0.95
     """Lambda of generalized advantage estimation."""
     clip_range: Positive = 0.2
-    """How far the ratio of new to old action probability may move an objective."""
+    """Clip range of the ratio of new to old action probabilities."""
     ent_coef: float = 0.0
     """Weight of the entropy bonus."""
     vf_coef: Positive = 0.5
     """Weight of the value loss."""
     max_grad_norm: Positive = 0.5
-    """Norm that the gradient is cut down to."""
+    """Largest norm of a gradient; longer ones are scaled down to it."""
 
 
 class SB3PPOConfig(SB3PPOSettings):
-    """The same, and whether it goes on learning in a new task."""
+    """Settings of stable-baselines3's PPO, and of its fine-tuning in a new task."""
 
     adapts: bool = False
-    """Whether a copy of the policy for each task is trained on, by the same update, on the episodes of each round in it: fine-tuning of a
-    trained agent, learning from scratch of an untrained one. Train it with one round: later ones are not learned from."""
+    """Whether a copy of the policy is trained in each new task, by the same update, on the episodes of each round. This
+    fine-tunes a trained agent; an untrained one learns from scratch. Train with one round: an update uses no more."""
 
 
 @register_agent("sb3-ppo")
 class SB3PPO(TrainableAgent):
-    """One policy for all tasks, trained by stable-baselines3's PPO; in a new task it stays as it is, or is trained on.
+    """One policy for all tasks, trained by stable-baselines3's PPO. With `adapts`, each new task fine-tunes a copy.
 
-    Rollouts are metarl's, of as many tasks, replicas and rounds as the training's; the policy, the advantages and the update
-    are stable-baselines3's own code. Random numbers are the run's, not the process's: a run repeats.
+    metarl plays the episodes. Policy, advantages and update are stable-baselines3's own code. All random numbers come
+    from the run's seed.
     """
 
     Config: ClassVar[type[Settings]] = SB3PPOConfig
 
     def __init__(self, config: SB3PPOConfig, family: Spaces, *, seed: int, device: str) -> None:
         self.config = config
-        with one_thread(), torch_seeded(seed):
+        with one_thread(), seed_torch(seed):
             self.model = _new_model(config, family, device)
         self.pools_replicas = config.adapts
         self.action_space = family.action_space
 
     def begin(self, streams: Streams) -> SB3Learner:
-        """Return a learner that plays the policy."""
+        """Return a learner that plays the agent's policy."""
         return SB3Learner(self, streams)
 
     def observations(self, array: np.ndarray) -> Tensor:
-        """Return observations [..., *observation] as stable-baselines3's policies take them, [n, *observation]."""
+        """Return observations [..., *observation] as input of the library's policies, [n, *observation]."""
         flat = array.reshape(-1, *self.model.observation_space.shape)  # type: ignore[misc]
         return self.model.policy.obs_to_tensor(flat)[0]  # type: ignore[return-value]
 
     def buffer(self, rounds: Sequence[Episodes], model: PPO) -> RolloutBuffer:
-        """Return the steps of episodes, one behind the other, with the advantages and returns that `model` gives them.
+        """Return a full buffer of the steps of episodes, one episode after the other, with advantages by `model`.
 
-        What follows an episode that was cut off by its time limit is its last reward's, as in stable-baselines3.
+        As in stable-baselines3, the last reward of a truncated episode includes the discounted value of its final
+        observation.
         """
         from stable_baselines3.common.buffers import RolloutBuffer
 
-        played = [steps_taken(episodes) for episodes in rounds]
+        played = [list_steps(episodes) for episodes in rounds]
         observations, actions, rewards, starts, ends, finals = (
             np.concatenate(parts) for parts in zip(*played, strict=True)
         )
-        index = counted_from_zero(self.action_space, actions)
-        values, log_prob = self._judged(model, observations, index)
+        index = count_from_zero(self.action_space, actions)
+        values, log_prob = self._evaluate(model, observations, index)
         with torch.no_grad():
             after = model.policy.predict_values(self.observations(finals)).flatten()
         rewards = rewards.astype(np.float64)
@@ -129,8 +130,8 @@ class SB3PPO(TrainableAgent):
         made.compute_returns_and_advantage(torch.zeros(1), np.ones(1))
         return made
 
-    def _judged(self, model: PPO, observations: np.ndarray, index: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return what `model` makes of steps: values and log-probabilities. Raises MetarlError where one is not finite."""
+    def _evaluate(self, model: PPO, observations: np.ndarray, index: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return values and log-probabilities of steps under `model`. Raises MetarlError where one is not finite."""
         with torch.no_grad():
             values, log_prob, _ = model.policy.evaluate_actions(
                 self.observations(observations), torch.as_tensor(index, device=model.device)
@@ -139,28 +140,25 @@ class SB3PPO(TrainableAgent):
         return values, log_prob
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
-        """Make one update: `PPO.train` on the episodes of a trial, of its first round where later ones are an adapted policy's.
+        """Make one update: `PPO.train` on the episodes of a trial, or of its first round if the agent adapts.
 
-        Raises MetarlError where it comes to numbers that are not finite, and leaves the agent as it was.
+        Later rounds are then an adapted policy's. Raises MetarlError where numbers stop being finite, and leaves the
+        agent as it was.
         """
-        before = self.state_dict()
-        try:
+        with restore_on_error(self):
             return self.train(self.model, trial.rounds[:1] if self.config.adapts else trial.rounds, rng)
-        except MetarlError:
-            self.load_state_dict(before)
-            raise
 
     def train(self, model: PPO, rounds: Sequence[Episodes], rng: np.random.Generator) -> dict[str, float]:
-        """Train `model` on episodes that it played, and return what it logs.
+        """Train `model` on episodes that it played, and return its metrics.
 
-        Raises MetarlError where a loss, or what the policy has come to, is not a finite number.
+        Raises MetarlError where a loss or an output of the trained policy is not finite.
         """
-        with one_thread(), told_in_one_line():
+        with one_thread(), explain_bad_outputs():
             made = self.buffer(rounds, model)
-            metrics = trained_on(model, made, rng)
-            # The library looks at losses before each step. What the last one has led to shows in the policy alone.
+            metrics = train_on(model, made, rng)
+            # Each loss is from before its step, so that the effect of the last step shows only in the policy.
             discrete = isinstance(self.action_space, spaces.Discrete)
-            self._judged(model, made.observations, made.actions[:, 0] if discrete else made.actions)
+            self._evaluate(model, made.observations, made.actions[:, 0] if discrete else made.actions)
         return metrics
 
     def state_dict(self) -> StateDict:
@@ -168,27 +166,27 @@ class SB3PPO(TrainableAgent):
         return policy_state(self.model.policy)
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
+        """Restore a state. Raises MetarlError where names or shapes differ."""
         load_policy_state(self.model.policy, state)
 
 
 class SB3Learner(Learner):
-    """Plays a policy of stable-baselines3, or one for each task, with random numbers of each task's own."""
+    """Plays the agent's policy or, after adapting, a copy for each task; noise comes from each world's own stream."""
 
     def __init__(self, agent: SB3PPO, streams: Streams) -> None:
         self.agent, self.streams = agent, streams
         self.models: list[PPO] = []
-        """A copy for each task, once it has adapted."""
+        """A fine-tuned copy for each task; empty before the first adaptation."""
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return actions [task, replica, *action]."""
         streams = self.streams.where(timestep.active)
-        with acting(), told_in_one_line():
+        with acting(), explain_bad_outputs():
             chances = self._chances(timestep.observations)
-            return drawn_actions(chances, self.agent.action_space, streams, deterministic=deterministic)
+            return draw_actions(chances, self.agent.action_space, streams, deterministic=deterministic)
 
     def _chances(self, observations: np.ndarray) -> list[Any]:
-        """Return torch's distributions of actions, of all tasks at once or one for each."""
+        """Return torch's distributions of actions: one of all tasks, or one for each task."""
         pairs = zip(self.models, observations, strict=True) if self.models else [(self.agent.model, observations)]
         return [
             cast(Any, model.policy).get_distribution(self.agent.observations(seen)).distribution
@@ -196,7 +194,7 @@ class SB3Learner(Learner):
         ]
 
     def adapt(self, episodes: Episodes) -> None:
-        """Train each task's copy of the policy on its episodes, where the agent adapts."""
+        """Train each task's copy of the policy on its episodes, if the agent adapts."""
         if not self.agent.config.adapts:
             return
         num_tasks = self.streams.shape[0]
@@ -209,24 +207,16 @@ class SB3Learner(Learner):
 
 def _new_model(config: SB3PPOConfig, family: Spaces, device: str) -> PPO:
     from stable_baselines3 import PPO
-    from stable_baselines3.common.logger import Logger
 
     settings = config.model_dump(exclude={"adapts"})
     sizes, log_std_init = list(settings.pop("hidden_sizes")), settings.pop("log_std_init")
-    # Without an environment: rollouts come from metarl. Its own buffer, of two steps, is never used.
-    model = PPO(
+    return new_model(
+        PPO,
         "MlpPolicy",
-        None,  # type: ignore[arg-type]
-        n_steps=2,
+        flatten_box(family.observation_space),
+        family.action_space,
         device=device,
+        n_steps=2,  # steps of the library's own buffer, which is never used
         policy_kwargs={"net_arch": {"pi": sizes, "vf": sizes}, "log_std_init": log_std_init},
-        _init_setup_model=False,
         **settings,
     )
-    space = family.action_space
-    model.observation_space = flattened(family.observation_space)
-    model.action_space = spaces.Discrete(int(space.n)) if isinstance(space, spaces.Discrete) else flattened(space)
-    model.n_envs = 1
-    model._setup_model()
-    model.set_logger(Logger(None, []))
-    return model

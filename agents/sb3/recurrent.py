@@ -1,4 +1,4 @@
-"""RecurrentPPO of sb3-contrib as an agent: RL^2 by a library that others trust."""
+"""RecurrentPPO of sb3-contrib as an agent: RL^2 by an independent library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from gymnasium import spaces
 from pydantic import Field
 from torch import Tensor
 
-from metarl.base.errors import MetarlError
 from metarl.base.settings import Count, Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
@@ -19,18 +18,18 @@ from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import register_agent
 
 from ..common.sequences import Sequences, sequences
-from ..common.state import StateDict
+from ..common.state import StateDict, restore_on_error
 from .common import (
     Spaces,
-    counted_from_zero,
-    drawn_actions,
-    flattened,
+    count_from_zero,
+    draw_actions,
+    explain_bad_outputs,
     load_policy_state,
+    new_model,
     policy_state,
     require_finite,
-    told_in_one_line,
-    torch_seeded,
-    trained_on,
+    seed_torch,
+    train_on,
 )
 from .ppo import SB3PPOSettings
 
@@ -46,19 +45,19 @@ class SB3RecurrentPPOConfig(SB3PPOSettings):
     """Settings of sb3-contrib's RecurrentPPO, under its names and with its defaults."""
 
     batch_size: Annotated[int, Field(ge=2, strict=True)] = 128
-    """Steps of a minibatch, in order of time; a trial that is cut by its end goes on from the memory that it had there."""
+    """Steps of a minibatch, in order of time. A trial cut between two minibatches goes on from its memory there."""
     lstm_hidden_size: Count = 256
-    """Units of the LSTM of the policy, and of that of the critic."""
+    """Units of each of the two LSTMs, of the policy and of the critic."""
     n_lstm_layers: Count = 1
     """Layers of each LSTM."""
 
 
 @register_agent("sb3-recurrent-ppo")
 class SB3RecurrentPPO(TrainableAgent):
-    """Adapts by remembering: an LSTM that sees actions, rewards and episode ends, trained by sb3-contrib's RecurrentPPO.
+    """Adapts by its memory: an LSTM over actions, rewards and episode ends, trained by sb3-contrib's RecurrentPPO.
 
-    To the library a whole trial is one episode. Rollouts are metarl's; policy, advantages and update are the library's own
-    code. Random numbers are the run's, not the process's: a run repeats.
+    metarl plays the episodes, and hands a whole trial to the library as one episode. Policy, advantages and update are
+    the library's own code. All random numbers come from the run's seed.
     """
 
     Config: ClassVar[type[Settings]] = SB3RecurrentPPOConfig
@@ -67,7 +66,7 @@ class SB3RecurrentPPO(TrainableAgent):
 
     def __init__(self, config: SB3RecurrentPPOConfig, family: Spaces, *, seed: int, device: str) -> None:
         self.action_space = family.action_space
-        with one_thread(), torch_seeded(seed):
+        with one_thread(), seed_torch(seed):
             self.model = _new_model(config, family, device)
 
     @property
@@ -80,10 +79,11 @@ class SB3RecurrentPPO(TrainableAgent):
         return SB3RecurrentLearner(self, streams)
 
     def inputs(self, timestep: TimeStep, first: np.ndarray) -> np.ndarray:
-        """Return what the policy sees of a time step of any leading shape [...], float32 [..., d].
+        """Return the policy's input for a time step with any leading axes [...], float32 [..., d].
 
-        Observation, action before (as the environment took it; of discrete ones one of n), reward before, and whether an episode has
-        just ended by termination or truncation. `first` [...] marks the first step of a trial: there was none before.
+        It holds the observation, the previous action (clipped to its space, or one-hot), the previous reward, and two
+        flags: whether the previous step terminated or truncated an episode. All but the observation are zero where
+        `first` [...] marks the first step of a trial.
         """
         lead, space = first.shape, self.action_space
         before = timestep.previous_actions
@@ -102,10 +102,10 @@ class SB3RecurrentPPO(TrainableAgent):
         return empty, empty
 
     def buffer(self, trial: Trial) -> RecurrentRolloutBuffer:
-        """Return the steps of trials, one trial behind the other, with the library's advantages, returns and memories.
+        """Return a full buffer of the steps of trials, one trial after the other, with the library's advantages.
 
-        An episode's end inside a trial is bootstrapped through: the memory goes on. What follows a trial that its last episode's time
-        limit cut off is its last reward's, as in sb3-contrib.
+        Values bootstrap through the end of an episode inside a trial, as the memory does. As in sb3-contrib, the last
+        reward of a trial that ends by truncation includes the discounted value of what follows.
         """
         from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
 
@@ -117,7 +117,7 @@ class SB3RecurrentPPO(TrainableAgent):
         rewards[ends - 1, places] += self.model.gamma * np.where(trials.terminated, 0.0, values[ends, places])
 
         def taken(array: np.ndarray) -> np.ndarray:
-            """Return the rows of `array` [time, trial, ...] of steps that were taken, [step, ...]."""
+            """Return the rows of `array` [time, trial, ...] where a step was taken, [step, ...]."""
             return np.asarray(array.swapaxes(0, 1)[mask])
 
         model, count = self.model, int(mask.sum())
@@ -127,7 +127,7 @@ class SB3RecurrentPPO(TrainableAgent):
             count, space, model.action_space, shape, model.device, model.gae_lambda, model.gamma
         )
         made.observations[:] = taken(observations[:-1])[:, None]
-        made.actions[:] = counted_from_zero(self.action_space, taken(trials.actions)).reshape(count, 1, -1)
+        made.actions[:] = count_from_zero(self.action_space, taken(trials.actions)).reshape(count, 1, -1)
         made.rewards[:, 0], made.values[:, 0], made.log_probs[:, 0] = map(taken, (rewards, values[:-1], log_prob))
         made.episode_starts[:, 0] = np.broadcast_to(np.arange(mask.shape[1]) == 0, mask.shape)[mask]
         for name, memory in zip(_MEMORIES, memories, strict=True):
@@ -137,9 +137,9 @@ class SB3RecurrentPPO(TrainableAgent):
         return made
 
     def _read(self, trials: Sequences) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
-        """Return what the policy makes of trials: inputs, values, both [time + 1, trial, ...], log-probabilities [time, trial].
+        """Return inputs [time + 1, trial, d], values [time + 1, trial], log-probabilities [time, trial] and memories.
 
-        Last the memories before each step, in the order of `_MEMORIES`, [time, trial, layer, unit].
+        The memories are those before each step, in the order of `_MEMORIES`, [time, trial, layer, unit].
         """
         from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
@@ -147,9 +147,7 @@ class SB3RecurrentPPO(TrainableAgent):
         first[0] = True
         observations = self.inputs(trials.timesteps, first)
         time, num_trials = trials.mask.shape
-        index = counted_from_zero(
-            self.action_space, trials.actions.reshape(time * num_trials, *trials.actions.shape[2:])
-        )
+        index = count_from_zero(self.action_space, trials.actions.reshape(time * num_trials, *trials.actions.shape[2:]))
         actions = torch.as_tensor(index, device=self.model.device).unflatten(0, (time, num_trials))
         states = RNNStates(self.memory(num_trials), self.memory(num_trials))
         going_on = torch.zeros(num_trials, device=self.model.device)
@@ -160,42 +158,38 @@ class SB3RecurrentPPO(TrainableAgent):
                 if t < time:
                     memories.append([part.swapaxes(0, 1).cpu().numpy() for state in states for part in state])
                     log_prob.append(self.policy.evaluate_actions(seen, actions[t], states, going_on)[1])
-                # Its own actions are not needed, and deterministic ones draw no random numbers.
+                # Its actions are not used; deterministic ones draw no random numbers.
                 _, value, _, states = self.policy(seen, states, going_on, deterministic=True)
                 values.append(value.flatten())
-        told, judged = torch.stack(values), torch.stack(log_prob)
-        taken = torch.as_tensor(trials.mask, device=told.device)
-        require_finite(told[:-1][taken], judged[taken])
+        all_values, all_log_prob = torch.stack(values), torch.stack(log_prob)
+        taken = torch.as_tensor(trials.mask, device=all_values.device)
+        require_finite(all_values[:-1][taken], all_log_prob[taken])
         parts = [np.stack(part) for part in zip(*memories, strict=True)]
-        return observations, told.cpu().numpy(), judged.cpu().numpy(), parts
+        return observations, all_values.cpu().numpy(), all_log_prob.cpu().numpy(), parts
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         """Make one update: `RecurrentPPO.train` on the trials.
 
-        Raises MetarlError where it comes to numbers that are not finite, and leaves the agent as it was.
+        Raises MetarlError where numbers stop being finite, and leaves the agent as it was.
         """
-        before = self.state_dict()
-        try:
-            with one_thread(), told_in_one_line():
-                metrics = trained_on(self.model, self.buffer(trial), rng)
-            # The library looks at losses before each step. What the last one has led to shows in the policy alone.
+        with restore_on_error(self):
+            with one_thread(), explain_bad_outputs():
+                metrics = train_on(self.model, self.buffer(trial), rng)
+            # Each loss is from before its step, so that the effect of the last step shows only in the policy.
             require_finite(*self.policy.state_dict().values())
-        except MetarlError:
-            self.load_state_dict(before)
-            raise
-        return metrics
+            return metrics
 
     def state_dict(self) -> StateDict:
         """Return parameters and optimiser state."""
         return policy_state(self.policy)
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
+        """Restore a state. Raises MetarlError where names or shapes differ."""
         load_policy_state(self.policy, state)
 
 
 class SB3RecurrentLearner(Learner):
-    """One memory for each replica of each task, kept through all rounds of a trial."""
+    """Keeps a memory for each replica of each task through all rounds of a trial."""
 
     def __init__(self, agent: SB3RecurrentPPO, streams: Streams) -> None:
         self.agent, self.streams = agent, streams
@@ -206,44 +200,36 @@ class SB3RecurrentLearner(Learner):
         """Advance the memory where the world is active, and return actions [task, replica, *action]."""
         agent, shape = self.agent, self.streams.shape
         device = agent.model.device
-        with acting(), told_in_one_line():
+        with acting(), explain_bad_outputs():
             inputs = agent.inputs(timestep, np.full(shape, not self.begun))
             self.begun = True
             seen = torch.as_tensor(inputs.reshape(-1, inputs.shape[-1]), device=device)
             going_on = torch.zeros(len(seen), device=device)
             chances, memory = agent.policy.get_distribution(seen, self.memory, going_on)
-            # Held still where the episode is over: a memory that ran on would tell of the neighbours' longer episodes.
+            # A memory that moved after its episode would depend on the length of the neighbours' episodes.
             moving = torch.as_tensor(timestep.active.reshape(1, -1, 1), device=device)
             hidden, cell = (torch.where(moving, *pair) for pair in zip(memory, self.memory, strict=True))
             self.memory = hidden, cell
             streams = self.streams.where(timestep.active)
-            return drawn_actions([chances.distribution], agent.action_space, streams, deterministic=deterministic)
+            return draw_actions([chances.distribution], agent.action_space, streams, deterministic=deterministic)
 
 
 def _new_model(config: SB3RecurrentPPOConfig, family: Spaces, device: str) -> RecurrentPPO:
     from sb3_contrib import RecurrentPPO
-    from stable_baselines3.common.logger import Logger
 
     settings, space = config.model_dump(), family.action_space
     sizes = list(settings.pop("hidden_sizes"))
     names = ("log_std_init", "lstm_hidden_size", "n_lstm_layers")
-    no_environment: Any = None
-    # Without an environment: rollouts come from metarl. Its own buffer, of two steps, is never used.
-    model = RecurrentPPO(
-        "MlpLstmPolicy",
-        no_environment,
-        n_steps=2,
-        device=device,
-        policy_kwargs={"net_arch": {"pi": sizes, "vf": sizes}, **{name: settings.pop(name) for name in names}},
-        _init_setup_model=False,
-        **settings,
-    )
-    model.action_space = spaces.Discrete(int(space.n)) if isinstance(space, spaces.Discrete) else flattened(space)
-    # Beside the observation the action before, and three numbers: its reward, and whether it ended an episode, in two ways.
+    # See `inputs`: observation, previous action, previous reward and two flags.
     num_actions = int(space.n) if isinstance(space, spaces.Discrete) else int(np.prod(space.shape))
     size = int(np.prod(family.observation_space.shape)) + num_actions + 3
-    model.observation_space = spaces.Box(-np.inf, np.inf, (size,), dtype=np.float32)
-    model.n_envs = 1
-    model._setup_model()
-    model.set_logger(Logger(None, []))
-    return model
+    return new_model(
+        RecurrentPPO,
+        "MlpLstmPolicy",
+        spaces.Box(-np.inf, np.inf, (size,), dtype=np.float32),
+        space,
+        device=device,
+        n_steps=2,  # steps of the library's own buffer, which is never used
+        policy_kwargs={"net_arch": {"pi": sizes, "vf": sizes}, **{name: settings.pop(name) for name in names}},
+        **settings,
+    )

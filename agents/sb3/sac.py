@@ -1,4 +1,4 @@
-"""SAC of stable-baselines3: multi-task training that learns from what was played long ago, without adaptation."""
+"""SAC of stable-baselines3 as an agent: one policy for all tasks, trained off-policy, that does not adapt."""
 
 from __future__ import annotations
 
@@ -20,8 +20,15 @@ from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import register_agent
 
 from ..common.policy import require_scalable
-from ..common.state import StateDict, load_optimizer, load_tensors, optimizer_state, require_same_shapes
-from .common import Spaces, flattened, numpy_seeded, taken, told_in_one_line, torch_seeded
+from ..common.state import (
+    StateDict,
+    load_optimizer,
+    load_tensors,
+    optimizer_state,
+    require_same_shapes,
+    restore_on_error,
+)
+from .common import Spaces, explain_bad_outputs, new_model, seed_numpy, seed_torch, taken
 
 if TYPE_CHECKING:
     from stable_baselines3 import SAC
@@ -31,33 +38,33 @@ _REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "
 
 
 class SB3SACConfig(Settings):
-    """Settings of stable-baselines3's SAC, under its names; its defaults but for the two that are counted otherwise here."""
+    """Settings of stable-baselines3's SAC, under its names. `buffer_size` and `gradient_steps` have other defaults."""
 
     hidden_sizes: tuple[Count, ...] = (256, 256)
-    """Layers of the policy and of both critics, `net_arch`."""
+    """Units of each layer of the policy and of both critics (`net_arch`)."""
     learning_rate: Positive = 3e-4
     """Step size of Adam."""
     buffer_size: Count = 100_000
-    """Steps that are kept to learn from, the newest of all tasks. Every checkpoint holds them, so that a resumed run ends in the same
-    bits: 18 MB of HalfCheetah."""
+    """Steps in the replay buffer, the newest of all tasks. Every checkpoint holds them, so that a resumed run gives the
+    same bits: 18 MB for HalfCheetah."""
     batch_size: Count = 256
     """Steps of a minibatch."""
     tau: Fraction = 0.005
-    """How far the target critics follow the critics in each gradient step."""
+    """Share of the way that the target critics move to the critics in each gradient step."""
     gamma: Fraction = 0.99
     """Discount of rewards over an episode."""
     gradient_steps: Count = 32
     """Gradient steps after each trial."""
     ent_coef: Literal["auto"] | Positive = "auto"
-    """Weight of the entropy bonus; 'auto' learns it, towards an entropy of minus the number of action dimensions."""
+    """Weight of the entropy bonus. 'auto' learns it, for an entropy of minus the number of action dimensions."""
 
 
 @register_agent("sb3-sac")
 class SB3SAC(TrainableAgent):
-    """One policy for all tasks, trained off-policy by stable-baselines3's SAC; in a new task it stays as it is.
+    """One policy for all tasks, trained by stable-baselines3's SAC. It does not adapt to a new task.
 
-    Rollouts are metarl's; their steps go into stable-baselines3's replay buffer, and its `train` learns from it. Continuous
-    actions only. Random numbers are the run's, not the process's: a run repeats.
+    metarl plays the episodes and puts their steps into stable-baselines3's replay buffer; the library's `train` learns
+    from it. Continuous actions only. All random numbers come from the run's seed.
     """
 
     Config: ClassVar[type[Settings]] = SB3SACConfig
@@ -69,31 +76,27 @@ class SB3SAC(TrainableAgent):
             raise MetarlError(f"sb3-sac plays continuous actions only, not {space}; take sb3-ppo")
         require_scalable(space)
         self.config, self.action_shape = config, space.shape
-        with one_thread(), torch_seeded(seed):
+        with one_thread(), seed_torch(seed):
             self.model = _new_model(config, family.observation_space, space, device)
 
     def begin(self, streams: Streams) -> SB3SACLearner:
-        """Return a learner that plays the policy."""
+        """Return a learner that plays the agent's policy."""
         return SB3SACLearner(self, streams)
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
-        """Keep a trial's steps, and take gradient steps on what is kept: `SAC.train`.
+        """Add a trial's steps to the replay buffer, and take gradient steps with `SAC.train`.
 
-        Raises MetarlError where it comes to numbers that are not finite, and leaves the agent as it was.
+        Raises MetarlError where numbers stop being finite, and leaves the agent as it was.
         """
-        before = self.state_dict()
-        try:
+        with restore_on_error(self):
             self.remember(trial.rounds)
             return self._train(rng)
-        except MetarlError:
-            self.load_state_dict(before)
-            raise
 
     def remember(self, rounds: Sequence[Episodes]) -> None:
-        """Put the steps of episodes into the replay buffer, in the place of the oldest.
+        """Put the steps of episodes into the replay buffer, in place of the oldest.
 
-        A step that the time limit cut off is no end to learn from: its value goes on behind the true final observation. Raises
-        MetarlError where the buffer does not hold them all.
+        A truncated step counts as a timeout: its target is bootstrapped from the final observation. Raises MetarlError
+        for more steps than the buffer holds.
         """
         played = [_transitions(episodes) for episodes in rounds]
         arrays = dict(zip(_REPLAY, (np.concatenate(parts) for parts in zip(*played, strict=True)), strict=True))
@@ -101,7 +104,8 @@ class SB3SAC(TrainableAgent):
         count, size = len(arrays["rewards"]), buffer.buffer_size
         if count > size:
             raise MetarlError(
-                f"agent.buffer_size is {size}, and a trial has {count} steps; take more, or fewer tasks, replicas or rounds"
+                f"agent.buffer_size is {size}, and a trial has {count} steps; take a larger one, or fewer tasks, "
+                "replicas or rounds"
             )
         arrays["actions"] = np.clip(self.model.policy.scale_action(arrays["actions"].reshape(count, -1)), -1, 1)
         places = (buffer.pos + np.arange(count)) % size
@@ -112,20 +116,20 @@ class SB3SAC(TrainableAgent):
         buffer.pos = (buffer.pos + count) % size
 
     def _train(self, rng: np.random.Generator) -> dict[str, float]:
-        with one_thread(), numpy_seeded(rng), torch_seeded(int(rng.integers(2**63))), told_in_one_line():
+        with one_thread(), seed_numpy(rng), seed_torch(int(rng.integers(2**63))), explain_bad_outputs():
             self.model.train(self.config.gradient_steps, self.config.batch_size)
         told = self.model.logger.name_to_value
         names = ["actor_loss", "critic_loss", "ent_coef", *(["ent_coef_loss"] if self._entropy() else [])]
         metrics = {name: float(told[f"train/{name}"]) for name in names}
         if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
             raise MetarlError(f"{bad[0]} is {metrics[bad[0]]}; take a lower agent.learning_rate")
-        # Losses are looked at before each step. What the last one has led to shows in the networks alone.
+        # Each loss is from before its step, so that the effect of the last step shows only in the networks.
         if not all(tensor.isfinite().all() for tensor in self._tensors().values()):
             raise MetarlError("the networks are not finite numbers; take a lower agent.learning_rate")
         return {**metrics, "replay_steps": float(self.model.replay_buffer.size())}  # type: ignore[union-attr]
 
     def _entropy(self) -> dict[str, Tensor]:
-        """Return the logarithm of the entropy's weight, where it is learned."""
+        """Return the logarithm of the entropy bonus's weight by name, nothing if it is not learned."""
         weight = self.model.log_ent_coef
         return {} if weight is None else {"log_ent_coef": weight}
 
@@ -133,7 +137,7 @@ class SB3SAC(TrainableAgent):
         return {**self.model.policy.state_dict(), **self._entropy()}
 
     def _optimizers(self) -> list[tuple[Any, dict[str, Tensor]]]:
-        """Return each optimiser with its parameters by name."""
+        """Return each optimiser, with its parameters by name."""
         model: Any = self.model
         networks = [
             (network.optimizer, {f"{name}.{key}": value for key, value in network.named_parameters()})
@@ -142,7 +146,7 @@ class SB3SAC(TrainableAgent):
         return networks + ([(model.ent_coef_optimizer, self._entropy())] if self._entropy() else [])
 
     def _replay(self) -> StateDict:
-        """Return the replay buffer, sharing its memory, and how far it is filled."""
+        """Return the replay buffer as tensors that share its memory, and its position."""
         buffer: Any = self.model.replay_buffer
         kept = {f"replay.{name}": torch.from_numpy(getattr(buffer, name)) for name in _REPLAY}
         return {**kept, "replay.pos": torch.tensor(buffer.pos), "replay.full": torch.tensor(buffer.full)}
@@ -155,7 +159,7 @@ class SB3SAC(TrainableAgent):
         return state
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
+        """Restore a state. Raises MetarlError where names or shapes differ."""
         require_same_shapes(self.state_dict(), state)
         load_tensors({**self._tensors(), **self._replay()}, state)
         for optimizer, parameters in self._optimizers():
@@ -165,13 +169,13 @@ class SB3SAC(TrainableAgent):
 
 
 class SB3SACLearner(Learner):
-    """Plays a squashed normal policy with random numbers of each world's own."""
+    """Plays a squashed normal policy, with noise from each world's own stream."""
 
     def __init__(self, agent: SB3SAC, streams: Streams) -> None:
         self.agent, self.streams = agent, streams
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
-        """Return actions [task, replica, *action], within the action space."""
+        """Return actions [task, replica, *action] inside the action space."""
         model: Any = self.agent.model
         streams, shape = self.streams.where(timestep.active), self.streams.shape
         with acting():
@@ -188,31 +192,24 @@ class SB3SACLearner(Learner):
 
 def _new_model(config: SB3SACConfig, observation: spaces.Box, action: spaces.Box, device: str) -> SAC:
     from stable_baselines3 import SAC
-    from stable_baselines3.common.logger import Logger
 
     settings = config.model_dump()
-    # Without an environment: rollouts come from metarl. Without one the library cannot count actions for its own 'auto'.
-    model = SAC(
+    # Single precision, as in the networks, halves the memory of the replay buffer.
+    low, high = (bound.astype(np.float32).reshape(-1) for bound in (observation.low, observation.high))
+    return new_model(
+        SAC,
         "MlpPolicy",
-        None,  # type: ignore[arg-type]
+        spaces.Box(low, high, dtype=np.float32),
+        action,
         device=device,
         policy_kwargs={"net_arch": list(settings.pop("hidden_sizes"))},
-        target_entropy=-float(np.prod(action.shape)),
-        _init_setup_model=False,
+        target_entropy=-float(np.prod(action.shape)),  # the library's 'auto' reads it from an environment
         **settings,
     )
-    # Single precision, which the networks compute in: half the memory of the replay buffer.
-    low, high = (bound.astype(np.float32).reshape(-1) for bound in (observation.low, observation.high))
-    model.observation_space = spaces.Box(low, high, dtype=np.float32)
-    model.action_space = flattened(action)
-    model.n_envs = 1
-    model._setup_model()
-    model.set_logger(Logger(None, []))
-    return model
 
 
 def _transitions(episodes: Episodes) -> tuple[np.ndarray, ...]:
-    """Return the steps taken in a round, [step, ...], episode by episode, in the order of `_REPLAY`."""
+    """Return the arrays of `_REPLAY` for the steps of a round, [step, ...], one episode after the other."""
     following = np.concatenate([episodes.observations[1:], episodes.final_observations[None]])
     tasks, replicas = np.indices(episodes.lengths.shape)
     following[episodes.lengths - 1, tasks, replicas] = episodes.final_observations

@@ -341,7 +341,7 @@ def check_state(subject: Subject) -> Iterator[str]:
         for one in (agent, other):
             one.update(subject.trial(one, seed=seed, training=True), generator(seed))
         if name := first_change(state_arrays(agent), state_arrays(other)):
-            yield f"after restoring, update {seed} gives another {name!r}; put all that training changes into state_dict"
+            yield f"after restoring, update {seed} gives another {name!r}; put all that training changes in state_dict"
             return
     try:
         other.load_state_dict({})

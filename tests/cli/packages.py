@@ -72,7 +72,7 @@ def plant(package: Path, name: str, folder: Path, faults: Mapping[str, str]) -> 
 
 
 def assert_pip_installs(package: Path, folder: Path, *commands: list[str]) -> None:
-    """Check that commands of Python modules work in a virtual environment of their own, which sees this one's packages."""
+    """Check that Python modules run as commands in a new virtual environment that sees this one's packages."""
     venv.create(folder / "venv")
     python = folder / "venv" / "bin" / "python"
     site = subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True)

@@ -200,5 +200,5 @@ def test_searches_refuse_a_gridnavi_whose_goal_moves() -> None:
     for name in ("bayes-optimal-search", "posterior-sampling"):
         with pytest.raises(MetarlError, match="only without options"):
             make_agent(name, load("gridnavi", switch_at=[20]))
-        with pytest.raises(MetarlError, match="can play; take gridnavi"):
+        with pytest.raises(MetarlError, match="cannot play family 'tabular-mdp'; take gridnavi"):
             make_agent(name, load("tabular-mdp"))

@@ -1,4 +1,4 @@
-"""RecurrentPPO of sb3-contrib as an agent: its memory lives for a trial, its update is the library's, its numbers the run's."""
+"""RecurrentPPO of sb3-contrib as an agent: a memory for a trial, the library's own update, the run's random numbers."""
 
 from __future__ import annotations
 

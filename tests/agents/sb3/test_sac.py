@@ -1,4 +1,4 @@
-"""SAC of stable-baselines3 as an agent: its replay buffer and update are those of the library, its numbers the run's."""
+"""SAC of stable-baselines3 as an agent: the library's own replay buffer and update, the run's random numbers."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_trial_that_the_buffer_does_not_hold_is_refused_and_leaves_the_agent_a
     family = load("navigation-2d", horizon=6)
     agent = new_agent(family, buffer_size=119)
     trial = a_trial(agent, family)
-    with pytest.raises(MetarlError, match=r"buffer_size is 119, and a trial has 120 steps; take more"):
+    with pytest.raises(MetarlError, match=r"buffer_size is 119, and a trial has 120 steps; take a larger one"):
         agent.update(trial, generator(0))
 
 
