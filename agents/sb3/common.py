@@ -65,7 +65,7 @@ def new_model(
     return made
 
 
-def taken(episodes: Episodes, array: np.ndarray) -> np.ndarray:
+def select_steps(episodes: Episodes, array: np.ndarray) -> np.ndarray:
     """Return the rows of `array` [time, task, replica, ...] where a step was taken, by episode, [step, ...]."""
     return np.asarray(np.moveaxis(array, 0, 2)[np.moveaxis(episodes.mask, 0, 2)])
 
@@ -81,7 +81,7 @@ def list_steps(episodes: Episodes) -> tuple[np.ndarray, ...]:
     starts = np.broadcast_to(time == 0, episodes.mask.shape)
     finals = episodes.final_observations.reshape(-1, *episodes.final_observations.shape[2:])
     told = (episodes.observations, episodes.actions, episodes.rewards, starts, ends)
-    return *(taken(episodes, array) for array in told), finals
+    return *(select_steps(episodes, array) for array in told), finals
 
 
 def count_from_zero(space: spaces.Box | spaces.Discrete, actions: np.ndarray) -> np.ndarray:

@@ -116,7 +116,7 @@ class SB3RecurrentPPO(TrainableAgent):
         rewards = trials.rewards.copy()
         rewards[ends - 1, places] += self.model.gamma * np.where(trials.terminated, 0.0, values[ends, places])
 
-        def taken(array: np.ndarray) -> np.ndarray:
+        def select_steps(array: np.ndarray) -> np.ndarray:
             """Return the rows of `array` [time, trial, ...] where a step was taken, [step, ...]."""
             return np.asarray(array.swapaxes(0, 1)[mask])
 
@@ -126,12 +126,14 @@ class SB3RecurrentPPO(TrainableAgent):
         made = RecurrentRolloutBuffer(
             count, space, model.action_space, shape, model.device, model.gae_lambda, model.gamma
         )
-        made.observations[:] = taken(observations[:-1])[:, None]
-        made.actions[:] = count_from_zero(self.action_space, taken(trials.actions)).reshape(count, 1, -1)
-        made.rewards[:, 0], made.values[:, 0], made.log_probs[:, 0] = map(taken, (rewards, values[:-1], log_prob))
+        made.observations[:] = select_steps(observations[:-1])[:, None]
+        made.actions[:] = count_from_zero(self.action_space, select_steps(trials.actions)).reshape(count, 1, -1)
+        made.rewards[:, 0], made.values[:, 0], made.log_probs[:, 0] = map(
+            select_steps, (rewards, values[:-1], log_prob)
+        )
         made.episode_starts[:, 0] = np.broadcast_to(np.arange(mask.shape[1]) == 0, mask.shape)[mask]
         for name, memory in zip(_MEMORIES, memories, strict=True):
-            getattr(made, name)[:, :, 0] = taken(memory)
+            getattr(made, name)[:, :, 0] = select_steps(memory)
         made.pos, made.full = count, True
         made.compute_returns_and_advantage(torch.zeros(1), np.ones(1))
         return made

@@ -28,7 +28,7 @@ from ..common.state import (
     require_same_shapes,
     restore_on_error,
 )
-from .common import Spaces, explain_bad_outputs, new_model, seed_numpy, seed_torch, taken
+from .common import Spaces, explain_bad_outputs, new_model, seed_numpy, seed_torch, select_steps
 
 if TYPE_CHECKING:
     from stable_baselines3 import SAC
@@ -215,4 +215,4 @@ def _transitions(episodes: Episodes) -> tuple[np.ndarray, ...]:
     following[episodes.lengths - 1, tasks, replicas] = episodes.final_observations
     ends, cut_off = episodes.terminations | episodes.truncations, episodes.truncations & ~episodes.terminations
     told = (episodes.observations, following, episodes.actions, episodes.rewards, ends, cut_off)
-    return tuple(taken(episodes, array) for array in told)
+    return tuple(select_steps(episodes, array) for array in told)

@@ -23,10 +23,10 @@ from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.checks.check import check_agent
 from metarl.families.load import load
-from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
+from tests.agents.keeping import Keeping
 
 NAMES = ("gittins", "thompson", "ucb1", "greedy", "epsilon-greedy")
 PAPER = {
@@ -173,17 +173,6 @@ def test_epsilon_greedy_pulls_any_arm_as_often_where_epsilon_is_one() -> None:
     np.testing.assert_allclose(shares, 0.2, atol=0.01)
     assert trial.returns.mean() == pytest.approx(50, abs=2)
     assert family.horizon == 100
-
-
-class Keeping(Agent):
-    """An agent that keeps the learner it hands out."""
-
-    def __init__(self, agent: metarl.agent.Agent) -> None:
-        self.agent = agent
-
-    def begin(self, streams: Streams) -> Learner:
-        self.learner = self.agent.begin(streams)
-        return self.learner
 
 
 def played(name: str, num_tasks: int, rounds: int, **settings: object) -> tuple[Trial, BanditLearner]:

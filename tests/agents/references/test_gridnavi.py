@@ -132,7 +132,7 @@ def test_posterior_sampling_earns_less_than_the_optimum_and_the_same_once_it_kno
 class Keeping(Agent):
     """An agent that keeps the learner it hands out, and what it was about to walk to at each step."""
 
-    def __init__(self, agent: metarl.agent.Agent) -> None:
+    def __init__(self, agent: Agent) -> None:
         self.agent = agent
         self.sampled: list[np.ndarray] = []
 

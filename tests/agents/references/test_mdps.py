@@ -28,10 +28,10 @@ from metarl.base.streams import Streams
 from metarl.checks.check import check_agent
 from metarl.families.load import load
 from metarl.families.task import Tasks
-from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import TimeStep
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
+from tests.agents.keeping import Keeping
 
 ONE_AND_A_HALF_PERCENT = 0.015
 
@@ -311,17 +311,6 @@ def test_value_iteration_says_that_it_must_be_shown_the_tasks() -> None:
     agent = make_agent("value-iteration", load("tabular-mdp"))
     with pytest.raises(MetarlError, match="begin_knowing"):
         agent.begin(Streams.of(0, np.arange(2)[:, None], np.arange(1)))
-
-
-class Keeping(Agent):
-    """An agent that keeps the learner it hands out."""
-
-    def __init__(self, agent: metarl.agent.Agent) -> None:
-        self.agent = agent
-
-    def begin(self, streams: Streams) -> Learner:
-        self.learner = self.agent.begin(streams)
-        return self.learner
 
 
 @pytest.mark.parametrize("name", [*PAPER, "knowledge-gradient"])
