@@ -37,6 +37,10 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
+GIF = bytes.fromhex("47494638396101000100800000000000ffffff2c00000000010001000002024401003b")
+"""A picture of one pixel."""
+
+
 def history(records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     return (record["history"]["item"] for record in records if record["type"] == "history")
 
@@ -70,6 +74,14 @@ def test_settings_of_a_trained_agent_are_told_with_its_evaluation(run: Path) -> 
     about = next(record["run"] for record in inspect(run) if record["type"] == "run")
     played = {"split": "test", "seed": 0, "checkpoint": "best", "agent_settings": {"inner_lr": 3.0}}
     assert about["config"]["update"]["played"] == played
+
+
+def test_the_video_of_changed_settings_goes_with_their_evaluation(run: Path) -> None:
+    # The '.5' of the name is no suffix of a file.
+    (run / "adaptation-inner_lr=0.5.gif").write_bytes(GIF)
+    assert main(["evaluate", str(run), "--tasks", "2", "agent.inner_lr=0.5", "--wandb"]) == 0
+    _, film = history(inspect(run))
+    assert film["adaptation_video._type"] == "video-file"
 
 
 def test_a_deterministic_evaluation_is_told_as_one(run: Path) -> None:

@@ -68,6 +68,20 @@ def test_a_film_has_the_returns_that_evaluation_has_in_the_same_tasks(taken: Fil
     assert list(taken.tasks) == [evaluation.tasks[0], evaluation.tasks[3]]
 
 
+def test_a_deterministic_film_has_the_returns_of_a_deterministic_evaluation() -> None:
+    agent = constant(1)
+    agent.pools_replicas = False
+    plan = TrialPlan(num_tasks=2, rounds=2, deterministic=True)
+    filmed = film(agent, Numbered(), plan, [0], agent_name="a")
+    assert agent.learners[0].deterministic == [True, True]
+    assert [take.total for take in filmed.takes[0]] == evaluate(agent, Numbered(), plan).returns[0].tolist()
+
+
+def test_a_film_with_a_budget_is_refused() -> None:
+    with pytest.raises(MetarlError, match="budget is 3; a film shows every round"):
+        film(constant(1), Numbered(), TrialPlan(num_tasks=1, budget=3), [0], agent_name="a")
+
+
 def test_the_episode_that_is_seen_is_the_first_replica(taken: Film) -> None:
     tasks = FAMILY.sample("test", 5, seed=4)
     with contextlib.closing(FAMILY.make_vec(tasks, 2)) as envs:
@@ -149,8 +163,8 @@ def test_captions_say_task_round_and_returns(taken: Film, monkeypatch: pytest.Mo
 
 def test_long_captions_stay_within_their_panel() -> None:
     text = "whole episode -1,234.567, mean of 20 -1,234.567, success"
-    assert video._font(13).getlength(text) > 320 >= video._fitting(text, 320).getlength(text) > 280
-    for line in video._wrapped("chances " * 40, video._font(13), 320):
+    assert video._font(13).getlength(text) > 320 >= video._fit(text, 320).getlength(text) > 280
+    for line in video._wrap("chances " * 40, video._font(13), 320):
         assert video._font(13).getlength(line) <= 320
 
 
