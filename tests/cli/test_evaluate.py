@@ -1,0 +1,155 @@
+"""`metarl evaluate` measures trained agents and references, and keeps the results apart."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from metarl.cli.main import main
+from metarl.runs.config import TrainConfig
+from metarl.training.train import meta_train
+from tests.small_runs import config, metarl, trained, write_config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, not to be changed."""
+    return meta_train(TrainConfig(**config(num_updates=2)), tmp_path_factory.mktemp("runs") / "run", progress=False)
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def test_train_then_evaluate_leaves_numbers_and_picture_and_says_what_is_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    trained = metarl("train", write_config(tmp_path), "--seed", "3", "--run-dir", run_dir, "num_updates=1")
+    assert (trained.returncode, trained.stderr) == (0, "")
+    assert trained.stdout.splitlines()[-1] == f"next: metarl evaluate {run_dir}"
+    assert "update 1/1" in trained.stdout
+    assert main(["evaluate", str(run_dir), "--tasks", "3"]) == 0
+    assert "gain" in capsys.readouterr().out
+    result = json.loads((run_dir / "evaluation.json").read_text())
+    assert (result["plan"]["split"], result["agent"]["name"], len(result["tasks"])) == ("test", "maml-ppo", 3)
+    assert (run_dir / "adaptation.png").read_bytes().startswith(b"\x89PNG")
+    assert "seed: 3" in (run_dir / "config.yaml").read_text()
+
+
+def test_evaluate_keeps_splits_apart_and_takes_rounds_replicas_and_checkpoint(run: Path) -> None:
+    arguments = ["--split", "extrapolation", "--tasks", "3", "--rounds", "3", "--replicas", "1"]
+    assert main(["evaluate", str(run), *arguments, "--checkpoint", "last"]) == 0
+    result = json.loads((run / "evaluation-extrapolation.json").read_text())
+    assert (result["plan"]["split"], result["plan"]["replicas"], len(result["iqm"])) == ("extrapolation", 1, 3)
+    assert (run / "adaptation-extrapolation.png").exists()
+    assert not (run / "evaluation.json").exists()
+
+
+def test_evaluate_says_how_the_agent_was_trained(run: Path) -> None:
+    assert main(["evaluate", str(run), "--tasks", "3"]) == 0
+    trained = json.loads((run / "evaluation.json").read_text())["agent"]["trained"]
+    assert (trained["updates"], trained["checkpoint"], trained["training_seed"]) == (2, "best", 0)
+    assert trained["agent_settings"]["hidden_sizes"] == [8]
+    assert "name" not in trained["agent_settings"]
+
+
+def test_evaluate_measures_the_random_floor_in_the_same_tasks(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more in ([], ["--agent", "random"]):
+        assert main(["evaluate", str(run), "--tasks", "3", *more]) == 0
+    assert "random on navigation-2d, test split: 3 tasks" in capsys.readouterr().out
+    ours, floor = (json.loads((run / f"evaluation{end}.json").read_text()) for end in ("", "-random"))
+    assert floor["agent"] == {"name": "random", "settings": {}, "trained": None, "oracle": False}
+    for name in ("family", "settings", "tasks", "task_index", "plan", "env_steps"):
+        assert floor[name] == ours[name], name
+    assert floor["returns"] != ours["returns"]
+    assert (run / "adaptation-random.png").exists()
+    assert main(["evaluate", str(run), "--tasks", "3", "--agent", "random", "--split", "extrapolation"]) == 0
+    assert (run / "evaluation-random-extrapolation.json").exists()
+
+
+def test_a_trained_agent_may_be_told_to_adapt_though_it_was_trained_in_one_round(tmp_path: Path) -> None:
+    changed = {**config(rounds=1, num_updates=1), "agent": {"name": "multi-task-ppo", "hidden_sizes": [8]}}
+    run = meta_train(TrainConfig(**changed), tmp_path / "run", progress=False)
+    assert main(["evaluate", str(run), "--tasks", "3", "--rounds", "2", "agent.adapts=all"]) == 0
+    assert (run / "evaluation-adapts=%22all%22.json").exists()
+
+
+def test_the_random_floor_needs_no_checkpoint(run: Path) -> None:
+    for name in ("best", "last"):
+        (run / f"{name}.safetensors").unlink()
+    assert main(["evaluate", str(run), "--tasks", "3", "--agent", "random"]) == 0
+
+
+def test_evaluate_says_that_an_agent_made_by_name_is_untrained(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("maml-ppo", "rl2"):
+        assert main(["evaluate", str(run), "--tasks", "3", "--agent", name]) == 0
+        assert f"{name} (untrained) on navigation-2d" in capsys.readouterr().out
+        result = json.loads((run / f"evaluation-{name}.json").read_text())
+        assert (result["agent"]["name"], result["agent"]["trained"]) == (f"{name} (untrained)", None)
+
+
+def test_a_deterministic_evaluation_stands_beside_the_sampled_one_and_repeats(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", "rl2", num_updates=1, rounds=2)
+    measure = ["evaluate", str(run), "--tasks", "4", "--replicas", "3"]
+    for words in ([], ["--deterministic"]):
+        assert main([*measure, *words]) == 0
+    file = run / "evaluation-deterministic.json"
+    sampled, still = (json.loads(path.read_text()) for path in (run / "evaluation.json", file))
+    assert (sampled["plan"]["deterministic"], still["plan"]["deterministic"]) == (False, True)
+    assert sampled["returns"] != still["returns"]
+    page = tmp_path / "page.md"
+    assert main(["report", str(run), "-o", str(page)]) == 0
+    text = page.read_text()
+    assert "| rl2 deterministic |" in text
+    assert "with exploration noise, except in rows that say `deterministic`" in text
+    again = next(line for line in text.splitlines() if "--deterministic" in line)
+    before = file.read_bytes()
+    file.unlink()
+    assert main([*measure[:2], *shlex.split(again)[3:]]) == 0
+    assert file.read_bytes() == before
+
+
+def test_a_reference_that_plans_for_the_trial_is_told_its_rounds(tmp_path: Path) -> None:
+    family = {"name": "gridnavi", "horizon": 8}
+    run = trained(tmp_path / "run", "rl2", family=family, num_updates=1, rounds=2)
+    for settings in ([], ["agent.episodes=2"], ["agent.episodes=4"]):
+        assert main(["evaluate", str(run), "--tasks", "60", "--agent", "bayes-optimal-search", *settings]) == 0
+    told, two, four = (
+        json.loads((run / f"evaluation-bayes-optimal-search{more}.json").read_text())["returns"]
+        for more in ("", "-episodes=2", "-episodes=4")
+    )
+    assert told == two != four
+
+
+def test_references_of_other_settings_and_budgets_stand_side_by_side_and_repeat(run: Path, tmp_path: Path) -> None:
+    measure = ["evaluate", str(run), "--tasks", "3", "--rounds", "2"]
+    small = ["agent.hidden_sizes=[4]", "agent.n_epochs=1"]
+    for words in (
+        [],
+        ["--agent", "sb3-ppo", *small],
+        ["agent.adapts=true", "--agent", "sb3-ppo", *small],
+        ["--agent", "sb3-ppo", *small, "agent.adapts=True", "--budget", "5"],
+    ):
+        assert main([*measure, *words]) == 0
+    files = sorted(path.name for path in run.glob("evaluation-*.json"))
+    ends = ["adapts=true-hidden_sizes=[4]-n_epochs=1-budget=5", "adapts=true-hidden_sizes=[4]-n_epochs=1"]
+    assert files == [f"evaluation-sb3-ppo-{end}.json" for end in (*ends, "hidden_sizes=[4]-n_epochs=1")]
+    told = [json.loads((run / name).read_text()) for name in files]
+    assert [each["env_steps"] for each in told] == [[50, 60], [10, 20], [5, 10]]
+    assert told[0]["agent"]["settings"] == {"adapts": True, "hidden_sizes": [4], "n_epochs": 1}
+    page = tmp_path / "page.md"
+    assert main(["report", str(run), "-o", str(page)]) == 0
+    text = page.read_text()
+    for end in ("adapts=true hidden_sizes=[4] n_epochs=1 budget=5", "hidden_sizes=[4] n_epochs=1"):
+        assert f"sb3-ppo (untrained) {end}" in text
+    again = next(line for line in text.splitlines() if "--budget 5" in line)
+    before = (run / files[0]).read_bytes()
+    (run / files[0]).unlink()
+    assert main([*measure[:2], *shlex.split(again)[3:]]) == 0
+    assert (run / files[0]).read_bytes() == before

@@ -1,0 +1,295 @@
+"""A mistake on the command line costs one line and status 2."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from metarl.cli.main import main
+from metarl.runs.config import TrainConfig
+from metarl.training.train import meta_train
+from tests.small_runs import config, metarl, write_config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, not to be changed."""
+    return meta_train(TrainConfig(**config(num_updates=2)), tmp_path_factory.mktemp("runs") / "run", progress=False)
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def test_evaluate_gives_the_same_file_with_any_number_of_threads(run: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.json", "b.json", "c.json")]
+    for file, threads in zip(files, ("1", "1", "2"), strict=True):
+        arguments = ["--tasks", "4", "--json", str(file), "--plot", str(tmp_path / "a.svg"), "--threads", threads]
+        assert main(["evaluate", str(run), *arguments]) == 0
+    assert len({file.read_bytes() for file in files}) == 1
+    assert not (run / "evaluation.json").exists()
+    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+
+
+def _with_config(text: str) -> Callable[[Path, Path], list[str]]:
+    def arguments(folder: Path, run: Path) -> list[str]:
+        (folder / "bad.yaml").write_text(text)
+        return ["train", str(folder / "bad.yaml")]
+
+    return arguments
+
+
+def _with_override(override: str) -> Callable[[Path, Path], list[str]]:
+    return lambda folder, run: ["train", str(write_config(folder)), "--run-dir", str(folder / "new"), override]
+
+
+def _with_checkpoint(spoil: Callable[[bytes], bytes]) -> Callable[[Path, Path], list[str]]:
+    def arguments(folder: Path, run: Path) -> list[str]:
+        path = run / "best.safetensors"
+        path.write_bytes(spoil(path.read_bytes()))
+        return ["evaluate", str(run)]
+
+    return arguments
+
+
+def _without_best(folder: Path, run: Path) -> list[str]:
+    (run / "best.safetensors").unlink()
+    return ["evaluate", str(run)]
+
+
+def _occupied(folder: Path, run: Path) -> list[str]:
+    (folder / "file").write_text("")
+    return ["train", str(write_config(folder)), "--run-dir", str(folder / "file" / "run")]
+
+
+MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
+    "unknown key": (_with_override("agent.inner_lrr=1"), "agent.inner_lrr: unknown key; did you mean 'inner_lr'?"),
+    "wrong type": (_with_override("num_updates=many"), "num_updates is 'many': it must be a valid integer"),
+    "out of range": (_with_override("replicas=0"), "replicas is 0: it must be greater than or equal to 1"),
+    "unknown family": (_with_override("family.name=navigation"), "did you mean 'navigation-2d'?"),
+    "unknown agent": (_with_override("agent=rl-2"), "did you mean 'rl2'?"),
+    "agent that does not learn": (_with_override("agent=random"), "'random' learns nothing in training"),
+    "too few rounds": (_with_override("rounds=1"), "'maml-ppo' needs at least 2"),
+    "no override": (_with_override("seed"), "is not of the form key=value"),
+    "truncated YAML": (_with_config("family: {name: navigation-2d\n"), "bad.yaml:2: "),
+    "no mapping": (_with_config("- 1\n"), "a config is a mapping"),
+    "empty config": (_with_config(""), "a config is a mapping"),
+    "missing config": (lambda folder, run: ["train", str(folder / "no.yaml")], "no.yaml does not exist"),
+    "folder as config": (lambda folder, run: ["train", str(folder)], "cannot be read (Is a directory)"),
+    "no config": (lambda folder, run: ["train"], "no config given"),
+    "missing run": (lambda folder, run: ["evaluate", str(folder / "no")], "does not exist"),
+    "missing run to resume": (lambda folder, run: ["train", "--resume", str(folder / "no")], "does not exist"),
+    "resume elsewhere": (lambda folder, run: ["train", "--resume", str(run), "--run-dir", "x"], "leave one out"),
+    "folder in use": (
+        lambda folder, run: ["train", str(write_config(folder)), "--run-dir", str(run)],
+        "holds a run already; resume it with `metarl train --resume",
+    ),
+    "run folder in a file": (_occupied, "cannot be written (Not a directory)"),
+    "run folder in /proc": (
+        lambda folder, run: ["train", str(write_config(folder)), "--run-dir", "/proc/run"],
+        "cannot be written (No such file or directory)",
+    ),
+    "no best checkpoint": (_without_best, "has no best.safetensors yet"),
+    "truncated checkpoint": (_with_checkpoint(lambda data: data[: len(data) // 2]), "is cut off or not a checkpoint"),
+    "empty checkpoint": (_with_checkpoint(lambda data: b""), "is cut off or not a checkpoint"),
+    "foreign checkpoint": (_with_checkpoint(lambda data: b"hello" * 100), "is cut off or not a checkpoint"),
+    "pickled checkpoint": (_with_checkpoint(lambda data: b"\x80\x04" + data), "is a pickle"),
+    "negative tasks": (lambda folder, run: ["evaluate", str(run), "--tasks", "-3"], "must be at least 1"),
+    "tasks in words": (lambda folder, run: ["evaluate", str(run), "--tasks", "few"], "'few' is no whole number"),
+    "no rounds": (lambda folder, run: ["evaluate", str(run), "--rounds", "0"], "must be at least 1"),
+    "unknown split": (lambda folder, run: ["evaluate", str(run), "--split", "tset"], "did you mean 'test'?"),
+    "unknown agent to measure": (
+        lambda folder, run: ["evaluate", str(run), "--agent", "randm"],
+        "agent 'randm' is not registered; did you mean 'random'?",
+    ),
+    "an agent by name and a checkpoint": (
+        lambda folder, run: ["evaluate", str(run), "--agent", "random", "--checkpoint", "last"],
+        "--agent and --checkpoint were both given",
+    ),
+    "budget of none": (lambda folder, run: ["evaluate", str(run), "--budget", "0"], "must be at least 1"),
+    "no noise to learn from": (
+        lambda folder, run: ["evaluate", str(run), "--deterministic"],
+        "maml-ppo learns between rounds from the exploration noise of all replicas",
+    ),
+    "setting that shapes what was trained": (
+        lambda folder, run: ["evaluate", str(run), "agent.hidden_sizes=[4]"],
+        "the weights may not fit agent.hidden_sizes=[4]",
+    ),
+    "setting of a trained agent that is not the agent's": (
+        lambda folder, run: ["evaluate", str(run), "rounds=3"],
+        "rounds cannot be set here",
+    ),
+    "unknown setting of a reference": (
+        lambda folder, run: ["evaluate", str(run), "--agent", "sb3-ppo", "agent.adaps=true"],
+        "agent.adaps: unknown key; did you mean 'adapts'?",
+    ),
+    "setting that is not the agent's": (
+        lambda folder, run: ["evaluate", str(run), "--agent", "sb3-ppo", "rounds=3"],
+        "rounds cannot be set here",
+    ),
+    "reference by another name": (
+        lambda folder, run: ["evaluate", str(run), "--agent", "sb3-ppo", "agent.name=rl2"],
+        "agent.name cannot be set here",
+    ),
+    "unknown checkpoint": (lambda folder, run: ["evaluate", str(run), "--checkpoint", "b"], "must be 'best' or 'last'"),
+    "unwritable result": (
+        lambda folder, run: ["evaluate", str(run), "--tasks", "1", "--json", "/proc/a.json"],
+        "/proc/a.json cannot be written",
+    ),
+    "picture of another kind": (
+        lambda folder, run: ["evaluate", str(run), "--tasks", "1", "--plot", "a.bmp"],
+        "a picture is written as '.png' or '.svg'",
+    ),
+    "unknown command": (lambda folder, run: ["trian"], "command 'trian' is unknown; did you mean 'train'?"),
+    "no command": (lambda folder, run: [], "COMMAND"),
+    "unknown option": (lambda folder, run: ["evaluate", str(run), "--task-count", "3"], "argument '--task-count' is unknown"),
+    "unknown family to show": (lambda folder, run: ["families", "navigaton"], "did you mean 'navigation-2d'?"),
+    "unknown agent to show": (lambda folder, run: ["agents", "rl3"], "did you mean 'rl2'?"),
+    "unknown name to check": (lambda folder, run: ["check", "navigaton"], "did you mean 'navigation-2d'?"),
+    "nothing to check": (lambda folder, run: ["check"], "name a family or an agent, or add --all"),
+    "one to check and all": (lambda folder, run: ["check", "random", "--all"], "'random' and --all were both given"),
+    "processes for one check": (lambda folder, run: ["check", "random", "--jobs", "2"], "--jobs was given without --all"),
+    "no processes": (lambda folder, run: ["check", "--all", "--jobs", "0"], "must be at least 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_costs_one_line_and_status_2(
+    mistake: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make, message = MISTAKES[mistake]
+    arguments = make(tmp_path, run)
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("metarl: error: ")
+    assert message in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_costs_one_line_and_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", str(write_config(tmp_path, device="cuda")), "--run-dir", str(tmp_path / "run")]
+    assert main(arguments) == 2
+    assert "set device=cpu or device=auto" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_process_ends_with_status_2_and_one_line(tmp_path: Path) -> None:
+    done = metarl("train", write_config(tmp_path, sead=1))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"metarl: error: {tmp_path}/maml-ppo.yaml: sead: unknown key; did you mean 'seed'?\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_folder_costs_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert main(["train", str(write_config(tmp_path)), "--run-dir", str(tmp_path / "locked" / "run")]) == 2
+    assert "Permission denied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 9 TiB"),
+        torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_too_little_memory_costs_one_line_with_the_remedy(
+    error: Exception, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(*arguments: object, **keywords: object) -> None:
+        raise error
+
+    monkeypatch.setattr("metarl.evaluation.evaluate.evaluate", failing)
+    assert main(["evaluate", str(run)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("metarl: error: there is not enough memory")
+    assert "meta_batch_size" in line and "replicas" in line and "horizon" in line
+
+
+def test_a_batch_that_no_machine_holds_costs_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # 160 TB of observations: beyond what a process can address, whatever the system promises.
+    huge = ["family.horizon=10000000", "meta_batch_size=1000", "replicas=1000"]
+    assert main(["train", str(write_config(tmp_path)), "--run-dir", str(tmp_path / "run"), *huge]) == 2
+    assert "there is not enough memory" in capsys.readouterr().err
+
+
+def test_another_runtime_error_keeps_its_traceback(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*arguments: object, **keywords: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("metarl.evaluation.evaluate.evaluate", failing)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        main(["evaluate", str(run)])
+
+
+@pytest.mark.parametrize("option", [["--plot", "x.pdf"], ["--plot", "."], ["--json", "."], ["--json", "/proc/a.json"]])
+def test_outputs_are_checked_before_the_evaluation(
+    option: list[str], run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("metarl.evaluation.evaluate.evaluate", lambda *_, **__: pytest.fail("it was evaluated"))
+    (run / "evaluation.json").write_text("mine")
+    assert main(["evaluate", str(run), *option]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"metarl: error: {option[1]} ")
+    assert (run / "evaluation.json").read_text() == "mine"
+
+
+def test_a_trained_agent_is_measured_with_other_settings_beside_its_own(run: Path, tmp_path: Path) -> None:
+    measure = ["evaluate", str(run), "--tasks", "3", "--rounds", "3"]
+    for words in ([], ["agent.inner_lr=5", "agent.outer.clip_range=0.5"], ["agent.inner_lr=1e-9"], ["--budget", "2"]):
+        assert main([*measure, *words]) == 0
+    names = ["inner_lr=1e-09", "inner_lr=5.0-outer.clip_range=0.5", "budget=2"]
+    own, still, moved, longer = (
+        json.loads((run / f"evaluation{end}.json").read_text()) for end in ("", *(f"-{name}" for name in names))
+    )
+    assert [each["agent"]["trained"] for each in (still, moved, longer)] == [own["agent"]["trained"]] * 3
+    assert moved["agent"]["settings"] == {"inner_lr": 5.0, "outer.clip_range": 0.5}
+    first = [[returns[0] for returns in each["returns"]] for each in (own, still, moved, longer)]
+    assert first[1:] == first[:1] * 3  # the same trained policy, before it adapts
+    last = [[returns[-1] for returns in each["returns"]] for each in (own, still, moved, longer)]
+    assert all(one != other for one, other in itertools.combinations(last, 2))
+    page = tmp_path / "page.md"
+    assert main(["report", str(run), "-o", str(page)]) == 0
+    text = page.read_text()
+    for told in ("inner_lr=1e-09", "inner_lr=5.0 outer.clip_range=0.5", "budget=2"):
+        assert f"| maml-ppo {told} |" in text
+    before = (run / f"evaluation-{names[1]}.json").read_bytes()
+    (run / f"evaluation-{names[1]}.json").unlink()
+    again = next(line for line in text.splitlines() if "agent.outer.clip_range" in line)
+    assert "--agent" not in again
+    assert main([*measure[:2], *shlex.split(again)[3:]]) == 0
+    assert (run / f"evaluation-{names[1]}.json").read_bytes() == before
+
+
+def test_settings_that_make_too_long_a_name_are_refused_in_one_line(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = [f"agent.hidden_sizes=[{','.join(['8'] * 120)}]"]
+    assert main(["evaluate", str(run), "--agent", "maml-ppo", *many]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("is too long for the name of a file; give it a name of your own")
+
+
+def test_a_backend_of_drawing_that_mujoco_cannot_load_costs_one_line(tmp_path: Path) -> None:
+    config = write_config(tmp_path, family={"name": "half-cheetah-velocity"})
+    done = metarl("train", config, "--run-dir", tmp_path / "run", MUJOCO_GL="nothing")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("metarl: error: MuJoCo does not load with MUJOCO_GL=nothing (")
