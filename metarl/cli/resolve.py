@@ -80,7 +80,7 @@ def resolve_agent(choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> 
 
 
 def _changed_keys(overrides: Sequence[str]) -> list[str]:
-    """Return the dotted keys of the agent's settings that overrides change, sorted. Raises MetarlError for any other setting."""
+    """Return the dotted keys of the agent that overrides change, sorted. Raises MetarlError for any other setting."""
     from ..runs.config import parse_override
 
     found = set()

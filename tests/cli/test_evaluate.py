@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 import shutil
@@ -153,3 +154,40 @@ def test_references_of_other_settings_and_budgets_stand_side_by_side_and_repeat(
     (run / files[0]).unlink()
     assert main([*measure[:2], *shlex.split(again)[3:]]) == 0
     assert (run / files[0]).read_bytes() == before
+
+
+def test_evaluate_gives_the_same_file_with_any_number_of_threads(run: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.json", "b.json", "c.json")]
+    for file, threads in zip(files, ("1", "1", "2"), strict=True):
+        arguments = ["--tasks", "4", "--json", str(file), "--plot", str(tmp_path / "a.svg"), "--threads", threads]
+        assert main(["evaluate", str(run), *arguments]) == 0
+    assert len({file.read_bytes() for file in files}) == 1
+    assert not (run / "evaluation.json").exists()
+    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+
+
+def test_a_trained_agent_is_measured_with_other_settings_beside_its_own(run: Path, tmp_path: Path) -> None:
+    measure = ["evaluate", str(run), "--tasks", "3", "--rounds", "3"]
+    for words in ([], ["agent.inner_lr=5", "agent.outer.clip_range=0.5"], ["agent.inner_lr=1e-9"], ["--budget", "2"]):
+        assert main([*measure, *words]) == 0
+    names = ["inner_lr=1e-09", "inner_lr=5.0-outer.clip_range=0.5", "budget=2"]
+    own, still, moved, longer = (
+        json.loads((run / f"evaluation{end}.json").read_text()) for end in ("", *(f"-{name}" for name in names))
+    )
+    assert [each["agent"]["trained"] for each in (still, moved, longer)] == [own["agent"]["trained"]] * 3
+    assert moved["agent"]["settings"] == {"inner_lr": 5.0, "outer.clip_range": 0.5}
+    first = [[returns[0] for returns in each["returns"]] for each in (own, still, moved, longer)]
+    assert first[1:] == first[:1] * 3  # the same trained policy, before it adapts
+    last = [[returns[-1] for returns in each["returns"]] for each in (own, still, moved, longer)]
+    assert all(one != other for one, other in itertools.combinations(last, 2))
+    page = tmp_path / "page.md"
+    assert main(["report", str(run), "-o", str(page)]) == 0
+    text = page.read_text()
+    for told in ("inner_lr=1e-09", "inner_lr=5.0 outer.clip_range=0.5", "budget=2"):
+        assert f"maml-ppo {told}" in text
+    before = (run / f"evaluation-{names[1]}.json").read_bytes()
+    (run / f"evaluation-{names[1]}.json").unlink()
+    again = next(line for line in text.splitlines() if "agent.outer.clip_range" in line)
+    assert "--agent" not in again
+    assert main([*measure[:2], *shlex.split(again)[3:]]) == 0
+    assert (run / f"evaluation-{names[1]}.json").read_bytes() == before

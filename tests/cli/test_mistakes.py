@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import itertools
-import json
 import os
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,16 +26,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "run"))
-
-
-def test_evaluate_gives_the_same_file_with_any_number_of_threads(run: Path, tmp_path: Path) -> None:
-    files = [tmp_path / name for name in ("a.json", "b.json", "c.json")]
-    for file, threads in zip(files, ("1", "1", "2"), strict=True):
-        arguments = ["--tasks", "4", "--json", str(file), "--plot", str(tmp_path / "a.svg"), "--threads", threads]
-        assert main(["evaluate", str(run), *arguments]) == 0
-    assert len({file.read_bytes() for file in files}) == 1
-    assert not (run / "evaluation.json").exists()
-    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
 
 
 def _with_config(text: str) -> Callable[[Path, Path], list[str]]:
@@ -249,33 +236,6 @@ def test_outputs_are_checked_before_the_evaluation(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"metarl: error: {option[1]} ")
     assert (run / "evaluation.json").read_text() == "mine"
-
-
-def test_a_trained_agent_is_measured_with_other_settings_beside_its_own(run: Path, tmp_path: Path) -> None:
-    measure = ["evaluate", str(run), "--tasks", "3", "--rounds", "3"]
-    for words in ([], ["agent.inner_lr=5", "agent.outer.clip_range=0.5"], ["agent.inner_lr=1e-9"], ["--budget", "2"]):
-        assert main([*measure, *words]) == 0
-    names = ["inner_lr=1e-09", "inner_lr=5.0-outer.clip_range=0.5", "budget=2"]
-    own, still, moved, longer = (
-        json.loads((run / f"evaluation{end}.json").read_text()) for end in ("", *(f"-{name}" for name in names))
-    )
-    assert [each["agent"]["trained"] for each in (still, moved, longer)] == [own["agent"]["trained"]] * 3
-    assert moved["agent"]["settings"] == {"inner_lr": 5.0, "outer.clip_range": 0.5}
-    first = [[returns[0] for returns in each["returns"]] for each in (own, still, moved, longer)]
-    assert first[1:] == first[:1] * 3  # the same trained policy, before it adapts
-    last = [[returns[-1] for returns in each["returns"]] for each in (own, still, moved, longer)]
-    assert all(one != other for one, other in itertools.combinations(last, 2))
-    page = tmp_path / "page.md"
-    assert main(["report", str(run), "-o", str(page)]) == 0
-    text = page.read_text()
-    for told in ("inner_lr=1e-09", "inner_lr=5.0 outer.clip_range=0.5", "budget=2"):
-        assert f"| maml-ppo {told} |" in text
-    before = (run / f"evaluation-{names[1]}.json").read_bytes()
-    (run / f"evaluation-{names[1]}.json").unlink()
-    again = next(line for line in text.splitlines() if "agent.outer.clip_range" in line)
-    assert "--agent" not in again
-    assert main([*measure[:2], *shlex.split(again)[3:]]) == 0
-    assert (run / f"evaluation-{names[1]}.json").read_bytes() == before
 
 
 def test_settings_that_make_too_long_a_name_are_refused_in_one_line(
