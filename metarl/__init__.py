@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if not (Path(__file__).parent / "envs").exists():
-    # Imported from a clone, where `envs` and `agents` stand beside this folder: Python run at the top of the clone finds
-    # this folder first, whatever is installed.
+    # Imported from a clone, where `envs` and `agents` stand beside this folder: Python run at the top of the clone
+    # finds this folder first, whatever is installed.
     __path__.append(str(Path(__file__).parent.parent))
 
 from .base.versions import __version__

@@ -230,7 +230,8 @@ def main() -> None:
         below = ", ".join(sorted(target or "metarl" for target in rooms()[room]))
         print(f"floor {floor}  {room or 'metarl':<11} {len(files):>3} files {lines:>5} lines   imports {below or '-'}")
     print(
-        f"\n{len(circles(graph()))} circles of files, {len(circles(rooms()))} circles of rooms\n\nimports inside functions:"
+        f"\n{len(circles(graph()))} circles of files, {len(circles(rooms()))} circles of rooms\n\n"
+        "imports inside functions:"
     )
     for reason in sorted({str(why) for why in local_imports().values()}):
         where = {(each.source, each.target) for each, why in local_imports().items() if str(why) == reason}

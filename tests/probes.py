@@ -85,7 +85,7 @@ class RightArm(ArrayFamily):
 
 @dataclass(frozen=True)
 class Target(ArrayFamily):
-    """One number to name: each step pays minus the squared distance to the task's target. Acting on it at once is best."""
+    """Name a number: each step pays minus the squared distance to the task's target."""
 
     name: ClassVar[str] = "target"
     horizon: Horizon = 5

@@ -101,7 +101,7 @@ def solves_after_round(last: int) -> Scripted:
 
 
 class Wanderer(Agent):
-    """Acts by what it observes, by the noise of its own streams, and by what it earned so far: all three must repeat."""
+    """Acts by its observations, the noise of its streams and its rewards so far: all three must repeat."""
 
     def __init__(self, size: int) -> None:
         self.size = size

@@ -44,7 +44,7 @@ class _Scan(torch.autograd.Function):
 
 
 def _scan_steps(decays: Tensor, terms: Tensor) -> Tensor:
-    """Return the recurrence by odd-even reduction (Blelloch, 1990): pairs of steps give a problem of half the length."""
+    """Return the recurrence by odd-even reduction (Blelloch, 1990): pairs of steps are half as long a problem."""
     if len(terms) == 1:
         return terms
     num_pairs = len(terms) // 2

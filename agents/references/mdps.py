@@ -179,8 +179,8 @@ def sample_dirichlet(parameters: np.ndarray, streams: Streams) -> np.ndarray:
     chances = streams.uniform(parameters.shape[len(streams.shape) :])
     # Most parameters stay 1 for long. For these the inverse is a logarithm, ten times as fast.
     gammas = -np.log1p(-chances)
-    counted = parameters > 1
-    gammas[counted] = gammaincinv(parameters[counted], chances[counted])
+    visited = parameters > 1
+    gammas[visited] = gammaincinv(parameters[visited], chances[visited])
     return gammas / gammas.sum(axis=-1, keepdims=True)
 
 

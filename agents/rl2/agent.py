@@ -210,7 +210,7 @@ class RL2(TrainableAgent):
         return torch.cat(features, dim=1), inputs, state
 
     def _read(self, inputs: Tensor) -> tuple[Tensor, State]:
-        """Return features of inputs [time + 1, trial, d], and the state at the start of each piece, [piece, trial, ...]."""
+        """Return features of inputs [time + 1, trial, d], and the state at each piece's start, [piece, trial, ...]."""
         state, states, parts = self.network.memory.initial_state(inputs.shape[1]), [], []
         time = len(inputs) - 1
         with torch.no_grad():

@@ -111,7 +111,7 @@ def validate_from(cls: type[M], data: Mapping[str, Any], origin: Origin, section
         key = ".".join([*prefix, *path])
         if first["type"] == "union_tag_invalid":
             tag, field = first["input"]["name"], models[-1].model_fields[path[-2]]
-            complaint = f" is {shortened(tag)}: unknown; {did_you_mean(str(tag), choices(field))}"
+            complaint = f" is {shorten(tag)}: unknown; {did_you_mean(str(tag), choices(field))}"
         elif first["type"] == "extra_forbidden":
             complaint = f": {_remedy_for_unknown(models, path, prefix)}"
         else:
@@ -139,7 +139,7 @@ def _complaint(path: tuple[str, ...], kind: str, message: str, given: Any) -> st
     rule = _RULES.get(kind, message.replace("Input should be", "it must be").removeprefix("Value error, "))
     if not path:
         return f": {rule}"  # the whole model is at fault: its settings contradict each other
-    return f" is {shortened(given)}: {rule}"
+    return f" is {shorten(given)}: {rule}"
 
 
 def _trace(cls: type[BaseModel], location: tuple[str, ...]) -> tuple[list[type[BaseModel]], tuple[str, ...]]:
@@ -178,7 +178,7 @@ def _remedy_for_unknown(models: list[type[BaseModel]], path: tuple[str, ...], pr
     return f"unknown key; {did_you_mean(key, model.model_fields)}"
 
 
-def shortened(value: Any) -> str:
+def shorten(value: Any) -> str:
     """Return the value as Python writes it, on one line of at most 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 
-def aligned(rows: Sequence[tuple[str, ...]]) -> str:
+def align_columns(rows: Sequence[tuple[str, ...]]) -> str:
     """Return rows as lines with aligned columns: words to the left, figures to the right."""
     columns = list(zip(*rows, strict=True))
     widths = [max(len(cell) for cell in column) for column in columns]
@@ -28,7 +28,7 @@ def interval_text(ends: Sequence[float] | np.ndarray, number: Callable[[float], 
     return f"[{number(low)}, {number(high)}]" if math.isfinite(low) or math.isfinite(high) else "none"
 
 
-def counted(number: int, noun: str) -> str:
+def with_noun(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural unless the number is one."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 

@@ -17,7 +17,7 @@ from ..adapters.gymnasium import SingleEnv
 from ..base.cores import available_threads
 from ..base.errors import MetarlError
 from ..base.progress import say
-from ..base.text import aligned
+from ..base.text import align_columns
 from ..families.arrays import ArrayFamily
 from ..families.family import FAMILIES, TaskFamily, missing_requirement
 from ..families.load import load
@@ -177,7 +177,7 @@ def bench_simulation(
     for title, comparisons in _tables(families, worlds, _Meter(seconds, repeats), rivals=rivals):
         rows = list(comparisons)
         if rows:
-            say(f"\n{title}\n{aligned([HEADER, *(row.cells() for row in rows)])}")
+            say(f"\n{title}\n{align_columns([HEADER, *(row.cells() for row in rows)])}")
         found += rows
     say(
         "\nours: environment steps per second, with observations, rewards and resets. Rates are medians; a ratio is "

@@ -13,7 +13,7 @@ from ..base.cores import available_threads
 from ..base.errors import MetarlError, did_you_mean
 from ..base.stopwatch import Stopwatch
 from ..base.streams import generator
-from ..base.text import aligned
+from ..base.text import align_columns
 from ..families.mujoco.family import MujocoFamily
 from ..runs.config import load_config, make_family, without_name
 from ..trials.agent import TrainableAgent
@@ -51,7 +51,7 @@ def bench_training(
         "Meta-training: environment steps per second of whole updates (rollout, adaptation, update), and the parts of "
         f"that time.\nlimit: raw mj_step in {available_threads()} processes. stepping alone: the same worlds with "
         "random actions, as in `metarl bench sim`.\nBoth are measured between the updates; share is training's part of "
-        f"them. one by one: a plain loop over tasks.\n{aligned(rows)}"
+        f"them. one by one: a plain loop over tasks.\n{align_columns(rows)}"
     )
 
 

@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Film the tasks and write the video. Raises MetarlError for a task that is not played."""
     from ..base.progress import say
-    from ..base.text import counted
+    from ..base.text import with_noun
     from ..pictures.film import film
     from ..pictures.video import write_video
     from ..runs.config import make_family
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     resolved = resolve_agent(agent_choice(arguments), config, plan)
     output = _output(arguments.output, resolved, plan)
     shown = ", ".join(map(str, numbers))
-    say(f"playing {counted(plan.num_tasks, 'task')}, filming {shown} in {counted(plan.rounds, 'round')}")
+    say(f"playing {with_noun(plan.num_tasks, 'task')}, filming {shown} in {with_noun(plan.rounds, 'round')}")
     filmed = film(
         resolved.agent,
         make_family(config),

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from ..base.files import require_writable
     from ..base.progress import say, warn
-    from ..base.text import aligned
+    from ..base.text import align_columns
     from ..report.about import About
     from ..report.commands import portable
     from ..report.groups import group_runs
@@ -68,4 +68,4 @@ def run(arguments: argparse.Namespace) -> None:
     again = shlex.join(["metarl", "report", *words, "-o", portable(arguments.output), *asked])
     tables = Asked(arguments.threshold, tuple(arguments.normalize) if arguments.normalize else None)
     write_results(groups, output, About(again, arguments.title, arguments.note, tables, left_out))
-    say(f"{aligned(summary_table(groups).plain_rows())}\n\npage: {output}")
+    say(f"{align_columns(summary_table(groups).plain_rows())}\n\npage: {output}")

@@ -30,14 +30,14 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train until the run has all its updates."""
     from ..base.progress import say
-    from ..base.text import counted
+    from ..base.text import with_noun
     from ..runs.run import count_updates
     from ..training.train import meta_train
 
     config, run_dir = _resume(arguments) if arguments.resume else _begin(arguments)
     made = count_updates(run_dir, config) if arguments.resume else 0
     if made >= config.num_updates:
-        updates = counted(made, "update")
+        updates = with_noun(made, "update")
         say(f"{run_dir} is finished: {updates} made, {config.num_updates} asked for; to train on, add num_updates=N")
     else:
         try:

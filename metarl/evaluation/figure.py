@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..base.errors import MetarlError
 from ..base.figures import picture_suffix, save_figure
-from ..base.text import counted
+from ..base.text import with_noun
 from .measures import steps_before
 from .record import Evaluation
 
@@ -54,7 +54,7 @@ def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
     for family, axes in panels.items():
         label_axes(axes, [evaluation for evaluation in evaluations if evaluation.family == family])
     counts = {evaluation.num_tasks for evaluation in evaluations}
-    over = counted(counts.pop(), "task") if len(counts) == 1 else "tasks"
+    over = with_noun(counts.pop(), "task") if len(counts) == 1 else "tasks"
     legend = f"IQM over {over}, 95% bootstrap interval; faint: single tasks"
     # Below the axes it hides no curve.
     columns = legend_columns(_labels(evaluations), most=3)
@@ -95,7 +95,7 @@ def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
                 [_settings(evaluation, evaluations) for evaluation in evaluations],
                 [f"{evaluation.plan.split} tasks" for evaluation in evaluations],
                 [f"seed {evaluation.plan.seed}" for evaluation in evaluations],
-                [counted(evaluation.num_tasks, "task") for evaluation in evaluations],
+                [with_noun(evaluation.num_tasks, "task") for evaluation in evaluations],
             )
             if len(set(words)) > 1
         ),

@@ -64,7 +64,8 @@ class Threshold(NamedTuple):
 def steps_to(returns: np.ndarray, env_steps: np.ndarray, level: float) -> Threshold:
     """Return how soon `returns` [..., round] reach `level`.
 
-    `env_steps` [..., round] are spent by the end of each round. A seed and task that never reaches the level is censored: it takes longer than the evaluation, by an unknown time.
+    `env_steps` [..., round] are spent by the end of each round. A seed and task that never reaches the level is
+    censored: it takes longer than the evaluation, by an unknown time.
     It counts as infinite, so that the median is that of Kaplan and Meier (1958) with equal censoring times. Left out,
     or counted as the length of the evaluation, it would make a failing agent look fast.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from ..base.text import counted, decimals_for, interval_text, number_text
+from ..base.text import decimals_for, interval_text, number_text, with_noun
 from .figure import require_evaluations
 from .record import Evaluation
 from .statistics import iqm
@@ -20,7 +20,7 @@ def table(evaluations: Sequence[Evaluation]) -> str:
 
 def _block(evaluation: Evaluation) -> str:
     plan = evaluation.plan
-    counts = f"{counted(plan.num_tasks, 'task')}, {counted(plan.replicas, 'replica')}, seed {plan.seed}"
+    counts = f"{with_noun(plan.num_tasks, 'task')}, {with_noun(plan.replicas, 'replica')}, seed {plan.seed}"
     lines = [f"{evaluation.label} on {evaluation.family}, {plan.split} split: {counts}"]
     number = functools.partial(number_text, decimals=decimals_for(evaluation.interval))
     rates = evaluation.success_rate
@@ -34,7 +34,7 @@ def _block(evaluation: Evaluation) -> str:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     if plan.budget > 1:
-        more = counted(plan.budget - 1, "more round")
+        more = with_noun(plan.budget - 1, "more round")
         lines.append(
             f"budget {plan.budget}: {more} after each but the last; the agent learns from them, and their steps count"
         )
@@ -45,6 +45,6 @@ def _block(evaluation: Evaluation) -> str:
         total = evaluation.totals
         lines.append(f"trial (sum of all rounds): {number(float(iqm(total)))}, mean {number(float(total.mean()))}")
     if not evaluation.unseen:
-        different = counted(evaluation.num_different_tasks, "different task")
+        different = with_noun(evaluation.num_different_tasks, "different task")
         lines.append(f"not unseen: {different}, met in training; intervals are over the chance of their episodes alone")
     return "\n".join(lines)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..base.errors import MetarlError
 from ..base.files import write_atomically
-from ..base.text import counted, decimals_for, number_text
+from ..base.text import decimals_for, number_text, with_noun
 from .drawing import ink_box
 from .film import Film, Take
 from .gallery import task_in_words
@@ -206,7 +206,7 @@ class Sheet:
 
 def _round_in_words(film: Film, column: int) -> str:
     episodes = column * (film.plan.replicas if film.pooled else 1)
-    return f"round {column + 1}: " + (f"after {counted(episodes, 'episode')}" if column else "new to the task")
+    return f"round {column + 1}: " + (f"after {with_noun(episodes, 'episode')}" if column else "new to the task")
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:

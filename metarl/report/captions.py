@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..base.text import counted
+from ..base.text import with_noun
 from ..evaluation.record import Evaluation
 from .cells import Text
 from .groups import Group
@@ -85,7 +85,7 @@ def _seen_tasks(evaluation: Evaluation, several_seeds: bool) -> list[Text]:
     if evaluation.plan.split == "train":
         warning = Text("none of these tasks is unseen", emphasis=True)
         return [Text("The agents were trained on this split: "), warning, Text(".")]
-    different = counted(evaluation.num_different_tasks, "different task")
+    different = with_noun(evaluation.num_different_tasks, "different task")
     seeds = " and between training seeds" if several_seeds else ""
     return [
         Text(f"{evaluation.family} has finitely many tasks; these are {different}: "),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..base.text import counted, interval_text, number_text
+from ..base.text import interval_text, number_text, with_noun
 
 MAX_LENGTH = 40
 """Characters that a cell has at most."""
@@ -94,7 +94,7 @@ def plain(cell: Cell) -> str:
             return " / ".join(all_digits(cell))
         case Seeds(seeds, count):
             listed = ", ".join(map(str, seeds))
-            return listed if listed and len(listed) <= MAX_LENGTH else counted(len(seeds) or count, "seed")
+            return listed if listed and len(listed) <= MAX_LENGTH else with_noun(len(seeds) or count, "seed")
         case Missing():
             return "-"
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import MetarlError
-from ..base.settings import shortened
-from ..base.text import counted
+from ..base.settings import shorten
+from ..base.text import with_noun
 from ..evaluation.record import Evaluation
 from ..runs.config import resolve
 from ..runs.record import minutes_by_update, read_metrics, read_sessions, require_measured
@@ -179,7 +179,7 @@ def _sort_in(others: _Others, file: Path, other: Evaluation, own: Evaluation) ->
 def _why_left_out(own: Evaluation, other: Evaluation, name: str) -> str:
     """Return why the page leaves an evaluation out beside the run's own, '' where it shows it."""
     if other.rounds != own.rounds:
-        return f"has {counted(other.rounds, 'round')}, {EVALUATION} has {own.rounds}; evaluate both alike"
+        return f"has {with_noun(other.rounds, 'round')}, {EVALUATION} has {own.rounds}; evaluate both alike"
     if other.agent.name != own.agent.name:
         why = describe_difference(own, other)
     elif other.changes and other.plan.split != own.plan.split:
@@ -205,7 +205,7 @@ def _describe_unasked_difference(first: Evaluation, other: Evaluation) -> str:
     pairs += [(f"trained: {key}", trained[key], theirs[key]) for key in trained if key in theirs]
     for what, mine, others in pairs:
         if mine != others:
-            return f"differ in {what}: {shortened(mine)}, {shortened(others)}"
+            return f"differ in {what}: {shorten(mine)}, {shorten(others)}"
     return ""
 
 
@@ -237,10 +237,10 @@ def describe_difference(first: Evaluation, other: Evaluation) -> str:
     pairs[1:1] = [(f"settings: {name}", first.settings.get(name), other.settings.get(name)) for name in names]
     for what, mine, theirs in pairs:
         if mine != theirs:
-            return f"differ in {what}: {shortened(mine)}, {shortened(theirs)}"
+            return f"differ in {what}: {shorten(mine)}, {shorten(theirs)}"
     for number, (mine, theirs) in enumerate(zip(first.tasks, other.tasks, strict=True), start=1):
         if mine != theirs:
-            return f"are of different tasks: number {number} is {shortened(mine)}, {shortened(theirs)}"
+            return f"are of different tasks: number {number} is {shorten(mine)}, {shorten(theirs)}"
     return ""
 
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from ..base.errors import MetarlError
 from ..base.registry import Registry
-from ..base.settings import Count, Origin, Settings, refuse_booleans_for_numbers, shortened, validate_from
+from ..base.settings import Count, Origin, Settings, refuse_booleans_for_numbers, shorten, validate_from
 from ..families.declaration import is_yaml, read_family
 from ..families.family import FAMILIES, TaskFamily
 from ..families.load import load
@@ -108,7 +108,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, device: str 
     changed: dict[str, str] = {}
     for override in [*overrides, *([] if device is None else [f"device={device}"])]:
         key, value = parse_override(override)
-        place = f"command line {shortened(override)}"
+        place = f"command line {shorten(override)}"
         _override(data, key, value, place)
         changed[key] = place
 
@@ -170,7 +170,7 @@ def _resolve_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
     _look_up(FAMILIES, name, "family", origin)
     preset = settings.get("preset")
     if preset is not None and not isinstance(preset, str):
-        raise MetarlError(f"{origin('family.preset')}: family.preset is {shortened(preset)}: it must be a word")
+        raise MetarlError(f"{origin('family.preset')}: family.preset is {shorten(preset)}: it must be a word")
     try:
         family = load(name, **settings)
     except MetarlError as error:
@@ -195,7 +195,7 @@ def _resolve_agent(config: TrainConfig, origin: Origin, family: Mapping[str, Any
 def _name_and_settings(section: Mapping[str, Any], key: str, origin: Origin) -> tuple[str, dict[str, Any]]:
     name = section.get("name")
     if not isinstance(name, str):
-        problem = f"is {shortened(name)}: it must be a word" if "name" in section else "is missing: give it a value"
+        problem = f"is {shorten(name)}: it must be a word" if "name" in section else "is missing: give it a value"
         raise MetarlError(f"{origin(f'{key}.name')}: {key}.name {problem}")
     return name, without_name(section)
 
@@ -221,13 +221,13 @@ def parse_override(text: str) -> tuple[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals or not all(part.strip() == part != "" for part in key.split(".")):
-        raise MetarlError(f"command line: override {shortened(text)} is not of the form key=value or section.key=value")
+        raise MetarlError(f"command line: override {shorten(text)} is not of the form key=value or section.key=value")
     try:
         return key, yaml.load(value, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError):
         shown = key if key.isprintable() else repr(key)
         raise MetarlError(
-            f"command line {shortened(text)}: {shown} is {shortened(value)}: it must be YAML; quote it, or take "
+            f"command line {shorten(text)}: {shown} is {shorten(value)}: it must be YAML; quote it, or take "
             "another value"
         ) from None
 
@@ -243,7 +243,7 @@ def _override(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
             inner = _with_name(inner)  # `outer: trpo` is short for `outer: {name: trpo}`
         if not isinstance(inner, dict):
             place = ".".join(sections[: i + 1])
-            raise MetarlError(f"{origin}: {key}: {place!r} is {shortened(inner)}, which has no keys; set {place}=...")
+            raise MetarlError(f"{origin}: {key}: {place!r} is {shorten(inner)}, which has no keys; set {place}=...")
         data[part] = data = dict(inner)
     data[last] = _with_name(value) if key in ("family", "agent") else value
 
@@ -279,7 +279,7 @@ def _read_yaml(path: str | Path) -> dict[str, Any]:
             f"{path} is not valid YAML ({str(error).splitlines()[0] if str(error) else 'too deep'})"
         ) from None
     if not isinstance(data, dict):
-        raise MetarlError(f"{path} holds {shortened(data)}; a config is a mapping of keys to values")
+        raise MetarlError(f"{path} holds {shorten(data)}; a config is a mapping of keys to values")
     return data
 
 

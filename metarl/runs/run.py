@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import MetarlError
-from ..base.settings import shortened
+from ..base.settings import shorten
 from ..families.family import TaskFamily
 from ..trials.agent import Agent, TrainableAgent
 from ..trials.registered import make_agent
@@ -136,7 +136,7 @@ def require_same_networks(agent: Any, ours: TrainConfig, theirs: TrainConfig, wh
     for key in agent.shaped_by:
         difference = next(_differences(f"agent.{key}", ours.agent[key], theirs.agent[key]), None)
         if difference is not None:
-            name, mine, right = (difference[0], *map(shortened, difference[1:]))
+            name, mine, right = (difference[0], *map(shorten, difference[1:]))
             raise MetarlError(
                 f"{name} is {mine}, but {whose} was trained with {right}: its weights belong to another network; take "
                 f"{name}={right}"
@@ -176,7 +176,7 @@ def _require_same(
     """Return the whole config of a checkpoint. Raises MetarlError with `remedy` if a `defining` part differs."""
     ours, theirs = resolve(config), complete(meta.config, f"checkpoint {path}")
     differences = "; ".join(
-        f"{key} is {shortened(mine)}, the run started with {shortened(other)}"
+        f"{key} is {shorten(mine)}, the run started with {shorten(other)}"
         for part in defining
         for key, mine, other in _differences(part, ours[part], theirs[part])
     )

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from ..base.progress import warn
-from ..base.settings import shortened
+from ..base.settings import shorten
 from ..runs.config import TrainConfig, WandbConfig, resolve
 from ..runs.record import URLS
 
@@ -182,7 +182,7 @@ def choose_mode(config: WandbConfig) -> Mode:
     if asked == "offline":
         return "offline"
     if asked and asked != "online":
-        warn(f"WANDB_MODE is {shortened(asked)}; it must be 'online', 'offline' or 'disabled': logging offline")
+        warn(f"WANDB_MODE is {shorten(asked)}; it must be 'online', 'offline' or 'disabled': logging offline")
         return "offline"
     if _has_key():
         return "online"

@@ -36,7 +36,10 @@ def a_mujoco_family(name: str) -> MujocoFamily:
 
 def test_each_measurement_is_paired_with_its_neighbours_in_time() -> None:
     limits = iter([10.0, 20.0, 40.0])
-    assert bench_sim.measure_pairs(lambda seconds: 3.0, lambda seconds: next(limits), 0.1, 2) == [(3.0, 15.0), (3.0, 30.0)]
+    assert bench_sim.measure_pairs(lambda seconds: 3.0, lambda seconds: next(limits), 0.1, 2) == [
+        (3.0, 15.0),
+        (3.0, 30.0),
+    ]
 
 
 def test_ratio_is_the_median_of_paired_ratios() -> None:
@@ -179,7 +182,9 @@ def test_bad_option_is_told_in_one_line(
 
 def test_bench_without_a_part_measures_the_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("metarl.bench.simulation.bench_simulation", lambda names, **how: asked.append((names, how)) or [])
+    monkeypatch.setattr(
+        "metarl.bench.simulation.bench_simulation", lambda names, **how: asked.append((names, how)) or []
+    )
     for words in ([], ["sim"]):
         assert main(["bench", *words]) == 0
     assert asked == [((), {"worlds": 64, "seconds": 0.5, "repeats": 5, "rivals": True})] * 2

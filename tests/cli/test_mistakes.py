@@ -139,13 +139,19 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     ),
     "unknown command": (lambda folder, run: ["trian"], "command 'trian' is unknown; did you mean 'train'?"),
     "no command": (lambda folder, run: [], "COMMAND"),
-    "unknown option": (lambda folder, run: ["evaluate", str(run), "--task-count", "3"], "argument '--task-count' is unknown"),
+    "unknown option": (
+        lambda folder, run: ["evaluate", str(run), "--task-count", "3"],
+        "argument '--task-count' is unknown",
+    ),
     "unknown family to show": (lambda folder, run: ["families", "navigaton"], "did you mean 'navigation-2d'?"),
     "unknown agent to show": (lambda folder, run: ["agents", "rl3"], "did you mean 'rl2'?"),
     "unknown name to check": (lambda folder, run: ["check", "navigaton"], "did you mean 'navigation-2d'?"),
     "nothing to check": (lambda folder, run: ["check"], "name a family or an agent, or add --all"),
     "one to check and all": (lambda folder, run: ["check", "random", "--all"], "'random' and --all were both given"),
-    "processes for one check": (lambda folder, run: ["check", "random", "--jobs", "2"], "--jobs was given without --all"),
+    "processes for one check": (
+        lambda folder, run: ["check", "random", "--jobs", "2"],
+        "--jobs was given without --all",
+    ),
     "no processes": (lambda folder, run: ["check", "--all", "--jobs", "0"], "must be at least 1"),
 }  # fmt: skip
 

@@ -259,7 +259,8 @@ def test_agent_that_gets_worse_is_seen_to() -> None:
 
 
 def test_rewards_of_tasks_that_change_are_those_of_each_world_s_own_steps(tmp_path: Path) -> None:
-    # Pole in a gravity that turns: episodes end early, so worlds come to the same step of their trial at different times.
+    # Pole in a gravity that turns: episodes end early, so worlds come to the same step of their trial at different
+    # times.
     family = load("cartpole-physics", switch_at=30, horizon=60)
     evaluation = evaluate(make_agent("random", family), family, num_tasks=4, rounds=3, replicas=5, seed=1)
     rewards = evaluation.rewards

@@ -181,7 +181,8 @@ def test_a_task_that_is_worth_less_to_both_is_no_gap() -> None:
 
 
 def test_recovery_of_scripted_rewards_is_exact() -> None:
-    # 9, then 2 a step; the task changes after 30 steps, 0 for 15 steps, then 1 until the next change, after which nothing is known.
+    # 9, then 2 a step; the task changes after 30 steps, 0 for 15 steps, then 1 until the next change, after which
+    # nothing is known.
     rewards = np.concatenate([np.full(20, 9.0), np.full(10, 2.0), np.zeros(15), np.ones(25), np.full(10, np.nan)])
     both = np.stack([rewards, 3 * rewards])
     found = recovery(both, 30, 70, window=10, pool=lambda values: values.mean(axis=0))

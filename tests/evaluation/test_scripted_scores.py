@@ -56,8 +56,9 @@ def values(cells: tuple[str, ...]) -> list[str]:
 
 
 CASES = {
-    # Returns by round; worst tenth in the first and the last; rounds and steps to 90 % of the gain; share that reaches 1 with
-    # the medians of rounds and steps; score in the first and the last round, optimality gap, regret; against who never does.
+    # Returns by round; worst tenth in the first and the last; rounds and steps to 90 % of the gain; share that reaches
+    # 1 with the medians of rounds and steps; score in the first and the last round, optimality gap, regret; against who
+    # never does.
     "solves four of twenty": (
         solves_four(),
         [0.0, 0.0, 0.0, 0.0],

@@ -45,7 +45,7 @@ class Still(Learner):
 
 
 def play(starts: ExploringStarts, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the exploring steps of trials, [trial, 1], and their actions where `active` [step, trial], [step, trial, 1]."""
+    """Return exploring steps, [trial, 1], and actions, [step, trial, 1], where `active` [step, trial]."""
     streams = Streams.of(3, np.arange(active.shape[1])[:, None], np.arange(1))
     learner = ExploringLearner(Still(), action_head(spaces.Discrete(4, start=1)), starts, streams)
     nothing = np.zeros(streams.shape)
