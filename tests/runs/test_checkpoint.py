@@ -25,14 +25,14 @@ STATE = {
 META = Meta(update=3, env_steps=120, best=-1.25, config={"seed": 0, "tags": []}, versions={"metarl": "0"})
 
 
-def saved(folder: Path) -> Path:
+def save_example(folder: Path) -> Path:
     path = folder / "last.safetensors"
     checkpoint.save(path, STATE, META)
     return path
 
 
 def test_a_checkpoint_gives_back_every_tensor_bit_for_bit_and_what_was_said(tmp_path: Path) -> None:
-    state, meta = checkpoint.load(saved(tmp_path))
+    state, meta = checkpoint.load(save_example(tmp_path))
     assert meta == META
     assert state.keys() == STATE.keys()
     for name, tensor in STATE.items():
@@ -64,7 +64,7 @@ def test_tensors_that_share_memory_or_are_strided_are_saved(tmp_path: Path) -> N
 
 
 def test_a_number_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
-    path = saved(tmp_path)
+    path = save_example(tmp_path)
     before = path.read_bytes()
     with pytest.raises(MetarlError, match="update 2: 'weight' of the agent is no longer finite"):
         checkpoint.save(path, {"weight": torch.tensor([float("nan")])}, META)
@@ -75,7 +75,7 @@ def test_a_number_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
 def test_a_failed_save_leaves_the_old_checkpoint_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
-    path = saved(tmp_path)
+    path = save_example(tmp_path)
     before = path.read_bytes()
 
     def full(*arguments: Any) -> None:
@@ -98,7 +98,7 @@ class Bomb:
         return os.mkdir, (str(self.mark),)
 
 
-def _pickled(path: Path, bomb: Bomb) -> None:
+def _write_pickle(path: Path, bomb: Bomb) -> None:
     path.write_bytes(pickle.dumps({"weight": bomb}))
 
 
@@ -106,7 +106,7 @@ def _old_pickle(path: Path, bomb: Bomb) -> None:
     path.write_bytes(pickle.dumps(bomb, protocol=0))
 
 
-def _torch_saved(path: Path, bomb: Bomb) -> None:
+def _write_torch_file(path: Path, bomb: Bomb) -> None:
     torch.save({"weight": bomb}, path)
 
 
@@ -126,7 +126,7 @@ def _in_the_description(path: Path, bomb: Bomb) -> None:
 
 @pytest.mark.parametrize(
     "plant",
-    [_pickled, _old_pickle, _torch_saved, _torch_saved_the_old_way, _in_a_tensor, _in_the_description],
+    [_write_pickle, _old_pickle, _write_torch_file, _torch_saved_the_old_way, _in_a_tensor, _in_the_description],
 )
 def test_a_pickle_is_refused_and_nothing_in_it_runs(tmp_path: Path, plant: Any) -> None:
     path, mark = tmp_path / "a.safetensors", tmp_path / "ran"
@@ -143,7 +143,7 @@ def test_the_bomb_does_go_off_when_unpickled(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path)
+    path = save_example(tmp_path)
     whole = path.read_bytes()
     for length in range(0, len(whole), 7):
         path.write_bytes(whole[:length])

@@ -56,11 +56,11 @@ def test_the_first_epoch_runs_for_any_target() -> None:
     agent = new_agent(family, outer={"target_kl": 1e-3})
     real = agent.over_tasks.task_gradients
 
-    def moved(rounds: tuple[Round, ...]) -> Any:
+    def raise_kl(rounds: tuple[Round, ...]) -> Any:
         gradients, outcome = real(rounds)
         return gradients, outcome._replace(kl=outcome.kl + 1)
 
-    agent.over_tasks.task_gradients = moved  # type: ignore[method-assign]
+    agent.over_tasks.task_gradients = raise_kl  # type: ignore[method-assign]
     assert agent.update(play_trial(agent, family, rounds=2), generator(0))["num_epochs"] == 1
 
 
@@ -71,7 +71,7 @@ def test_ppo_stops_at_one_and_a_half_times_the_target_and_logs_means_over_epochs
     trial = play_trial(new_agent(family), family, rounds=2)
     settings = {"learning_rate": 0.02, "num_epochs": 8, "clip_range": 0.05}
 
-    def seen(**more: Any) -> tuple[list[Outcome], dict[str, float]]:
+    def run(**more: Any) -> tuple[list[Outcome], dict[str, float]]:
         agent, outcomes = new_agent(family, outer={**settings, **more}), []
         real = agent.over_tasks.task_gradients
 
@@ -83,14 +83,14 @@ def test_ppo_stops_at_one_and_a_half_times_the_target_and_logs_means_over_epochs
         monkeypatch.setattr(agent.over_tasks, "task_gradients", record)
         return outcomes, agent.update(trial, generator(0))
 
-    outcomes, metrics = seen()
+    outcomes, metrics = run()
     assert metrics["clip_fraction"] == pytest.approx(np.mean([float(o.clip_fraction.mean()) for o in outcomes]))
     assert metrics["loss"] == pytest.approx(float(outcomes[0].loss.mean()))
     kls = [float(outcome.kl.mean()) for outcome in outcomes]
     assert kls[2] < kls[3]
     # A target of which the KL before the fourth epoch is 1.5 times and a bit, or not quite.
-    assert seen(target_kl=kls[3] / 1.49)[1]["num_epochs"] >= 4
-    assert seen(target_kl=kls[3] / 1.51)[1]["num_epochs"] == 3
+    assert run(target_kl=kls[3] / 1.49)[1]["num_epochs"] >= 4
+    assert run(target_kl=kls[3] / 1.51)[1]["num_epochs"] == 3
 
 
 @pytest.mark.parametrize("name", ["maml-ppo", "reptile"])
