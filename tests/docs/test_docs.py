@@ -9,7 +9,9 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, get_args
 
+import pydantic
 import pytest
 import yaml
 
@@ -226,3 +228,34 @@ def test_message_that_troubleshooting_explains_is_one_that_the_code_has(message:
 
 def test_troubleshooting_explains_messages() -> None:
     assert len(MESSAGES) >= 15
+
+
+SETTINGS = sorted(
+    {
+        (page, path)
+        for page, text in PAGES.items()
+        if "/results/" not in page
+        for path in re.findall(r"`agent\.(?!key=)([a-z_.0-9]+)(?![a-z_.0-9(])", text)
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "path"), SETTINGS, ids=ident)
+def test_setting_between_backticks_is_one_of_some_agent(page: str, path: str) -> None:
+    assert path == "name" or any(has_setting(AGENTS[name].Config, path.split(".")) for name in AGENTS), path
+
+
+def has_setting(model: Any, path: Sequence[str]) -> bool:
+    """Return whether a settings class, or one of those that a union names, has the setting at a path."""
+    if not path:
+        return True
+    if isinstance(model, type) and issubclass(model, pydantic.BaseModel):
+        field = model.model_fields.get(path[0])
+        return field is not None and has_setting(field.annotation, path[1:])
+    return any(has_setting(part, path) for part in get_args(model))
+
+
+def test_settings_are_looked_up_through_nested_choices() -> None:
+    config = AGENTS["maml-ppo"].Config
+    assert has_setting(config, ["outer", "clip_range"]) and has_setting(config, ["inner_lr"])
+    assert not has_setting(config, ["outer", "clip_rang"]) and not has_setting(config, ["clip_range"])
