@@ -121,7 +121,7 @@ def test_tasks_survive_the_way_through_plain_numbers() -> None:
 
 
 def test_a_name_and_a_gymnasium_id_are_registered_once() -> None:
-    with pytest.raises(MetarlError, match="'navigation-2d' is registered already"):
+    with pytest.raises(MetarlError, match="'navigation-2d' is already registered"):
         register("navigation-2d")(RightArm)
     assert RightArm.name == "right-arm"
     other = type("Navigation2D", (RightArm,), {})

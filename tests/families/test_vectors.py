@@ -17,7 +17,7 @@ from gymnasium.vector.utils import batch_space
 
 from metarl.base.errors import MetarlError
 from metarl.checks.check import check_family
-from metarl.checks.replay import difference, played
+from metarl.checks.replay import difference, play_new
 from metarl.families.distributions import Uniform
 from metarl.families.switching import SwitchingFamily
 from metarl.families.task import Horizon, Parameter, Values
@@ -145,7 +145,7 @@ def _record_seeds(reset: Any, seeds: list[int], **kwargs: Any) -> Any:
 def test_processes_give_what_one_process_gives_and_end_when_closed() -> None:
     family = Poles(parallel=True)
     tasks = family.sample("train", 2, seed=0)
-    assert difference(played(family, tasks), played(Poles(), tasks)) == ""
+    assert difference(play_new(family, tasks), play_new(Poles(), tasks)) == ""
     envs = family.make_vec(tasks)
     envs.reset(seed=0)
     processes = envs.batch.envs.processes  # type: ignore[attr-defined]

@@ -43,7 +43,7 @@ def test_scale_names_rows_of_the_page_and_its_command_repeats_them(
     assert "--normalize random value-iteration\n" in page.read_text()
     for low, high, message in (
         ("random", "orakel", "there is no 'orakel' on navigation-2d to normalize by; give one of 'maml-ppo', 'random'"),
-        ("value-iteration", "random", "the upper end of the scale is"),
+        ("value-iteration", "random", "give the lower score first"),
     ):
         capsys.readouterr()
         assert main([*words, low, high]) == 2

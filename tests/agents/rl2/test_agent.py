@@ -359,7 +359,7 @@ def test_rates_follow_their_schedules_and_a_restored_agent_goes_on_where_it_was(
         ({"memory": {"name": "associative", "hidden_size": 14}}, "take a multiple of 4"),
         (
             {"memory": {"name": "gru", "num_heads": 2}},
-            "it is a setting of 'transformer': write memory={name: transformer",
+            "a setting of 'transformer', but memory.name is 'gru'; write memory={name: transformer, num_heads: ...}",
         ),
         ({"bptt_steps": 0}, "bptt_steps is 0"),
         ({"learning_rate": 1e-3}, "learning_rate: unknown key; write ppo.learning_rate"),

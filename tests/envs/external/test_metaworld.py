@@ -14,7 +14,7 @@ from metarl.envs.external.metaworld import Draws, MetaWorldML1, MetaWorldML10, M
 from metarl.adapters.gymnasium import SingleEnv
 from metarl.base.errors import MetarlError
 from metarl.checks.check import check_family
-from metarl.checks.replay import difference, played
+from metarl.checks.replay import difference, play_new
 from metarl.families.family import TaskFamily
 from metarl.families.load import load
 
@@ -79,9 +79,9 @@ def test_every_environment_has_the_same_spaces_hides_its_goal_and_repeats_itself
         assert family.observation_space == load("metaworld-ml10").observation_space, name
         assert family.action_space == load("metaworld-ml10").action_space, name
         tasks = family.sample("train", 2, seed=0)
-        once = played(family, tasks, replicas=1)
+        once = play_new(family, tasks, replicas=1)
         np.testing.assert_array_equal(once[0].observations[0], once[1].observations[0], err_msg=name)
-        assert difference(once, played(family, tasks, replicas=1)) == "", name
+        assert difference(once, play_new(family, tasks, replicas=1)) == "", name
         assert (once[0].observations[..., 36:] == 0).all(), name
 
 
