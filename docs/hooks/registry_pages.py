@@ -41,7 +41,7 @@ def by_folder(registry: Registry[Any], order: Sequence[str]) -> dict[str, list[s
     """Return the registered names by the folder that they are in, the folders of `order` first."""
     if registry.broken:
         raise PluginError(
-            f"a plug-in failed to import: {registry.broken}; mend it, or its {registry.kinds} are left out"
+            f"a plug-in failed to import: {registry.broken}; repair it, or its {registry.kinds} are left out"
         )
     folders: dict[str, list[str]] = {folder: [] for folder in order}
     for name in registry:
@@ -69,6 +69,21 @@ def gallery() -> str:
         cards = "".join(map(_card, names))
         parts.append(f'## {kind}\n\n<div class="gallery">{cards}</div>')
     return "\n\n".join(parts)
+
+
+def parameters_table() -> str:
+    """Return a table of what tasks hide: each parameter with its meaning and the families that have it.
+
+    The meaning is that of the first of these families.
+    """
+    holders: dict[str, list[str]] = {}
+    meanings: dict[str, str] = {}
+    for name in (name for names in families_by_kind().values() for name in names):
+        for key, parameter in load(name).parameters.items():
+            holders.setdefault(key, []).append(f"[{name}]({name}.md)")
+            meanings.setdefault(key, parameter.meaning)
+    rows = ((f"`{key}`", meanings[key], ", ".join(names)) for key, names in sorted(holders.items()))
+    return table(("parameter", "meaning", "families"), rows)
 
 
 def _card(name: str) -> str:

@@ -128,7 +128,11 @@ class _Reference:
         for model in _inside(field.annotation):
             name = _choice(model) or model.__name__
             title = model.__name__ if model in self.shared else f"{key}: {name}" if _choice(model) else key
-            words = words.replace(f"`{name}`", f"[`{name}`](#{self._anchor(title)})")
+            anchor = f"(#{self._anchor(title)})"
+            if _choice(model) or model in self.shared:
+                words = words.replace(f"`{name}`", f"[`{name}`]{anchor}")
+            else:  # the section has the key for its heading, and the class's name says nothing to a reader
+                words = words.replace(f"settings of `{name}`", f"[settings, listed below]{anchor}")
         return words
 
 

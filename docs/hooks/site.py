@@ -33,6 +33,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "changelog": _changelog,
     "commands": command_reference.commands,
     "families": registry_pages.gallery,
+    "parameters of families": registry_pages.parameters_table,
     "training settings": settings_reference.training_settings,
 }
 """Text by the name that a page asks for it by."""

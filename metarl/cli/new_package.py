@@ -56,7 +56,7 @@ def new_agent(name: str, folder: str | Path | None = None) -> Path:
 
 def say_next(folder: Path, name: str) -> None:
     """Print which folder was written, and the next command."""
-    say(f"made {folder}\nnext: cd {folder} && pip install -e . && pytest && metarl check {name}")
+    say(f"made {folder}\nnext: cd {folder} && pip install -e '.[dev]' && python -m pytest && metarl check {name}")
 
 
 def _write(

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from ..families.declaration import is_yaml
 from ..families.family import TaskFamily, missing_requirement
 from ..families.load import OPTIONS, load
+from ..families.mujoco.family import MujocoFamily
 from ..families.words import in_times, in_words, warn_of_few_tasks
 
 
@@ -36,13 +37,18 @@ def family_page(name: str, preset: str | None = None) -> str:
     same = f", with the dynamics of {cls.gymnasium_id}" if cls.gymnasium_id else ""
     parts = [
         f"{name}: {inspect.getdoc(cls)}",
-        f"from: {cls.source or 'not said'}\ngymnasium: metarl/{cls.__name__}-v0{same}",
+        "\n".join([*([f"from: {cls.source}"] if cls.source else []), f"gymnasium: metarl/{cls.__name__}-v0{same}"]),
         f"presets{which}:\n{listing(presets) or '  none'}",
         _inside(family, missing_requirement(cls)),
         f"settings:\n{listing((name, str(value)) for name, value in family.settings.items())}",
-        f"options of any family:\n{listing(OPTIONS.items())}",
+        f"options:\n{listing(_options(cls).items())}",
     ]
     return "\n\n".join(parts)
+
+
+def _options(cls: type[TaskFamily]) -> dict[str, str]:
+    """Return the options that a class of families takes, with their meanings."""
+    return {name: told for name, told in OPTIONS.items() if name != "varies" or issubclass(cls, MujocoFamily)}
 
 
 def _inside(family: TaskFamily, missing: str) -> str:

@@ -112,7 +112,7 @@ def _output(path: str | None, resolved: ResolvedAgent, plan: TrialPlan) -> Path:
 
 
 def _progress() -> Callable[[int, int], None]:
-    """Return a function that prints now and then how many pictures were taken."""
+    """Return a function that prints now and then how many frames were taken."""
     from ..base.progress import SECONDS_BETWEEN_LINES, say
 
     last = time.monotonic()
@@ -121,6 +121,6 @@ def _progress() -> Callable[[int, int], None]:
         nonlocal last
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            say(f"{taken} of at most {most} pictures")
+            say(f"{taken} of at most {most} frames")
 
     return report

@@ -14,8 +14,15 @@ from .statistics import iqm
 def table(evaluations: Sequence[Evaluation]) -> str:
     """Return the numbers of each evaluation as text. Raises MetarlError without an evaluation."""
     require_evaluations(evaluations)
-    note = "Intervals are over the tasks of one training run; they say nothing of other training seeds."
-    return "\n\n".join([*(_block(evaluation) for evaluation in evaluations), note])
+    return "\n\n".join([*(_block(evaluation) for evaluation in evaluations), *_interval_notes(evaluations)])
+
+
+def _interval_notes(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return what the intervals are over; nothing where no task is unseen, since each block then says it."""
+    unseen = [evaluation for evaluation in evaluations if evaluation.unseen]
+    if any(evaluation.agent.trained for evaluation in unseen):
+        return ["Intervals are over the tasks of one training run; they say nothing of other training seeds."]
+    return ["Intervals are over tasks."] if unseen else []
 
 
 def _block(evaluation: Evaluation) -> str:
@@ -46,5 +53,5 @@ def _block(evaluation: Evaluation) -> str:
         lines.append(f"trial (sum of all rounds): {number(float(iqm(total)))}, mean {number(float(total.mean()))}")
     if not evaluation.unseen:
         different = with_noun(evaluation.num_different_tasks, "different task")
-        lines.append(f"not unseen: {different}, met in training; intervals are over the chance of their episodes alone")
+        lines.append(f"not unseen: {different}, met in training; intervals show the chance within episodes alone")
     return "\n".join(lines)

@@ -73,7 +73,7 @@ def _definition(groups: Sequence[Group]) -> str:
             "A trial is all rounds in one task; its return is their sum.",
             "Env steps and minutes are means over seeds; minutes are wall-clock time of rollouts and updates, without "
             "evaluations.",
-            "docs/evaluation.md defines each measure.",
+            "The page 'How adaptation is measured' of metarl's documentation defines each measure.",
         ]
     )
 

@@ -88,4 +88,4 @@ def versions_line(groups: Sequence[Group]) -> str:
             found.setdefault(name, {})[version] = None
     listed = ", ".join(f"{name} {' and '.join(versions)}" for name, versions in found.items())
     commits = dict.fromkeys((evaluation.commit or "unknown")[:10] for evaluation in evaluations)
-    return f"{listed}. Evaluated at commit {', '.join(commits)}."
+    return f"{listed}. Evaluated at commit {', '.join(commits)} of metarl."

@@ -16,7 +16,7 @@ from .table import Table
 MAX_ROUNDS = 4
 """Rounds that have a column each; of longer trials the first, the last and the sum are shown."""
 
-_SEEDS = Column("seeds", "Seeds of the training runs that are pooled.")
+_SEEDS = Column("seeds", "Seeds of the training runs that are pooled, or their number.")
 _ENV_STEPS = Column("env steps", "Environment steps of training, in millions; mean over seeds.", unit="M")
 _GAIN = Column("gain", f"Return of the last round less that of the first, paired by task: {POOLED}.")
 _TRIAL = Column("trial", f"Sum of the returns of all rounds, those spent exploring included: {POOLED}.")
@@ -26,7 +26,7 @@ _SUCCESS = Column("success by round", "Share of episodes with a success in any s
 _SEED = Column("seed", "Seed of the training.")
 _CHECKPOINT = Column("checkpoint of update", "Update after which the evaluated checkpoint was saved, of all updates.")
 _RUN_MINUTES = Column("minutes", "Wall-clock minutes of rollouts and updates, without evaluations.")
-_COMMIT = Column("commit", "Commit of the source that trained the run.")
+_COMMIT = Column("commit", "Commit of metarl that trained the run; unknown for a copy without git.")
 
 
 def summary_table(groups: Sequence[Group]) -> Table:
@@ -77,8 +77,13 @@ def _training_cells(group: Group) -> tuple[Cell, Cell, Cell]:
 
 
 def _seeds_cell(group: Group) -> Cell:
-    """Return the seeds of a group, or their number; '-' for one evaluation of an agent that was not trained."""
+    """Return the seeds of a group, or their number; '-' for one evaluation of an agent that was not trained.
+
+    A single seed has the word with it, since the bare number would read as a count.
+    """
     known = group.training_seeds
+    if len(known) == 1:
+        return Text(f"seed {known[0]}")
     return Seeds(known, len(group.evaluations)) if known or len(group.evaluations) > 1 else MISSING
 
 

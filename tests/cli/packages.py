@@ -20,7 +20,7 @@ def write_package(kind: str, name: str, folder: Path) -> Path:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         f"made {folder}",
-        f"next: cd {folder} && pip install -e . && pytest && metarl check {name}",
+        f"next: cd {folder} && pip install -e '.[dev]' && python -m pytest && metarl check {name}",
     ]
     ((group, entries),) = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"].items()
     info = folder / "src" / f"{name.replace('-', '_')}-0.1.0.dist-info"

@@ -70,6 +70,20 @@ def test_every_family_and_agent_has_a_page(capsys: pytest.CaptureFixture[str]) -
             assert " ".join((field.description or "?").split()) in page
 
 
+def test_page_of_a_family_has_only_options_that_it_takes_and_a_source_if_it_names_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["families", "navigation-2d"]) == 0
+    page = capsys.readouterr().out
+    assert "switch_at" in page and "MuJoCo model" not in page
+    assert f"from: {FAMILIES['navigation-2d'].source}" in page
+    monkeypatch.setattr(FAMILIES["navigation-2d"], "source", "")
+    assert main(["families", "navigation-2d"]) == 0
+    assert "from:" not in capsys.readouterr().out
+    assert main(["families", "ant-goal"]) == 0
+    assert "MuJoCo model" in capsys.readouterr().out
+
+
 def _started(process: subprocess.Popen[str], metrics: Path) -> None:
     deadline = time.monotonic() + 60
     while not metrics.exists() or not metrics.read_bytes():

@@ -17,10 +17,11 @@ import yaml
 
 from metarl.checks.check import check_family
 from metarl.cli.main import parse
+from metarl.evaluation.evaluate import evaluate
 from metarl.families.family import FAMILIES
 from metarl.families.load import load
 from metarl.runs.config import load_config, parse_override
-from metarl.trials.registered import AGENTS
+from metarl.trials.registered import AGENTS, make_agent
 from tests.places import ROOT
 
 from .pages import PAGES, Block, blocks, blocks_of, commands, metarl_commands
@@ -195,6 +196,44 @@ def test_sweep_of_the_tutorial_calls_metarl_as_wandbs_agent_writes_it(tmp_path: 
     assert (loaded.agent["inner_lr"], loaded.agent["outer"]["clip_range"], loaded.seed) == (0.03, 0.1, 2)
     assert sweep["metric"]["name"] == "validation/return_after"
     assert all(parse_override(word) for word in words)
+
+
+def test_navigation_has_the_titles_of_the_pages() -> None:
+    navigation = re.findall(r"^ +- ([^:\n]+): ((?!index)\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    tutorials = [(title, page) for title, page in navigation if page.startswith("tutorials/")]
+    assert len(tutorials) == 9
+    for title, page in tutorials:
+        assert PAGES[f"docs/{page}"].startswith(f"# {title}\n"), page
+    listed = re.findall(r"\((tutorials/[\w-]+\.md)\)", PAGES["docs/index.md"])
+    assert listed == [page for _, page in tutorials]
+
+
+def test_numbers_of_the_references_in_the_sb3_tutorial_are_those_of_today() -> None:
+    family = load("navigation-2d")
+    for name in ("random", "beeline"):
+        agent = make_agent(name, family)
+        result = evaluate(agent, family, split="test", num_tasks=20, rounds=2, replicas=4, seed=0)
+        first, last = result.iqm
+        line = f"{name}: return {first:.1f} before, {last:.1f} after; gain {result.gain.iqm:.1f}"
+        assert line in PAGES["docs/tutorials/measure-sb3.md"]
+
+
+def test_number_that_the_mjcf_tutorial_prints_is_that_of_today(tmp_path: Path) -> None:
+    page = "docs/tutorials/family-from-mjcf.md"
+    walkthrough = Walkthrough.begin(tmp_path)
+    files = [block for block in blocks_of(page) if block.title in ("arm.xml", "arm.py", "look.py")]
+    walkthrough.follow(files)
+    printed = walkthrough.run([str(walkthrough.python), "look.py"], files[-1])
+    assert f"```text\n{printed}```" in PAGES[page]
+
+
+def test_each_name_of_a_family_is_one_class_in_all_pages() -> None:
+    pages: dict[str, set[str]] = {}
+    for block in (block for block in blocks("python") if "/results/" not in block.page):
+        for name, base in re.findall(r'@register\("([\w-]+)"\)\n@dataclass.*\nclass \w+\((\w+)\)', block.text):
+            pages.setdefault(name, set()).add(base)
+    assert len(pages) >= 4
+    assert all(len(bases) == 1 for bases in pages.values()), pages
 
 
 def templates() -> list[str]:

@@ -183,3 +183,20 @@ def test_every_command_is_in_the_reference(site: Path) -> None:
     commands = re.findall(r"^ {4}([a-z][\w-]*)", help_text, re.MULTILINE)
     assert len(commands) >= 8
     assert set(commands) <= page.anchors
+    assert {"bench-sim", "bench-train"} <= page.anchors
+    assert "--normalize LOW HIGH\n" in page.text
+    assert "('" not in page.text
+
+
+def test_index_of_families_names_the_families_that_hide_a_parameter(site: Path) -> None:
+    text = " ".join(_Page(site / "families" / "index.html").text.split())
+    assert (
+        "heading unit vector to run along ant-circle, humanoid-direction"
+        in text.split("Families by hidden parameter", 1)[1]
+    )
+
+
+def test_nested_settings_lead_to_their_section_without_the_name_of_a_class(site: Path) -> None:
+    page = _Page(site / "reference" / "config.html")
+    assert "EvaluationConfig" not in page.text
+    assert "config-evaluation" in page.anchors

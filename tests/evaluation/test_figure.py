@@ -19,7 +19,7 @@ from metarl.evaluation.record import Evaluation
 from metarl.evaluation.table import table
 from metarl.families.load import load
 from metarl.trials.registered import make_agent
-from tests.scripted import Numbered, evaluation_of, solved_numbers, solves
+from tests.scripted import Numbered, altered, evaluation_of, solved_numbers, solves
 
 
 def _improving(agent: str = "scripted", *, num_tasks: int = 12, rounds: int = 3, seed: int = 0) -> Evaluation:
@@ -56,7 +56,18 @@ def test_table_says_for_each_round_what_it_cost_and_what_it_gave() -> None:
         ]
     assert len(rows) == 3
     assert gain == "gain (round 3 minus round 1, paired by task): 200.0, 95% interval [200.0, 200.0]"
-    assert note == "Intervals are over the tasks of one training run; they say nothing of other training seeds."
+    assert note == "Intervals are over tasks."
+
+
+def test_table_says_what_the_intervals_are_over() -> None:
+    untrained = _improving()
+    trained = altered(untrained, trained={"seed": 1})
+    assert table([trained]).splitlines()[-1] == (
+        "Intervals are over the tasks of one training run; they say nothing of other training seeds."
+    )
+    assert table([untrained]).splitlines()[-1] == "Intervals are over tasks."
+    for seen in (altered(untrained, unseen=False), altered(trained, unseen=False)):
+        assert table([seen]).splitlines()[-1].endswith("intervals show the chance within episodes alone")
 
 
 def test_table_of_scripted_agent_that_solves_4_of_20_says_0_20() -> None:

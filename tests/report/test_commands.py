@@ -20,7 +20,7 @@ def test_page_names_every_version_and_every_commit(tmp_path: Path) -> None:
     runs = [
         run_folder(tmp_path / f"s{n}", scores(n), seed=n, torch=version) for n, version in enumerate(("2.0", "2.1"))
     ]
-    assert page(runs).endswith("mujoco 3.3, torch 2.0 and 2.1. Evaluated at commit fedcba9876.\n")
+    assert page(runs).endswith("mujoco 3.3, torch 2.0 and 2.1. Evaluated at commit fedcba9876 of metarl.\n")
 
 
 def test_page_holds_no_path_of_this_machine_wherever_it_stands_in_a_word(

@@ -62,7 +62,7 @@ def test_row_of_a_variant_has_its_seeds_and_the_note_of_an_oracle(tmp_path: Path
     write_variant(run, scores(2) + 50.0, adapts=True)
     groups = group_runs([read_run(run)])
     assert groups[1].name == "maml-ppo adapts=true (oracle, shown the task)"
-    assert summary_table(groups).plain_rows()[2][:4] == ("maml-ppo adapts=true (oracle)", "3", "-", "-")
+    assert summary_table(groups).plain_rows()[2][:4] == ("maml-ppo adapts=true (oracle)", "seed 3", "-", "-")
     assert score_table([*groups], "maml-ppo", "maml-ppo adapts=true").plain_rows()[2][2].startswith("1.00")
 
 
@@ -109,7 +109,7 @@ def test_seeds_of_a_variant_are_numbers_or_their_count(tmp_path: Path) -> None:
     table = summary_table(group_runs([read_run(run) for run in runs])).plain_rows()
     assert [row[1] for row in table] == ["seeds", "1, 2", "2 seeds"]
     alone = summary_table(group_runs([read_run(runs[0])])).plain_rows()
-    assert [row[1] for row in alone] == ["seeds", "1", "-"]
+    assert [row[1] for row in alone] == ["seeds", "seed 1", "-"]
 
 
 def test_checkpoint_and_commits_of_a_run_fit_into_their_cells(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_report_of_real_runs_writes_page_and_pictures(tmp_path: Path) -> None:
     (runs[1] / "evaluation.json").unlink()
     left = metarl("report", *runs, "-o", tmp_path / "out" / "page.html")
     assert left.returncode == 0
-    assert left.stdout.splitlines()[1].split()[:2] == ["maml-ppo", "1"]
+    assert left.stdout.splitlines()[1].split()[:3] == ["maml-ppo", "seed", "1"]
     (line,) = left.stderr.splitlines()
     assert line.endswith(f"left out: run {runs[1]} has no evaluation.json; write it with `metarl evaluate {runs[1]}`")
     assert "<title>Results on navigation-2d</title>" in (tmp_path / "out" / "page.html").read_text()

@@ -52,7 +52,13 @@ class Blueprint:
 
     def spec(self, *, textures: bool = False) -> mujoco.MjSpec:
         """Return the uncompiled model with a name for each body. A model without textures copies twice as fast."""
-        spec = mujoco.MjSpec.from_file(str(ASSETS / self.asset))
+        path = ASSETS / self.asset
+        if not path.is_file():
+            raise MetarlError(
+                f"model file {path} does not exist; give an absolute path, or the name of a model of Gymnasium, and "
+                "list the file in package-data if it is in a package of your own"
+            )
+        spec = mujoco.MjSpec.from_file(str(path))
         spec.option.timestep = self.timestep or spec.option.timestep
         for number, body in enumerate(spec.bodies):
             body.name = body.name or f"body{number}"

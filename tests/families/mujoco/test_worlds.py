@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from metarl.envs.mujoco.half_cheetah import HalfCheetah, HalfCheetahRun
 
+from metarl.base.errors import MetarlError
 from metarl.families.distributions import LogUniform
 from metarl.families.load import load
 from metarl.families.mujoco import worlds as physics
-from metarl.families.mujoco.models import edit_copy
+from metarl.families.mujoco.models import Blueprint, edit_copy
 from metarl.families.mujoco.worlds import Worlds
 from metarl.families.task import Parameter, Tasks, Values
 from metarl.families.vector import BatchedEnv
@@ -286,3 +287,8 @@ def test_instability_shows_in_the_first_step_of_an_environment_of_one_substep() 
     state["qvel"][1, 2] = 1e11
     _, unstable = worlds.step(state, np.zeros((2, model.nu)), np.ones(2, dtype=bool))
     assert unstable.tolist() == [False, True]
+
+
+def test_missing_model_file_is_named_with_its_remedy() -> None:
+    with pytest.raises(MetarlError, match=r"model file .*/arm\.xml does not exist; .* list the file in package-data"):
+        Blueprint("/nowhere/arm.xml").spec()
