@@ -29,11 +29,11 @@ class Block:
     line: int
     """Line of the opening fence, from 1."""
     language: str
-    """Word behind the fence, '' where there is none."""
+    """Word after the fence, '' where there is none."""
     title: str
-    """Value of `title="..."` behind the fence: the file that the block is; '' where there is none."""
+    """Value of `title="..."` after the fence: the file that the block is; '' where there is none."""
     text: str
-    """What stands between the fences, without their indentation."""
+    """The lines between the fences, without their indentation."""
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"

@@ -28,7 +28,7 @@ from .pages import PAGES, Block, blocks, blocks_of, commands, metarl_commands
 from .walkthrough import Walkthrough
 
 Command = tuple[str, tuple[str, ...]]
-"""A page and the words behind `metarl`."""
+"""A page and the words after `metarl`."""
 
 
 def name_of(block: Block) -> str:

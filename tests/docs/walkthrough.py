@@ -47,7 +47,7 @@ class Walkthrough:
         """Do what the blocks of a page say, one after the other. Raises AssertionError where one does not hold.
 
         A block with a title is a file; in YAML the keys of `smaller` get its values. A block of `sh` is run, and so is
-        a block of `python` without a title. A block of `text` is what the block before printed: its lines stand in the
+        a block of `python` without a title. A block of `text` is what the block before printed: its lines are in the
         output in this order, whatever their numbers. In a line that ends in `...` only the beginning counts.
         """
         output = ""
@@ -107,7 +107,7 @@ def _runnable(block: Block) -> str:
 
 
 def require_lines(block: Block, output: str) -> None:
-    """Raise AssertionError unless the lines of `block` stand in `output` in this order, numbers apart."""
+    """Raise AssertionError unless the lines of `block` are in `output` in this order, numbers apart."""
     printed = iter([_shape(line) for line in output.splitlines()])
     for line in filter(None, map(_shape, block.text.splitlines())):
         if line == "...":
