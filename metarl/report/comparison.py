@@ -51,7 +51,7 @@ def _score_rows(groups: Sequence[Group], low: str, high: str) -> Iterator[Row]:
     goals = best.returns[..., -1].mean(axis=0)
     ends = float(find_group(low, groups).returns[..., -1].mean()), float(goals.mean())
     for group in groups:
-        scores = (normalize_returns(group.returns[..., number], *ends) for number in (0, -1))
+        scores = [normalize_returns(group.returns[..., number], *ends) for number in (0, -1)]  # refuses a bad scale
         gap = shortfalls(group.returns[..., -1], goals) / (ends[1] - ends[0])
         yield (
             group,
