@@ -17,7 +17,8 @@ from ..base.streams import generator
 from ..evaluation.record import UNTRAINED, Evaluation
 from ..evaluation.statistics import crossed_bootstrap, gap_bootstrap, iqm, iqm_interval, paired_bootstrap
 from ..trials.agent import ORACLE
-from .runs import EVALUATION, RunResult, describe_difference, flatten
+from .runs import EVALUATION, RunResult, describe_difference
+from .setting_names import name_settings
 
 _SAME = frozenset({"seed", "wandb", "threads", "device", "checkpoint_every"})
 """Keys of a config in which runs of one setting may differ."""
@@ -28,7 +29,7 @@ class Group:
     """One row of the tables: the runs of one setting by seed, or a reference in the same tasks."""
 
     name: str
-    """Agent, with the settings in which groups of the same agent differ."""
+    """Agent, with the settings in which groups of the same agent differ, as far as they are not its defaults."""
     problem: str
     """Family, with the settings in which problems of the same family differ."""
     runs: Sequence[RunResult]
@@ -251,16 +252,16 @@ def setting_of(run: RunResult) -> dict[str, Any]:
 
 
 def _names(groups: Sequence[Sequence[RunResult]]) -> list[str]:
-    """Return the name of each group: agent, settings that differ between groups of that agent, note of an oracle."""
-    agents = [members[0].config["agent"]["name"] for members in groups]
-    flat = [flatten(setting_of(members[0])) for members in groups]
-    names = []
-    for agent, setting, members in zip(agents, flat, groups, strict=True):
-        others = [other for other, name in zip(flat, agents, strict=True) if name == agent]
-        differing = [key for key in setting if any(key not in other or other[key] != setting[key] for other in others)]
-        changes = [f"{key}={setting[key]}" for key in differing]
-        names.append(" ".join([agent, *changes, *([f"({ORACLE})"] if members[0].evaluation.agent.oracle else [])]))
-    return names
+    """Return the name of each group: agent, changed settings in which groups of it differ, note of an oracle."""
+    settings = [setting_of(members[0]) for members in groups]
+    agents = [setting["agent"]["name"] for setting in settings]
+    changes: list[list[str]] = [[] for _ in groups]
+    for agent in dict.fromkeys(agents):
+        of_agent = [number for number, name in enumerate(agents) if name == agent]
+        for number, words in zip(of_agent, name_settings([settings[number] for number in of_agent]), strict=True):
+            changes[number] = words
+    notes = [[f"({ORACLE})"] if members[0].evaluation.agent.oracle else [] for members in groups]
+    return [" ".join([agent, *words, *note]) for agent, words, note in zip(agents, changes, notes, strict=True)]
 
 
 def _require_comparable(evaluations: Sequence[tuple[Path, Evaluation]]) -> None:

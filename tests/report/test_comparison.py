@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from metarl.base.errors import MetarlError
 from metarl.evaluation.record import Evaluation
 from metarl.report.about import About
 from metarl.report.cells import Name, Number
@@ -94,7 +95,7 @@ def test_settings_are_compared_with_those_before_them_and_all_with_the_reference
     config.write_text(config.read_text().replace("inner_lr: 0.1", "inner_lr: 0.25"))
     write_reference(runs[0], "random")
     rows = [row[:2] for row in comparison_table(group_runs([read_run(run) for run in runs])).plain_rows()[1:]]
-    first, second = "maml-ppo agent.inner_lr=0.1", "maml-ppo agent.inner_lr=0.25"
+    first, second = "maml-ppo", "maml-ppo agent.inner_lr=0.25"
     assert rows == [(first, "random"), (second, "random"), (second, first)]
 
 
@@ -168,6 +169,13 @@ def test_scale_ends_at_the_last_round_of_both(tmp_path: Path) -> None:
     write_reference(run, "oracle", returns=np.tile([4.0, 10.0], (TASKS, 1)))
     ours = score_table(group_runs([read_run(run)]), "random", "oracle").plain_rows()[1]
     assert [cell.split()[0] for cell in ours[1:]] == ["0.00", "0.50", "0.50", "9.00", "20"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_scale_between_an_agent_and_itself_is_refused_before_anything_is_divided_by_it(tmp_path: Path) -> None:
+    groups = scaled_groups(tmp_path / "run", scores(3))
+    with pytest.raises(MetarlError, match=r"the scale goes from .* to .*; give the lower score first"):
+        score_table(groups, "oracle", "oracle")
 
 
 def test_gap_of_the_oracle_to_itself_is_none(tmp_path: Path) -> None:

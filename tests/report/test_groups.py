@@ -44,7 +44,7 @@ def test_settings_of_one_agent_are_named_by_the_keys_that_differ(tmp_path: Path)
     text = (other / "config.yaml").read_text().replace("inner_lr: 0.1", "inner_lr: 0.25")
     (other / "config.yaml").write_text(text)
     groups = group_runs([read_run(path) for path in [*runs, other]])
-    assert [group.name for group in groups] == ["maml-ppo agent.inner_lr=0.1", "maml-ppo agent.inner_lr=0.25"]
+    assert [group.name for group in groups] == ["maml-ppo", "maml-ppo agent.inner_lr=0.25"]
     assert [len(group.runs) for group in groups] == [3, 1]
 
 
