@@ -51,6 +51,11 @@ class Number:
     note: str = ""
     """What stands behind it in parentheses."""
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether an interval is printed: not behind a number that is not finite."""
+        return self.interval is not None and math.isfinite(self.value)
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -122,6 +127,6 @@ def interval_digits(cell: Number, form: Callable[[str], str] = str) -> str:
 
 def _number(cell: Number) -> str:
     parts = [f"{signed_digits(cell)}{cell.unit}"]
-    parts += [interval_digits(cell)] if cell.interval is not None else []
+    parts += [interval_digits(cell)] if cell.has_interval else []
     parts += [f"({cell.note})"] if cell.note else []
     return " ".join(parts)

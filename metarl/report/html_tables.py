@@ -67,6 +67,6 @@ def _content(cell: Cell) -> str:
 
 def _number(cell: Number) -> str:
     parts = [html.escape(f"{signed_digits(cell)}{cell.unit}")]
-    parts += [f'<span class="interval">{interval_digits(cell)}</span>'] if cell.interval is not None else []
+    parts += [f'<span class="interval">{interval_digits(cell)}</span>'] if cell.has_interval else []
     parts += [html.escape(f"({cell.note})")] if cell.note else []
     return " ".join(parts)

@@ -85,7 +85,7 @@ def cell_text(cell: Cell) -> str:
 
 def _number(cell: Number) -> str:
     parts = [f"{_signed(signed_digits(cell))}{escape(cell.unit)}"]
-    parts += [interval_digits(cell, _signed)] if cell.interval is not None else []
+    parts += [interval_digits(cell, _signed)] if cell.has_interval else []
     parts += [f"({escape(cell.note)})"] if cell.note else []
     return " ".join(parts)
 
@@ -96,5 +96,5 @@ def _signed(number: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return plain text as LaTeX that prints it as it is."""
-    return "".join(_SPECIAL.get(character, character) for character in text)
+    """Return plain text as LaTeX on one line that prints it as it is."""
+    return "".join(_SPECIAL.get(character, character) for character in " ".join(text.splitlines()))

@@ -47,7 +47,7 @@ def markdown(groups: Sequence[Group], about: About, pictures: Mapping[str, str])
     parts += [_table(summary), *_names(groups)]
     parts += [f"![{text}]({name})" for text, name in pictures.items()]
     for table in others:
-        parts += [f"## {table.title}", table.caption, _table(table)]
+        parts += [f"## {_escape(table.title)}", table.caption, _table(table)]
     again = "\n".join(["```sh", *commands(groups, about.again), "```"])
     parts += [
         "## Commands",
@@ -86,5 +86,5 @@ def _cell(cell: Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return plain text as Markdown in which no character ends a cell or begins a tag."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    """Return plain text as Markdown on one line, in which no character ends a cell or begins a tag."""
+    return " ".join(text.splitlines()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -39,7 +39,7 @@ def table_of(
 
 
 def _has_interval(rows: Sequence[Row]) -> bool:
-    return any(isinstance(cell, Number) and cell.interval is not None for _, cells in rows for cell in cells)
+    return any(isinstance(cell, Number) and cell.has_interval for _, cells in rows for cell in cells)
 
 
 def iqm_cell(group: Group, values: np.ndarray) -> Number:

@@ -28,6 +28,8 @@ from tests.report.run_folders import run_folder, scores, write_reference
         (Numbers((-1234.0, 5.0), 0), "$-$1,234 / 5"),
         (Number(904.9, 1, unit="%", signed=True), r"$+$904.9\%"),
         (Number(1.0, 2, (math.nan, math.nan)), "1.00 none"),
+        (Number(math.nan, 2, (math.nan, math.nan)), "not finite"),
+        (Name("two\n\nparagraphs", "same"), "two  paragraphs"),
         (Number(-3e9, 1, note="unfinished"), "$-$3.00e+09 (unfinished)"),
         (Name("maml-2 agent.x_y=1e-05", "same"), r"maml-2 agent.x\_y=1e-05"),
         (Text("a & b # $c^d {~}"), r"a \& b \# \$c\textasciicircum{}d \{\textasciitilde{}\}"),

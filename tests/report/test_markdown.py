@@ -13,6 +13,7 @@ from metarl.report.about import About
 from metarl.report.groups import group_runs
 from metarl.report.markdown import markdown
 from metarl.report.runs import read_run
+from metarl.report.tables import Asked
 from tests.report.run_folders import (
     ROUNDS,
     TASKS,
@@ -20,6 +21,7 @@ from tests.report.run_folders import (
     run_folder,
     scores,
     three_seeds,
+    write_reference,
 )
 
 
@@ -57,6 +59,16 @@ def test_bar_in_a_setting_stays_inside_its_cell(tmp_path: Path) -> None:
     (group,) = group_runs([read_run(run)])
     text = markdown([replace(group, name="maml-ppo agent.x=a|b")], About("metarl report"), {})
     assert "| maml-ppo agent.x=a\\|b | 0 |" in text
+
+
+def test_line_break_in_a_name_stays_inside_its_row(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(0))
+    write_reference(run, "two\nlines", "evaluation-odd.json", returns=scores(1) - 50.0)
+    asked = Asked(normalize=("two\nlines", "maml-ppo"))
+    text = markdown(group_runs([read_run(run)]), About("metarl report", asked=asked), {})
+    assert "\n| two lines | " in text
+    assert "\n## Scores between two lines, 0, and maml-ppo, 1\n" in text
+    assert all(line.endswith(" |") for line in text.splitlines() if line.startswith("| "))
 
 
 def test_problems_are_named_by_the_settings_that_differ(tmp_path: Path) -> None:
