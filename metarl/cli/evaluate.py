@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..base.errors import MetarlError
 from .arguments import add_trial_arguments, add_wandb_option, agent_choice, at_least, trial_plan
 from .parser import add_command, is_no_option
+
+if TYPE_CHECKING:
+    from ..evaluation.record import AgentRecord
+    from ..trials.plan import TrialPlan
+    from .resolve import ResolvedAgent
 
 
 def add_parser(commands: Any) -> None:
@@ -24,10 +31,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--json",
         metavar="F",
-        help="result file (default: RUN/evaluation.json, with a suffix for whatever is not the default)",
+        help="result file (default: RUN/evaluation.json; --agent, agent.key=value, --budget, --deterministic and "
+        "--split add a suffix; a result with any other option replaces that file)",
     )
     parser.add_argument(
-        "--plot", metavar="F", help="picture, .png or .svg (default: RUN/adaptation.png, with the same suffix)"
+        "--plot",
+        metavar="F",
+        help="picture, .png or .svg (default: RUN/adaptation.png with the same suffix; with --json F, F.png)",
     )
 
 
@@ -44,10 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     config = run_config(arguments.run_dir, device=arguments.device)
     plan = trial_plan(arguments, config)
     resolved = resolve_agent(agent_choice(arguments), config, plan)
-    suffix = resolved.suffix(plan)
-    result = Path(arguments.json or resolved.choice.run_dir / f"evaluation{suffix}.json")
-    picture = Path(arguments.plot or resolved.choice.run_dir / f"adaptation{suffix}.png")
-    _require_outputs(result, picture)
+    result, picture = _outputs(arguments, resolved, plan)
     family = make_family(config)
     evaluation = evaluate(resolved.agent, family, plan, record=resolved.record, threads=arguments.threads)
     evaluation.save(result)
@@ -59,11 +66,46 @@ def run(arguments: argparse.Namespace) -> None:
         log_evaluation(resolved, config, evaluation, picture)
 
 
-def _require_outputs(result: Path, picture: Path) -> None:
-    """Raise MetarlError if a file cannot be written: before the evaluation, not after it."""
+def _outputs(arguments: argparse.Namespace, resolved: ResolvedAgent, plan: TrialPlan) -> tuple[Path, Path]:
+    """Return the paths of the numbers and of the picture.
+
+    Raises MetarlError if a file cannot be written: before the evaluation, not after it.
+    """
     from ..base.figures import picture_suffix
     from ..base.files import require_writable
 
+    suffix = resolved.suffix(plan)
+    result = Path(arguments.json or resolved.choice.run_dir / f"evaluation{suffix}.json")
+    beside = (
+        result.parent / f"{result.stem}.png" if arguments.json else resolved.choice.run_dir / f"adaptation{suffix}.png"
+    )
+    picture = Path(arguments.plot or beside)
+    require_writable(result)
     picture_suffix(picture)
-    for path in (result, picture):
-        require_writable(path)
+    if result == picture:
+        raise MetarlError(f"numbers and picture would both be {result}; give --json another name, such as F.json")
+    require_writable(picture)
+    if arguments.json is None:
+        _warn_of_replacement(result, resolved, plan)
+    return result, picture
+
+
+def _warn_of_replacement(path: Path, resolved: ResolvedAgent, plan: TrialPlan) -> None:
+    """Warn that the run folder holds a result of another plan or checkpoint, which this one replaces."""
+    from ..base.progress import warn
+    from ..evaluation.record import Evaluation
+
+    try:
+        old = Evaluation.load(path)
+    except MetarlError:  # missing or damaged: nothing is lost
+        return
+    before, now = _conditions(old.plan, old.agent), _conditions(plan, resolved.record)
+    differing = [name for name in now if before[name] != now[name]]
+    if differing:
+        was, becomes = (", ".join(f"{name}={each[name]}" for name in differing) for each in (before, now))
+        warn(f"{path} has {was}; this evaluation, with {becomes}, replaces it: to keep both, stop now and add --json F")
+
+
+def _conditions(plan: TrialPlan, record: AgentRecord) -> dict[str, Any]:
+    """Return the fields of a plan, and the checkpoint of a trained agent."""
+    return {**asdict(plan), "checkpoint": (record.trained or {}).get("checkpoint")}

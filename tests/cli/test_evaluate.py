@@ -166,6 +166,28 @@ def test_evaluate_gives_the_same_file_with_any_number_of_threads(run: Path, tmp_
     assert (tmp_path / "a.svg").read_text().startswith("<?xml")
 
 
+def test_the_picture_lies_beside_numbers_that_were_given_a_name(run: Path, tmp_path: Path) -> None:
+    assert main(["evaluate", str(run), "--tasks", "3", "--json", str(tmp_path / "four.json")]) == 0
+    assert (tmp_path / "four.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(run.glob("adaptation*"))
+
+
+def test_evaluate_warns_of_a_result_of_another_plan_that_it_replaces(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--tasks", "3"], ["--tasks", "3"], ["--tasks", "3", "--agent", "random"]):
+        assert main(["evaluate", str(run), *words]) == 0
+        assert capsys.readouterr().err == ""
+    changed = ["--tasks", "2", "--seed", "1", "--checkpoint", "last"]
+    assert main(["evaluate", str(run), *changed, "--json", str(tmp_path / "other.json")]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["evaluate", str(run), *changed]) == 0
+    assert (
+        f"{run / 'evaluation.json'} has num_tasks=3, seed=0, checkpoint=best; this evaluation, with num_tasks=2, "
+        "seed=1, checkpoint=last, replaces it: to keep both, stop now and add --json F"
+    ) in capsys.readouterr().err
+
+
 def test_a_trained_agent_is_measured_with_other_settings_beside_its_own(run: Path, tmp_path: Path) -> None:
     measure = ["evaluate", str(run), "--tasks", "3", "--rounds", "3"]
     for words in ([], ["agent.inner_lr=5", "agent.outer.clip_range=0.5"], ["agent.inner_lr=1e-9"], ["--budget", "2"]):
