@@ -11,12 +11,16 @@ class MetarlError(Exception):
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """Return the remedy for an unknown `name`: the nearest of `options`, or the list of them if none is near."""
-    options = sorted(options)
-    near = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    """Return the remedy for an unknown `name`: up to three of `options` that contain it, else the nearest.
+
+    If none is near, the remedy lists all options.
+    """
+    options = sorted(options, key=lambda option: (not option.startswith(name), option))
+    near = [option for option in options if len(name) > 2 and name in option][:3]
+    near = near or difflib.get_close_matches(name, options, n=1)
     if near:
-        return f"did you mean {near[0]!r}?"
-    return f"known: {', '.join(options)}" if options else "none is known"
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    return f"known: {', '.join(sorted(options))}" if options else "none is known"
 
 
 def first_line(error: BaseException) -> str:

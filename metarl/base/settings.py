@@ -103,7 +103,10 @@ def validate_from(cls: type[M], data: Mapping[str, Any], origin: Origin, section
     try:
         model = cls.model_validate(dict(data))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        errors = error.errors(include_url=False)
+        # A misspelt key is often the one that is missing.
+        unknown = [each for each in errors if each["type"] == "extra_forbidden"]
+        first = (unknown or errors)[0] if errors[0]["type"] == "missing" else errors[0]
         models, path = _trace(cls, tuple(str(part) for part in first["loc"]))
         prefix = [section] if section else []
         if first["type"] == "union_tag_invalid":
@@ -136,10 +139,15 @@ def _complaint(path: tuple[str, ...], kind: str, message: str, given: Any) -> st
     """Return the end of an error, behind the key: the value at `path` and the rule it breaks."""
     if kind == "missing":
         return f": missing; {_RULES[kind]}"
-    rule = _RULES.get(kind, message.replace("Input should be", "it must be").removeprefix("Value error, "))
+    rule = _RULES.get(kind, rule_in(message))
     if not path:
         return f": {rule}"  # the whole model is at fault: its settings contradict each other
     return f" is {shorten(given)}: {rule}"
+
+
+def rule_in(message: str) -> str:
+    """Return the rule in a message of pydantic's, such as 'it must be a valid number'."""
+    return message.replace("Input should be", "it must be").removeprefix("Value error, ").partition(", unable to ")[0]
 
 
 def _trace(cls: type[BaseModel], location: tuple[str, ...]) -> tuple[list[type[BaseModel]], tuple[str, ...]]:

@@ -98,7 +98,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments, extra = build_parser().parse_known_args(argv)
     for word in extra:
         if not arguments.takes(word):
-            remedy = did_you_mean(word, arguments.options) if word.startswith("-") else "leave it out"
+            remedy = did_you_mean(word.partition("=")[0], arguments.options) if word.startswith("-") else "leave it out"
             raise MetarlError(f"argument {word!r} is unknown; {remedy}")
     arguments.extra = extra
     return arguments

@@ -13,7 +13,10 @@ Command = Callable[[argparse.Namespace], None]
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, as all others are."""
+    """An argument parser that refuses abbreviated options and whose errors are one line."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Raise MetarlError instead of printing the usage and leaving."""

@@ -37,8 +37,11 @@ def run(arguments: argparse.Namespace) -> None:
     config, run_dir = _resume(arguments) if arguments.resume else _begin(arguments)
     made = count_updates(run_dir, config) if arguments.resume else 0
     if made >= config.num_updates:
-        updates = with_noun(made, "update")
-        say(f"{run_dir} is finished: {updates} made, {config.num_updates} asked for; to train on, add num_updates=N")
+        asked, updates = config.num_updates, with_noun(made, "update")
+        state = (
+            f"is finished: {updates} made" if made == asked else f"has {updates} already, more than num_updates={asked}"
+        )
+        say(f"{run_dir} {state}; to train on, give num_updates=N above {made}")
     else:
         try:
             meta_train(config, run_dir, resume=bool(arguments.resume))
@@ -68,6 +71,8 @@ def _resume(arguments: argparse.Namespace) -> tuple[TrainConfig, Path]:
         raise MetarlError("--run-dir and --resume were both given; a resumed run stays in its folder: leave one out")
     # argparse takes the first override for CONFIG.
     first = [] if arguments.config is None else [arguments.config]
+    if first and "=" not in first[0]:
+        raise MetarlError(f"--resume takes no config, the run has its own; leave {first[0]} out, or give key=value")
     return run_config(arguments.resume, [*first, *_overrides(arguments)]), Path(arguments.resume)
 
 

@@ -72,12 +72,12 @@ def _make(cls: type[TaskFamily], settings: Mapping[str, Any]) -> TaskFamily:
     """Return the family with settings of checked type and range."""
     from pydantic import TypeAdapter, ValidationError
 
+    from ..base.settings import rule_in
+
     try:
         return TypeAdapter(cls).validate_python(dict(settings))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         given = "" if first["type"] == "missing" else f" is {first['input']!r}"
-        raise MetarlError(
-            f"setting {where!r} of family {cls.name!r}{given}: {first['msg'].replace('Input should be', 'it must be')}"
-        ) from None
+        raise MetarlError(f"setting {where!r} of family {cls.name!r}{given}: {rule_in(first['msg'])}") from None

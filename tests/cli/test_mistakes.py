@@ -61,6 +61,11 @@ def _occupied(folder: Path, run: Path) -> list[str]:
 
 MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "unknown key": (_with_override("agent.inner_lrr=1"), "agent.inner_lrr: unknown key; did you mean 'inner_lr'?"),
+    "misspelt family": (_with_config("famly: navigation-2d\nagent: rl2"), "unknown key; did you mean 'family'?"),
+    "missing family": (_with_config("agent: rl2\n"), "family: missing; give it a value"),
+    "part of a name": (lambda folder, run: ["agents", "maml"], "did you mean 'maml-ppo' or 'maml-trpo' or 'fomaml'?"),
+    "no near name": (lambda folder, run: ["check", "poles"], "known: "),
+    "no number": (_with_override("agent.inner_lr=fast"), "inner_lr is 'fast': it must be a valid number\n"),
     "wrong type": (_with_override("num_updates=many"), "num_updates is 'many': it must be a valid integer"),
     "out of range": (_with_override("replicas=0"), "replicas is 0: it must be greater than or equal to 1"),
     "unknown family": (_with_override("family.name=navigation"), "did you mean 'navigation-2d'?"),
@@ -143,6 +148,22 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         lambda folder, run: ["evaluate", str(run), "--task-count", "3"],
         "argument '--task-count' is unknown",
     ),
+    "abbreviated option": (
+        lambda folder, run: ["evaluate", str(run), "--task", "3"],
+        "argument '--task' is unknown; did you mean '--tasks'?",
+    ),
+    "abbreviated option with a value": (
+        lambda folder, run: ["evaluate", str(run), "--round=3"],
+        "argument '--round=3' is unknown; did you mean '--rounds'?",
+    ),
+    "numbers over the picture": (
+        lambda folder, run: ["evaluate", str(run), "--json", "four.png"],
+        "numbers and picture would both be four.png",
+    ),
+    "resumed with a config": (
+        lambda folder, run: ["train", "--resume", str(run), "config.yaml"],
+        "--resume takes no config, the run has its own; leave config.yaml out",
+    ),
     "unknown family to show": (lambda folder, run: ["families", "navigaton"], "did you mean 'navigation-2d'?"),
     "unknown agent to show": (lambda folder, run: ["agents", "rl3"], "did you mean 'rl2'?"),
     "unknown name to check": (lambda folder, run: ["check", "navigaton"], "did you mean 'navigation-2d'?"),
@@ -166,7 +187,7 @@ def test_a_mistake_costs_one_line_and_status_2(
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("metarl: error: ")
-    assert message in line
+    assert message in f"{line}\n"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -158,7 +158,7 @@ def test_a_run_that_dies_at_any_update_resumes_bitwise_equal(
 def test_a_finished_run_says_so_and_goes_on_when_asked_for_more(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     assert main(["train", "--resume", str(copy)]) == 0
-    assert "is finished: 4 updates made, 4 asked for" in capsys.readouterr().out
+    assert "is finished: 4 updates made; to train on, give num_updates=N above 4" in capsys.readouterr().out
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
     assert main(["train", "--resume", str(copy), "num_updates=6"]) == 0
     assert updates(copy) == [0, 1, 2, 3, 4, 5]
@@ -330,7 +330,7 @@ def test_a_finished_run_is_not_called_so_under_another_config(copy: Path, capsys
     assert main(["train", "--resume", str(copy), "--seed", "7"]) == 2
     assert "seed is 7, the run started with 0; leave it out" in capsys.readouterr().err
     assert main(["train", "--resume", str(copy), "num_updates=2"]) == 0
-    assert "4 updates made, 2 asked for" in capsys.readouterr().out
+    assert "has 4 updates already, more than num_updates=2; to train on" in capsys.readouterr().out
 
 
 def test_a_first_update_that_fails_does_not_keep_the_folder(tmp_path: Path) -> None:
