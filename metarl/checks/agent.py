@@ -21,7 +21,7 @@ from ..families.batch import State
 from ..families.distributions import Uniform
 from ..families.family import TaskFamily
 from ..families.task import Parameter, Tasks, Values
-from ..trials.agent import Agent, Learner, Oracle, TrainableAgent, begin_learner
+from ..trials.agent import Agent, Learner, Oracle, TrainableAgent, begin_learner, require_tensors
 from ..trials.episodes import Episodes, TimeStep, Trial, select_tasks
 from ..trials.rollout import rollout, rounds_of, run_trial
 
@@ -127,8 +127,10 @@ class Subject:
 
 
 def state_arrays(agent: TrainableAgent) -> dict[str, np.ndarray]:
-    """Return a copy of an agent's state as arrays."""
-    return {name: as_array(value) for name, value in agent.state_dict().items()}
+    """Return a copy of an agent's state as arrays. Raises MetarlError unless it is a dict of tensors."""
+    state = agent.state_dict()
+    require_tensors(state)
+    return {name: as_array(value) for name, value in state.items()}
 
 
 def as_array(tensor: Any) -> np.ndarray:
@@ -333,7 +335,9 @@ def check_state(subject: Subject) -> Iterator[str]:
     if not isinstance(agent, TrainableAgent):
         return
     agent.update(subject.trial(agent, training=True), generator(0))
-    other.load_state_dict(agent.state_dict())
+    state = agent.state_dict()
+    require_tensors(state)
+    other.load_state_dict(state)
     if name := first_change(state_arrays(agent), state_arrays(other)):
         yield f"load_state_dict(state_dict()) gives another {name!r}; restore everything"
         return

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -55,10 +56,12 @@ def _attribute(module: str, attribute: str) -> Any:
         sys.path.append(here)
     try:
         found = importlib.import_module(module)
+    except MetarlError as error:
+        raise MetarlError(f"module {module!r} cannot be imported: {error}") from None
     except Exception as error:  # the author's module: any error at all may come out of it
-        raise MetarlError(
-            f"module {module!r} cannot be imported ({first_line(error)}); give module:attribute"
-        ) from None
+        absent = isinstance(error, ModuleNotFoundError) and error.name == module
+        remedy = "give a module of this folder or of an installed package" if absent else "repair the module"
+        raise MetarlError(f"module {module!r} cannot be imported ({first_line(error)}); {remedy}") from None
     if not hasattr(found, attribute):
         names = [name for name in vars(found) if not name.startswith("_")]
         raise MetarlError(f"module {module!r} has no {attribute!r}; {did_you_mean(attribute, names)}")
@@ -87,7 +90,7 @@ def check(target: str) -> None:
     for finding in findings:
         sys.stderr.write(f"{finding}\n")
     if findings:
-        raise MetarlError(f"{target} breaks {len(findings)} of the rules; mend what each line above names")
+        raise MetarlError(f"{target} breaks {len(findings)} of the rules; repair what each line above names")
 
 
 def check_family(family: TaskFamily | type[TaskFamily] | str) -> list[str]:
@@ -273,8 +276,22 @@ def run_checks(title: str, checks: Sequence[Callable[[T], Iterator[str]]], subje
     for check in checks:
         try:
             findings += [f"{title}: {finding}" for finding in check(subject)]
+        except MetarlError as error:
+            if f"{title}: {error}" not in findings:  # once will do
+                findings.append(f"{title}: {error}")
         except Exception as error:  # the author's code: any error at all may come out of it
-            told = f"{title}: {first_line(error)}"
-            if not any(finding.startswith(told) for finding in findings):  # once will do
+            told = f"{title}: {first_line(error)}{_place(error)}"
+            if not any(finding.startswith(told) for finding in findings):
                 findings.append(f"{told}, when this was checked: {(inspect.getdoc(check) or '').splitlines()[0]}")
     return findings
+
+
+def _place(error: Exception) -> str:
+    """Return where the author's code raised an error, such as ' at poles.py:12'; '' if none of it was running."""
+    ours = {"metarl", "numpy", "gymnasium", "torch"}
+    frames = [
+        f" at {Path(frame.f_code.co_filename).name}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in ours
+    ]
+    return frames[-1] if frames else ""

@@ -55,6 +55,8 @@ def check_gymnasium(family: TaskFamily) -> Iterator[str]:
         warnings.simplefilter("always")
         try:
             check_env(env, skip_render_check=True)
+        except MetarlError:
+            raise
         except Exception as error:  # the checker asserts and raises errors of many kinds
             yield f"gymnasium's check_env fails: {first_line(error)}; see gymnasium.farama.org/api/env"
     for warning in caught:

@@ -69,17 +69,22 @@ class FunctionBatch:
     def __init__(self, family: FunctionFamily, values: Values, dynamics: Dynamics) -> None:
         self.family, self.values, self.dynamics = family, values, dynamics
         self.state: State = {}
+        self.shape = family.observation_space.shape
+        """Shape of one observation."""
 
     def begin(self) -> None:
         """Do nothing: all state belongs to the episodes."""
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
-        """Begin a new episode in the marked worlds and return all observations, [world, *observation]."""
+        """Begin a new episode in the marked worlds and return all observations, [world, *observation].
+
+        Raises MetarlError where the family's observation has a wrong shape.
+        """
         self.state = self.dynamics.start(self.state, where if self.state else np.ones_like(where), streams)
-        return self.family.observation(self.state)
+        return self._observe(len(where))
 
     def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
-        """Step the marked worlds. Raises MetarlError where the family's reward has a wrong shape."""
+        """Step the marked worlds. Raises MetarlError where the family's reward or observation has a wrong shape."""
         before, family = self.state, self.family
         after, unstable = self.dynamics.step(before, actions, where, streams)
         self.state = after
@@ -88,13 +93,25 @@ class FunctionBatch:
         if rewards.shape != where.shape:
             raise MetarlError(f"reward of family {family.name!r} has shape {rewards.shape}; it must be {where.shape}")
         return Step(
-            observations=family.observation(after),
+            observations=self._observe(len(where)),
             rewards=rewards,
             terminations=none | family.terminated(after, self.values),
             truncations=none,
             successes=family.success(after, self.values),
             unstable=unstable,
         )
+
+    def _observe(self, num_worlds: int) -> np.ndarray:
+        """Return the observation of every world, [world, *observation]. Raises MetarlError for a wrong shape."""
+        observations = self.family.observation(self.state)
+        if observations.shape != (num_worlds, *self.shape):
+            first = "world" if observations.shape[:1] == (num_worlds,) else "other"
+            found, right = ([first, *observations.shape[1:]], ["world", *self.shape])
+            raise MetarlError(
+                f"observation of family {self.family.name!r} has shape [{', '.join(map(str, found))}]; it must be "
+                f"[{', '.join(map(str, right))}], as in observation_space"
+            )
+        return observations
 
     def change(self, where: np.ndarray, values: Values) -> None:
         """Replace the parameter values of the marked worlds."""

@@ -12,6 +12,7 @@ from pydantic import Field
 from ..base.errors import MetarlError
 from ..base.files import write_atomically
 from ..base.settings import Settings, validate
+from ..trials.agent import require_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,10 +44,12 @@ _REMEDY = "give a .safetensors file that `metarl train` wrote"
 def save(path: str | Path, state: Mapping[str, Tensor], meta: Meta) -> None:
     """Write an agent's `state_dict` and `meta`. The write is atomic: a crash leaves the previous checkpoint in place.
 
-    Raises MetarlError if the file cannot be written, or if a tensor holds a number that is not finite.
+    Raises MetarlError if the state is not a dict of tensors, if a tensor holds a number that is not finite, or if the
+    file cannot be written.
     """
     import safetensors.torch
 
+    require_tensors(state)
     for name, tensor in state.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise MetarlError(

@@ -36,6 +36,7 @@ Training makes the same calls, with `agent.begin_training` in place of `begin`, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -150,7 +151,7 @@ class TrainableAgent(Agent):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of everything that training changes, as a flat dict of tensors.
+        """Return a copy of everything that training changes, as a flat dict of torch tensors by name.
 
         Parameters, optimiser state and running statistics all belong in it. Name a count of updates `num_updates`: a
         run that starts from another one sets it to zero.
@@ -158,7 +159,10 @@ class TrainableAgent(Agent):
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state that `state_dict` returned. Raises MetarlError where names or shapes differ."""
+        """Restore a state that `state_dict` returned, torch tensors by name.
+
+        Raises MetarlError where names or shapes differ.
+        """
 
 
 class Oracle(Agent):
@@ -204,6 +208,20 @@ def require_agent(agent: object) -> None:
     if isinstance(agent, type) and issubclass(agent, Agent):
         raise MetarlError(f"agent is the class {agent.__name__}; make an instance of it, as metarl.make_agent does")
     raise MetarlError(f"agent is an object of class {type(agent).__name__}; its class must extend metarl.Agent")
+
+
+def require_tensors(state: object) -> None:
+    """Raise MetarlError unless an agent's state is a dict of torch tensors by name."""
+    from torch import Tensor
+
+    if not isinstance(state, Mapping):
+        raise MetarlError(f"state_dict returns an object of class {type(state).__name__}; return a dict of tensors")
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise MetarlError(
+                f"state_dict holds {name!r} of class {type(value).__name__}; it must hold torch tensors by name, such "
+                "as torch.tensor(value)"
+            )
 
 
 def require_agent_class(cls: object, title: str = "agent") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -416,6 +417,36 @@ def test_error_inside_a_check_is_one_finding() -> None:
     findings = check_family(Breaking())
     assert any("RuntimeError: out of order" in finding for finding in findings)
     assert all("\n" not in finding for finding in findings)
+    assert any("RuntimeError: out of order at test_check.py:" in finding for finding in findings)
+
+
+def test_an_observation_of_a_wrong_shape_is_one_finding() -> None:
+    class Flat(Honest):
+        def observation(self, state: State) -> np.ndarray:
+            return super().observation(state)[:, 0]
+
+    (finding,) = check_family(Flat())
+    assert "has shape [world]; it must be [world, " in finding
+
+
+def test_a_state_without_tensors_is_one_finding() -> None:
+    class Arrays(HonestAgent):
+        def state_dict(self) -> dict[str, Any]:
+            return {name: value.numpy() for name, value in super().state_dict().items()}
+
+    findings = check_agent(Arrays)
+    assert len(findings) == 1
+    assert all("it must hold torch tensors by name" in finding for finding in findings)
+
+
+def test_a_class_that_takes_a_name_is_told_so_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "taken.py").write_text(
+        "import metarl\nfrom metarl.envs.points.navigation_2d import Navigation2D as Base\n"
+        "@metarl.register('taken')\nclass Navigation2D(Base):\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MetarlError, match=r"module 'taken' cannot be imported: .*; give the class another name$"):
+        resolve("taken:Navigation2D")
 
 
 def test_target_is_a_name_or_module_and_attribute() -> None:

@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -47,6 +48,20 @@ def test_a_checkpoint_is_read_whatever_the_length_of_its_description(tmp_path: P
     meta = META.model_copy(update={"config": {"text": "x" * length}})
     checkpoint.save(tmp_path / "a.safetensors", STATE, meta)
     assert checkpoint.load(tmp_path / "a.safetensors")[1] == meta
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"best": np.zeros(2)}, "state_dict holds 'best' of class ndarray; it must hold torch tensors by name"),
+        ({"count": 3}, "state_dict holds 'count' of class int"),
+        (torch.zeros(2), "state_dict returns an object of class Tensor; return a dict of tensors"),
+    ],
+)
+def test_a_state_that_holds_no_tensors_is_refused(tmp_path: Path, state: Any, words: str) -> None:
+    with pytest.raises(MetarlError, match=words):
+        checkpoint.save(tmp_path / "a.safetensors", state, META)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_same_state_makes_the_same_bytes_in_whatever_order_it_comes(tmp_path: Path) -> None:
