@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 
 from metarl.base.errors import MetarlError, did_you_mean, first_line
 from metarl.families.classes import ClassFamily
@@ -168,6 +170,8 @@ class AnyGymnasium(ClassFamily):
                 **arguments,
             )
         except Exception as error:  # the environment's code may raise anything
+            if isinstance(error, TypeError):
+                _require_known_arguments(self.env, arguments)
             missing = isinstance(error, (ImportError, gymnasium.error.DependencyNotInstalled))
             remedy = (
                 "install its dependency, or take another" if missing else "give arguments that its constructor takes"
@@ -175,6 +179,21 @@ class AnyGymnasium(ClassFamily):
             raise MetarlError(
                 f"environment {self.env!r} cannot be made with {arguments}: {first_line(error)}; {remedy}"
             ) from None
+
+
+def _require_known_arguments(env: str, arguments: Mapping[str, Any]) -> None:
+    """Raise MetarlError for an argument that the environment's constructor does not have."""
+    entry = gymnasium.spec(env).entry_point
+    creator = load_env_creator(entry) if isinstance(entry, str) else entry
+    if creator is None:
+        return
+    parameters = inspect.signature(creator).parameters.values()
+    known = {each.name for each in parameters} - {"self"}
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return
+    for name in arguments:
+        if name not in known:
+            raise MetarlError(f"argument {name!r} is unknown to environment {env!r}; {did_you_mean(name, known)}")
 
 
 class _ModelTask(gymnasium.Wrapper[Any, Any, Any, Any]):

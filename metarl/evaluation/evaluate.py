@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import NamedTuple, Unpack
 
 import numpy as np
 
-from ..base.errors import MetarlError
+from ..base.errors import MetarlError, did_you_mean
 from ..base.progress import warn
 from ..families.family import TaskFamily
 from ..families.task import Tasks
@@ -48,8 +48,10 @@ def evaluate(
     Raises:
         MetarlError: for a count below one, a split that the family does not have, and deterministic rounds of an agent
             that learns between rounds from its exploration noise.
+        TypeError: for a keyword argument that is not a field of `TrialPlan`.
     """
     require_agent(agent)
+    _require_fields(changes)
     plan = replace(plan or TrialPlan(), **changes)
     record = replace(record or AgentRecord(type(agent).__name__), oracle=isinstance(agent, Oracle))
     if task_chunk_size is not None and task_chunk_size < 1:
@@ -59,6 +61,14 @@ def evaluate(
     chunks = [tasks[start : start + size] for start in range(0, plan.num_tasks, size)]
     scores = _concatenate([_play(agent, family, chunk, plan, threads) for chunk in chunks])
     return _evaluation_of(family, record, plan, tasks, scores)
+
+
+def _require_fields(changes: Mapping[str, object]) -> None:
+    """Raise TypeError, as Python does, for a keyword argument that is not a field of the plan."""
+    known = [field.name for field in fields(TrialPlan)]
+    for name in changes:
+        if name not in known:
+            raise TypeError(f"evaluate() got an unexpected keyword argument {name!r}; {did_you_mean(name, known)}")
 
 
 def _evaluation_of(

@@ -198,6 +198,12 @@ def test_a_plan_repeats_an_evaluation_and_keywords_change_it() -> None:
     assert not np.array_equal(other.returns, first.returns)
 
 
+def test_a_keyword_that_is_no_field_of_the_plan_is_a_type_error() -> None:
+    family = load("point-dense")
+    with pytest.raises(TypeError, match=r"evaluate\(\) got .* argument 'num_task'; did you mean 'num_tasks'\?"):
+        evaluate(make_agent("random", family), family, num_task=4)
+
+
 def test_a_file_of_an_older_format_is_refused(tmp_path: Path) -> None:
     document = json.loads(evaluation_of(np.zeros((3, 2))).to_json())
     (tmp_path / "old.json").write_text(json.dumps({**document, "format": "metarl evaluation 1"}))

@@ -270,7 +270,10 @@ def test_ranges_may_touch(train: dict[str, Any], beyond: dict[str, Any]) -> None
     ("changes", "words"),
     [
         ({"env": "Pendulm-v1"}, "did you mean 'Pendulum-v1'"),
-        ({"varies": {"h": {"train": {"uniform": [1, 5]}}}}, "unexpected keyword argument 'h'"),
+        (
+            {"varies": {"gg": {"train": {"uniform": [1, 5]}}}},
+            "'gg' is unknown to environment 'Pendulum-v1'; did you.*'g'",
+        ),
         ({"varies": {"m": {"scale": "body_mass[*]", "train": {"uniform": [1, 2]}}}}, "has no model"),
         ({"arguments": {"g": 3}}, "both given"),
         (
