@@ -181,19 +181,19 @@ def _why_left_out(own: Evaluation, other: Evaluation, name: str) -> str:
     if other.rounds != own.rounds:
         return f"has {with_noun(other.rounds, 'round')}, {EVALUATION} has {own.rounds}; evaluate both alike"
     if other.agent.name != own.agent.name:
-        why = describe_difference(own, other)
+        why = describe_difference(other, own)
     elif other.changes and other.plan.split != own.plan.split:
         changes = " ".join(other.changes)
         return f"was evaluated with {changes} in tasks of another split; a page shows those of {own.plan.split} only"
     elif other.changes:
-        why = describe_difference(own, other) or _describe_unasked_difference(own, other)
+        why = describe_difference(other, own) or _describe_unasked_difference(other, own)
         if not why and np.array_equal(other.returns, own.returns, equal_nan=True):
             return f"has the returns of {EVALUATION} in every round: {' '.join(other.changes)} changed nothing"
     elif other.plan.split == own.plan.split or name != f"evaluation-{other.plan.split}.json":
         files = " and ".join(f"evaluation-{split}.json" for split in OTHER_SPLITS)
         return f"is of the trained agent; a page shows only {EVALUATION} of it, and {files} beside it"
     else:
-        why = _describe_unasked_difference(own, other)
+        why = _describe_unasked_difference(other, own)
     return why and f"and {EVALUATION} {why}; evaluate both alike"
 
 
