@@ -36,6 +36,8 @@ class MAMLConfig(Settings):
         "baseline_epochs": "baseline={name: network, num_epochs: ...}",
     }
 
+    removed: ClassVar[Mapping[str, str]] = {"distribution": "it follows from the action space"}
+
     hidden_sizes: tuple[Count, ...] = (64, 64)
     """Units of each hidden layer of the tanh policy; an empty list makes the policy linear."""
     initial_std: Positive = 1.0

@@ -43,7 +43,7 @@ class RL2Config(Settings):
     moved: ClassVar[Mapping[str, str]] = {
         **{key: f"ppo.{key}" for key in PPOSettings.model_fields},
         **{key: f"memory.{key}" for key in ("hidden_size", "num_layers", "num_heads", "key_size", "conv_width")},
-        "infer_task": "inference_coef=1.0",
+        "infer_task": "inference_coef: 1.0 for true, 0 for false",
     }
 
     memory: MemorySettings = GRUSettings()

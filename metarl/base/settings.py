@@ -35,6 +35,9 @@ class Settings(BaseModel):
     moved: ClassVar[Mapping[str, str]] = {}
     """Former keys of these settings, each with the dotted key to write now, relative to these settings."""
 
+    removed: ClassVar[Mapping[str, str]] = {}
+    """Keys that stood here once and are not needed now, with the reason."""
+
     @model_validator(mode="before")
     @classmethod
     def _complete_choices(cls, data: Any) -> Any:
@@ -117,9 +120,12 @@ def validate_from(cls: type[M], data: Mapping[str, Any], origin: Origin, section
             complaint = f" is {shorten(tag)}: unknown; {did_you_mean(str(tag), choices(field))}"
         elif first["type"] == "extra_forbidden":
             complaint = f": {_remedy_for_unknown(models, path, prefix)}"
+        elif first["type"] in ("model_attributes_type", "union_tag_not_found"):
+            names = ", ".join(choices(models[-1].model_fields[path[-1]]))
+            complaint = f" is {shorten(first['input'])}: it must be one of {names}, or a mapping with such a name"
         else:
             complaint = _complaint(path, first["type"], first["msg"], first["input"])
-        raise MetarlError(f"{origin(key)}: {key}{complaint}") from None
+        raise MetarlError(f"{origin(key)}: {key}{complaint if key else complaint.removeprefix(': ')}") from None
     refuse_booleans_for_numbers(model, data, origin, section)
     return model
 
@@ -128,8 +134,6 @@ _RULES = {
     "missing": "give it a value",
     "model_type": "it must be a mapping of keys to values",
     "dict_type": "it must be a mapping of keys to values, or a bare name",
-    "model_attributes_type": "it must be a name, or a mapping with a name",
-    "union_tag_not_found": "it must be a name, or a mapping with a name",
     "tuple_type": "it must be a list",
     "invalid_key": "keys must be words",
 }
@@ -171,6 +175,8 @@ def _remedy_for_unknown(models: list[type[BaseModel]], path: tuple[str, ...], pr
     key, model = path[-1], models[-1]
     place = [*prefix, *path[:-1]]
     moved = getattr(model, "moved", {})
+    if key in getattr(model, "removed", {}):
+        return f"unknown key; leave it out: {model.removed[key]}"  # type: ignore[attr-defined]
     if key in moved:
         return f"unknown key; write {'.'.join([*place, moved[key]])}"
     if len(models) > 1:

@@ -52,6 +52,8 @@ def evaluate(
     """
     require_agent(agent)
     _require_fields(changes)
+    if not (plan is None or isinstance(plan, TrialPlan)):
+        raise MetarlError(f"plan is {plan!r}; it must be a metarl.TrialPlan")
     plan = replace(plan or TrialPlan(), **changes)
     record = replace(record or AgentRecord(type(agent).__name__), oracle=isinstance(agent, Oracle))
     if task_chunk_size is not None and task_chunk_size < 1:

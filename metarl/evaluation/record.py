@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -250,7 +250,7 @@ def _parse(document: Mapping[str, Any]) -> Evaluation:
     return Evaluation(
         family=str(document["family"]),
         settings=settings,
-        agent=AgentRecord(**agent),
+        agent=_parse_agent(agent),
         plan=_parse_plan(document["plan"]),
         tasks=_parse_tasks(document["tasks"], document["task_index"]),
         returns=_parse_array(document["returns"]),
@@ -263,12 +263,27 @@ def _parse(document: Mapping[str, Any]) -> Evaluation:
     )
 
 
-def _parse_plan(fields: Mapping[str, Any]) -> TrialPlan:
-    plan = TrialPlan(**fields)
-    counts = (plan.num_tasks, plan.rounds, plan.replicas, plan.budget, plan.seed)
-    if not all(type(count) is int for count in counts) or not isinstance(plan.deterministic, bool):
-        raise ValueError("'plan' does not hold whole numbers")
-    return plan
+def _parse_agent(entries: Mapping[str, Any]) -> AgentRecord:
+    record = AgentRecord(**_exact(AgentRecord, entries))
+    if not isinstance(record.settings, dict) or not isinstance(record.trained, (dict, type(None))):
+        raise ValueError("'settings' or 'trained' of the agent is not a mapping")
+    if not isinstance(record.oracle, bool):
+        raise ValueError("'oracle' is neither true nor false")
+    return record
+
+
+def _parse_plan(entries: Mapping[str, Any]) -> TrialPlan:
+    return TrialPlan(**_exact(TrialPlan, entries))
+
+
+def _exact(record: type[Any], entries: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `entries`. Raises KeyError for a field of the dataclass that they lack, ValueError for an unknown one."""
+    names = {each.name for each in fields(record)}
+    for name in sorted(names - entries.keys()):
+        raise KeyError(name)
+    for name in sorted(entries.keys() - names):
+        raise ValueError(f"{name!r} is no entry of it")
+    return entries
 
 
 def _parse_tasks(rows: Sequence[Mapping[str, Any]], index: Sequence[int]) -> Tasks:

@@ -225,6 +225,10 @@ def require_tensors(state: object) -> None:
 
 
 def require_agent_class(cls: object, title: str = "agent") -> None:
-    """Raise MetarlError, which calls it `title`, unless `cls` is a class that extends `metarl.Agent`."""
+    """Raise MetarlError, which calls it `title`, unless `cls` is a whole class that extends `metarl.Agent`."""
     if not (isinstance(cls, type) and issubclass(cls, Agent)):
         raise MetarlError(f"{title} is {cls!r}; it must be a class that extends metarl.Agent")
+    if missing := sorted(cls.__abstractmethods__):
+        raise MetarlError(f"{title}: class {cls.__name__} lacks {', '.join(missing)}; write the methods")
+    if not (isinstance(cls.Config, type) and issubclass(cls.Config, Settings)):
+        raise MetarlError(f"{title}: Config is {cls.Config!r}; it must be a class that extends metarl.Settings")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
+import numpy as np
+
 from ..base.errors import MetarlError
 from ..base.streams import generator
 from ..families.family import TaskFamily
@@ -35,11 +37,13 @@ class TrialPlan:
     """Seed of the tasks and the episodes."""
 
     def __post_init__(self) -> None:
-        for name in ("num_tasks", "rounds", "replicas", "budget"):
-            if getattr(self, name) < 1:
-                raise MetarlError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.seed < 0:
-            raise MetarlError(f"seed is {self.seed}; it must be at least 0")
+        for name, least in (("num_tasks", 1), ("rounds", 1), ("replicas", 1), ("budget", 1), ("seed", 0)):
+            object.__setattr__(self, name, _whole_number(name, getattr(self, name), least))
+        if not isinstance(self.split, str):
+            raise MetarlError(f"split is {self.split!r}; it must be the name of a split")
+        if not isinstance(self.deterministic, (bool, np.bool_)):
+            raise MetarlError(f"deterministic is {self.deterministic!r}; it must be True or False")
+        object.__setattr__(self, "deterministic", bool(self.deterministic))
         if self.budget > 1 and self.rounds == 1:
             raise MetarlError(
                 f"budget is {self.budget} and rounds is 1; a budget lies between measured rounds: take at least 2 "
@@ -59,6 +63,15 @@ class TrialPlan:
     def tasks(self, family: TaskFamily) -> Tasks:
         """Return the plan's tasks. Raises MetarlError where the family does not have the split."""
         return family.sample(self.split, self.num_tasks, seed=self.seed)
+
+
+def _whole_number(name: str, value: object, least: int) -> int:
+    """Return an integer of Python's for one of Python's or NumPy's. Raises MetarlError for anything else."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise MetarlError(f"{name} is {value!r}; it must be a whole number")
+    if value < least:
+        raise MetarlError(f"{name} is {value}; it must be at least {least}")
+    return int(value)
 
 
 class PlanFields(TypedDict, total=False):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from metarl.base.errors import MetarlError
 from metarl.base.settings import Count, Positive, Settings, choices, list_settings, validate
@@ -27,6 +27,8 @@ Outer = Annotated[PPO | TRPO, Field(discriminator="name")]
 
 class Agent(Settings):
     moved: ClassVar[dict[str, str]] = {"clip_range": "outer.clip_range"}
+
+    removed: ClassVar[dict[str, str]] = {"kind": "it follows from the family"}
 
     outer: Outer = PPO()
     size: Count = 8
@@ -56,7 +58,8 @@ def test_settings_without_a_name_or_with_the_default_s_change_the_default() -> N
     ("agent", "told"),
     [
         ({"outer": "trop"}, "agent.outer.name is 'trop': unknown; did you mean 'trpo'?"),
-        ({"outer": 3}, "agent.outer is 3: it must be a name, or a mapping with a name"),
+        ({"outer": 3}, "agent.outer is 3: it must be one of ppo, trpo, or a mapping with such a name"),
+        ({"outer": None}, "agent.outer is None: it must be one of ppo, trpo, or a mapping with such a name"),
         ({"outer": {"name": 3}}, "agent.outer.name is 3: unknown; known: ppo, trpo"),
         ({"outer": {"clip_rang": 3}}, "agent.outer.clip_rang: unknown key; did you mean 'clip_range'?"),
         ({"outer": {"clip_range": 0}}, "agent.outer.clip_range is 0: it must be greater than 0"),
@@ -66,6 +69,7 @@ def test_settings_without_a_name_or_with_the_default_s_change_the_default() -> N
             "max_kl: ...}, or agent.outer=ppo to drop the settings of 'trpo'",
         ),
         ({"clip_range": 0.1}, "agent.clip_range: unknown key; write agent.outer.clip_range"),
+        ({"kind": "a"}, "agent.kind: unknown key; leave it out: it follows from the family"),
         ({"sizes": 1}, "agent.sizes: unknown key; did you mean 'size'?"),
         ({"size": True}, "agent.size is True: it must be a number"),
         ({"outer": {"clip_range": True}}, "agent.outer.clip_range is True: it must be a number"),
@@ -75,6 +79,22 @@ def test_mistake_is_told_in_one_line(agent: dict[str, Any], told: str) -> None:
     with pytest.raises(MetarlError) as caught:
         validate(Run, {"agent": agent}, "here")
     assert str(caught.value) == f"here: {told}"
+
+
+def test_settings_that_contradict_each_other_are_told_of_without_a_key() -> None:
+    class Pair(Settings):
+        low: Positive = 1.0
+        high: Positive = 2.0
+
+        @model_validator(mode="after")
+        def _fit_together(self) -> Self:
+            if self.low > self.high:
+                raise ValueError(f"low is {self.low}, above high {self.high}; lower it")
+            return self
+
+    with pytest.raises(MetarlError) as caught:
+        validate(Pair, {"low": 3}, "here")
+    assert str(caught.value) == "here: low is 3.0, above high 2.0; lower it"
 
 
 def test_choices_are_listed_by_name() -> None:

@@ -43,6 +43,11 @@ def test_its_tests_find_planted_faults(package: Path, tmp_path: Path) -> None:
         assert done.returncode == 1 and "failed" in done.stdout, fault + done.stdout + done.stderr
 
 
+def test_a_name_that_a_class_of_metarl_has_too_makes_a_package_that_works(tmp_path: Path) -> None:
+    done = run_tests(write_package("agent", "learner", tmp_path / "learner"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_installed_it_is_an_agent_as_any_other(package: Path, tmp_path: Path) -> None:
     path = {"PYTHONPATH": str(package / "src")}
     lines = [line.split(maxsplit=1) for line in metarl("agents", **path).stdout.splitlines()]

@@ -116,11 +116,19 @@ def test_a_learner_that_is_none_costs_one_line() -> None:
         play(Loose())
 
 
+class Half(Agent):
+    """An agent without `begin`."""
+
+
 def test_a_class_that_is_no_agent_is_neither_registered_nor_checked() -> None:
     with pytest.raises(
         MetarlError, match=r"agent 'duck' is <class .*Duck'>; it must be a class that extends metarl.Agent"
     ):
         register_agent("duck")(Duck)  # type: ignore[type-var]
+    with pytest.raises(MetarlError, match="agent 'half': class Half lacks begin; write the methods"):
+        register_agent("half")(Half)
+    with pytest.raises(MetarlError, match=r"agent 'loose': Config is <class 'dict'>; it must be a class that extends"):
+        register_agent("loose")(type("Loose", (Plain,), {"Config": dict}))
     for given in (Duck, Plain()):
         with pytest.raises(MetarlError, match=r"it must be a class that extends metarl.Agent"):
             check_agent(given)  # type: ignore[arg-type]

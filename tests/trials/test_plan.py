@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
+import numpy as np
 import pytest
 
 from metarl.base.errors import MetarlError
@@ -22,6 +23,24 @@ def test_a_count_below_one_is_refused_by_its_name(name: str, value: int) -> None
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(MetarlError, match="seed is -1; it must be at least 0"):
         TrialPlan(seed=-1)
+
+
+@pytest.mark.parametrize("value", [2.5, "3", None, True, np.True_, [3]])
+def test_a_count_that_is_no_whole_number_is_refused(value: Any) -> None:
+    with pytest.raises(MetarlError, match=r"num_tasks is .*; it must be a whole number"):
+        TrialPlan(num_tasks=value)
+
+
+def test_numbers_of_numpy_become_those_of_python() -> None:
+    plan = TrialPlan(num_tasks=np.int64(3), seed=np.uint8(4), deterministic=np.True_)  # type: ignore[arg-type]
+    assert plan == TrialPlan(num_tasks=3, seed=4, deterministic=True)
+    assert (type(plan.num_tasks), type(plan.seed), type(plan.deterministic)) == (int, int, bool)
+
+
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_deterministic_is_true_or_false(value: Any) -> None:
+    with pytest.raises(MetarlError, match=r"deterministic is .*; it must be True or False"):
+        TrialPlan(deterministic=value)
 
 
 def test_a_budget_without_a_second_round_is_refused() -> None:

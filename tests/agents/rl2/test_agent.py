@@ -364,7 +364,7 @@ def test_rates_follow_their_schedules_and_a_restored_agent_goes_on_where_it_was(
         ({"bptt_steps": 0}, "bptt_steps is 0"),
         ({"learning_rate": 1e-3}, "learning_rate: unknown key; write ppo.learning_rate"),
         ({"hidden_size": 8}, "hidden_size: unknown key; write memory.hidden_size"),
-        ({"infer_task": True}, "infer_task: unknown key; write inference_coef=1.0"),
+        ({"infer_task": True}, "infer_task: unknown key; write inference_coef: 1.0 for true, 0 for false"),
     ],
 )
 def test_bad_setting_is_told_in_one_line(settings: dict[str, object], words: str) -> None:
