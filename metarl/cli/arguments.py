@@ -44,7 +44,10 @@ def add_trial_arguments(parser: Any) -> None:
     """Add the arguments that choose an agent and its trials. Equal arguments name equal episodes in every command."""
     parser.add_argument("run_dir", metavar="RUN", help="run folder")
     parser.add_argument(
-        "overrides", nargs="*", metavar="agent.key=value", help="change a setting of the agent, as in agent.adapts=true"
+        "overrides",
+        nargs="*",
+        metavar="agent.key=value",
+        help="change a setting of the agent: agent.inner_lr=0.05",
     )
     parser.add_argument("--split", default="test", metavar="S", help="split that the tasks are from (default: test)")
     parser.add_argument("--rounds", type=at_least(1), metavar="K", help="rounds in each task (default: as in training)")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..base.errors import MetarlError
@@ -30,7 +30,7 @@ class AgentChoice:
     device: str | None = None
     """Device of the networks; None is the device of the run's config."""
     overrides: tuple[str, ...] = ()
-    """Changed settings of the agent, such as 'agent.adapts=true'."""
+    """Changed settings of the agent, such as 'agent.inner_lr=0.05'."""
 
 
 @dataclass(frozen=True)
@@ -63,43 +63,57 @@ def resolve_agent(choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> 
     checkpoint, and a checkpoint of an agent that is asked for by name.
     """
     from ..evaluation.record import AgentRecord
-    from ..runs.config import setting
     from ..runs.run import load_run
 
-    keys = _changed_keys(choice.overrides)
+    written = _changed_settings(choice.overrides)
     if choice.name is None:
         checkpoint = choice.checkpoint or "best"
         run = load_run(choice.run_dir, checkpoint, device=choice.device, overrides=choice.overrides)
-        settings = {key: setting(run.config.agent, key) for key in keys}
+        settings = _record_settings(written, run.config.agent)
         return ResolvedAgent(choice, run.agent, AgentRecord(config.agent["name"], settings, run.provenance))
     if choice.checkpoint is not None:
         raise MetarlError(
             "--agent and --checkpoint were both given; an untrained agent has no checkpoint: leave one out"
         )
-    return _make_untrained(choice, choice.name, config, plan, keys)
+    return _make_untrained(choice, choice.name, config, plan, written)
 
 
-def _changed_keys(overrides: Sequence[str]) -> list[str]:
-    """Return the dotted keys of the agent that overrides change, sorted. Raises MetarlError for any other setting."""
+def _changed_settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of the agent in overrides, by dotted key, sorted. Raises MetarlError for other settings."""
     from ..runs.config import parse_override
 
-    found = set()
+    found = {}
     for override in overrides:
-        section, _, key = parse_override(override)[0].partition(".")
+        dotted, value = parse_override(override)
+        section, _, key = dotted.partition(".")
         if section != "agent" or key.split(".")[0] in ("", "name"):
             raise MetarlError(
                 f"command line {override!r}: {section}{'.' if key else ''}{key} cannot be set here; set "
                 "agent.KEY=VALUE, all else is fixed by the run or has an option (see --help)"
             )
-        found.add(key)
-    return sorted(found)
+        found[key] = value
+    return dict(sorted(found.items()))
+
+
+def _record_settings(written: Mapping[str, Any], agent: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a user wrote of an agent's settings, as the agent has them; of mappings only the keys written."""
+    from ..runs.config import setting
+
+    found: dict[str, Any] = {}
+    for key, value in written.items():
+        if isinstance(value, Mapping):
+            found |= _record_settings({f"{key}.{part}": inner for part, inner in value.items()}, agent)
+        else:
+            has = setting(agent, key)
+            found[key] = has.get("name", value) if isinstance(has, Mapping) else has
+    return found
 
 
 def _make_untrained(
-    choice: AgentChoice, name: str, config: TrainConfig, plan: TrialPlan, keys: Sequence[str]
+    choice: AgentChoice, name: str, config: TrainConfig, plan: TrialPlan, written: Mapping[str, Any]
 ) -> ResolvedAgent:
     from ..evaluation.record import UNTRAINED, AgentRecord
-    from ..runs.config import make_family, setting, without_name
+    from ..runs.config import make_family, without_name
     from ..runs.run import run_config
     from ..trials.agent import TrainableAgent
     from ..trials.registered import AGENTS, make_agent
@@ -108,8 +122,8 @@ def _make_untrained(
     own = [] if AGENTS[name] is AGENTS[config.agent["name"]] else [f"agent={name}"]
     settings = without_name(run_config(choice.run_dir, [*own, *choice.overrides]).agent)
     rounds = AGENTS[name].rounds_setting
-    if rounds and rounds not in keys:
+    if rounds and rounds not in written:
         settings[rounds] = plan.rounds
     agent = make_agent(name, make_family(config), settings, seed=config.seed, device=config.device)
     title = f"{name}{UNTRAINED}" if isinstance(agent, TrainableAgent) else name
-    return ResolvedAgent(choice, agent, AgentRecord(title, {key: setting(settings, key) for key in keys}))
+    return ResolvedAgent(choice, agent, AgentRecord(title, _record_settings(written, settings)))

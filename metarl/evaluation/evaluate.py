@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import NamedTuple, Unpack
 
@@ -51,10 +51,7 @@ def evaluate(
         TypeError: for a keyword argument that is not a field of `TrialPlan`.
     """
     require_agent(agent)
-    _require_fields(changes)
-    if not (plan is None or isinstance(plan, TrialPlan)):
-        raise MetarlError(f"plan is {plan!r}; it must be a metarl.TrialPlan")
-    plan = replace(plan or TrialPlan(), **changes)
+    plan = _change_plan(plan, changes)
     record = replace(record or AgentRecord(type(agent).__name__), oracle=isinstance(agent, Oracle))
     if task_chunk_size is not None and task_chunk_size < 1:
         raise MetarlError(f"task_chunk_size is {task_chunk_size}; it must be at least 1")
@@ -65,12 +62,15 @@ def evaluate(
     return _evaluation_of(family, record, plan, tasks, scores)
 
 
-def _require_fields(changes: Mapping[str, object]) -> None:
-    """Raise TypeError, as Python does, for a keyword argument that is not a field of the plan."""
+def _change_plan(plan: TrialPlan | None, changes: PlanFields) -> TrialPlan:
+    """Return the plan with changed fields. Raises TypeError, as Python does, for a keyword that is not a field."""
+    if not (plan is None or isinstance(plan, TrialPlan)):
+        raise MetarlError(f"plan is {plan!r}; it must be a metarl.TrialPlan")
     known = [field.name for field in fields(TrialPlan)]
     for name in changes:
         if name not in known:
             raise TypeError(f"evaluate() got an unexpected keyword argument {name!r}; {did_you_mean(name, known)}")
+    return replace(plan or TrialPlan(), **changes)
 
 
 def _evaluation_of(

@@ -7,6 +7,8 @@ import json
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -154,6 +156,25 @@ def test_references_of_other_settings_and_budgets_stand_side_by_side_and_repeat(
     (run / files[0]).unlink()
     assert main([*measure[:2], *shlex.split(again)[3:]]) == 0
     assert (run / files[0]).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("override", "end", "settings"),
+    [
+        ("agent.outer=trpo", 'outer="trpo"', {"outer": "trpo"}),
+        ("agent.outer={clip_range: 0.1}", "outer.clip_range=0.1", {"outer.clip_range": 0.1}),
+        ("agent.outer={name: trpo, max_kl: 0.1}", "", {"outer.name": "trpo", "outer.max_kl": 0.1}),
+        ("agent.discount=0.9", "discount=0.9", {"discount": 0.9}),
+    ],
+)
+def test_a_result_names_the_settings_that_were_written_and_no_defaults(
+    tmp_path: Path, override: str, end: str, settings: dict[str, Any]
+) -> None:
+    run = trained(tmp_path / "run", "maml-ppo", num_updates=1)
+    assert main(["evaluate", str(run), "--tasks", "3", "--agent", "maml-ppo", override]) == 0
+    (file,) = run.glob("evaluation-*.json")
+    assert json.loads(file.read_text())["agent"]["settings"] == settings
+    assert unquote(file.name).startswith(f"evaluation-maml-ppo-{end}")
 
 
 def test_evaluate_gives_the_same_file_with_any_number_of_threads(run: Path, tmp_path: Path) -> None:
