@@ -42,7 +42,7 @@ def assert_has_files(package: Path, name: str, *more: str) -> None:
     }
     assert not any("$" in (package / path).read_text() for path in wanted)
     readme = (package / "README.md").read_text()
-    for command in ("pip install -e .", "pytest", f"metarl check {name}"):
+    for command in ("pip install -e '.[dev]'", "python -m pytest", f"metarl check {name}"):
         assert f"\n{command}\n" in readme
 
 
