@@ -211,9 +211,9 @@ def test_gap_needs_every_seed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"trained": {"checkpoint": "last", "new": 1}}, "differ in trained: checkpoint: 'best', 'last'"),
+        ({"trained": {"checkpoint": "last", "new": 1}}, "differ in trained: checkpoint: 'last', 'best'"),
         ({"budget": 3}, "was evaluated with budget=3 in tasks of another split"),
-        ({"replicas": 5}, "differ in replicas: 2, 5"),
+        ({"replicas": 5}, "differ in replicas: 5, 2"),
     ],
 )
 def test_gap_needs_evaluations_of_one_agent_measured_alike(
