@@ -9,34 +9,32 @@ from pydantic import Field, model_validator
 from metarl.base.settings import Count, Settings
 
 
-class GRUSettings(Settings):
+class _Layers(Settings):
+    """Settings of every memory."""
+
+    name: str
+    hidden_size: Count = 128
+    """Units of each layer."""
+    num_layers: Count = 1
+    """Layers."""
+
+
+class GRUSettings(_Layers):
     """A gated recurrent unit (Cho et al., 2014), as in the paper of RL^2."""
 
     name: Literal["gru"] = "gru"
-    hidden_size: Count = 128
-    """Units of each layer."""
-    num_layers: Count = 1
-    """Layers."""
 
 
-class LSTMSettings(Settings):
+class LSTMSettings(_Layers):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997)."""
 
     name: Literal["lstm"] = "lstm"
-    hidden_size: Count = 128
-    """Units of each layer."""
-    num_layers: Count = 1
-    """Layers."""
 
 
-class TransformerSettings(Settings):
+class TransformerSettings(_Layers):
     """A causal Transformer over the trial, with rotary positions."""
 
     name: Literal["transformer"] = "transformer"
-    hidden_size: Count = 128
-    """Units of each layer."""
-    num_layers: Count = 1
-    """Layers."""
     num_heads: Count = 4
     """Attention heads of each layer."""
 
@@ -50,26 +48,18 @@ class TransformerSettings(Settings):
         return self
 
 
-class LinearSettings(Settings):
+class LinearSettings(_Layers):
     """A gated linear recurrence, whose update is a parallel scan over time."""
 
     name: Literal["linear"] = "linear"
-    hidden_size: Count = 128
-    """Units of each layer."""
-    num_layers: Count = 1
-    """Layers."""
     conv_width: Count = 4
     """Steps that the convolution of each layer sees; 1 leaves the convolution out."""
 
 
-class AssociativeSettings(Settings):
+class AssociativeSettings(_Layers):
     """Linear attention that recalls the mean of what was stored under a key."""
 
     name: Literal["associative"] = "associative"
-    hidden_size: Count = 128
-    """Units of each layer."""
-    num_layers: Count = 1
-    """Layers."""
     num_heads: Count = 4
     """Heads of each layer."""
     key_size: Count = 32

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,12 +20,33 @@ from .agent import Agent
 from .episodes import OVER_TIME, Episodes, Trial
 from .rollout import run_trial
 
-if TYPE_CHECKING:
-    from ..runs.config import TrainConfig
+
+class Sharding(Protocol):
+    """How a trial of training is played; a `TrainConfig` is one."""
+
+    @property
+    def rollout_shards(self) -> int:
+        """Parts of the meta-batch."""
+        ...
+
+    @property
+    def threads(self) -> int | None:
+        """Threads in all; None for one a core, 0 for the calling thread alone."""
+        ...
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of a trial."""
+        ...
+
+    @property
+    def replicas(self) -> int:
+        """Episodes side by side in each task and round."""
+        ...
 
 
 def run_sharded_trial(
-    agent: Agent, family: TaskFamily, tasks: Tasks, config: TrainConfig, *, seed: int, stopwatch: Stopwatch
+    agent: Agent, family: TaskFamily, tasks: Tasks, config: Sharding, *, seed: int, stopwatch: Stopwatch
 ) -> Trial:
     """Return a trial of training in `tasks`, played as `run_trial` does but in `config.rollout_shards` parts.
 
