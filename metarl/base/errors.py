@@ -1,13 +1,83 @@
-"""The exception that reaches a user as one line: it names the value, the rule and the remedy."""
+"""The exceptions that reach a user as one line: it names the value, the rule and the remedy."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import errno
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+
+LONGEST_LINE = 500
+"""Characters of another library's error that a line quotes."""
 
 
 class MetarlError(Exception):
     """A mistake in a config, a task or a file. The command line prints it as one line and exits with status 2."""
+
+
+class UserCodeError(MetarlError):
+    """An error in code that metarl calls but does not own: an author's agent or environment.
+
+    The author's own exception is the `__cause__`. The command line prints its traceback, and then the line.
+    """
+
+
+@contextlib.contextmanager
+def user_code(where: str | Callable[[], str]) -> Iterator[None]:
+    """Raise UserCodeError, which begins with `where`, in place of an exception that an author's code raises inside.
+
+    `where` names the agent or the family, and what it was doing; a function is called only if there is an error.
+    MetarlErrors and a lack of memory pass through as they are: they have their own remedies.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MetarlError) or is_lack_of_memory(error):
+            raise
+        place = where if isinstance(where, str) else where()
+        raise UserCodeError(f"{place}: {first_line(error)}") from error
+
+
+def reword(error: MetarlError, message: str) -> MetarlError:
+    """Return an error of the same class with another message.
+
+    Raise it `from error.__cause__`, which keeps the author's traceback, or hides the first error where there is none.
+    """
+    return type(error)(message)
+
+
+def author_traceback(error: UserCodeError) -> str:
+    """Return the traceback of the author's exception, from the author's code on; '' if it is not known."""
+    cause = error.__cause__
+    if cause is None:
+        return ""
+    return "".join(traceback.format_exception(type(cause), cause, _author_frames(cause.__traceback__)))
+
+
+def _author_frames(frames: TracebackType | None) -> TracebackType | None:
+    """Return the frames behind the engine's, which stand first; all of them if the engine alone was running."""
+    rest = frames
+    while rest is not None and _is_engine(str(rest.tb_frame.f_globals.get("__name__"))):
+        rest = rest.tb_next
+    return rest or frames
+
+
+def _is_engine(module: str) -> bool:
+    top, _, inner = module.partition(".")
+    return top == "contextlib" or (top == "metarl" and inner.partition(".")[0] not in ("agents", "envs"))
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there is not enough memory, of the machine or of a GPU."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # torch has an error class for a GPU's memory, and none for the machine's.
+    texts = ("t allocate memory", "cannot allocate", "not enough memory", "unable to allocate")
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in texts)
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
@@ -24,5 +94,10 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return an error as one line."""
-    return f"{type(error).__name__}: {error}".split("\n", 1)[0]
+    """Return an error as one line, cut to `LONGEST_LINE` characters."""
+    try:
+        text = str(error)
+    except Exception:  # an author's exception may fail to print itself
+        text = "<the exception cannot be printed>"
+    line = f"{type(error).__name__}: {text.strip()}".split("\n", 1)[0].rstrip(": ")
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..."

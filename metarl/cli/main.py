@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Sequence
 
-from ..base.errors import MetarlError, did_you_mean
+from ..base.errors import MetarlError, UserCodeError, author_traceback, did_you_mean, is_lack_of_memory
 from ..base.versions import __version__
 from . import agents, bench, check, demo, evaluate, families, new_agent, new_family, render, report, train
 from .parser import Parser
@@ -21,12 +20,18 @@ INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status: 0, 2 after an error printed in one line, or 130 after Ctrl-C."""
+    """Run one command and return the exit status: 0, 2 after an error printed in one line, or 130 after Ctrl-C.
+
+    An error in an author's code prints the author's traceback above its line.
+    """
     _settle_threads()
     try:
         arguments = parse(argv)
         arguments.run(arguments)
         sys.stdout.flush()
+    except UserCodeError as error:
+        sys.stderr.write(author_traceback(error))
+        return _fail(str(error))
     except MetarlError as error:
         return _fail(str(error))
     except BrokenPipeError:  # `metarl families | head`: the reader has closed the pipe
@@ -41,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _system_error(error: Exception) -> str:
     """Return the line for an error of memory or of a file; raise any other error again."""
-    if _is_lack_of_memory(error):
+    if is_lack_of_memory(error):
         reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
         return (
             f"there is not enough memory ({reason}); take fewer tasks (meta_batch_size, --tasks), fewer replicas or a "
@@ -51,18 +56,6 @@ def _system_error(error: Exception) -> str:
         file = f"{error.filename}: " if error.filename else ""
         return f"{file}{error.strerror or error}; check that it exists, that its disk has room, and your permissions"
     raise error
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    # torch has an error class for a GPU's memory, and none for the machine's.
-    texts = ("t allocate memory", "cannot allocate", "not enough memory", "unable to allocate")
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or any(text in str(error).lower() for text in texts)
-    )
 
 
 def _settle_threads() -> None:
