@@ -41,8 +41,8 @@ class SingleEnv(gymnasium.Env[np.ndarray, Any]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin a new episode of the same task. A seed restarts the random stream."""
         super().reset(seed=seed)
-        restart = int(self.np_random.integers(2**63)) if seed is not None or self._envs._streams is None else None
-        observations, _ = self._envs.reset(seed=restart)
+        # The seed of one world, as `BatchedEnv.reset` takes it for each of its worlds: alone it plays the same.
+        observations, _ = self._envs.reset(seed=None if seed is None else [seed])
         if self.render_mode == "human":
             self.render()
         return observations[0], {}

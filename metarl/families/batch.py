@@ -36,8 +36,8 @@ class Step:
 class Batch(Protocol):
     """Worlds of one family that step together. `BatchedEnv` counts their steps and episodes."""
 
-    def begin(self) -> None:
-        """Begin a new trial and forget the one before. A reset of all worlds follows."""
+    def begin(self, where: np.ndarray) -> None:
+        """Begin a new trial in the worlds marked in `where` and forget the one before. A reset of them follows."""
         ...
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:

@@ -57,7 +57,7 @@ class _ClassBatch:
         self.envs = [family.make(task, render_mode) for task in self.tasks]
         self.observations = np.zeros((count, *family.observation_space.shape), family.observation_space.dtype)
 
-    def begin(self) -> None:
+    def begin(self, where: np.ndarray) -> None:
         """Do nothing: all state belongs to the episodes."""
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:

@@ -72,7 +72,7 @@ class FunctionBatch:
         self.shape = family.observation_space.shape
         """Shape of one observation."""
 
-    def begin(self) -> None:
+    def begin(self, where: np.ndarray) -> None:
         """Do nothing: all state belongs to the episodes."""
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:

@@ -73,10 +73,10 @@ class _SwitchingBatch:
         self.elapsed = np.zeros(num_worlds, dtype=np.int64)
         self.phase = np.zeros(num_worlds, dtype=np.int64)
 
-    def begin(self) -> None:
-        self.inner.begin()
-        self.elapsed[:] = 0
-        self._enter(np.zeros_like(self.phase))
+    def begin(self, where: np.ndarray) -> None:
+        self.inner.begin(where)
+        self.elapsed[where] = 0
+        self._enter(np.where(where, 0, self.phase))
 
     def _enter(self, phase: np.ndarray) -> None:
         """Give each world the values of its new phase, where its phase changes."""

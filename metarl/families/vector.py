@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from ..base.errors import MetarlError
 from ..base.streams import Streams
 from .batch import Batch, Step
+from .faults import ArgumentTypeError, ArgumentValueError, InvalidActionError, ResetNeededError
 from .spaces import shape_of
 from .task import Tasks, Values
 
@@ -94,38 +95,75 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Shape (num_tasks, replicas) of the flat axis of worlds."""
         return self.num_tasks, self.replicas
 
-    def _make_streams(self, seed: int | Sequence[int | None]) -> Streams:
-        """Return one random stream for each world, from one seed or from one for each world."""
-        if isinstance(seed, (int, np.integer)):
-            super().reset(seed=int(seed))
-            # A task's place in its split, not in this batch, names its streams: alone it gets the same numbers.
-            return Streams.of(int(seed), "world", self.tasks.index[:, None], np.arange(self.replicas)).reshape(-1)
-        if len(seed) != self.num_envs:
-            raise MetarlError(f"{len(seed)} seeds for {self.num_envs} worlds; give one number, or one for each world")
-        drawn = [self.np_random.integers(2**63) if one is None else one for one in seed]
-        return Streams.of(np.array(drawn, dtype=np.uint64), "world")
-
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin new episodes in all worlds, or in those of `options["reset_mask"]`, bool [world].
 
-        A seed (one number, or one for each world) restarts the random streams and the trial. Without one both go on.
-        Raises MetarlError for a wrong number of seeds and a mask of a wrong shape.
+        A seed (one number, or one for each world) restarts the random streams and the trial of those worlds. Without
+        one, or with None for a world, they go on. Other worlds keep everything, whatever the seed. Raises MetarlError
+        for a wrong number of seeds, a negative one, and a mask of a wrong shape or type.
         """
+        where = self._read_mask((options or {}).get("reset_mask"))
         if seed is not None:
-            self._streams = self._make_streams(seed)
-            self.batch.begin()
-        elif self._streams is None:
-            self._streams = self._make_streams(int(self.np_random.integers(2**63)))
-        mask = (options or {}).get("reset_mask")
-        where = np.ones(self.num_envs, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
-        if where.shape != (self.num_envs,):
-            raise MetarlError(f"reset_mask has shape {where.shape}; it must be ({self.num_envs},), one bool a world")
-        observations = self.batch.reset(where, self._streams.where(where))
+            self.batch.begin(self._restart_streams(seed, where))
+        streams = self._ensure_streams()
+        observations = self.batch.reset(where, streams.where(where))
         self._elapsed[where] = 0
         self._ended[where] = False
         return self._as_observations(observations), {}
+
+    def _read_mask(self, mask: Any) -> np.ndarray:
+        """Return the worlds to reset, bool [world]."""
+        if mask is None:
+            return np.ones(self.num_envs, dtype=bool)
+        where = np.asarray(mask)
+        if where.shape != (self.num_envs,):
+            raise ArgumentValueError(
+                f"reset_mask has shape {where.shape}; it must be ({self.num_envs},), one bool a world"
+            )
+        if where.dtype != np.bool_:
+            # Numbers would be read as marks: a list of worlds such as [0, 2] is no mask.
+            raise ArgumentTypeError(f"reset_mask has dtype {where.dtype}; it must be bool, one a world")
+        return where
+
+    def _ensure_streams(self) -> Streams:
+        """Return one random stream for each world, from unpredictable numbers where there was no seed."""
+        if self._streams is None:
+            self._streams = self._own_streams(int(self.np_random.integers(2**63)))
+        return self._streams
+
+    def _own_streams(self, seed: int) -> Streams:
+        # A task's place in its split, not in this batch, names its streams: alone it gets the same numbers.
+        return Streams.of(seed, "world", self.tasks.index[:, None], np.arange(self.replicas)).reshape(-1)
+
+    def _restart_streams(self, seed: int | Sequence[int | None], where: np.ndarray) -> np.ndarray:
+        """Restart the streams of the worlds in `where` that have a seed, and return which these are, bool [world]."""
+        if isinstance(seed, (int, np.integer)):
+            _require_seeds([seed])
+            if where.all():
+                super().reset(seed=int(seed))  # sets `np_random`
+            seeded, fresh = where, self._own_streams(int(seed))
+        else:
+            if not isinstance(seed, (Sequence, np.ndarray)):
+                raise ArgumentTypeError(
+                    f"seed is {seed!r}; it must be a whole number, or a list with one for each world"
+                )
+            if len(seed) != self.num_envs:
+                raise ArgumentValueError(
+                    f"{len(seed)} seeds for {self.num_envs} worlds; give one number, or one for each world"
+                )
+            _require_seeds([one for one in seed if one is not None])
+            seeded = where & np.array([one is not None for one in seed])
+            fresh = Streams.of(np.array([one or 0 for one in seed], dtype=np.uint64), "world")
+        if seeded.all():
+            self._streams = fresh
+        else:
+            old = self._ensure_streams()
+            self._streams = Streams(
+                np.where(seeded, fresh.keys, old.keys), np.where(seeded, fresh.counters, old.counters)
+            )
+        return seeded
 
     def advance(self, actions: np.ndarray, where: np.ndarray) -> Step:
         """Step the worlds marked in `where`, bool [world], by `actions` [world, *action]. The others stand still.
@@ -133,7 +171,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Raises MetarlError where the episode of a marked world has ended.
         """
         if (self._ended & where).any() or self._streams is None:
-            raise MetarlError("a world was stepped after its episode had ended; reset it first")
+            raise ResetNeededError("a world was stepped after its episode had ended; reset it first")
         step = self.batch.step(actions, where, self._streams.where(where))
         self._elapsed += where
         terminations = step.terminations & where
@@ -167,11 +205,13 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _check_actions(self, actions: np.ndarray) -> None:
         space = self.single_action_space
         if actions.shape != (self.num_envs, *shape_of(space)):
-            raise MetarlError(f"actions have shape {actions.shape}; it must be {(self.num_envs, *shape_of(space))}")
+            raise InvalidActionError(
+                f"actions have shape {actions.shape}; it must be {(self.num_envs, *shape_of(space))}"
+            )
         if isinstance(space, spaces.Discrete):
             outside = actions[(actions < space.start) | (actions >= space.start + space.n)]
             if outside.size:
-                raise MetarlError(f"action {outside[0]} is not in {space}; give one that is")
+                raise InvalidActionError(f"action {outside[0]} is not in {space}; give one that is")
 
     def _as_observations(self, observations: np.ndarray) -> np.ndarray:
         # Always a copy: users keep observations, and a family may return its own state.
@@ -205,6 +245,15 @@ def share_worlds(
             f"num_envs is {num_envs} for {len(tasks)} tasks; it must be a multiple of the number of tasks"
         )
     return BatchedEnv(family, tasks, num_envs // len(tasks), threads=threads, render_mode=render_mode)
+
+
+def _require_seeds(seeds: Sequence[Any]) -> None:
+    """Raise MetarlError unless each seed is a whole number from 0 to 2^64 - 1."""
+    for seed in seeds:
+        if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
+            raise ArgumentTypeError(f"seed is {seed!r}; it must be a whole number, or None")
+        if not 0 <= seed < 2**64:
+            raise ArgumentValueError(f"seed is {seed}; it must be from 0 to 2^64 - 1")
 
 
 def _rebuild(family: Simulated, tasks: Tasks, replicas: int, threads: int | None, mode: str | None) -> BatchedEnv:

@@ -107,7 +107,7 @@ class _VectorBatch:
         self.left = np.zeros(envs.num_envs, dtype=bool)
         """Worlds that were stepped along while they waited. bool [world]"""
 
-    def begin(self) -> None:
+    def begin(self, where: np.ndarray) -> None:
         """Do nothing: all state belongs to the episodes."""
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:

@@ -191,8 +191,8 @@ class _Camera:
         """Pictures of each world, by round."""
         self.step_number = self.taken = 0
 
-    def begin(self) -> None:
-        self.batch.begin()
+    def begin(self, where: np.ndarray) -> None:
+        self.batch.begin(where)
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
         observations = self.batch.reset(where, streams)
