@@ -72,14 +72,17 @@ def _outputs(arguments: argparse.Namespace, resolved: ResolvedAgent, plan: Trial
     Raises MetarlError if a file cannot be written: before the evaluation, not after it.
     """
     from ..base.figures import picture_suffix
-    from ..base.files import require_writable
+    from ..base.files import is_stream, path_inside, require_writable
 
     suffix = resolved.suffix(plan)
-    result = Path(arguments.json or resolved.choice.run_dir / f"evaluation{suffix}.json")
-    beside = (
-        result.parent / f"{result.stem}.png" if arguments.json else resolved.choice.run_dir / f"adaptation{suffix}.png"
-    )
-    picture = Path(arguments.plot or beside)
+    run_dir = resolved.choice.run_dir
+    result = Path(arguments.json) if arguments.json else path_inside(run_dir, f"evaluation{suffix}.json")
+    if arguments.plot:
+        picture = Path(arguments.plot)
+    elif arguments.json and not is_stream(result):
+        picture = result.parent / f"{result.stem}.png"
+    else:  # nothing lies beside a pipe or a device
+        picture = path_inside(run_dir, f"adaptation{suffix}.png")
     require_writable(result)
     picture_suffix(picture)
     if result == picture:

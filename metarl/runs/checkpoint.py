@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ..base.errors import MetarlError
-from ..base.files import write_atomically
+from ..base.files import require_regular, write_atomically
 from ..base.settings import Settings, validate
 from ..trials.agent import require_tensors
 
@@ -70,6 +70,7 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], Meta]:
     import safetensors
 
     try:
+        require_regular(path)
         _refuse_pickle(Path(path))
         with safetensors.safe_open(str(path), framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)

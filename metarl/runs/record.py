@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import MetarlError
+from ..base.files import read_inside
 
 CONFIG, PROVENANCE, METRICS, PICTURE = "config.yaml", "run.json", "metrics.jsonl", "validation.png"
 """Names of the files in a run folder besides its checkpoints."""
@@ -21,7 +22,7 @@ def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
     Raises MetarlError if the file cannot be read, or if another line is damaged.
     """
     path = Path(run_dir) / METRICS
-    *lines, last = _read(path).splitlines(keepends=True) or [b""]
+    *lines, last = _read(run_dir, METRICS).splitlines(keepends=True) or [b""]
     for number, line in enumerate(lines, start=1):
         if not is_whole(line):
             raise MetarlError(
@@ -59,7 +60,7 @@ def read_sessions(run_dir: str | Path) -> list[dict[str, Any]]:
     Raises MetarlError if the file cannot be read or is damaged.
     """
     path = Path(run_dir) / PROVENANCE
-    text = _read(path)
+    text = _read(run_dir, PROVENANCE)
     try:
         sessions = [dict(session) for session in json.loads(text)["sessions"]]
         whole = all(map(_is_whole_session, sessions))
@@ -82,12 +83,12 @@ def _is_whole_session(session: Mapping[str, Any]) -> bool:
     return isinstance(command, list) and all(isinstance(text, str) for text in texts) and known
 
 
-def _read(path: Path) -> bytes:
+def _read(run_dir: str | Path, name: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_inside(run_dir, name)
     except OSError as error:
         raise MetarlError(
-            f"{path} cannot be read ({error.strerror}); give a run folder, as `metarl train` writes it"
+            f"{Path(run_dir) / name} cannot be read ({error.strerror}); give a run folder, as `metarl train` writes it"
         ) from None
 
 

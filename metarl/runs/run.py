@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import MetarlError
+from ..base.files import path_inside
 from ..base.settings import shorten
 from ..families.family import TaskFamily
 from ..trials.agent import Agent, TrainableAgent
@@ -58,7 +59,7 @@ DEFINING = ("family", "agent", "seed", "meta_batch_size", "replicas", "rounds", 
 
 def holds_run(run_dir: Path) -> bool:
     """Return whether the folder holds a checkpoint or metrics. A run that failed at its first update does not."""
-    metrics = run_dir / METRICS
+    metrics = path_inside(run_dir, METRICS)
     return any((run_dir / name).exists() for name in (LAST, BEST)) or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
@@ -67,7 +68,7 @@ def count_updates(run_dir: str | Path, config: TrainConfig) -> int:
 
     Raises MetarlError if the checkpoint is damaged, or if `config` is the config of another run.
     """
-    path = Path(run_dir) / LAST
+    path = path_inside(run_dir, LAST)
     if not path.exists():
         return 0
     meta = checkpoints.load(path)[1]
@@ -88,7 +89,7 @@ def free_folder(path: Path) -> Path:
 
 def run_config(run_dir: str | Path, overrides: Sequence[str] = (), *, device: str | None = None) -> TrainConfig:
     """Return the config of the run in a folder, with overrides and `device`. Raises MetarlError without a run."""
-    path = Path(run_dir) / CONFIG
+    path = path_inside(run_dir, CONFIG)
     if not path.is_file():
         raise MetarlError(f"run {run_dir} does not exist: there is no {CONFIG} in it; give the folder of a run")
     return load_config(path, overrides, device=device)
@@ -122,7 +123,7 @@ def load_run(
 
 def checkpoint_path(run_dir: str | Path, name: str) -> Path:
     """Return the path of a run's checkpoint. Raises MetarlError if it does not exist."""
-    path = Path(run_dir) / name
+    path = path_inside(run_dir, name)
     if not path.exists():
         raise MetarlError(f"run {run_dir} has no {name} yet; go on training with `metarl train --resume {run_dir}`")
     return path

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..base.errors import MetarlError
-from ..base.files import write_atomically
+from ..base.files import path_inside, write_atomically
 from ..base.progress import warn
 from ..base.versions import git_commit, versions
 from ..evaluation.figure import plot
@@ -48,7 +48,7 @@ class RunLog:
         `origin` is the checkpoint that a new run starts from.
         """
         self.run_dir = Path(run_dir)
-        self._metrics = _open(self.run_dir / METRICS)
+        self._metrics = _open(path_inside(self.run_dir, METRICS))
         try:
             self._begin(config, updates, origin)
         except BaseException:
@@ -60,8 +60,8 @@ class RunLog:
         kept = _truncate(self._metrics, updates)
         if len(kept) < updates:
             warn(f"{self.run_dir / METRICS} holds {len(kept)} of {updates} updates; the other lines are lost")
-        write_atomically(self.run_dir / CONFIG, dump_yaml(resolve(config)).encode())
-        _add_session(self.run_dir / PROVENANCE, updates, origin)
+        write_atomically(path_inside(self.run_dir, CONFIG), dump_yaml(resolve(config)).encode())
+        _add_session(path_inside(self.run_dir, PROVENANCE), updates, origin)
         self._wandb = WandbLog(self.run_dir, config)
         # A resumed run becomes a new W&B run with all updates, so that no curve has a gap or a repetition.
         for line in kept:
@@ -79,7 +79,7 @@ class RunLog:
 
     def summarize(self, evaluation: Evaluation, env_steps: int) -> None:
         """Write the adaptation curve to validation.png and send it to W&B with the final tables."""
-        picture = self.run_dir / PICTURE
+        picture = path_inside(self.run_dir, PICTURE)
         plot([evaluation], picture)
         self._wandb.summarize(evaluation, env_steps, picture)
 

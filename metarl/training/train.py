@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import MetarlError
-from ..base.files import sweep
+from ..base.files import path_inside, sweep
 from ..base.progress import Progress, progress_for, say, warn
 from ..base.stopwatch import Stopwatch
 from ..base.streams import generator
@@ -178,7 +178,7 @@ class _Training:
 
     def restore(self) -> None:
         """Load the last checkpoint."""
-        meta = restore(self.agent, self.run_dir / LAST, self.config, DEFINING, RESUME_REMEDY)
+        meta = restore(self.agent, path_inside(self.run_dir, LAST), self.config, DEFINING, RESUME_REMEDY)
         self.update, self.env_steps, self.start_env_steps = meta.update, meta.env_steps, meta.start_env_steps
         # Scores compare only on the same validation tasks.
         theirs = TrainConfig.model_validate(meta.config)
@@ -295,7 +295,7 @@ class _Training:
             config=resolve(self.config),
             versions=versions(),
         )
-        checkpoints.save(self.run_dir / name, self.agent.state_dict(), meta)
+        checkpoints.save(path_inside(self.run_dir, name), self.agent.state_dict(), meta)
 
 
 def _validation_plan(config: TrainConfig) -> TrialPlan:

@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from ..base.errors import MetarlError
+from ..base.files import folder_inside
 from ..base.progress import warn
 from ..base.settings import shorten
 from ..runs.config import TrainConfig, WandbConfig, resolve
-from ..runs.record import URLS
+from ..runs.record import PROVENANCE, URLS
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -61,6 +63,11 @@ class WandbLog:
             mode = choose_mode(config.wandb)
             if mode == "disabled":
                 return
+        except Exception as error:  # a broken installation can raise anything
+            self._warn_off(error)
+            return
+        require_own_folder(run_dir)
+        try:
             self._borrow_environment(run_dir, mode)
             importlib.import_module("wandb")
         except Exception as error:  # a broken installation can raise anything
@@ -209,6 +216,24 @@ def _hosts() -> set[str]:
     return {urlsplit(url).netloc for url in ([own] if own else [wandb.Settings().base_url, "https://api.wandb.ai"])}
 
 
+def require_own_folder(run_dir: Path) -> None:
+    """Raise MetarlError if W&B would write outside the run folder, or would take its server from a file in a run.
+
+    W&B reads `wandb/settings` of the current folder: in a stranger's run it could send the user's key anywhere.
+    """
+    found = [folder_inside(run_dir, name) / "settings" for name in ("wandb", ".wandb")]
+    here = Path.cwd()
+    above = [here, *here.parents]
+    if run_dir.resolve() in above or any((folder / PROVENANCE).is_file() for folder in above):
+        found += [here / name / "settings" for name in ("wandb", ".wandb")]
+    for file in found:
+        if os.path.lexists(file):
+            raise MetarlError(
+                f"{file} lies in a run folder and would change W&B's server or account; remove it, and set "
+                "WANDB_BASE_URL instead"
+            )
+
+
 def _init(run_dir: Path, config: TrainConfig, mode: Mode, job: Job) -> Run:
     import wandb
 
@@ -221,6 +246,8 @@ def _init(run_dir: Path, config: TrainConfig, mode: Mode, job: Job) -> Run:
         silent=True,
         console="off",
         disable_code=True,
+        disable_git=os.path.lexists(run_dir / ".git"),  # git runs commands that a repository's config names
+        use_dot_wandb=False,
     )
     run = wandb.init(
         mode=mode,
