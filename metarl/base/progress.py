@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from .terminal import MOST_CHARACTERS, one_line, visible
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -49,7 +51,7 @@ class Bar(Progress):
             TimeRemainingColumn(),
         )
         self._bar.start()
-        self._task = self._bar.add_task(self.title, total=total, completed=done, numbers="")
+        self._task = self._bar.add_task(visible(self.title), total=total, completed=done, numbers="")
 
     def report(self, metrics: Mapping[str, float]) -> None:
         """Move the bar."""
@@ -98,14 +100,19 @@ def numbers(metrics: Mapping[str, float]) -> str:
 
 
 def say(text: str) -> None:
-    """Write a line to standard output at once."""
-    sys.stdout.write(f"{text}\n")
+    """Write text and a line feed to standard output at once."""
+    sys.stdout.write(f"{visible(text)}\n")
     sys.stdout.flush()
 
 
 def warn(message: str) -> None:
     """Write a warning, one line, to standard error."""
-    sys.stderr.write(f"metarl: warning: {message}\n")
+    complain("metarl: warning: ", message)
+
+
+def complain(beginning: str, message: str) -> None:
+    """Write a line of at most `MOST_CHARACTERS` to standard error. Its beginning is ours, its message anybody's."""
+    sys.stderr.write(f"{beginning}{one_line(message, MOST_CHARACTERS - len(beginning))}\n")
 
 
 def _duration(seconds: float) -> str:

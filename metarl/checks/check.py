@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..base.errors import MetarlError, did_you_mean, first_line
-from ..base.progress import say
+from ..base.progress import complain, say
+from ..base.terminal import visible
 from ..families.declaration import is_yaml
 from ..families.family import FAMILIES, TaskFamily, missing_requirement
 from ..families.load import load
@@ -88,7 +89,7 @@ def check(target: str) -> None:
             f"target {target!r} is {found!r}; give a class that extends metarl.TaskFamily or metarl.Agent"
         )
     for finding in findings:
-        sys.stderr.write(f"{finding}\n")
+        sys.stderr.write(f"{visible(finding)}\n")
     if findings:
         raise MetarlError(f"{target} breaks {len(findings)} of the rules; repair what each line above names")
 
@@ -202,7 +203,7 @@ def check_all(jobs: int, chosen: Sequence[Subject] | None = None) -> None:
     for verdict in _verdicts(chosen, min(jobs, len(chosen))):
         say(str(verdict))
         for finding in verdict.findings:
-            sys.stderr.write(f"{finding}\n")
+            sys.stderr.write(f"{visible(finding)}\n")
         verdicts.append(verdict)
     failed = [str(verdict.subject) for verdict in verdicts if verdict.findings]
     skipped = sum(verdict.seconds is None for verdict in verdicts)
@@ -210,7 +211,7 @@ def check_all(jobs: int, chosen: Sequence[Subject] | None = None) -> None:
     say(f"{passed} passed, {len(failed)} failed, {skipped} skipped in {time.monotonic() - began:.0f} s")
     broken = {**FAMILIES.broken, **AGENTS.broken}
     for plugin, why in broken.items():
-        sys.stderr.write(f"plug-in {plugin} failed to import: {why}\n")
+        complain("", f"plug-in {plugin} failed to import: {why}")
     if failed or broken:
         raise MetarlError(f"these did not pass: {'; '.join([*failed, *(f'plug-in {p}' for p in broken)])}")
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from ..base.errors import MetarlError, UserCodeError, author_traceback, did_you_mean, is_lack_of_memory
+from ..base.progress import complain
+from ..base.terminal import settle_streams, visible
 from ..base.versions import __version__
 from . import agents, bench, check, demo, evaluate, families, new_agent, new_family, render, report, train
 from .parser import Parser
@@ -24,13 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     An error in an author's code prints the author's traceback above its line.
     """
+    settle_streams()
     _settle_threads()
     try:
         arguments = parse(argv)
         arguments.run(arguments)
         sys.stdout.flush()
     except UserCodeError as error:
-        sys.stderr.write(author_traceback(error))
+        sys.stderr.write(visible(author_traceback(error)))
         return _fail(str(error))
     except MetarlError as error:
         return _fail(str(error))
@@ -39,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, OSError, RuntimeError) as error:
         return _fail(_system_error(error))
     except KeyboardInterrupt as interrupt:
-        sys.stderr.write(f"\nmetarl: interrupted{''.join(interrupt.args)}\n")
+        sys.stderr.write(visible(f"\nmetarl: interrupted{''.join(map(str, interrupt.args))}\n"))
         return INTERRUPTED
     return 0
 
@@ -69,7 +72,7 @@ def _settle_threads() -> None:
 
 
 def _fail(message: str) -> int:
-    sys.stderr.write(f"metarl: error: {' '.join(message.split())}\n")
+    complain("metarl: error: ", message)
     return 2
 
 
@@ -88,6 +91,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
     Raises MetarlError for arguments that the command does not have.
     """
+    for word in sys.argv[1:] if argv is None else argv:
+        if "\0" in word:
+            raise MetarlError(f"argument {word!r} has a NUL character, which no file's name can have; leave it out")
     arguments, extra = build_parser().parse_known_args(argv)
     for word in extra:
         if not arguments.takes(word):
