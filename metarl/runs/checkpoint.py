@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,13 @@ class Meta(Settings):
 
 
 _KEY = "metarl"  # a single entry, because safetensors writes several in no fixed order
+_CHECKSUM = "checksum"
 _REMEDY = "give a .safetensors file that `metarl train` wrote"
+_OTHER = (
+    "restore it from a copy, or take the run's other checkpoint: `--checkpoint best|last` in `metarl evaluate`, "
+    "start_from=RUN in a new training"
+)
+"""Remedy for a checkpoint whose content is damaged."""
 
 
 def save(path: str | Path, state: Mapping[str, Tensor], meta: Meta) -> None:
@@ -51,21 +58,23 @@ def save(path: str | Path, state: Mapping[str, Tensor], meta: Meta) -> None:
 
     require_tensors(state)
     for name, tensor in state.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if not _is_finite(tensor):
             raise MetarlError(
                 f"update {meta.update - 1}: {name!r} of the agent is no longer finite; nothing was saved: take a lower "
                 "learning rate and resume from the checkpoint before"
             )
     # Clones, because safetensors refuses tensors that share memory.
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
-    text = json.dumps(meta.model_dump(mode="json"), sort_keys=True)
+    description = meta.model_dump(mode="json")
+    text = json.dumps({**description, _CHECKSUM: _checksum(tensors, description)}, sort_keys=True)
     write_atomically(path, safetensors.torch.save(tensors, metadata={_KEY: text}))
 
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], Meta]:
     """Return the tensors and the description of a checkpoint. Nothing in the file is executed.
 
-    Raises MetarlError for a file that is missing, cut off, or not a checkpoint of this package.
+    Raises MetarlError for a file that is missing, cut off, or not a checkpoint of this package, for one whose content
+    does not have its checksum, and for numbers that are not finite.
     """
     import safetensors
 
@@ -83,7 +92,23 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], Meta]:
     except (safetensors.SafetensorError, ValueError) as error:
         why = str(error).split("\n", 1)[0]
         raise MetarlError(f"checkpoint {path} is cut off or not a checkpoint ({why}); {_REMEDY}") from None
-    return state, _parse(text, path)
+    return state, _verify(state, text, path)
+
+
+def _checksum(state: Mapping[str, Tensor], description: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a description and of the names, types, shapes and bytes of all tensors."""
+    import torch
+
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name in sorted(state):
+        tensor = state[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex()) or bool(tensor.isfinite().all())
 
 
 def _refuse_pickle(path: Path) -> None:
@@ -94,7 +119,8 @@ def _refuse_pickle(path: Path) -> None:
         raise MetarlError(f"checkpoint {path} is a pickle, which could run code, and was not opened; {_REMEDY}")
 
 
-def _parse(text: str | None, path: str | Path) -> Meta:
+def _verify(state: Mapping[str, Tensor], text: str | None, path: str | Path) -> Meta:
+    """Return the description in a checkpoint's `text`. Raises MetarlError unless all of the file is as it was saved."""
     if text is None:
         raise MetarlError(f"checkpoint {path} is a safetensors file of another program; {_REMEDY}")
     try:
@@ -102,5 +128,16 @@ def _parse(text: str | None, path: str | Path) -> Meta:
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
-        raise MetarlError(f"checkpoint {path} is damaged: its description is not JSON; {_REMEDY}")
-    return validate(Meta, data, where=f"checkpoint {path} is damaged")
+        raise MetarlError(f"checkpoint {path} is damaged: its description is not JSON; {_OTHER}")
+    checksum = data.pop(_CHECKSUM, None)
+    meta = validate(Meta, data, where=f"checkpoint {path} is damaged")
+    if checksum is None:
+        raise MetarlError(f"checkpoint {path} has no checksum: an older metarl wrote it; train the agent again")
+    if checksum != _checksum(state, data):
+        raise MetarlError(
+            f"checkpoint {path} is damaged: its content does not have the checksum saved with it; {_OTHER}"
+        )
+    for name, tensor in state.items():
+        if not _is_finite(tensor):
+            raise MetarlError(f"checkpoint {path} holds {name!r} with numbers that are not finite; {_OTHER}")
+    return meta

@@ -95,6 +95,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "truncated checkpoint": (_with_checkpoint(lambda data: data[: len(data) // 2]), "is cut off or not a checkpoint"),
     "empty checkpoint": (_with_checkpoint(lambda data: b""), "is cut off or not a checkpoint"),
     "foreign checkpoint": (_with_checkpoint(lambda data: b"hello" * 100), "is cut off or not a checkpoint"),
+    "flipped bit": (_with_checkpoint(lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]), "the checksum saved"),
     "pickled checkpoint": (_with_checkpoint(lambda data: b"\x80\x04" + data), "is a pickle"),
     "negative tasks": (lambda folder, run: ["evaluate", str(run), "--tasks", "-3"], "must be at least 1"),
     "tasks in words": (lambda folder, run: ["evaluate", str(run), "--tasks", "few"], "'few' is no whole number"),

@@ -197,6 +197,65 @@ def test_a_damaged_description_is_refused(tmp_path: Path, text: str, why: str) -
         checkpoint.load(path)
 
 
+def test_a_flipped_bit_anywhere_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = save_example(tmp_path)
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    spots = [*range(0, header, 5), *range(header, len(whole))]
+    for spot in spots:
+        for bit in (0, 6) if spot >= header else (1,):
+            damaged = bytearray(whole)
+            damaged[spot] ^= 1 << bit
+            path.write_bytes(damaged)
+            with pytest.raises(MetarlError) as caught:
+                checkpoint.load(path)
+            assert "\n" not in str(caught.value)
+    path.write_bytes(whole[:-3] + b"abc")
+    with pytest.raises(MetarlError, match=r"does not have the checksum saved with it; restore it from a copy, or take"):
+        checkpoint.load(path)
+
+
+def test_tensors_that_were_exchanged_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    checkpoint.save(path, {"one": torch.zeros(2), "two": torch.ones(2)}, META)
+    state, _ = checkpoint.load(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    path.write_bytes(safetensors.torch.save({"one": state["two"], "two": state["one"]}, metadata=metadata))
+    with pytest.raises(MetarlError, match="does not have the checksum"):
+        checkpoint.load(path)
+
+
+def test_a_checkpoint_without_a_checksum_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    text = json.dumps(META.model_dump(mode="json"))
+    path.write_bytes(safetensors.torch.save(STATE, metadata={"metarl": text}))
+    with pytest.raises(MetarlError, match="has no checksum: an older metarl wrote it; train the agent again"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), complex(0, float("nan"))])
+def test_numbers_that_are_not_finite_are_refused_on_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: complex
+) -> None:
+    path = tmp_path / "a.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_is_finite", lambda tensor: True)
+        checkpoint.save(path, {"weight": torch.tensor([0.0, bad])}, META)
+    with pytest.raises(MetarlError, match="holds 'weight' with numbers that are not finite; restore it from a copy"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.bool, torch.uint8, torch.complex64])
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
+def test_tensors_of_every_type_and_shape_are_saved_with_a_checksum(
+    tmp_path: Path, dtype: torch.dtype, shape: tuple[int, ...]
+) -> None:
+    tensor = torch.ones(shape, dtype=dtype)
+    checkpoint.save(tmp_path / "a.safetensors", {"a": tensor}, META)
+    assert torch.equal(checkpoint.load(tmp_path / "a.safetensors")[0]["a"], tensor)
+
+
 def test_what_a_killed_save_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
     names = ["last.safetensors", ".last.safetensors.12.tmp", ".last.safetensors.tmp", ".other.12.tmp", "a.12.tmp"]
     for name in names:
