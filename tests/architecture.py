@@ -58,6 +58,7 @@ FAST_START = frozenset(
 LOCAL: Mapping[str, str] = {
     "metarl/__init__.py": "fast start: an export is imported when it is first asked for",
     "metarl/cli/*": "fast start: a command imports what it uses, so that --help waits for nothing",
+    "metarl/families/declaration.py": "fast start: yaml is loaded when a file is read",
     "metarl/families/load.py": "fast start: pydantic is loaded when a family is made, not when families are listed",
     "metarl/families/mujoco/family.py": "fast start: families are listed without loading MuJoCo",
     "metarl/families/mujoco/varied.py": "fast start: families are listed without loading MuJoCo",

@@ -19,27 +19,14 @@ def read_family(path: str | Path) -> dict[str, Any]:
     The file says either `family: NAME`, a registered family, or `env: ID`, an environment of Gymnasium's. Raises
     MetarlError for a file that is missing or not a mapping, and for one that says neither or both.
     """
-    import yaml
+    from ..base.yaml_text import read_yaml
 
-    try:
-        data = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise MetarlError(f"{path}: {error.strerror}; give the path of a family's YAML file") from None
-    except RecursionError:
-        raise MetarlError(f"{path} is nested too deeply; a declaration needs only a few levels") from None
-    except (ValueError, yaml.YAMLError) as error:
-        problem = str(getattr(error, "problem", ""))
-        # PyYAML's own message about a bracket or a star in a list does not help.
-        bracketed = "got '['" in problem or "alphabetic or numeric" in problem
-        remedy = (
-            "; inside brackets or braces quote each target: ['body_mass[*]'], or write one a line" if bracketed else ""
-        )
-        raise MetarlError(f"{path} is not valid YAML: {' '.join(str(error).split())}{remedy}") from None
+    data = read_yaml(path, "a family's YAML file")
     if not isinstance(data, dict) or ("family" in data) == ("env" in data):
         raise MetarlError(
             f"{path} must be a mapping with either `family: NAME` (see `metarl families`) or `env: ID`, a Gymnasium id"
         )
-    declaration = {str(key): value for key, value in data.items()}
+    declaration = dict(data)
     if "name" in declaration:
         raise MetarlError(f"{path}: name is an unknown key; write `family: NAME`")
     name = declaration.pop("family", "gymnasium")

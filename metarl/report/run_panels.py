@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..runs.config import dump_yaml
+from ..base.yaml_text import dump_yaml
 from ..runs.record import URLS
 from .commands import portable
 from .groups import Group, setting_of

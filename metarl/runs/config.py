@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BeforeValidator, Field
 
 from ..base.errors import MetarlError
 from ..base.registry import Registry
 from ..base.settings import Count, Origin, Settings, refuse_booleans_for_numbers, shorten, validate_from
+from ..base.yaml_text import MOST_LEVELS, YamlError, parse_yaml, read_yaml
 from ..families.declaration import is_yaml, read_family
 from ..families.family import FAMILIES, TaskFamily
 from ..families.load import load
@@ -104,7 +104,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, device: str 
     and for a key that is unknown, missing, of the wrong type or out of range. The error is one line that names the file
     or quotes the override.
     """
-    data = {key: _with_name(value) if key in ("family", "agent") else value for key, value in _read_yaml(path).items()}
+    data = {
+        key: _with_name(value) if key in ("family", "agent") else value for key, value in _read_config(path).items()
+    }
     changed: dict[str, str] = {}
     for override in [*overrides, *([] if device is None else [f"device={device}"])]:
         key, value = parse_override(override)
@@ -217,19 +219,21 @@ def _to_yaml_types(value: Any) -> Any:
 def parse_override(text: str) -> tuple[str, Any]:
     """Return the dotted key and the value of 'key.sub=value'. The value is parsed as YAML.
 
-    Raises MetarlError if there is no '=', if a part of the key is empty, or if the value is not YAML.
+    Raises MetarlError if there is no '=', if a part of the key is empty, if it has too many parts, or if the value is
+    not YAML.
     """
     key, equals, value = text.partition("=")
     if not equals or not all(part.strip() == part != "" for part in key.split(".")):
         raise MetarlError(f"command line: override {shorten(text)} is not of the form key=value or section.key=value")
-    try:
-        return key, yaml.load(value, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        shown = key if key.isprintable() else repr(key)
+    if key.count(".") >= MOST_LEVELS:
         raise MetarlError(
-            f"command line {shorten(text)}: {shown} is {shorten(value)}: it must be YAML; quote it, or take "
-            "another value"
-        ) from None
+            f"command line: override {shorten(text)} has more than {MOST_LEVELS} parts; no setting is so deep"
+        )
+    try:
+        return key, parse_yaml(value)
+    except YamlError as fault:
+        shown = key if key.isprintable() else repr(key)
+        raise MetarlError(f"command line {shorten(text)}: {shown} is {shorten(value)}: {fault.problem}") from None
 
 
 def _override(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
@@ -248,41 +252,8 @@ def _override(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
     data[last] = _with_name(value) if key in ("family", "agent") else value
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml comes without types
-    """SafeLoader that refuses a key given twice. Plain YAML would silently keep the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
-                if key_node.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key_node.value!r} is given twice; keep one", key_node.start_mark
-                    )
-                seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: str | Path) -> dict[str, Any]:
-    try:
-        data = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
-    except FileNotFoundError:
-        raise MetarlError(f"{path} does not exist; give the path of a YAML config") from None
-    except OSError as error:
-        raise MetarlError(f"{path} cannot be read ({error.strerror}); give the path of a YAML config") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        raise MetarlError(f"{path}{line}: {error.problem or 'invalid YAML'}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # bad characters, Unicode, dates; depth
-        raise MetarlError(
-            f"{path} is not valid YAML ({str(error).splitlines()[0] if str(error) else 'too deep'})"
-        ) from None
+def _read_config(path: str | Path) -> dict[str, Any]:
+    data = read_yaml(path, "a YAML config")
     if not isinstance(data, dict):
         raise MetarlError(f"{path} holds {shorten(data)}; a config is a mapping of keys to values")
     return data
-
-
-def dump_yaml(config: Mapping[str, Any]) -> str:
-    """Return a resolved configuration as YAML, its keys in the order of declaration."""
-    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)

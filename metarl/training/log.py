@@ -15,8 +15,9 @@ from ..base.errors import MetarlError
 from ..base.files import path_inside, write_atomically
 from ..base.progress import warn
 from ..base.versions import git_commit, versions
+from ..base.yaml_text import dump_yaml
 from ..evaluation.figure import plot
-from ..runs.config import TrainConfig, dump_yaml, resolve
+from ..runs.config import TrainConfig, resolve
 from ..runs.record import CONFIG, METRICS, PICTURE, PROVENANCE, is_whole
 from .wandb import WandbLog
 

@@ -136,7 +136,7 @@ def test_every_distribution_has_a_word(word: str) -> None:
         ({"switch_at": "soon"}, "whole numbers"),
         *(
             ({"varies": {name: {"set": "slope", "train": {"uniform": [1, 2]}}}}, f"varies has the name {name!r}; use")
-            for name in ("velocity@5", "my mass", "", 3)
+            for name in ("velocity@5", "my mass", "", "3")
         ),
     ],
 )
@@ -345,7 +345,7 @@ def test_file_that_is_no_declaration_is_refused(text: str, tmp_path: Path) -> No
     "varies", ["{m: {scale: body_mass[*]}}", "{m: {scale: [body_mass[torso]]}}", "\n  m:\n    scale: [body_mass[*]]"]
 )
 def test_target_in_a_list_without_quotes_is_told_how_to_write_it(varies: str, tmp_path: Path) -> None:
-    with pytest.raises(MetarlError, match=r"not valid YAML: .* quote each target: \['body_mass\[\*\]'\]") as caught:
+    with pytest.raises(MetarlError, match=r"not valid YAML: .* quote text that .*\['.*\*.*'\]") as caught:
         load(write(tmp_path, f"family: half-cheetah-velocity\nvaries: {varies}\n"))
     assert "\n" not in str(caught.value)
 
@@ -353,13 +353,13 @@ def test_target_in_a_list_without_quotes_is_told_how_to_write_it(varies: str, tm
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (f"env: {'[' * 5000}{']' * 5000}", "nested too deeply"),
-        ("env: 2020-13-45", "not valid YAML: month must be in 1..12"),
-        (f"horizon: {'1' * 5000}", "not valid YAML"),
+        (f"env: {'[' * 5000}{']' * 5000}", "nested deeper than 50 levels"),
+        (f"horizon: {'1' * 5000}", "has more than 64 bits"),
+        ("env: CartPole-v1\nenv: Pendulum-v1", "key 'env' is given twice"),
     ],
 )
 def test_yaml_that_cannot_be_read_is_refused(text: str, words: str, tmp_path: Path) -> None:
-    with pytest.raises(MetarlError, match=rf"mine\.yaml is .*{words}") as caught:
+    with pytest.raises(MetarlError, match=rf"mine\.yaml:\d: .*{words}") as caught:
         load(write(tmp_path, text))
     assert "\n" not in str(caught.value)
 
@@ -372,7 +372,7 @@ def test_path_object_names_a_file_and_other_things_name_nothing(tmp_path: Path) 
 
 
 def test_missing_file_is_told() -> None:
-    with pytest.raises(MetarlError, match=r"nowhere\.yaml: No such file"):
+    with pytest.raises(MetarlError, match=r"nowhere\.yaml does not exist; give the path of a family's YAML file"):
         load("nowhere.yaml")
 
 

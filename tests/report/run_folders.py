@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from metarl.base.yaml_text import dump_yaml
 from metarl.evaluation.record import AgentRecord, Evaluation
 from metarl.families.load import load
 from metarl.report.about import About
 from metarl.report.groups import group_runs
 from metarl.report.markdown import markdown
 from metarl.report.runs import read_run
-from metarl.runs.config import dump_yaml, load_config, resolve
+from metarl.runs.config import load_config, resolve
 from metarl.trials.plan import TrialPlan
 from tests.scripted import altered
 from tests.small_runs import write_config

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from metarl.base.settings import Settings
+from metarl.base.yaml_text import dump_yaml
 from metarl.report.groups import group_runs
 from metarl.report.runs import read_run
 from metarl.report.setting_names import name_settings
-from metarl.runs.config import TrainConfig, dump_yaml, resolve
+from metarl.runs.config import TrainConfig, resolve
 from metarl.trials.registered import AGENTS
 from tests.report.run_folders import run_folder, scores
 from tests.scripted import Scripted
