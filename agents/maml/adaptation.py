@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metarl.base.settings import Count, Settings
+from metarl.base.settings import Settings, Width
 
 from ..common.policy import CONTEXT, MLPPolicy, Parameters
 
@@ -36,7 +36,7 @@ class AdaptContext(Settings):
 
     name: Literal["context"] = "context"
     """A context vector."""
-    size: Count = 8
+    size: Width = 8
     """Length of the context vector."""
 
 
@@ -45,7 +45,7 @@ class AdaptLatent(Settings):
 
     name: Literal["latent"] = "latent"
     """A latent vector."""
-    size: Count = 16
+    size: Width = 16
     """Length of the latent vector."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from metarl.base.settings import Count, Fraction, Positive, Settings
+from metarl.base.settings import Count, Fraction, Positive, Settings, Widths
 
 from .adaptation import AdaptAll, AdaptNothing, Adapts
 from .baselines import BaselineConfig, LinearBaselineConfig
@@ -38,7 +38,7 @@ class MAMLConfig(Settings):
 
     removed: ClassVar[Mapping[str, str]] = {"distribution": "it follows from the action space"}
 
-    hidden_sizes: tuple[Count, ...] = (64, 64)
+    hidden_sizes: Widths = (64, 64)
     """Units of each hidden layer of the tanh policy; an empty list makes the policy linear."""
     initial_std: Positive = 1.0
     """Standard deviation of the first policy's actions, in half-ranges of the action space."""

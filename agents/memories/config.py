@@ -6,16 +6,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from metarl.base.settings import Count, Settings
+from metarl.base.settings import Depth, Settings, Width
 
 
 class _Layers(Settings):
     """Settings of every memory."""
 
     name: str
-    hidden_size: Count = 128
+    hidden_size: Width = 128
     """Units of each layer."""
-    num_layers: Count = 1
+    num_layers: Depth = 1
     """Layers."""
 
 
@@ -35,7 +35,7 @@ class TransformerSettings(_Layers):
     """A causal Transformer over the trial, with rotary positions."""
 
     name: Literal["transformer"] = "transformer"
-    num_heads: Count = 4
+    num_heads: Width = 4
     """Attention heads of each layer."""
 
     @model_validator(mode="after")
@@ -52,7 +52,7 @@ class LinearSettings(_Layers):
     """A gated linear recurrence, whose update is a parallel scan over time."""
 
     name: Literal["linear"] = "linear"
-    conv_width: Count = 4
+    conv_width: Width = 4
     """Steps that the convolution of each layer sees; 1 leaves the convolution out."""
 
 
@@ -60,11 +60,11 @@ class AssociativeSettings(_Layers):
     """Linear attention that recalls the mean of what was stored under a key."""
 
     name: Literal["associative"] = "associative"
-    num_heads: Count = 4
+    num_heads: Width = 4
     """Heads of each layer."""
-    key_size: Count = 32
+    key_size: Width = 32
     """Size of the keys of each head."""
-    conv_width: Count = 4
+    conv_width: Width = 4
     """Steps that the convolution of each layer sees; 1 leaves the convolution out."""
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from pydantic import Field
 from torch import Tensor
 
-from metarl.base.settings import Count, Fraction, Positive, Settings
+from metarl.base.settings import Count, Fraction, Positive, Settings, Widths
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
 from metarl.trials.agent import Learner, TrainableAgent
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 class SB3PPOSettings(Settings):
     """Settings of stable-baselines3's PPO, under its names and with its defaults."""
 
-    hidden_sizes: tuple[Count, ...] = (64, 64)
+    hidden_sizes: Widths = (64, 64)
     """Units of each layer of the policy and of the value network (`net_arch`)."""
     log_std_init: float = 0.0
     """Logarithm of the first standard deviation of continuous actions, in the environment's units."""

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from pydantic import Field
 from torch import Tensor
 
-from metarl.base.settings import Count, Settings
+from metarl.base.settings import Depth, Settings, Width
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
 from metarl.trials.agent import Learner, TrainableAgent
@@ -46,9 +46,9 @@ class SB3RecurrentPPOConfig(SB3PPOSettings):
 
     batch_size: Annotated[int, Field(ge=2, strict=True)] = 128
     """Steps of a minibatch, in order of time. A trial cut between two minibatches goes on from its memory there."""
-    lstm_hidden_size: Count = 256
+    lstm_hidden_size: Width = 256
     """Units of each of the two LSTMs, of the policy and of the critic."""
-    n_lstm_layers: Count = 1
+    n_lstm_layers: Depth = 1
     """Layers of each LSTM."""
 
 

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
-from metarl.base.settings import Count, Fraction, Positive, Settings
+from metarl.base.settings import Count, Fraction, Positive, Settings, Widths
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
 from metarl.trials.agent import Learner, TrainableAgent
@@ -40,7 +40,7 @@ _REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "
 class SB3SACConfig(Settings):
     """Settings of stable-baselines3's SAC, under its names. `buffer_size` and `gradient_steps` have other defaults."""
 
-    hidden_sizes: tuple[Count, ...] = (256, 256)
+    hidden_sizes: Widths = (256, 256)
     """Units of each layer of the policy and of both critics (`net_arch`)."""
     learning_rate: Positive = 3e-4
     """Step size of Adam."""

@@ -9,10 +9,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from .bounds import MOST
 from .errors import MetarlError, did_you_mean
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
 """A setting that counts: one or more."""
+
+Width = Annotated[int, Field(ge=1, le=2**16)]
+"""A size inside a network, such as the units of a layer."""
+
+Depth = Annotated[int, Field(ge=1, le=256)]
+"""A number of layers."""
+
+Widths = Annotated[tuple[Width, ...], Field(max_length=256)]
+"""Units of each layer."""
 
 Positive = Annotated[float, Field(gt=0)]
 """A setting above zero."""
@@ -194,7 +204,10 @@ def _remedy_for_unknown(models: list[type[BaseModel]], path: tuple[str, ...], pr
 
 def shorten(value: Any) -> str:
     """Return the value as Python writes it, on one line of at most 80 characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no more than 4,300 digits
+        text = "a number of too many digits"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

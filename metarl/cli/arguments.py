@@ -8,25 +8,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..base.bounds import LAST_SEED, MOST, MOST_THREADS
+
 if TYPE_CHECKING:
     from ..runs.config import TrainConfig
     from ..trials.plan import TrialPlan
     from .resolve import AgentChoice
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers of at least `least`."""
+def at_least(least: int, most: int = MOST) -> Callable[[str], int]:
+    """Return a reader of whole numbers from `least` to `most`."""
 
     def number(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number") from None
         if value < least:
             raise argparse.ArgumentTypeError(f"{text} is too small: it must be at least {least}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text[:40]} is too great: it must be at most {most}")
         return value
 
     return number
+
+
+threads = at_least(0, MOST_THREADS)
+"""Reads a number of threads."""
+seed = at_least(0, LAST_SEED)
+"""Reads a seed."""
 
 
 def finite(text: str) -> float:
@@ -55,10 +65,8 @@ def add_trial_arguments(parser: Any) -> None:
         "--replicas", type=at_least(1), metavar="N", help="episodes in each task and round (default: as in training)"
     )
     parser.add_argument("--deterministic", action="store_true", help="take the policy's mode at every step, no samples")
-    parser.add_argument(
-        "--seed", type=at_least(0), default=0, metavar="N", help="seed of the tasks and episodes (default: 0)"
-    )
-    parser.add_argument("--threads", type=at_least(0), metavar="N", help="simulation threads (default: one a core)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the tasks and episodes (default: 0)")
+    parser.add_argument("--threads", type=threads, metavar="N", help="simulation threads (default: one a core)")
     parser.add_argument("--device", metavar="auto|cpu|cuda", help="device of the networks (default: as in training)")
     parser.add_argument("--checkpoint", metavar="best|last", help="checkpoint to load (default: best)")
     parser.add_argument(

@@ -35,7 +35,7 @@ SIM_DEFAULTS: dict[str, Any] = {
 def _add_sim(parts: Any) -> None:
     parser = add_command(parts, "sim", run_sim, "measure how fast environments step (the default)")
     parser.add_argument("--families", nargs="+", metavar="NAME", help="families to measure (default: all)")
-    parser.add_argument("--worlds", type=at_least(1), metavar="N", help="worlds side by side (default: 64)")
+    parser.add_argument("--worlds", type=at_least(1, 1_000_000), metavar="N", help="worlds side by side (default: 64)")
     parser.add_argument(
         "--seconds", type=_above_zero(finite), metavar="S", help="length of a measurement (default: 0.5)"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..base.bounds import MOST_THREADS
 from ..base.cores import available_threads
 from ..base.errors import MetarlError
 from .arguments import at_least
@@ -18,7 +19,9 @@ def add_parser(commands: Any) -> None:
         "target", nargs="?", metavar="TARGET", help="registered name, YAML file of a family, or module:attribute"
     )
     parser.add_argument("--all", action="store_true", help="check every registered agent, family and preset")
-    parser.add_argument("--jobs", type=at_least(1), metavar="N", help="processes of --all (default: one a core)")
+    parser.add_argument(
+        "--jobs", type=at_least(1, MOST_THREADS), metavar="N", help="processes of --all (default: one a core)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

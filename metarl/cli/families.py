@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--plot", metavar="F", help="draw the tasks of each split into a .png or .svg file")
     parser.add_argument("--render", metavar="F", help="draw the worlds of a few tasks into a .png or .svg file")
     parser.add_argument(
-        "--tasks", type=at_least(1), metavar="N", help="tasks to draw (default: --plot 200, --render 6)"
+        "--tasks", type=at_least(1, 100_000), metavar="N", help="tasks to draw (default: --plot 200, --render 6)"
     )
     parser.add_argument("--split", metavar="S", help="--render: split that the tasks are from (default: train)")
     parser.add_argument(

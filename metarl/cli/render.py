@@ -45,9 +45,11 @@ def add_parser(commands: Any) -> None:
         "--every", type=at_least(1), metavar="K", help="steps between pictures (default: 100 pictures an episode)"
     )
     parser.add_argument(
-        "--fps", type=at_least(1), metavar="N", help="pictures a second (default: an episode lasts six seconds)"
+        "--fps", type=at_least(1, 1000), metavar="N", help="pictures a second (default: an episode lasts six seconds)"
     )
-    parser.add_argument("--size", type=at_least(160), metavar="PX", help="width of a panel (default: at most 320)")
+    parser.add_argument(
+        "--size", type=at_least(160, 4096), metavar="PX", help="width of a panel (default: at most 320)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import MetarlError
-from .arguments import at_least
+from .arguments import seed
 from .parser import add_command, is_no_option
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="change a setting of the config, as in agent.inner_lr=0.05"
     )
-    parser.add_argument("--seed", type=at_least(0), metavar="N", help="the same as seed=N")
+    parser.add_argument("--seed", type=seed, metavar="N", help="the same as seed=N")
     parser.add_argument("--run-dir", metavar="DIR", help="run folder (default: runs/<family>-<agent>-seed<seed>)")
     parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
 

@@ -8,9 +8,17 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
+from ..base.bounds import LAST_SEED, MOST_THREADS
 from ..base.errors import MetarlError
 from ..base.registry import Registry
-from ..base.settings import Count, Origin, Settings, refuse_booleans_for_numbers, shorten, validate_from
+from ..base.settings import (
+    Count,
+    Origin,
+    Settings,
+    refuse_booleans_for_numbers,
+    shorten,
+    validate_from,
+)
 from ..base.yaml_text import MOST_LEVELS, YamlError, parse_yaml, read_yaml
 from ..families.declaration import is_yaml, read_family
 from ..families.family import FAMILIES, TaskFamily
@@ -64,7 +72,7 @@ class TrainConfig(Settings):
     """Task family: a mapping of `name`, `preset` and settings, or a bare name."""
     agent: Named
     """Agent: a mapping of `name` and settings, or a bare name."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Field(ge=0, le=LAST_SEED)] = 0
     """Seed of every random number of the run."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of the networks. 'auto' takes cuda if there is a GPU."""
@@ -82,7 +90,7 @@ class TrainConfig(Settings):
     rollout_shards: Count = 2
     """Parts of a meta-batch that run side by side, each on its own core. More shards than cores only slow training.
     Results change by rounding, so the number belongs to the config. Vector environments are always one shard."""
-    threads: Annotated[int, Field(ge=0)] | None = None
+    threads: Annotated[int, Field(ge=0, le=MOST_THREADS)] | None = None
     """Simulation threads. None takes one per core; 0 simulates all shards in turn on the calling thread. Results do not
     change."""
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -7,7 +7,9 @@ from typing import TypedDict
 
 import numpy as np
 
+from ..base.bounds import LAST_SEED, MOST
 from ..base.errors import MetarlError
+from ..base.settings import shorten
 from ..base.streams import generator
 from ..families.family import TaskFamily
 from ..families.task import Tasks
@@ -37,8 +39,9 @@ class TrialPlan:
     """Seed of the tasks and the episodes."""
 
     def __post_init__(self) -> None:
-        for name, least in (("num_tasks", 1), ("rounds", 1), ("replicas", 1), ("budget", 1), ("seed", 0)):
-            object.__setattr__(self, name, _whole_number(name, getattr(self, name), least))
+        for name in ("num_tasks", "rounds", "replicas", "budget"):
+            object.__setattr__(self, name, _whole_number(name, getattr(self, name), 1, MOST))
+        object.__setattr__(self, "seed", _whole_number("seed", self.seed, 0, LAST_SEED))
         if not isinstance(self.split, str):
             raise MetarlError(f"split is {self.split!r}; it must be the name of a split")
         if not isinstance(self.deterministic, (bool, np.bool_)):
@@ -65,12 +68,14 @@ class TrialPlan:
         return family.sample(self.split, self.num_tasks, seed=self.seed)
 
 
-def _whole_number(name: str, value: object, least: int) -> int:
+def _whole_number(name: str, value: object, least: int, most: int) -> int:
     """Return an integer of Python's for one of Python's or NumPy's. Raises MetarlError for anything else."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise MetarlError(f"{name} is {value!r}; it must be a whole number")
     if value < least:
         raise MetarlError(f"{name} is {value}; it must be at least {least}")
+    if value > most:
+        raise MetarlError(f"{name} is {shorten(value)}; it must be at most {most}")
     return int(value)
 
 

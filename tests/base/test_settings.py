@@ -122,3 +122,12 @@ def test_listing_holds_the_settings_of_every_choice_with_their_defaults() -> Non
         ("agent.outer.cg_iterations", "trpo: (default 10)"),
         ("agent.size", "(default 3)"),
     ]
+
+
+@pytest.mark.parametrize(
+    "count", [10**9 + 1, 99999999999999999999, 10**400, 10**5000], ids=["1e9", "1e20", "1e400", "1e5000"]
+)
+def test_a_count_that_no_machine_holds_is_refused_in_one_line(count: int) -> None:
+    with pytest.raises(MetarlError, match=r"size is .*: it must be less than or equal to 1000000000") as caught:
+        validate(Agent, {"size": count}, "here")
+    assert len(str(caught.value)) < 200
