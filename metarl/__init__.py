@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .families.task import Tasks as Tasks
     from .families.vector import BatchedEnv as BatchedEnv
     from .families.vectors import VectorFamily as VectorFamily
+    from .runs.policy import load_policy as load_policy
     from .runs.run import load_run as load_run
     from .training.train import meta_train as meta_train
     from .trials.agent import Agent as Agent
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from .trials.episodes import TimeStep as TimeStep
     from .trials.episodes import Trial as Trial
     from .trials.plan import TrialPlan as TrialPlan
+    from .trials.policy import Policy as Policy
     from .trials.registered import make_agent as make_agent
     from .trials.registered import register_agent as register_agent
     from .trials.rollout import rollout as rollout
@@ -76,6 +78,7 @@ _EXPORTS = {
     "Evaluation": "evaluation.record",
     "Learner": "trials.agent",
     "load": "families.load",
+    "load_policy": "runs.policy",
     "load_run": "runs.run",
     "LogUniform": "families.distributions",
     "make_agent": "trials.registered",
@@ -86,6 +89,7 @@ _EXPORTS = {
     "Normal": "families.distributions",
     "Oracle": "trials.agent",
     "Parameter": "families.task",
+    "Policy": "trials.policy",
     "register": "families.family",
     "register_agent": "trials.registered",
     "rollout": "trials.rollout",

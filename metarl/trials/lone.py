@@ -1,0 +1,136 @@
+"""A learner in one task whose episodes come one after the other, from an environment that somebody else steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from gymnasium import spaces
+
+from ..base.errors import MetarlError
+from ..base.streams import Streams
+from ..families.family import TaskFamily
+from ..families.spaces import shape_of
+from .agent import Agent, Learner
+from .episodes import Episodes, TimeStep
+
+
+@dataclass
+class _Episode:
+    """An episode while it is played."""
+
+    observations: list[np.ndarray] = field(default_factory=list)
+    actions: list[np.ndarray] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    terminated: bool = False
+    truncated: bool = False
+    final_observation: np.ndarray | None = None
+
+
+class LoneTrial:
+    """A trial in one task, step by step: what `run_trial` plays at once in batches, with the same numbers.
+
+    The replicas of a round are played one after the other. The learner adapts when the last of them has ended.
+    """
+
+    def __init__(self, agent: Agent, family: TaskFamily, replicas: int, *, seed: int, index: int) -> None:
+        self.family, self.replicas = family, replicas
+        self.learner: Learner = agent.begin(Streams.of(seed, "learner", np.array([[index]]), np.arange(replicas)))
+        self.rounds = 0
+        """Rounds that were finished."""
+        self.frozen = False
+        """Whether the learner adapts no more between rounds."""
+        self._before: list[_Episode] = []
+        self._round = [_Episode()]
+
+    @property
+    def at_start(self) -> bool:
+        """Whether the next step is the first of an episode."""
+        return not self._round[-1].actions
+
+    def act(self, observation: np.ndarray, reward: float, *, deterministic: bool) -> np.ndarray:
+        """Return the action for an observation, not clipped. `reward` is ignored at the first step of an episode."""
+        episode, horizon = self._round[-1], self.family.horizon
+        if len(episode.actions) == horizon:
+            raise MetarlError(
+                f"the episode has {horizon} steps already, the most that family {self.family.name!r} has; call "
+                "end_episode with truncated=True, then begin the next episode"
+            )
+        if episode.actions:
+            episode.rewards.append(reward)
+        actions = self.learner.act(self._timestep(observation), deterministic=deterministic)
+        action = actions[0, len(self._round) - 1].astype(self.family.action_space.dtype)
+        episode.observations.append(observation)
+        episode.actions.append(action)
+        return action
+
+    def _timestep(self, observation: np.ndarray) -> TimeStep:
+        """Return the time step of the replica that plays; the others wait."""
+        replica, space = len(self._round) - 1, self.family.observation_space
+        episode = self._round[-1]
+        if not episode.actions and self._before:
+            episode = self._before[replica]
+        observations = np.zeros((1, self.replicas, *shape_of(space)), dtype=space.dtype)
+        observations[0, replica] = observation
+        action = self.family.action_space
+        previous = np.zeros((1, self.replicas, *shape_of(action)), dtype=action.dtype)
+        rewards = np.zeros((1, self.replicas))
+        if episode.actions:
+            previous[0, replica], rewards[0, replica] = episode.actions[-1], episode.rewards[-1]
+        active = np.arange(self.replicas)[None] == replica
+        return TimeStep(
+            observations=observations,
+            previous_actions=previous,
+            previous_rewards=rewards,
+            previous_terminations=active & episode.terminated,
+            previous_truncations=active & episode.truncated,
+            active=active,
+        )
+
+    def end_episode(self, observation: np.ndarray, reward: float, *, terminated: bool, truncated: bool) -> None:
+        """End the episode after its last step, which gave `reward` and led to `observation`."""
+        episode = self._round[-1]
+        if not episode.actions:
+            raise MetarlError("the episode ends before its first step; act on its first observation before it ends")
+        episode.rewards.append(reward)
+        # A termination counts where both are given, as no reward can follow.
+        episode.terminated, episode.truncated = terminated, truncated and not terminated
+        episode.final_observation = observation
+        if len(self._round) == self.replicas:
+            if not self.frozen:
+                self.learner.adapt(_join(self._round, self.family))
+            self.rounds += 1
+            self._before, self._round = self._round, []
+        self._round.append(_Episode())
+
+
+def _join(played: list[_Episode], family: TaskFamily) -> Episodes:
+    """Return the episodes of one task as a round, each a replica, padded to the longest."""
+    time, replicas = max(len(each.actions) for each in played), len(played)
+    observation, action = family.observation_space, family.action_space
+    observations = np.zeros((time, 1, replicas, *shape_of(observation)), dtype=observation.dtype)
+    actions = np.zeros((time, 1, replicas, *shape_of(action)), dtype=action.dtype)
+    rewards = np.zeros((time, 1, replicas))
+    terminations, truncations, mask = (np.zeros((time, 1, replicas), dtype=bool) for _ in range(3))
+    for replica, each in enumerate(played):
+        steps = len(each.actions)
+        observations[:steps, 0, replica], actions[:steps, 0, replica] = each.observations, each.actions
+        rewards[:steps, 0, replica], mask[:steps, 0, replica] = each.rewards, True
+        terminations[steps - 1, 0, replica] = each.terminated
+        truncations[steps - 1, 0, replica] = each.truncated
+    finals = [each.final_observation for each in played]
+    return Episodes(
+        observations=observations,
+        actions=actions,
+        rewards=rewards,
+        terminations=terminations,
+        truncations=truncations,
+        mask=mask,
+        final_observations=np.stack([final for final in finals if final is not None])[None],
+        successes=None,
+    )
+
+
+def clip_action(action: np.ndarray, space: spaces.Space[object]) -> np.ndarray:
+    """Return an action as the environment takes it: within the bounds of a box."""
+    return np.clip(action, space.low, space.high) if isinstance(space, spaces.Box) else action

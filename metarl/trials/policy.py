@@ -1,0 +1,227 @@
+"""An agent in a loop of the user's own: actions for observations, one environment or several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike
+
+from ..base.errors import MetarlError
+from ..base.streams import generator
+from ..families.family import TaskFamily
+from ..families.spaces import shape_of
+from .agent import Agent, Oracle, require_agent
+from .lone import LoneTrial, clip_action
+
+
+class Policy:
+    """An agent that plays environments which the caller steps, and adapts to the task of each.
+
+    A trial is what happens in one task: the agent adapts from episode to episode, and `reset` makes it forget the task.
+    An episode ends with `end_episode`. Agents that adapt by gradient steps do so at the end of every
+    `episodes_per_round` episodes of an environment; agents with a memory carry it on from episode to episode.
+
+    >>> import metarl
+    >>> family = metarl.load("point-dense", horizon=5)
+    >>> policy = metarl.Policy(metarl.make_agent("random", family), family)
+    >>> policy.act([0.0, 0.0]).shape
+    (2,)
+    >>> policy.end_episode([0.1, 0.0], -1.0, terminated=False, truncated=True)
+    >>> policy.rounds
+    1
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        family: TaskFamily,
+        *,
+        num_envs: int | None = None,
+        episodes_per_round: int = 1,
+        deterministic: bool = False,
+        seed: int = 0,
+    ) -> None:
+        """Make a policy at the start of a trial.
+
+        Args:
+            agent: The agent; it is not changed.
+            family: The family that tells observations, actions and the longest episode.
+            num_envs: Number of environments, each with a task of its own; then every array has an axis of them in
+                front. None for a single environment, without that axis.
+            episodes_per_round: Episodes in a task between two adaptations.
+            deterministic: Take the agent's mode at every step instead of a sample.
+            seed: Seed of the agent's samples.
+
+        Raises:
+            MetarlError: for an oracle, which must be shown its tasks, and for a count below one.
+        """
+        require_agent(agent)
+        if isinstance(agent, Oracle):
+            raise MetarlError(
+                f"{type(agent).__name__} is an oracle, which must be shown its tasks; take an agent that is not"
+            )
+        for name, value in (("num_envs", num_envs), ("episodes_per_round", episodes_per_round)):
+            if value is not None and value < 1:
+                raise MetarlError(f"{name} is {value}; it must be at least 1")
+        self.agent, self.family = agent, family
+        self.num_envs, self.episodes_per_round = num_envs, episodes_per_round
+        self.deterministic, self.seed = deterministic, seed
+        self._begun = np.zeros(num_envs or 1, dtype=np.int64)
+        self._trials: list[LoneTrial] = []
+        self._after_end = np.zeros(num_envs or 1, dtype=bool)
+        """Environments whose episode ended in `act`, so that the next observation is a first one."""
+        self.reset()
+
+    @property
+    def rounds(self) -> int | np.ndarray:
+        """Rounds finished in the present trial; int64 [env] with `num_envs`."""
+        counts = np.array([trial.rounds for trial in self._trials])
+        return int(counts[0]) if self.num_envs is None else counts
+
+    def reset(self, *, seed: int | None = None, mask: ArrayLike | None = None) -> None:
+        """Begin a new trial: the agent forgets the task.
+
+        Without `seed`, every trial has random numbers of its own, which follow from the policy's seed. With `seed`, the
+        numbers are those of `run_trial` with it. `mask` marks the environments that change their task, bool [env].
+        """
+        chosen = np.ones(len(self._begun), dtype=bool) if mask is None else self._flags("mask", mask)
+        trials: list[Any] = self._trials or [None] * len(chosen)
+        for index in np.flatnonzero(chosen):
+            begun = int(self._begun[index])
+            own = int(generator(self.seed, "policy", begun).integers(2**63)) if seed is None else seed
+            trials[index] = LoneTrial(self.agent, self.family, self.episodes_per_round, seed=own, index=int(index))
+        self._trials = trials
+        self._begun += chosen
+        self._after_end &= ~chosen
+
+    def freeze(self) -> None:
+        """Stop adapting between rounds until the next `reset`. A memory goes on: it is part of how its agent acts."""
+        for trial in self._trials:
+            trial.frozen = True
+
+    def act(
+        self,
+        observation: ArrayLike,
+        reward: ArrayLike = 0.0,
+        terminated: ArrayLike = False,
+        truncated: ArrayLike = False,
+    ) -> Any:
+        """Return the action for an observation. The other arguments are what the step before gave, as `step` returns.
+
+        Leave them out at the first step of an episode. With `num_envs`, all four are arrays [env, ...], as a vector
+        environment of Gymnasium gives them. Where an episode has ended, its observation is the last one, the action is
+        not used, and the next observation is the first of a new episode: this is Gymnasium's `NEXT_STEP`, the default
+        of `make_vec`. In other modes call `end_episode`, and pass no ends here.
+
+        Raises MetarlError for an observation that does not fit the family, for the end of an episode in a single
+        environment, and for an episode longer than the family's horizon.
+        """
+        observations, rewards, terminations, truncations = self._outcome(observation, reward, terminated, truncated)
+        ended = terminations | truncations
+        if self.num_envs is None and ended[0]:
+            raise MetarlError(
+                "the episode is over; call end_episode with these arguments, reset the environment, and act on its "
+                "first observation"
+            )
+        self._require_first_steps(rewards, ended)
+        self._require_noise()
+        self._end(ended, observations, rewards, terminations, truncations)
+        space = self.family.action_space
+        actions = np.zeros((len(self._trials), *shape_of(space)), dtype=space.dtype)
+        for index, trial in enumerate(self._trials):
+            if ended[index]:
+                actions[index] = space.start if isinstance(space, spaces.Discrete) else 0
+            else:
+                actions[index] = trial.act(observations[index], float(rewards[index]), deterministic=self.deterministic)
+        self._after_end = ended
+        actions = clip_action(actions, space)
+        if self.num_envs is not None:
+            return actions
+        return int(actions[0]) if isinstance(space, spaces.Discrete) else actions[0]
+
+    def end_episode(
+        self,
+        observation: ArrayLike,
+        reward: ArrayLike = 0.0,
+        terminated: ArrayLike = False,
+        truncated: ArrayLike = False,
+    ) -> None:
+        """Tell how an episode ended: what its last step gave. After the last episode of a round, the agent adapts.
+
+        With `num_envs`, the arguments are arrays [env, ...], and only environments with an end are looked at.
+
+        Raises MetarlError where no episode ends, and where one ends before its first step.
+        """
+        given = self._outcome(observation, reward, terminated, truncated)
+        ended = given[2] | given[3]
+        if not ended.any():
+            raise MetarlError("terminated and truncated are both False; end_episode needs the one that is True")
+        self._require_noise()
+        self._end(ended, *given)
+
+    def _end(
+        self,
+        ended: np.ndarray,
+        observations: np.ndarray,
+        rewards: np.ndarray,
+        terminations: np.ndarray,
+        truncations: np.ndarray,
+    ) -> None:
+        for index in np.flatnonzero(ended):
+            self._trials[index].end_episode(
+                observations[index],
+                float(rewards[index]),
+                terminated=bool(terminations[index]),
+                truncated=bool(truncations[index]),
+            )
+
+    def _outcome(
+        self, observation: ArrayLike, reward: ArrayLike, terminated: ArrayLike, truncated: ArrayLike
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the arguments of a step as arrays [env, ...]. Raises MetarlError where one does not fit."""
+        space, num = self.family.observation_space, len(self._begun)
+        shape = shape_of(space) if self.num_envs is None else (num, *shape_of(space))
+        observations = np.asarray(observation)
+        if observations.shape != shape:
+            raise MetarlError(
+                f"the observation has shape {observations.shape}; it must be {shape}, as family {self.family.name!r} "
+                "gives it" + ("" if self.num_envs is None else f" in {num} environments")
+            )
+        if np.issubdtype(observations.dtype, np.floating) and not np.isfinite(observations).all():
+            raise MetarlError("the observation is not finite; end the episode before the simulation breaks down")
+        rewards = np.asarray(reward, dtype=np.float64)
+        if not np.isfinite(rewards).all():
+            raise MetarlError(f"the reward is {rewards.tolist()}; it must be finite")
+        flags = self._flags("terminated", terminated), self._flags("truncated", truncated)
+        observations = observations.reshape(num, *shape_of(space)).astype(space.dtype)
+        return observations, self._fit("reward", rewards), *flags
+
+    def _flags(self, name: str, value: ArrayLike) -> np.ndarray:
+        return self._fit(name, np.asarray(value, dtype=bool))
+
+    def _fit(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Return an array [env]; one number serves all environments."""
+        num = len(self._begun)
+        if array.ndim > 0 and array.shape != (num,):
+            raise MetarlError(f"{name} has shape {array.shape}; it must be {'()' if num == 1 else (num,)}")
+        return np.broadcast_to(array, (num,))
+
+    def _require_first_steps(self, rewards: np.ndarray, ended: np.ndarray) -> None:
+        """Raise MetarlError where the step after an end is not a first one: the environment resets in another mode."""
+        wrong = self._after_end & (ended | (rewards != 0))
+        if wrong.any():
+            index = int(np.flatnonzero(wrong)[0])
+            raise MetarlError(
+                f"environment {index} ended its episode in the step before, and now has reward {rewards[index]:g}; the "
+                "first step of an episode has none: make the environments with Gymnasium's NEXT_STEP, or call "
+                "end_episode"
+            )
+
+    def _require_noise(self) -> None:
+        if self.deterministic and self.agent.pools_replicas and not all(trial.frozen for trial in self._trials):
+            raise MetarlError(
+                f"deterministic is True, but {type(self.agent).__name__} learns between rounds from its exploration "
+                "noise; set policy.deterministic to False until it has adapted, and call policy.freeze() before True"
+            )
