@@ -16,11 +16,13 @@ from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.base.threads import acting
 from metarl.families.family import TaskFamily
+from metarl.families.layout import layout_of
 from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 
+from ..common.heads import action_head
 from ..common.moments import RunningMoments
-from ..common.policy import LOG_STD, MLPPolicy, action_head
+from ..common.policy import LOG_STD, MLPPolicy
 from ..common.state import StateDict, load_tensors, require_same_shapes, restore_on_error
 from .adaptation import AdaptContext, AdaptNothing, make_adaptation
 from .baselines import Baseline, LinearBaseline, LinearBaselineConfig, NetworkBaseline, flat_observations
@@ -46,7 +48,7 @@ class MAML(TrainableAgent):
         generator = torch.Generator().manual_seed(seed)
         context_size = config.adapts.size if isinstance(config.adapts, AdaptContext) else 0
         head = action_head(family.action_space)
-        policy = MLPPolicy(family.observation_space, head, config.hidden_sizes, context_size)
+        policy = MLPPolicy(layout_of(family.observation_space).size, head, config.hidden_sizes, context_size)
         initial = policy.initial_parameters(
             generator, initial_std=config.initial_std, dtype=getattr(torch, config.dtype), device=device
         )

@@ -12,6 +12,7 @@ from metarl.base.settings import Count, Settings
 from metarl.base.streams import Streams
 from metarl.families.distributions import Choice
 from metarl.families.family import TaskFamily
+from metarl.families.spaces import limits
 from metarl.trials.agent import Agent, Learner, NoSettings
 from metarl.trials.episodes import TimeStep
 from metarl.trials.registered import register_agent
@@ -184,7 +185,7 @@ def _grid(family: TaskFamily) -> tuple[int, tuple[Cell, ...]]:
     choice = family.parameters["goal"].train
     assert isinstance(choice, Choice)
     goals = tuple((int(x), int(y)) for x, y in np.asarray(choice.values))
-    return int(family.observation_space.high[0]) + 1, goals
+    return int(limits(family.observation_space)[1][0]) + 1, goals
 
 
 # The agents.

@@ -21,6 +21,7 @@ from pydantic import Field
 from metarl.base.settings import Count, Positive, Settings
 from metarl.base.streams import Streams
 from metarl.families.family import TaskFamily
+from metarl.families.spaces import shape_of
 from metarl.families.task import Tasks
 from metarl.trials.agent import Agent, Learner, NoSettings, Oracle
 from metarl.trials.episodes import TimeStep
@@ -54,7 +55,7 @@ class PlanningLearner(Learner):
         self.plan, self.streams, self.each_step = plan, streams, each_step
         self.arrivals = Arrivals(streams.shape)
         assert isinstance(family.action_space, spaces.Discrete)
-        self.counts = Counts(streams.shape, family.observation_space.shape[0], int(family.action_space.n))
+        self.counts = Counts(streams.shape, shape_of(family.observation_space)[0], int(family.action_space.n))
         self.states = np.zeros(streams.shape, dtype=np.int64)
         """State before the last step. [task, replica]"""
         self.steps = np.zeros(streams.shape, dtype=np.int64)

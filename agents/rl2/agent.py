@@ -20,13 +20,14 @@ from metarl.base.settings import Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, one_thread
 from metarl.families.family import TaskFamily
+from metarl.families.layout import layout_of
 from metarl.trials.agent import NUM_UPDATES, Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import register_agent
 
 from ..common.advantage import explained_variance, generalized_advantages
+from ..common.heads import action_head
 from ..common.moments import RunningMoments, ValueScale
-from ..common.policy import action_head
 from ..common.ppo import clipped_surrogate, masked_mean
 from ..common.schedule import Schedule
 from ..common.sequences import Sequences, sequences
@@ -88,7 +89,7 @@ class RL2(TrainableAgent):
         self.config, self.device = config, device
         self.dtype = getattr(torch, config.dtype)
         self.head = action_head(family.action_space)
-        self.num_observed = int(np.prod(family.observation_space.shape))
+        self.num_observed = layout_of(family.observation_space).size
         # Observation, previous action, previous reward, and the two ways in which an episode may just have ended.
         self.num_inputs = self.num_observed + self.head.num_features + 3
         told = {"critic: memory": config.critic == "informed", "inference_coef: 0": config.inference_coef > 0}

@@ -9,7 +9,7 @@ from metarl.base.streams import Streams
 from metarl.trials.agent import Learner
 from metarl.trials.episodes import Episodes, TimeStep
 
-from ..common.policy import ActionHead
+from ..common.heads import ActionHead
 
 
 class ExploringStarts(Settings):

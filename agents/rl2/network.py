@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..common.policy import ActionHead, GaussianHead
+from ..common.heads import ActionHead, GaussianHead
 from ..memories.make import make_memory
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
+from metarl.families.spaces import ActionSpace
 from metarl.trials.episodes import Episodes
 
-from ..common.policy import CategoricalHead
+from ..common.heads import CategoricalHead
 from ..common.state import StateDict, load_training_state, require_same_shapes, training_state
 
 Space = spaces.Box | spaces.Discrete
@@ -29,19 +30,34 @@ class Spaces(Protocol):
     """The part of a family that an agent here needs."""
 
     @property
-    def observation_space(self) -> spaces.Box:
+    def observation_space(self) -> spaces.Space[Any]:
         """Space of one observation."""
         ...
 
     @property
-    def action_space(self) -> spaces.Box | spaces.Discrete:
+    def action_space(self) -> ActionSpace:
         """Space of one action."""
         ...
 
 
-def flatten_box(space: spaces.Box) -> spaces.Box:
-    """Return the same box for vectors: the library's networks take vectors."""
+def flatten_box(space: spaces.Space[Any]) -> spaces.Box:
+    """Return the same box for vectors: the library's networks take vectors. Raises MetarlError for another space."""
+    if not isinstance(space, spaces.Box):
+        raise MetarlError(
+            f"agents of stable-baselines3 take observations of kind Box, not {space}; wrap the environment "
+            "(gymnasium.wrappers.FlattenObservation), or take rl2 or maml-ppo"
+        )
     return spaces.Box(space.low.reshape(-1), space.high.reshape(-1), dtype=space.dtype.type)
+
+
+def plain_actions(space: spaces.Space[Any]) -> Space:
+    """Return the same space. Raises MetarlError unless it is a Box or Discrete."""
+    if not isinstance(space, (spaces.Box, spaces.Discrete)):
+        raise MetarlError(
+            f"agents of stable-baselines3 take actions of kind Box or Discrete, not {space}; wrap the environment "
+            "(gymnasium.wrappers.TransformAction), or take rl2 or maml-ppo"
+        )
+    return space
 
 
 def new_model(

@@ -13,6 +13,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.settings import Settings
 from metarl.base.streams import Streams
 from metarl.families.family import TaskFamily
+from metarl.families.spaces import shape_of
 from metarl.families.switching import SwitchingFamily
 from metarl.families.task import Tasks
 from metarl.trials.agent import Learner, Oracle, TrainableAgent
@@ -21,7 +22,7 @@ from metarl.trials.registered import register_agent
 
 from ..common.state import StateDict
 from ..common.task_numbers import TaskNumbers
-from .common import flatten_box
+from .common import flatten_box, plain_actions
 from .ppo import SB3PPO, SB3Learner, SB3PPOConfig, SB3PPOSettings
 
 
@@ -47,7 +48,7 @@ class TaskView:
     @property
     def action_space(self) -> spaces.Box | spaces.Discrete:
         """The family's own."""
-        return self.family.action_space
+        return plain_actions(self.family.action_space)
 
     def scaled(self, tasks: Tasks) -> np.ndarray:
         """Return the numbers shown of each task, standardised over training tasks, float32 [task, number]."""
@@ -55,7 +56,7 @@ class TaskView:
 
     def append_task(self, observations: np.ndarray, shown: np.ndarray) -> np.ndarray:
         """Return flat observations, each followed by its task's `shown` [task, number], [..., task, replica, d]."""
-        lead = observations.ndim - len(self.family.observation_space.shape)
+        lead = observations.ndim - len(shape_of(self.family.observation_space))
         flat = observations.reshape(*observations.shape[:lead], -1).astype(np.float32)
         behind = np.broadcast_to(shown[:, None], (*flat.shape[:-1], shown.shape[-1]))
         return np.concatenate([flat, behind], axis=-1)

@@ -29,6 +29,7 @@ from .common import (
     list_steps,
     load_policy_state,
     new_model,
+    plain_actions,
     policy_state,
     require_finite,
     seed_torch,
@@ -90,7 +91,7 @@ class SB3PPO(TrainableAgent):
         with one_thread(), seed_torch(seed):
             self.model = _new_model(config, family, device)
         self.pools_replicas = config.adapts
-        self.action_space = family.action_space
+        self.action_space = plain_actions(family.action_space)
 
     def begin(self, streams: Streams) -> SB3Learner:
         """Return a learner that plays the agent's policy."""
@@ -214,7 +215,7 @@ def _new_model(config: SB3PPOConfig, family: Spaces, device: str) -> PPO:
         PPO,
         "MlpPolicy",
         flatten_box(family.observation_space),
-        family.action_space,
+        plain_actions(family.action_space),
         device=device,
         n_steps=2,  # steps of the library's own buffer, which is never used
         policy_kwargs={"net_arch": {"pi": sizes, "vf": sizes}, "log_std_init": log_std_init},

@@ -24,8 +24,10 @@ from .common import (
     count_from_zero,
     draw_actions,
     explain_bad_outputs,
+    flatten_box,
     load_policy_state,
     new_model,
+    plain_actions,
     policy_state,
     require_finite,
     seed_torch,
@@ -65,7 +67,7 @@ class SB3RecurrentPPO(TrainableAgent):
     pools_replicas = False
 
     def __init__(self, config: SB3RecurrentPPOConfig, family: Spaces, *, seed: int, device: str) -> None:
-        self.action_space = family.action_space
+        self.action_space = plain_actions(family.action_space)
         with one_thread(), seed_torch(seed):
             self.model = _new_model(config, family, device)
 
@@ -219,12 +221,12 @@ class SB3RecurrentLearner(Learner):
 def _new_model(config: SB3RecurrentPPOConfig, family: Spaces, device: str) -> RecurrentPPO:
     from sb3_contrib import RecurrentPPO
 
-    settings, space = config.model_dump(), family.action_space
+    settings, space = config.model_dump(), plain_actions(family.action_space)
     sizes = list(settings.pop("hidden_sizes"))
     names = ("log_std_init", "lstm_hidden_size", "n_lstm_layers")
     # See `inputs`: observation, previous action, previous reward and two flags.
     num_actions = int(space.n) if isinstance(space, spaces.Discrete) else int(np.prod(space.shape))
-    size = int(np.prod(family.observation_space.shape)) + num_actions + 3
+    size = int(np.prod(flatten_box(family.observation_space).shape)) + num_actions + 3
     return new_model(
         RecurrentPPO,
         "MlpLstmPolicy",

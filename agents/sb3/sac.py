@@ -19,7 +19,7 @@ from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import register_agent
 
-from ..common.policy import require_scalable
+from ..common.heads import require_scalable
 from ..common.state import (
     StateDict,
     load_optimizer,
@@ -28,7 +28,7 @@ from ..common.state import (
     require_same_shapes,
     restore_on_error,
 )
-from .common import Spaces, explain_bad_outputs, new_model, seed_numpy, seed_torch, select_steps
+from .common import Spaces, explain_bad_outputs, flatten_box, new_model, seed_numpy, seed_torch, select_steps
 
 if TYPE_CHECKING:
     from stable_baselines3 import SAC
@@ -77,7 +77,7 @@ class SB3SAC(TrainableAgent):
         require_scalable(space)
         self.config, self.action_shape = config, space.shape
         with one_thread(), seed_torch(seed):
-            self.model = _new_model(config, family.observation_space, space, device)
+            self.model = _new_model(config, flatten_box(family.observation_space), space, device)
 
     def begin(self, streams: Streams) -> SB3SACLearner:
         """Return a learner that plays the agent's policy."""

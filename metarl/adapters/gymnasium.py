@@ -9,11 +9,12 @@ import gymnasium
 import numpy as np
 
 from ..families.family import TaskFamily
+from ..families.layout import map_arrays
 from ..families.load import load
 from ..families.vector import BatchedEnv, share_worlds
 
 
-class SingleEnv(gymnasium.Env[np.ndarray, Any]):
+class SingleEnv(gymnasium.Env[Any, Any]):
     """One world of one task as a Gymnasium `Env`. It keeps its task over resets and pickling.
 
     Without `task` it plays the first training task of seed 0.
@@ -36,25 +37,23 @@ class SingleEnv(gymnasium.Env[np.ndarray, Any]):
         """Parameter values of the task, by name."""
         return self._envs.tasks[0]
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin a new episode of the same task. A seed restarts the random stream."""
         super().reset(seed=seed)
         # The seed of one world, as `BatchedEnv.reset` takes it for each of its worlds: alone it plays the same.
         observations, _ = self._envs.reset(seed=None if seed is None else [seed])
         if self.render_mode == "human":
             self.render()
-        return observations[0], {}
+        return map_arrays(_first, observations), {}
 
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step the world. Raises MetarlError where the episode has ended."""
         actions = np.asarray(action)[None]
         observations, rewards, terminations, truncations, infos = self._envs.step(actions)
         if self.render_mode == "human":
             self.render()
         info = {name: bool(value[0]) for name, value in infos.items()}
-        return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info
+        return map_arrays(_first, observations), float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info
 
     def render(self) -> np.ndarray | None:
         """Return a picture, uint8 [height, width, 3], in mode 'rgb_array'. Mode 'human' shows it instead."""
@@ -67,6 +66,10 @@ class SingleEnv(gymnasium.Env[np.ndarray, Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the constructor's arguments. The copy has the same task and needs a reset."""
         return SingleEnv, (self.family, self.task, self.render_mode)
+
+
+def _first(array: np.ndarray) -> Any:
+    return array[0]
 
 
 def make_single(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices,
 
 from ..base.errors import MetarlError
 from ..families.family import TaskFamily
+from ..families.layout import map_arrays
 from ..families.load import load
 from ..families.switching import SwitchingFamily
 from ..families.task import Tasks
@@ -68,6 +71,11 @@ def _load(family: TaskFamily | str, preset: str | None, settings: Mapping[str, A
             "switch_at counts steps of a trial, and stable-baselines3 plays single episodes; leave it out"
         )
     return family
+
+
+def _choose(where: np.ndarray, chosen: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the rows of `chosen` where `where` is true, bool [world], and of `others` elsewhere."""
+    return np.where(where.reshape(-1, *(1,) * (chosen.ndim - 1)), chosen, others)
 
 
 class SB3VecEnv(VecEnv):
@@ -145,7 +153,7 @@ class SB3VecEnv(VecEnv):
         if "success" in flags:
             self._successes = flags["success"] if self._successes is None else self._successes | flags["success"]
         for world in np.flatnonzero(ended):
-            infos[world]["terminal_observation"] = observations[world]
+            infos[world]["terminal_observation"] = map_arrays(operator.itemgetter(world), observations)
             infos[world]["TimeLimit.truncated"] = bool(truncations[world])
             if "unstable" in flags and flags["unstable"][world]:
                 infos[world]["unstable"] = True
@@ -156,7 +164,7 @@ class SB3VecEnv(VecEnv):
                 self._successes = self._successes & ~ended
             self._draw(ended)
             fresh, _ = self._envs.reset(options={"reset_mask": ended})
-            observations = np.where(ended.reshape(-1, *(1,) * (observations.ndim - 1)), fresh, observations)
+            observations = map_arrays(functools.partial(_choose, ended), fresh, observations)
         return observations, rewards.astype(np.float32), ended, infos
 
     def close(self) -> None:

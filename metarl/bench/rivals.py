@@ -17,6 +17,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from ..base.cores import available_threads
 from ..families.family import TaskFamily
+from ..families.layout import layout_of
 from ..families.load import load
 from ..families.mujoco.family import MujocoFamily
 
@@ -146,7 +147,7 @@ class Empty(gymnasium.Env[np.ndarray, Any]):
     def __init__(self, family: TaskFamily) -> None:
         self.observation_space, self.action_space = family.observation_space, family.action_space
         self.horizon, self.elapsed = family.horizon, 0
-        self.observation = np.zeros(self.observation_space.shape, self.observation_space.dtype)
+        self.observation = layout_of(self.observation_space).zeros()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 
 from ..adapters.gymnasium import SingleEnv
 from ..base.errors import MetarlError, first_line
@@ -20,7 +19,7 @@ from ..families.arrays import ArrayFamily
 from ..families.family import FAMILIES, TaskFamily
 from ..families.load import load
 from ..families.mujoco.family import MujocoFamily
-from ..families.spaces import bounds
+from ..families.spaces import action_at
 from ..families.switching import SwitchingFamily
 from ..families.task import Tasks
 from ..families.vector import BatchedEnv
@@ -154,7 +153,7 @@ def check_pauses(family: TaskFamily) -> Iterator[str]:
     expected = play_new(family, tasks)[0]
     coin = np.random.default_rng(0)
     with contextlib.closing(family.make_vec(tasks, 2, threads=0)) as envs:
-        observations, _ = envs.reset(seed=0)
+        observations = envs.restart(seed=0)
         clock, worlds = np.zeros(envs.num_envs, dtype=int), np.arange(envs.num_envs)
         actions, rewards, mask = (_by_world(a) for a in (expected.actions, expected.rewards, expected.mask))
         while (going := clock < mask.sum(axis=0)).any():
@@ -186,19 +185,12 @@ def check_arrays(family: TaskFamily) -> Iterator[str]:
     streams = Streams.of(0, "check", tasks.index)
     state = family.initial(tasks.values, streams)
     before = {name: array.copy() for name, array in state.items()}
-    actions = np.stack([_middle(family.action_space)] * len(tasks))
+    actions = np.stack([action_at(family.action_space, 0.75)] * len(tasks))
     after = family.transition(state, actions, tasks.values, streams)
     family.reward(state, actions, after, tasks.values)
     for name, array in before.items():
         if not np.array_equal(array, state[name], equal_nan=True):
             yield f"transition or reward changes state {name!r} in place; return new arrays, and leave `before` alone"
-
-
-def _middle(space: spaces.Box | spaces.Discrete) -> np.ndarray:
-    if isinstance(space, spaces.Discrete):
-        return np.asarray(space.start)
-    low, high = bounds(space)
-    return (low + 0.75 * (high - low)).astype(space.dtype)
 
 
 def check_parameters(family: TaskFamily) -> Iterator[str]:
@@ -248,7 +240,7 @@ def check_first_observation(family: TaskFamily) -> Iterator[str]:
     tasks = family.sample("train", 8, seed=0)
     alike = Tasks(tasks.values, np.zeros(len(tasks), dtype=np.int64))
     with contextlib.closing(family.make_vec(alike, 1, threads=0)) as envs:
-        observations, _ = envs.reset(seed=0)
+        observations = envs.restart(seed=0)
     if not all(np.array_equal(row, observations[0], equal_nan=True) for row in observations):
         yield (
             "with the same random numbers, tasks differ in their first observation, which gives the task away; hide "
@@ -286,12 +278,16 @@ def _matrix(tasks: Tasks) -> np.ndarray:
     return np.concatenate([value.reshape(len(tasks), -1) for value in tasks.values.values()], axis=1)
 
 
+def _inside(envs: BatchedEnv, row: np.ndarray) -> bool:
+    return envs.layout.unflatten(row) in envs.single_observation_space
+
+
 def check_extremes(family: TaskFamily) -> Iterator[str]:
     """Under the largest actions, observations stay in their space and rewards finite; no array is returned twice."""
     family = shorten(family, SHORT)
     with contextlib.closing(family.make_vec(family.sample("train", 3, seed=0), 1, threads=0)) as envs:
         for habit in range(3):
-            observations, _ = envs.reset(seed=0)
+            observations = envs.restart(seed=0)
             kept, active, t = [(observations, observations.copy())], np.ones(envs.num_envs, dtype=bool), 0
             while active.any():
                 step = envs.advance(_extreme(envs, habit, t), active)
@@ -300,7 +296,7 @@ def check_extremes(family: TaskFamily) -> Iterator[str]:
                     bad = step.rewards[~np.isfinite(step.rewards)][0]
                     yield f"the reward is {bad} for extreme actions; keep it finite"
                     return
-                if outside := [row for row in step.observations if row not in envs.single_observation_space]:
+                if outside := [row for row in step.observations if not _inside(envs, row)]:
                     yield f"observation {outside[0]} is not in {envs.single_observation_space}; widen the space or clip"
                     return
                 active &= ~(step.terminations | step.truncations)
@@ -313,11 +309,7 @@ def check_extremes(family: TaskFamily) -> Iterator[str]:
 def _extreme(envs: BatchedEnv, habit: int, t: int) -> np.ndarray:
     """Return the lowest actions, the highest, or one after the other."""
     high_now = habit == 1 or (habit == 2 and t % 2 == 1)
-    space = envs.single_action_space
-    if isinstance(space, spaces.Discrete):
-        return np.full(envs.num_envs, space.start + (space.n - 1 if high_now else 0))
-    low, high = bounds(space)  # type: ignore[arg-type]
-    return np.stack([high if high_now else low] * envs.num_envs).astype(space.dtype)
+    return np.stack([action_at(envs.family.action_space, float(high_now))] * envs.num_envs)
 
 
 def check_unstable(family: TaskFamily) -> Iterator[str]:
@@ -330,7 +322,7 @@ def check_unstable(family: TaskFamily) -> Iterator[str]:
         while hasattr(batch, "inner"):  # behind a switch
             batch = batch.inner
         batch.state["qvel"][1] = 1e12  # beyond MuJoCo's limit
-        step = envs.advance(np.stack([_middle(family.action_space)] * 2), np.ones(2, dtype=bool))
+        step = envs.advance(np.stack([action_at(family.action_space, 0.75)] * 2), np.ones(2, dtype=bool))
         if step.unstable is None or step.unstable.tolist() != [False, True] or not step.truncations[1]:
             yield "a world with unstable physics plays on; do not override `batch` of MujocoFamily"
         if not (np.isfinite(step.rewards).all() and np.isfinite(step.observations).all()):
@@ -350,7 +342,7 @@ def check_horizon(family: TaskFamily) -> Iterator[str]:
         if (episodes.terminations.any(axis=0) == episodes.truncations.any(axis=0)).any():
             yield f"an episode does not end exactly once within the horizon of {horizon} steps; see BatchedEnv.advance"
         try:
-            envs.step(np.stack([_middle(family.action_space)] * envs.num_envs))
+            envs.step(np.stack([action_at(family.action_space, 0.75)] * envs.num_envs))
         except MetarlError:
             return
         yield "a world whose episode has ended takes another step; refuse steps until a reset"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 
 import numpy as np
-from gymnasium import spaces
 
 from ..base.streams import Streams
 from ..families.family import TaskFamily
-from ..families.spaces import bounds
+from ..families.spaces import ActionSpace, draw_actions
 from ..families.task import Tasks
 from ..families.vector import BatchedEnv
 from ..trials.agent import Learner
@@ -30,18 +29,13 @@ class Player(Learner):
     A random walk stays near its start, and a repeated action goes far: together they find sparse rewards.
     """
 
-    def __init__(self, space: spaces.Box | spaces.Discrete, streams: Streams) -> None:
+    def __init__(self, space: ActionSpace, streams: Streams) -> None:
         self.space, self.streams = space, streams
         self.first: np.ndarray | None = None
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return actions [task, replica, *action], each drawn from its world's own stream."""
-        streams = self.streams.where(timestep.active)
-        if isinstance(self.space, spaces.Discrete):
-            actions = streams.integers(int(self.space.n)) + self.space.start
-        else:
-            low, high = bounds(self.space)
-            actions = (low + streams.uniform(self.space.shape) * (high - low)).astype(self.space.dtype)
+        actions = draw_actions(self.space, self.streams.where(timestep.active))
         self.first = actions if self.first is None else self.first
         repeats = (np.arange(actions.shape[1]) % 2 == 1).reshape(1, -1, *(1,) * (actions.ndim - 2))
         return np.where(repeats, self.first, actions)

@@ -10,6 +10,7 @@ from gymnasium import Env, spaces
 
 from ..base.streams import Streams
 from .batch import Step
+from .layout import layout_of
 from .task import Values
 from .wrapped import WrappedFamily
 
@@ -55,7 +56,8 @@ class _ClassBatch:
         count = len(next(iter(values.values())))
         self.tasks = [{name: value[i].tolist() for name, value in values.items()} for i in range(count)]
         self.envs = [family.make(task, render_mode) for task in self.tasks]
-        self.observations = np.zeros((count, *family.observation_space.shape), family.observation_space.dtype)
+        self.layout = layout_of(family.observation_space, family.name)
+        self.observations = self.layout.zeros((count,))
 
     def begin(self, where: np.ndarray) -> None:
         """Do nothing: all state belongs to the episodes."""
@@ -64,7 +66,8 @@ class _ClassBatch:
         # Each episode has a fresh seed from the world's own stream, so the class draws nothing by itself.
         seeds = streams.integers(2**31)
         for i in np.flatnonzero(where):
-            self.observations[i], _ = self.envs[i].reset(seed=int(seeds[i]))
+            seen, _ = self.envs[i].reset(seed=int(seeds[i]))
+            self.observations[i] = self.layout.flatten(seen)
         return self.observations
 
     def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
@@ -72,7 +75,8 @@ class _ClassBatch:
         terminations, truncations, successes = (np.zeros(len(where), dtype=bool) for _ in range(3))
         knows_success = False
         for i in np.flatnonzero(where):
-            self.observations[i], rewards[i], terminations[i], truncations[i], info = self.envs[i].step(actions[i])
+            seen, rewards[i], terminations[i], truncations[i], info = self.envs[i].step(actions[i])
+            self.observations[i] = self.layout.flatten(seen)
             success = info.get("success", info.get("is_success"))
             if success is not None:
                 knows_success, successes[i] = True, bool(success)

@@ -18,6 +18,7 @@ from ..base.errors import MetarlError, did_you_mean
 from ..base.registry import Registry
 from ..base.streams import Streams
 from .distributions import Distribution
+from .spaces import ActionSpace
 from .task import SPLITS, Horizon, Parameter, Tasks, Values
 from .vector import BatchedEnv
 
@@ -63,13 +64,13 @@ class TaskFamily(ABC):
 
     @property
     @abstractmethod
-    def observation_space(self) -> spaces.Box:
-        """Space of one observation."""
+    def observation_space(self) -> spaces.Space[Any]:
+        """Space of one observation: Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them."""
 
     @property
     @abstractmethod
-    def action_space(self) -> spaces.Box | spaces.Discrete:
-        """Space of one action."""
+    def action_space(self) -> ActionSpace:
+        """Space of one action: a bounded Box of floats, Discrete, MultiDiscrete or MultiBinary."""
 
     @abstractmethod
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ..base.errors import MetarlError
 from ..base.streams import Streams
 from .batch import State, Step
 from .family import TaskFamily
+from .layout import layout_of
 from .task import Values
 
 
@@ -47,7 +48,7 @@ class FunctionFamily(TaskFamily):
     """
 
     @abstractmethod
-    def observation(self, state: State) -> np.ndarray:
+    def observation(self, state: State) -> Any:
         """Return the observation of each world, [world, *observation]."""
 
     @abstractmethod
@@ -69,8 +70,7 @@ class FunctionBatch:
     def __init__(self, family: FunctionFamily, values: Values, dynamics: Dynamics) -> None:
         self.family, self.values, self.dynamics = family, values, dynamics
         self.state: State = {}
-        self.shape = family.observation_space.shape
-        """Shape of one observation."""
+        self.layout = layout_of(family.observation_space, family.name)
 
     def begin(self, where: np.ndarray) -> None:
         """Do nothing: all state belongs to the episodes."""
@@ -103,10 +103,10 @@ class FunctionBatch:
 
     def _observe(self, num_worlds: int) -> np.ndarray:
         """Return the observation of every world, [world, *observation]. Raises MetarlError for a wrong shape."""
-        observations = self.family.observation(self.state)
-        if observations.shape != (num_worlds, *self.shape):
+        observations = self.layout.flatten(self.family.observation(self.state), (num_worlds,))
+        if observations.shape != (num_worlds, *self.layout.shape):
             first = "world" if observations.shape[:1] == (num_worlds,) else "other"
-            found, right = ([first, *observations.shape[1:]], ["world", *self.shape])
+            found, right = ([first, *observations.shape[1:]], ["world", *self.layout.shape])
             raise MetarlError(
                 f"observation of family {self.family.name!r} has shape [{', '.join(map(str, found))}]; it must be "
                 f"[{', '.join(map(str, right))}], as in observation_space"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from gymnasium import spaces
 
 from .family import TaskFamily
+from .spaces import ActionSpace
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class OptionFamily(TaskFamily):
         return self.base.origin
 
     @property
-    def observation_space(self) -> spaces.Box:
+    def observation_space(self) -> spaces.Space[Any]:
         """The base's observation space."""
         return self.base.observation_space
 
     @property
-    def action_space(self) -> spaces.Box | spaces.Discrete:
+    def action_space(self) -> ActionSpace:
         """The base's action space."""
         return self.base.action_space

@@ -1,4 +1,4 @@
-"""Facts about Gymnasium spaces that the engine needs in several places."""
+"""Kinds of Gymnasium spaces that a family may have, and what the engine needs to know of each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+
+from ..base.errors import MetarlError
+from ..base.streams import Streams
+
+ActionSpace = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
+"""A space of actions that a family may have."""
+
+LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+"""Spaces whose elements are one array. An observation may be a Dict or Tuple of them, at any depth."""
 
 
 def shape_of(space: spaces.Space[Any]) -> tuple[int, ...]:
@@ -16,3 +25,75 @@ def shape_of(space: spaces.Space[Any]) -> tuple[int, ...]:
 def bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
     """Return the lower and upper bounds of a box, with -10 and 10 on open sides."""
     return np.where(np.isfinite(space.low), space.low, -10.0), np.where(np.isfinite(space.high), space.high, 10.0)
+
+
+def limits(space: spaces.Space[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the greatest element of a space that is neither Dict nor Tuple, each [*element]."""
+    match space:
+        case spaces.Discrete():
+            low, count = np.asarray(int(space.start)), np.asarray(int(space.n))
+        case spaces.MultiDiscrete():
+            low, count = np.asarray(space.start, dtype=np.int64), np.asarray(space.nvec, dtype=np.int64)
+        case spaces.MultiBinary():
+            low, count = np.zeros(shape_of(space), dtype=np.int64), np.asarray(2)
+        case spaces.Box():
+            return space.low, space.high
+        case _:
+            raise MetarlError(f"{space} has no limits; give a Box, Discrete, MultiDiscrete or MultiBinary")
+    return low, low + count - 1
+
+
+def require_actions(family: str, space: spaces.Space[Any], wrappers: str = "gymnasium.wrappers") -> None:
+    """Raise MetarlError unless a family's actions can be of `space`; the error names a wrapper as the remedy."""
+    at_fault = f"family {family!r} has action space {space}"
+    if not isinstance(space, LEAVES):
+        raise MetarlError(
+            f"{at_fault}; actions must be a Box, Discrete, MultiDiscrete or MultiBinary: turn them into one with "
+            f"{wrappers}.TransformAction"
+        )
+    if not isinstance(space, spaces.Box):
+        return
+    if not np.issubdtype(space.dtype, np.floating):
+        raise MetarlError(
+            f"{at_fault}, a Box of whole numbers; take MultiDiscrete, or a float Box that {wrappers}.TransformAction "
+            "rounds"
+        )
+    if not space.is_bounded():
+        raise MetarlError(f"{at_fault}, which has no bounds; give finite ones with {wrappers}.TransformAction")
+
+
+def draw_actions(space: spaces.Space[Any], streams: Streams) -> np.ndarray:
+    """Return one uniformly random action for each of the streams, [*streams.shape, *action].
+
+    An open side of a box counts as -10 or 10.
+    """
+    match space:
+        case spaces.Discrete():
+            return streams.integers(int(space.n)) + space.start
+        case spaces.MultiDiscrete():
+            draws = streams.uniform(space.shape) * space.nvec
+            return draws.astype(space.dtype) + np.asarray(space.start, dtype=space.dtype)
+        case spaces.MultiBinary():
+            return (streams.uniform(shape_of(space)) < 0.5).astype(space.dtype)
+    assert isinstance(space, spaces.Box)  # no family has actions of another kind
+    low, high = bounds(space)
+    return (low + streams.uniform(space.shape) * (high - low)).astype(space.dtype)
+
+
+def action_at(space: ActionSpace, place: float) -> np.ndarray:
+    """Return the action at `place`, from 0 for the lowest to 1 for the highest, in every dimension, [*action]."""
+    low, high = bounds(space) if isinstance(space, spaces.Box) else limits(space)
+    action = low + place * (high - low)
+    return np.asarray(action if isinstance(space, spaces.Box) else np.floor(action)).astype(space.dtype)
+
+
+def first_outside(space: spaces.Space[Any], actions: np.ndarray) -> np.ndarray | None:
+    """Return the first of `actions` [n, *action] that a discrete space does not hold, None where it holds them all.
+
+    Actions of a box are not judged: the rollout clips them.
+    """
+    if isinstance(space, spaces.Box):
+        return None
+    low, high = limits(space)
+    outside = ((actions < low) | (actions > high)).reshape(len(actions), -1).any(axis=1)
+    return np.asarray(actions[outside.argmax()]) if outside.any() else None

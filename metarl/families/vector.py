@@ -15,7 +15,8 @@ from ..base.errors import MetarlError
 from ..base.streams import Streams
 from .batch import Batch, Step
 from .faults import ArgumentTypeError, ArgumentValueError, InvalidActionError, ResetNeededError
-from .spaces import shape_of
+from .layout import layout_of
+from .spaces import ActionSpace, first_outside, require_actions, shape_of
 from .task import Tasks, Values
 
 
@@ -33,12 +34,12 @@ class Simulated(Protocol):
         ...
 
     @property
-    def observation_space(self) -> spaces.Box:
+    def observation_space(self) -> spaces.Space[Any]:
         """Space of one observation."""
         ...
 
     @property
-    def action_space(self) -> spaces.Box | spaces.Discrete:
+    def action_space(self) -> ActionSpace:
         """Space of one action."""
         ...
 
@@ -47,12 +48,16 @@ class Simulated(Protocol):
         ...
 
 
-class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     """A Gymnasium vector environment with `replicas` worlds in each of a batch of tasks.
 
     World `task * replicas + replica` plays that task for the environment's life. Autoreset is disabled: an ended world
     waits for `reset(options={"reset_mask": mask})`, so episodes are counted exactly and no final observation is lost.
-    Raises MetarlError for fewer than one replica, a negative number of threads, and an unknown render mode.
+    `reset` and `step` return observations of a Dict or Tuple as Gymnasium batches them. `restart` and `advance` return
+    one array for any space, as `layout` says.
+
+    Raises MetarlError for fewer than one replica, a negative number of threads, an unknown render mode, and spaces that
+    a family cannot have.
     """
 
     def __init__(
@@ -79,9 +84,11 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "render_fps": 20,
         }
         self.render_mode = render_mode
+        require_actions(family.name, family.action_space)
         # Copies: a space holds the generator of its samples, and a family may share one space among environments.
         self.single_observation_space = copy.deepcopy(family.observation_space)
         self.single_action_space = copy.deepcopy(family.action_space)
+        self.layout = layout_of(self.single_observation_space, family.name)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         values = {name: np.repeat(value, replicas, axis=0) for name, value in tasks.values.items()}
@@ -97,13 +104,19 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes in all worlds, or in those of `options["reset_mask"]`, bool [world].
 
         A seed (one number, or one for each world) restarts the random streams and the trial of those worlds. Without
         one, or with None for a world, they go on. Other worlds keep everything, whatever the seed. Raises MetarlError
         for a wrong number of seeds, a negative one, and a mask of a wrong shape or type.
         """
+        return self.layout.unflatten(self.restart(seed=seed, options=options)), {}
+
+    def restart(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> np.ndarray:
+        """Reset as `reset` does, and return the observations as one array, [world, *layout.shape]."""
         where = self._read_mask((options or {}).get("reset_mask"))
         if seed is not None:
             self.batch.begin(self._restart_streams(seed, where))
@@ -111,7 +124,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         observations = self.batch.reset(where, streams.where(where))
         self._elapsed[where] = 0
         self._ended[where] = False
-        return self._as_observations(observations), {}
+        return self._as_observations(observations)
 
     def _read_mask(self, mask: Any) -> np.ndarray:
         """Return the worlds to reset, bool [world]."""
@@ -168,6 +181,8 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def advance(self, actions: np.ndarray, where: np.ndarray) -> Step:
         """Step the worlds marked in `where`, bool [world], by `actions` [world, *action]. The others stand still.
 
+        The observations of the result are one array, [world, *layout.shape].
+
         Raises MetarlError where the episode of a marked world has ended.
         """
         if (self._ended & where).any() or self._streams is None:
@@ -190,7 +205,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             step.unstable,
         )
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step every world.
 
         Raises MetarlError where an episode has ended and was not reset, and for actions of a wrong shape or value.
@@ -200,7 +215,8 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         step = self.advance(actions, np.ones(self.num_envs, dtype=bool))
         flags = {"success": step.successes, "unstable": step.unstable}
         infos = {name: flag for name, flag in flags.items() if flag is not None}
-        return step.observations, step.rewards, step.terminations, step.truncations, infos
+        observations = self.layout.unflatten(step.observations)
+        return observations, step.rewards, step.terminations, step.truncations, infos
 
     def _check_actions(self, actions: np.ndarray) -> None:
         space = self.single_action_space
@@ -208,14 +224,12 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise InvalidActionError(
                 f"actions have shape {actions.shape}; it must be {(self.num_envs, *shape_of(space))}"
             )
-        if isinstance(space, spaces.Discrete):
-            outside = actions[(actions < space.start) | (actions >= space.start + space.n)]
-            if outside.size:
-                raise InvalidActionError(f"action {outside[0]} is not in {space}; give one that is")
+        if (outside := first_outside(space, actions)) is not None:
+            raise InvalidActionError(f"action {outside} is not in {space}; give one that is")
 
     def _as_observations(self, observations: np.ndarray) -> np.ndarray:
         # Always a copy: users keep observations, and a family may return its own state.
-        return np.array(observations, dtype=self.single_observation_space.dtype)
+        return np.array(observations, dtype=self.layout.dtype)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Return a picture of each world, uint8 [height, width, 3], in render mode 'rgb_array'."""

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from ..base.errors import MetarlError, first_line
 from ..base.streams import Streams
 from .batch import Step
-from .spaces import shape_of
+from .layout import layout_of
 from .task import Values
 from .wrapped import WrappedFamily
 
@@ -95,8 +95,8 @@ class _VectorBatch:
 
     def __init__(self, family: VectorFamily, envs: VecEnv) -> None:
         self.family, self.name, self.envs = family, family.name, envs
-        space = envs.single_observation_space
-        self.latest = np.zeros((envs.num_envs, *shape_of(space)), space.dtype)
+        self.layout = layout_of(envs.single_observation_space, family.name)
+        self.latest = self.layout.zeros((envs.num_envs,))
         """Latest observation of every world. [world, *observation]"""
         self.observations = self.latest.copy()
         """The same, but with the observation before the wait for worlds that wait. [world, *observation]"""
@@ -118,6 +118,10 @@ class _VectorBatch:
         self.observations[where] = self.latest[where]
         return self.observations
 
+    def _flatten(self, observations: Any) -> np.ndarray:
+        """Return observations as an array of our own: the environment may write into its arrays later."""
+        return np.array(self.layout.flatten(observations, (self.envs.num_envs,)))
+
     def _reset(self, where: np.ndarray, seeds: np.ndarray) -> None:
         if not where.any():
             return
@@ -129,7 +133,7 @@ class _VectorBatch:
                 f"the vector environment of family {self.name!r} fails in reset(seed=[one a world], "
                 f"options={options}): {first_line(error)}; it must take both"
             ) from error
-        observations = np.array(observations)
+        observations = self._flatten(observations)
         if not np.array_equal(observations[~where], self.latest[~where], equal_nan=True):
             raise MetarlError(
                 f"the vector environment of family {self.name!r} changes observations of worlds that are not in "
@@ -147,7 +151,7 @@ class _VectorBatch:
         # Gymnasium's SyncVectorEnv refuses to step an ended world, so ended worlds that wait begin an unused episode.
         self._reset(self.over & ~where, np.zeros(len(where), dtype=np.int64))
         observations, rewards, terminations, truncations, infos = self.envs.step(actions)
-        self.latest = np.array(observations)
+        self.latest = self._flatten(observations)
         self.left |= ~where
         self.over = np.asarray(terminations, dtype=bool) | np.asarray(truncations, dtype=bool)
         self.observations[where] = self.latest[where]

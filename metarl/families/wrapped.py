@@ -10,6 +10,8 @@ from gymnasium import spaces
 
 from ..base.errors import MetarlError
 from .family import TaskFamily
+from .layout import layout_of
+from .spaces import ActionSpace, require_actions
 
 
 class WrappedFamily(TaskFamily):
@@ -25,24 +27,22 @@ class WrappedFamily(TaskFamily):
         """Return the observation and action space of one world."""
 
     @functools.cached_property
-    def _spaces(self) -> tuple[spaces.Box, spaces.Box | spaces.Discrete]:
+    def _spaces(self) -> tuple[spaces.Space[Any], Any]:
         observation, action = self.env_spaces()
-        if not isinstance(observation, spaces.Box) or not isinstance(action, (spaces.Box, spaces.Discrete)):
-            raise MetarlError(
-                f"family {self.name!r} has spaces {observation} and {action}; observations must be a Box (see "
-                f"{self.wrappers}.FlattenObservation) and actions a Box or Discrete (see TransformAction)"
-            )
+        layout_of(observation, self.name, self.wrappers)
+        require_actions(self.name, action, self.wrappers)
         return observation, action
 
     @property
-    def observation_space(self) -> spaces.Box:
-        """The environment's. Raises MetarlError unless it is a Box."""
+    def observation_space(self) -> spaces.Space[Any]:
+        """The environment's. Raises MetarlError for one that a family cannot have."""
         return self._spaces[0]
 
     @property
-    def action_space(self) -> spaces.Box | spaces.Discrete:
-        """The environment's. Raises MetarlError unless it is a Box or Discrete."""
-        return self._spaces[1]
+    def action_space(self) -> ActionSpace:
+        """The environment's. Raises MetarlError for one that a family cannot have."""
+        action: ActionSpace = self._spaces[1]
+        return action
 
     def refuse_change(self) -> MetarlError:
         """Return the error of a family without a method that changes the task of a running environment."""

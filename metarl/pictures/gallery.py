@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium import spaces
 
 from ..base.figures import picture_suffix, save_figure
 from ..base.streams import Streams
 from ..evaluation.figure import COLORS, MARKERS
 from ..families.distributions import LogUniform
 from ..families.family import TaskFamily
-from ..families.spaces import bounds
+from ..families.spaces import draw_actions
 from ..families.task import SPLITS, Parameter, Tasks
 from ..families.vector import BatchedEnv
 from ..families.words import in_words, warn_of_few_tasks
@@ -291,17 +290,10 @@ def _walk(envs: BatchedEnv, steps: int) -> np.ndarray:
     for _ in range(steps):
         if not active.any():
             break
-        step = envs.advance(_random_actions(envs.single_action_space, streams), active)
+        step = envs.advance(draw_actions(envs.single_action_space, streams), active)
         taken += active
         active &= ~(step.terminations | step.truncations)
     return taken
-
-
-def _random_actions(space: Any, streams: Streams) -> np.ndarray:
-    if isinstance(space, spaces.Discrete):
-        return streams.integers(int(space.n)) + space.start
-    low, high = bounds(space)
-    return (low + streams.uniform(space.shape) * (high - low)).astype(space.dtype)
 
 
 def task_in_words(family: TaskFamily, task: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ def rollout(
     """
     stopwatch = stopwatch or Stopwatch()
     with stopwatch.part("simulation"):
-        observations, _ = envs.reset(seed=seed)
+        observations = envs.restart(seed=seed)
     timestep = _first_step(envs, observations, previous)
     recorder = _Recorder(envs, stopwatch)
     while timestep.active.any():
@@ -70,8 +70,8 @@ class _Recorder:
         self.envs, self.stopwatch = envs, stopwatch
         self.time = 0
         shape, horizon = envs.shape, envs.family.horizon
-        observation, action = envs.single_observation_space, envs.single_action_space
-        self.observations = np.zeros((horizon, *shape, *shape_of(observation)), dtype=observation.dtype)
+        layout, action = envs.layout, envs.single_action_space
+        self.observations = layout.zeros((horizon, *shape))
         self.actions = np.zeros((horizon, *shape, *shape_of(action)), dtype=action.dtype)
         self.rewards = np.zeros((horizon, *shape))
         self.terminations = np.zeros((horizon, *shape), dtype=bool)

@@ -58,8 +58,8 @@ class Line(VectorEnv[np.ndarray, np.ndarray, dict[str, Any]]):
         self.goals, self.fault, self.num_envs = goals, fault, len(goals)
         self.single_observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float64)
         self.single_action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
-        if fault == "discrete observation":
-            self.single_observation_space = spaces.Discrete(3)
+        if fault == "text observation":
+            self.single_observation_space = spaces.Text(3)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
@@ -193,7 +193,7 @@ def test_environment_that_resets_itself_is_refused_in_one_line(mode: str) -> Non
     [
         ("says no mode", "does not say its autoreset mode"),
         ("one world too many", "one world for each row"),
-        ("discrete observation", "observations must be a Box"),
+        ("text observation", "observations must be a Box"),
         ("one seed", "must take both"),
         ("ignores the mask", "reset the marked ones alone"),
     ],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from metarl.agents.common.policy import action_head
+from metarl.agents.common.heads import action_head
 from metarl.agents.common.sequences import sequences
 from metarl.agents.rl2.agent import RL2
 from metarl.agents.rl2.exploring_starts import ExploringLearner, ExploringStarts
