@@ -9,13 +9,14 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium
 
 from ..adapters.gymnasium import SingleEnv
 from ..base.cores import available_threads
 from ..base.errors import MetarlError
+from ..base.meter import Report, counted, ignore, part_of
 from ..base.progress import say
 from ..base.text import align_columns
 from ..families.arrays import ArrayFamily
@@ -160,21 +161,30 @@ class _Meter:
         return _Meter(self.seconds / 2, max(self.repeats // 2, 1))
 
 
+T = TypeVar("T")
+
 Tables = list[tuple[str, Iterator[Comparison]]]
 """Titles, and comparisons that are measured when they are iterated over."""
 
 
 def bench_simulation(
-    names: Sequence[str] = (), *, worlds: int = 64, seconds: float = 0.5, repeats: int = 5, rivals: bool = True
+    names: Sequence[str] = (),
+    *,
+    worlds: int = 64,
+    seconds: float = 0.5,
+    repeats: int = 5,
+    rivals: bool = True,
+    report: Report = ignore,
 ) -> list[Comparison]:
     """Print the tables of `metarl bench sim` as they are measured, and return their rows.
 
     `names` are families, by default all that are installed; `worlds` step side by side; each rate is measured `repeats`
-    times for `seconds`. With `rivals` other steppers are measured too. Raises MetarlError for an unknown family.
+    times for `seconds`. With `rivals` other steppers are measured too. `report` is told the share that was measured.
+    Raises MetarlError for an unknown family.
     """
     families = [load(name) for name in names or _installed()]
     found = []
-    for title, comparisons in _tables(families, worlds, _Meter(seconds, repeats), rivals=rivals):
+    for title, comparisons in _tables(families, worlds, _Meter(seconds, repeats), report, rivals=rivals):
         rows = list(comparisons)
         if rows:
             say(f"\n{title}\n{align_columns([HEADER, *(row.cells() for row in rows)])}")
@@ -189,33 +199,38 @@ def bench_simulation(
     return found
 
 
-def _tables(families: Sequence[TaskFamily], worlds: int, meter: _Meter, *, rivals: bool) -> Tables:
+def _tables(families: Sequence[TaskFamily], worlds: int, meter: _Meter, report: Report, *, rivals: bool) -> Tables:
     simulations = _simulations(families)
     arrays = [family for family in families if isinstance(family, ArrayFamily)]
     if not simulations and not arrays:
         raise MetarlError("none of these families is made of arrays or of MuJoCo; see `metarl families`")
     threads, chain = available_threads(), itertools.chain.from_iterable
     own = [family for family in simulations if family.has_own_models]
+    bodies = _bodies(simulations) if rivals else []
+
+    def each(number: int, subjects: Sequence[T]) -> Iterator[T]:
+        return counted(subjects, part_of(report, number, 5), len(subjects))
+
     return [
         (
             f"Physics: share of the limit, raw mj_step in {threads} processes, for the same body and tasks",
-            chain(_beside_limit(family, worlds, meter) for family in simulations),
+            chain(_beside_limit(family, worlds, meter) for family in each(0, simulations)),
         ),
         (
             f"Physics: beside other steppers of Gymnasium's environment, with {threads} threads if they use threads",
-            chain(_beside_rivals(family, worlds, meter) for family in _bodies(simulations) if rivals),
+            chain(_beside_rivals(family, worlds, meter) for family in each(1, bodies)),
         ),
         (
             "Physics as task: a model for each world, beside one model for all of them",
-            (_models(family, worlds, meter) for family in own),
+            (_models(family, worlds, meter) for family in each(2, own)),
         ),
         (
             f"Physics as task: batches made per second for {NEW_TASKS} new tasks, beside ten steps of all worlds",
-            (_making(family, meter.coarse()) for family in own),
+            (_making(family, meter.coarse()) for family in each(3, own)),
         ),
         (
             f"Array families on one core, beside {SYNC_WORLDS} environments in Gymnasium's SyncVectorEnv",
-            chain(_arrays(family, rivals, meter.coarse()) for family in arrays),
+            chain(_arrays(family, rivals, meter.coarse()) for family in each(4, arrays)),
         ),
     ]
 

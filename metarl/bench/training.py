@@ -11,6 +11,7 @@ import numpy as np
 
 from ..base.cores import available_threads
 from ..base.errors import MetarlError, did_you_mean
+from ..base.meter import Report, counted, ignore, part_of
 from ..base.stopwatch import Stopwatch
 from ..base.streams import generator
 from ..base.text import align_columns
@@ -37,16 +38,19 @@ def bench_training(
     device: str | None = None,
     updates: int = 5,
     loop: bool = True,
+    report: Report = ignore,
 ) -> str:
     """Return a table of how fast each config trains, as `metarl bench train` prints it.
 
     `configs` are paths, by default those in configs/bench; with `agent` only the configs of that agent are timed.
     `device` is 'auto', 'cpu' or 'cuda' instead of the config's. `updates` meta-updates are timed. With `loop` a second
-    row times the same work one task after the other. Raises MetarlError if there is no such config.
+    row times the same work one task after the other. `report` is told the updates that were timed. Raises MetarlError
+    if there is no such config.
     """
     rows: list[tuple[str, ...]] = [("", "steps/s", *PARTS, "s an update", "limit", "share", "stepping alone", "share")]
-    for path in _select(configs, agent):
-        rows += _train_rows(path, device, updates, loop=loop)
+    selected = _select(configs, agent)
+    for number, path in enumerate(selected):
+        rows += _train_rows(path, device, updates, part_of(report, number, len(selected)), loop=loop)
     return (
         "Meta-training: environment steps per second of whole updates (rollout, adaptation, update), and the parts of "
         f"that time.\nlimit: raw mj_step in {available_threads()} processes. stepping alone: the same worlds with "
@@ -68,7 +72,7 @@ def _select(paths: Sequence[Path], agent: str | None) -> list[Path]:
     return selected
 
 
-def _train_rows(path: Path, device: str | None, updates: int, *, loop: bool) -> list[tuple[str, ...]]:
+def _train_rows(path: Path, device: str | None, updates: int, report: Report, *, loop: bool) -> list[tuple[str, ...]]:
     """Return the row of one config: what `meta_train` does, without logging, evaluation and checkpoints.
 
     With `loop`, a second row times one update of the same work, one task after the other.
@@ -81,7 +85,7 @@ def _train_rows(path: Path, device: str | None, updates: int, *, loop: bool) -> 
         stepping = stack.enter_context(native(family, worlds, config.threads))
         limit = stack.enter_context(raw_limit(family)) if isinstance(family, MujocoFamily) else None
         update(0, Stopwatch())  # warms up
-        for number in range(1, updates + 1):
+        for number in counted(range(1, updates + 1), report, updates + loop):
             limits += [limit(0.5)] if limit is not None else []
             alone.append(stepping(0.5))
             env_steps += update(number, total)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..base.errors import MetarlError, did_you_mean, first_line
+from ..base.meter import Report, counted, ignore, part_of
 from ..base.progress import complain, say
 from ..base.terminal import visible
 from ..families.declaration import is_yaml
@@ -69,8 +70,10 @@ def _attribute(module: str, attribute: str) -> Any:
     return getattr(found, attribute)
 
 
-def check(target: str) -> None:
+def check(target: str, report: Report = ignore) -> None:
     """Check the family or agent that `target` names, and write one line for each fault to the error stream.
+
+    `report` is told the share of the checks that were made.
 
     Raises MetarlError if there is a fault, if the target is not found, and if it is neither a family nor an agent.
     """
@@ -79,11 +82,11 @@ def check(target: str) -> None:
         cls = found.origin if isinstance(found, TaskFamily) else found
         if hasattr(cls, "name") and (missing := missing_requirement(cls)):
             raise MetarlError(missing)
-        findings = check_family(found)
+        findings = check_family(found, report=report)
     elif inspect.isclass(found) and issubclass(found, Agent):
         if target in list(AGENTS) and (missing := what_to_install(target)):
             raise MetarlError(missing)
-        findings = check_agent(found)
+        findings = check_agent(found, report=report)
     else:
         raise MetarlError(
             f"target {target!r} is {found!r}; give a class that extends metarl.TaskFamily or metarl.Agent"
@@ -94,7 +97,7 @@ def check(target: str) -> None:
         raise MetarlError(f"{target} breaks {len(findings)} of the rules; repair what each line above names")
 
 
-def check_family(family: TaskFamily | type[TaskFamily] | str) -> list[str]:
+def check_family(family: TaskFamily | type[TaskFamily] | str, *, report: Report = ignore) -> list[str]:
     """Return one line for each rule that a family breaks: the fault, the rule, the remedy.
 
     A class, or a registered name, is checked in each of its presets. Raises MetarlError for an unknown name.
@@ -104,9 +107,10 @@ def check_family(family: TaskFamily | type[TaskFamily] | str) -> list[str]:
     if name is None:
         return [f"{found!r} has no name; decorate the class with @register('its-name')"]
     if isinstance(found, TaskFamily):
-        return _check_instance(f"family {name!r}", found)
+        return _check_instance(f"family {name!r}", found, report)
     findings = []
-    for preset, settings in (found.presets or {"": {}}).items():
+    presets = found.presets or {"": {}}
+    for number, (preset, settings) in enumerate(presets.items()):
         title = f"family {name!r}" + (f", preset {preset!r}" if preset else "")
         try:
             made = found(**settings)
@@ -115,15 +119,17 @@ def check_family(family: TaskFamily | type[TaskFamily] | str) -> list[str]:
                 f"{title}: it cannot be made ({first_line(error)}); give every setting a default or a preset"
             )
         else:
-            findings += _check_instance(title, made)
+            findings += _check_instance(title, made, part_of(report, number, len(presets)))
     return findings
 
 
-def _check_instance(title: str, family: TaskFamily) -> list[str]:
-    return run_checks(title, FAMILY_CHECKS, family)
+def _check_instance(title: str, family: TaskFamily, report: Report = ignore) -> list[str]:
+    return run_checks(title, FAMILY_CHECKS, family, report)
 
 
-def check_agent(agent: type[Agent] | str, families: Sequence[TaskFamily] | None = None) -> list[str]:
+def check_agent(
+    agent: type[Agent] | str, families: Sequence[TaskFamily] | None = None, *, report: Report = ignore
+) -> list[str]:
     """Return one line for each rule that an agent's class breaks: the fault, the rule, the remedy.
 
     It plays `families`. By default these are the ones that it names in `plays`, or else one with continuous and one
@@ -137,7 +143,7 @@ def check_agent(agent: type[Agent] | str, families: Sequence[TaskFamily] | None 
     findings, refused = [], []
     if families is None:
         families = [load(name) for name in cls.plays] or probes()
-    for family in families:
+    for number, family in enumerate(families):
         subject = AgentSubject(cls, family)
         try:
             subject.make()
@@ -146,7 +152,8 @@ def check_agent(agent: type[Agent] | str, families: Sequence[TaskFamily] | None 
         except Exception as error:  # the author's class: any error at all may come out of it
             findings.append(f"{title} on {family.name}: it cannot be made ({first_line(error)}); see metarl.Agent")
         else:
-            findings += run_checks(f"{title} on {family.name}", AGENT_CHECKS, subject)
+            part = part_of(report, number, len(families))
+            findings += run_checks(f"{title} on {family.name}", AGENT_CHECKS, subject, part)
             continue
     if refused and len(refused) == len(families):
         findings.append(f"{title}: it refuses every family: {refused[0]}; name a family that it plays in `plays`")
@@ -193,7 +200,7 @@ def subjects() -> list[Subject]:
     ]
 
 
-def check_all(jobs: int, chosen: Sequence[Subject] | None = None) -> None:
+def check_all(jobs: int, chosen: Sequence[Subject] | None = None, *, report: Report = ignore) -> None:
     """Check `chosen` (default: everything registered) in `jobs` processes, and print each result as it comes.
 
     Raises MetarlError if a rule is broken, and if a plug-in failed to import.
@@ -205,6 +212,7 @@ def check_all(jobs: int, chosen: Sequence[Subject] | None = None) -> None:
         for finding in verdict.findings:
             sys.stderr.write(f"{visible(finding)}\n")
         verdicts.append(verdict)
+        report(len(verdicts), len(chosen))
     failed = [str(verdict.subject) for verdict in verdicts if verdict.findings]
     skipped = sum(verdict.seconds is None for verdict in verdicts)
     passed = len(verdicts) - len(failed) - skipped
@@ -271,10 +279,12 @@ def _unchecked(cls: type[TaskFamily]) -> str:
     return "; ".join(reason for reason, applies in reasons.items() if applies)
 
 
-def run_checks(title: str, checks: Sequence[Callable[[T], Iterator[str]]], subject: T) -> list[str]:
+def run_checks(
+    title: str, checks: Sequence[Callable[[T], Iterator[str]]], subject: T, report: Report = ignore
+) -> list[str]:
     """Return the findings of the checks, each line after `title`. A check that raises an error is a finding too."""
     findings = []
-    for check in checks:
+    for check in counted(checks, report, len(checks)):
         try:
             findings += [f"{title}: {finding}" for finding in check(subject)]
         except MetarlError as error:

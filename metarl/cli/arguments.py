@@ -74,6 +74,11 @@ def add_trial_arguments(parser: Any) -> None:
     )
 
 
+def add_quiet_option(parser: Any) -> None:
+    """Add the option that hides progress."""
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
 def add_wandb_option(parser: Any) -> None:
     """Add the option that logs the result to W&B."""
     parser.add_argument(

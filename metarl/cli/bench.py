@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .arguments import at_least, finite
+from .arguments import add_quiet_option, at_least, finite
 from .parser import Parser, add_command
 
 
@@ -28,6 +28,7 @@ SIM_DEFAULTS: dict[str, Any] = {
     "repeats": 5,
     "rivals": True,
     "json": None,
+    "quiet": False,
 }
 """What `metarl bench` measures without a part."""
 
@@ -42,6 +43,7 @@ def _add_sim(parts: Any) -> None:
     parser.add_argument("--repeats", type=at_least(1), metavar="N", help="measurements of each (default: 5)")
     parser.add_argument("--rivals", action=BooleanOptionalAction, help="measure other libraries too (default: yes)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file too")
+    add_quiet_option(parser)
     parser.set_defaults(**SIM_DEFAULTS)
 
 
@@ -56,11 +58,13 @@ def _add_train(parts: Any) -> None:
     parser.add_argument(
         "--loop", action=BooleanOptionalAction, default=True, help="time a loop over single tasks too (default: yes)"
     )
+    add_quiet_option(parser)
 
 
 def run_sim(arguments: argparse.Namespace) -> None:
     """Measure how fast environments step, and print the tables."""
     from ..base.files import require_writable, write_atomically
+    from ..base.meter import meter
     from ..base.progress import say
     from ..bench.machine import describe_machine, figures_json
     from ..bench.simulation import bench_simulation
@@ -68,31 +72,36 @@ def run_sim(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         require_writable(arguments.json)
     say(describe_machine())
-    comparisons = bench_simulation(
-        arguments.families or (),
-        worlds=arguments.worlds,
-        seconds=arguments.seconds,
-        repeats=arguments.repeats,
-        rivals=arguments.rivals,
-    )
+    with meter("bench sim", shown=not arguments.quiet) as report:
+        comparisons = bench_simulation(
+            arguments.families or (),
+            worlds=arguments.worlds,
+            seconds=arguments.seconds,
+            repeats=arguments.repeats,
+            rivals=arguments.rivals,
+            report=report,
+        )
     if arguments.json is not None:
         write_atomically(arguments.json, figures_json(comparisons))
 
 
 def run_train(arguments: argparse.Namespace) -> None:
     """Measure how fast agents train, and print the table."""
+    from ..base.meter import meter
     from ..base.progress import say
     from ..bench.machine import describe_machine
     from ..bench.training import bench_training
 
     say(describe_machine())
-    table = bench_training(
-        arguments.configs,
-        agent=arguments.agent,
-        device=arguments.device,
-        updates=arguments.updates,
-        loop=arguments.loop,
-    )
+    with meter("bench train", shown=not arguments.quiet) as report:
+        table = bench_training(
+            arguments.configs,
+            agent=arguments.agent,
+            device=arguments.device,
+            updates=arguments.updates,
+            loop=arguments.loop,
+            report=report,
+        )
     say(f"\n{table}")
 
 

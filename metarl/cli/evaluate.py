@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import MetarlError
-from .arguments import add_trial_arguments, add_wandb_option, agent_choice, at_least, trial_plan
+from .arguments import add_quiet_option, add_trial_arguments, add_wandb_option, agent_choice, at_least, trial_plan
 from .parser import add_command, is_no_option
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def add_parser(commands: Any) -> None:
         "--budget", type=at_least(1), default=1, metavar="B", help="play B rounds from one measured round to the next"
     )
     add_wandb_option(parser)
+    add_quiet_option(parser)
     parser.add_argument(
         "--json",
         metavar="F",
@@ -43,6 +44,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate the agent; print the table, write the numbers and the picture."""
+    from ..base.meter import meter
     from ..base.progress import say
     from ..evaluation.evaluate import evaluate
     from ..evaluation.figure import plot
@@ -56,7 +58,10 @@ def run(arguments: argparse.Namespace) -> None:
     resolved = resolve_agent(agent_choice(arguments), config, plan)
     result, picture = _outputs(arguments, resolved, plan)
     family = make_family(config)
-    evaluation = evaluate(resolved.agent, family, plan, record=resolved.record, threads=arguments.threads)
+    with meter("evaluate", shown=not arguments.quiet) as report:
+        evaluation = evaluate(
+            resolved.agent, family, plan, record=resolved.record, threads=arguments.threads, report=report
+        )
     evaluation.save(result)
     plot([evaluation], picture)
     say(f"{table([evaluation])}\n\nnumbers: {result}\npicture: {picture}")

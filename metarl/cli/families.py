@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ..base.errors import MetarlError
-from .arguments import at_least
+from .arguments import add_quiet_option, at_least
 from .parser import add_command, report_broken
 
 
@@ -26,6 +26,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--steps", type=at_least(0), metavar="K", help="--render: random steps before the picture (default: 20)"
     )
+    add_quiet_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -61,6 +62,7 @@ def _require_owners(arguments: argparse.Namespace) -> None:
 def _draw(arguments: argparse.Namespace) -> None:
     from ..base.figures import picture_suffix
     from ..base.files import require_writable
+    from ..base.meter import meter
     from ..base.progress import say
     from ..families.family import missing_requirement
     from ..families.load import load
@@ -75,9 +77,11 @@ def _draw(arguments: argparse.Namespace) -> None:
         picture_suffix(picture)
         require_writable(picture)
     if arguments.plot:
-        plot_tasks(family, arguments.plot, arguments.tasks or 200)
+        with meter("families", shown=not arguments.quiet):
+            plot_tasks(family, arguments.plot, arguments.tasks or 200)
         say(f"tasks: {arguments.plot}")
     if arguments.render:
         steps = 20 if arguments.steps is None else arguments.steps
-        plot_worlds(family, arguments.render, arguments.tasks or 6, arguments.split or "train", steps)
+        with meter("families", shown=not arguments.quiet):
+            plot_worlds(family, arguments.render, arguments.tasks or 6, arguments.split or "train", steps)
         say(f"worlds: {arguments.render}")

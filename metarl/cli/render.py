@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import MetarlError
-from .arguments import add_trial_arguments, add_wandb_option, agent_choice, at_least, trial_plan
+from .arguments import add_quiet_option, add_trial_arguments, add_wandb_option, agent_choice, at_least, trial_plan
 from .parser import add_command, is_no_option
 
 if TYPE_CHECKING:
@@ -50,13 +49,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--size", type=at_least(160, 4096), metavar="PX", help="width of a panel (default: at most 320)"
     )
+    add_quiet_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Film the tasks and write the video. Raises MetarlError for a task that is not played."""
+    from ..base.meter import meter, part_of
     from ..base.progress import say
     from ..base.text import with_noun
-    from ..pictures.film import film
+    from ..pictures.film import film, require_numbers
     from ..pictures.video import write_video
     from ..runs.config import make_family
     from ..runs.run import run_config
@@ -65,21 +66,23 @@ def run(arguments: argparse.Namespace) -> None:
     numbers = _task_numbers(arguments.tasks, arguments.task, arguments.num_tasks)
     config = run_config(arguments.run_dir, device=arguments.device)
     plan = trial_plan(arguments, config)
+    numbers = require_numbers(numbers, plan)
     resolved = resolve_agent(agent_choice(arguments), config, plan)
     output = _output(arguments.output, resolved, plan)
     shown = ", ".join(map(str, numbers))
     say(f"playing {with_noun(plan.num_tasks, 'task')}, filming {shown} in {with_noun(plan.rounds, 'round')}")
-    filmed = film(
-        resolved.agent,
-        make_family(config),
-        plan,
-        numbers,
-        agent_name=resolved.record.name,
-        every=arguments.every,
-        threads=arguments.threads,
-        report=_progress(),
-    )
-    write_video(filmed, output, fps=arguments.fps, size=arguments.size)
+    with meter("render", shown=not arguments.quiet) as report:
+        filmed = film(
+            resolved.agent,
+            make_family(config),
+            plan,
+            numbers,
+            agent_name=resolved.record.name,
+            every=arguments.every,
+            threads=arguments.threads,
+            report=part_of(report, 0, 2),
+        )
+        write_video(filmed, output, fps=arguments.fps, size=arguments.size, report=part_of(report, 1, 2))
     say(f"video: {output}")
     if arguments.wandb:
         from .wandb import log_video
@@ -111,18 +114,3 @@ def _output(path: str | None, resolved: ResolvedAgent, plan: TrialPlan) -> Path:
         video_suffix(output)
     require_writable(output)
     return output
-
-
-def _progress() -> Callable[[int, int], None]:
-    """Return a function that prints now and then how many frames were taken."""
-    from ..base.progress import SECONDS_BETWEEN_LINES, say
-
-    last = time.monotonic()
-
-    def report(taken: int, most: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            say(f"{taken} of at most {most} frames")
-
-    return report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .arguments import finite
+from .arguments import add_quiet_option, finite
 from .parser import add_command
 
 
@@ -38,17 +38,16 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--note", action="append", default=[], metavar="TEXT", help="paragraph below the title; may be repeated"
     )
+    add_quiet_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the page."""
-    import shlex
-
     from ..base.files import require_writable
+    from ..base.meter import meter
     from ..base.progress import say, warn
     from ..base.text import align_columns
     from ..report.about import About
-    from ..report.commands import portable
     from ..report.groups import group_runs
     from ..report.runs import read_runs
     from ..report.summary import summary_table
@@ -57,15 +56,25 @@ def run(arguments: argparse.Namespace) -> None:
 
     output = page_path(arguments.output)
     require_writable(output)
-    runs, left_out = read_runs(arguments.runs)
-    for each in left_out:
-        warn(f"left out: {' '.join(each.why.split())}")
-    groups = group_runs(runs)
-    words = [portable(run) for run in arguments.runs]
-    # Title and notes stand on the page itself.
+    with meter("report", shown=not arguments.quiet) as report:
+        runs, left_out = read_runs(arguments.runs, report)
+        report(0, 0)  # how long the page takes is not known
+        for each in left_out:
+            warn(f"left out: {' '.join(each.why.split())}")
+        groups = group_runs(runs)
+        tables = Asked(arguments.threshold, tuple(arguments.normalize) if arguments.normalize else None)
+        again = _command(arguments)
+        write_results(groups, output, About(again, arguments.title, arguments.note, tables, left_out))
+    say(f"{align_columns(summary_table(groups).plain_rows())}\n\npage: {output}")
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """Return the command that writes the page again. Title and notes stand on the page itself."""
+    import shlex
+
+    from ..report.commands import portable
+
     asked = [] if arguments.threshold is None else ["--threshold", f"{arguments.threshold:g}"]
     asked += ["--normalize", *arguments.normalize] if arguments.normalize else []
-    again = shlex.join(["metarl", "report", *words, "-o", portable(arguments.output), *asked])
-    tables = Asked(arguments.threshold, tuple(arguments.normalize) if arguments.normalize else None)
-    write_results(groups, output, About(again, arguments.title, arguments.note, tables, left_out))
-    say(f"{align_columns(summary_table(groups).plain_rows())}\n\npage: {output}")
+    words = [portable(run) for run in arguments.runs]
+    return shlex.join(["metarl", "report", *words, "-o", portable(arguments.output), *asked])

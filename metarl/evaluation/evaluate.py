@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from typing import NamedTuple, Unpack
 
 import numpy as np
 
 from ..base.errors import MetarlError, did_you_mean
+from ..base.meter import Report, ignore, part_of
 from ..base.progress import warn
 from ..families.family import TaskFamily
 from ..families.task import Tasks
@@ -29,6 +30,7 @@ def evaluate(
     record: AgentRecord | None = None,
     threads: int | None = None,
     task_chunk_size: int | None = None,
+    report: Report = ignore,
     **changes: Unpack[PlanFields],
 ) -> Evaluation:
     """Return how `agent` adapts to tasks of `family`. The agent is not changed.
@@ -43,6 +45,7 @@ def evaluate(
         record: What the result says of the agent; by default the name of its class.
         threads: Native simulation threads, by default one a core. The numbers do not depend on it.
         task_chunk_size: Tasks played side by side, by default all. Fewer take less memory.
+        report: Is told the steps played and the most there can be.
         **changes: Fields of the plan, such as `split`, `num_tasks`, `rounds`, `replicas` and `seed`.
 
     Raises:
@@ -58,7 +61,9 @@ def evaluate(
     require_noise(agent, record.name, plan)
     tasks, size = plan.tasks(family), task_chunk_size or plan.num_tasks
     chunks = [tasks[start : start + size] for start in range(0, plan.num_tasks, size)]
-    scores = _concatenate([_play(agent, family, chunk, plan, threads) for chunk in chunks])
+    parts = [part_of(report, number, len(chunks)) for number in range(len(chunks))]
+    played = zip(chunks, parts, strict=True)
+    scores = _concatenate([_play(agent, family, chunk, plan, threads, part) for chunk, part in played])
     return _evaluation_of(family, record, plan, tasks, scores)
 
 
@@ -124,13 +129,35 @@ class _Scores(NamedTuple):
     """Episodes in which the physics broke down."""
 
 
-def _play(agent: Agent, family: TaskFamily, tasks: Tasks, plan: TrialPlan, threads: int | None) -> _Scores:
+def _play(
+    agent: Agent, family: TaskFamily, tasks: Tasks, plan: TrialPlan, threads: int | None, report: Report
+) -> _Scores:
     """Return the scores of a trial in `tasks`."""
     pooled = agent.pools_replicas
     horizon = family.horizon if "switch_at" in family.settings else None
     with contextlib.closing(family.make_vec(tasks, plan.replicas, threads=threads)) as envs:
-        rounds = rounds_of(agent, envs, seed=plan.trial_seed, deterministic=plan.deterministic)
+        counter = _Counter(plan.rounds_played, family.horizon, report)
+        rounds = counter.count(
+            rounds_of(agent, envs, seed=plan.trial_seed, deterministic=plan.deterministic, on_step=counter.count_step)
+        )
         return _score(itertools.islice(rounds, plan.rounds_played), plan.budget, pooled=pooled, horizon=horizon)
+
+
+class _Counter:
+    """Reports the steps of a trial. A round whose episodes all end early counts as whole when it is over."""
+
+    def __init__(self, rounds: int, horizon: int, report: Report) -> None:
+        self.rounds, self.horizon, self.report = rounds, horizon, report
+        self.steps = self.over = 0
+
+    def count_step(self) -> None:
+        self.steps += 1
+        self.report(self.over * self.horizon + self.steps, self.rounds * self.horizon)
+
+    def count(self, rounds: Iterable[Episodes]) -> Iterator[Episodes]:
+        for episodes in rounds:
+            self.over, self.steps = self.over + 1, 0
+            yield episodes
 
 
 def _score(rounds: Iterable[Episodes], budget: int, *, pooled: bool, horizon: int | None) -> _Scores:

@@ -121,11 +121,14 @@ def film(
     All tasks of the plan are played: a network rounds by the size of its batch, so that only then the episodes shown
     are those measured, to the last bit. `every` is the number of steps between pictures, by default 100 pictures an
     episode; `report` is called after each with the number taken and the most there can be. Raises MetarlError for a
-    number outside the plan, a budget above one, a split that does not exist, and a family that cannot be drawn.
+    number outside the plan, an `every` below one, a budget above one, a split that does not exist, and a family that
+    cannot be drawn.
     """
     require_agent(agent)
-    numbers = _require_numbers(numbers, plan)
+    numbers = require_numbers(numbers, plan)
     require_noise(agent, agent_name, plan)
+    if every is not None and every < 1:
+        raise MetarlError(f"every is {every}; it must be at least 1 step from one picture to the next")
     every = every or -(-family.horizon // MOST_PICTURES)
     tasks = plan.tasks(family)
     most = len(numbers) * plan.rounds * (1 + -(-family.horizon // every))
@@ -143,8 +146,8 @@ def film(
     return Film(family, agent_name, agent.pools_replicas, plan, numbers, tasks[list(numbers)], every, takes)
 
 
-def _require_numbers(numbers: Sequence[int], plan: TrialPlan) -> tuple[int, ...]:
-    """Return the numbers of the tasks to show, each once."""
+def require_numbers(numbers: Sequence[int], plan: TrialPlan) -> tuple[int, ...]:
+    """Return the numbers of the tasks to show, each once. Raises MetarlError for one that the plan does not have."""
     if plan.budget > 1:
         raise MetarlError(f"budget is {plan.budget}; a film shows every round: take a budget of 1")
     for number in numbers:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..base.errors import MetarlError
 from ..base.files import write_atomically
+from ..base.meter import Report, counted, ignore
 from ..base.text import decimals_for, number_text, with_noun
 from .drawing import ink_box
 from .film import Film, Take
@@ -64,18 +65,22 @@ def has_ffmpeg() -> bool:
     return True
 
 
-def write_video(film: Film, path: str | Path, *, fps: int | None = None, size: int | None = None) -> None:
+def write_video(
+    film: Film, path: str | Path, *, fps: int | None = None, size: int | None = None, report: Report = ignore
+) -> None:
     """Write a film to a .mp4 or .gif file, whole or not at all.
 
-    `size` is the width of a panel in pixels, by default 320, and less for more than three rounds. `fps` is the number
-    of pictures a second, by default 3 to 20, so that an episode lasts about six seconds. Raises MetarlError for another
-    suffix, for .mp4 without ffmpeg, for a video that is too large, and if the file cannot be written.
+    `size` is the width of a panel in pixels, by default 320, and less for more than three rounds. `fps` is the
+    number of pictures a second, by default 3 to 20, so that an episode lasts about six seconds. `report` is told
+    the pictures written and their number. Raises MetarlError for another suffix, for .mp4 without ffmpeg, for a
+    video that is too large, and if the file cannot be written.
     """
     suffix = video_suffix(path)
     fps = fps or min(20, max(3, round(len(film.times) / 6)))
     sheet = Sheet(film, size or max(200, 960 // max(3, film.plan.rounds)))
     times = [*film.times, *[film.times[-1]] * round(fps * SECONDS_HELD)]
-    write_atomically(path, _mp4(map(sheet.frame, times), fps) if suffix == ".mp4" else _gif(sheet, times, fps))
+    frames = map(sheet.frame, counted(times, report, len(times)))
+    write_atomically(path, _mp4(frames, fps) if suffix == ".mp4" else _gif(sheet, frames, times, fps))
 
 
 def _mp4(frames: Iterable[np.ndarray], fps: int) -> bytes:
@@ -100,13 +105,13 @@ def _mp4(frames: Iterable[np.ndarray], fps: int) -> bytes:
         return path.read_bytes()
 
 
-def _gif(sheet: Sheet, times: Sequence[int], fps: int) -> bytes:
-    """Return the frames as a GIF that repeats. All share one palette, so that nothing flickers."""
+def _gif(sheet: Sheet, frames: Iterable[np.ndarray], times: Sequence[int], fps: int) -> bytes:
+    """Return the frames at `times` as a GIF that repeats. All share one palette, so that nothing flickers."""
     from PIL import Image
 
     samples = [sheet.frame(times[i]) for i in np.linspace(0, len(times) - 1, 6).astype(int)]
     palette = Image.fromarray(np.concatenate(samples)).quantize(256, dither=Image.Dither.NONE)
-    images = (Image.fromarray(sheet.frame(time)).quantize(palette=palette, dither=Image.Dither.NONE) for time in times)
+    images = (Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
     file = io.BytesIO()
     next(images).save(file, "GIF", save_all=True, append_images=images, duration=round(1000 / fps), loop=0)
     return file.getvalue()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import MetarlError
+from ..base.meter import Report, counted, ignore
 from ..base.settings import shorten
 from ..base.text import with_noun
 from ..evaluation.record import Evaluation
@@ -87,14 +88,14 @@ class RunResult:
         return tuple(dict.fromkeys((session.get("git_commit") or "unknown")[:10] for session in self.sessions))
 
 
-def read_runs(paths: Sequence[str | Path]) -> tuple[list[RunResult], list[LeftOut]]:
+def read_runs(paths: Sequence[str | Path], report: Report = ignore) -> tuple[list[RunResult], list[LeftOut]]:
     """Return the runs that can be read, and the runs and evaluations that are left out.
 
     Raises MetarlError where no run can be read.
     """
     runs: list[RunResult] = []
     left_out: list[LeftOut] = []
-    for path in paths:
+    for path in counted(paths, report, len(paths)):
         try:
             run = read_run(path)
         except MetarlError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -26,13 +27,14 @@ def rollout(
     seed: int | None = None,
     deterministic: bool = False,
     stopwatch: Stopwatch | None = None,
+    on_step: Callable[[], None] | None = None,
 ) -> Episodes:
     """Return one round: exactly one episode in every replica of every task.
 
     Without `previous` this is the first round of a trial, and `seed` seeds the environment. With the round before as
     `previous`, the first time step shows the learner how it ended, and the environment's random streams go on. A world
     whose episode has ended waits for the others, with `TimeStep.active` false. A `stopwatch` measures the parts
-    `simulation` and `inference`.
+    `simulation` and `inference`. `on_step` is called after every step.
 
     Raises MetarlError where `act` returns actions of the wrong shape.
     """
@@ -45,6 +47,8 @@ def rollout(
         with stopwatch.part("inference"):
             actions = learner.act(timestep, deterministic=deterministic)
         timestep = recorder.step(timestep, actions)
+        if on_step is not None:
+            on_step()
     return recorder.episodes(timestep.observations)
 
 
@@ -158,14 +162,15 @@ def rounds_of(
     seed: int,
     deterministic: bool = False,
     stopwatch: Stopwatch | None = None,
+    on_step: Callable[[], None] | None = None,
 ) -> Iterator[Episodes]:
     """Return the rounds of `run_trial` one by one, without end, so that a long trial need not fit in memory.
 
     The learner adapts to a round when the next one is asked for. With `deterministic` it takes its policy's mode at
-    every step.
+    every step. `on_step` is called after each.
     """
     learner = begin_learner(agent, envs.tasks, _streams(envs, seed))
-    return _rounds(learner, envs, seed=seed, deterministic=deterministic, stopwatch=stopwatch)
+    return _rounds(learner, envs, seed=seed, deterministic=deterministic, stopwatch=stopwatch, on_step=on_step)
 
 
 def _streams(envs: BatchedEnv, seed: int) -> Streams:
@@ -173,12 +178,19 @@ def _streams(envs: BatchedEnv, seed: int) -> Streams:
 
 
 def _rounds(
-    learner: Learner, envs: BatchedEnv, *, seed: int, deterministic: bool = False, stopwatch: Stopwatch | None = None
+    learner: Learner,
+    envs: BatchedEnv,
+    *,
+    seed: int,
+    deterministic: bool = False,
+    stopwatch: Stopwatch | None = None,
+    on_step: Callable[[], None] | None = None,
 ) -> Iterator[Episodes]:
     stopwatch = stopwatch or Stopwatch()
-    episodes = rollout(envs, learner, seed=seed, deterministic=deterministic, stopwatch=stopwatch)
+    play = functools.partial(rollout, envs, learner, deterministic=deterministic, stopwatch=stopwatch, on_step=on_step)
+    episodes = play(seed=seed)
     while True:
         yield episodes
         with stopwatch.part("adaptation"):
             learner.adapt(episodes)
-        episodes = rollout(envs, learner, episodes, deterministic=deterministic, stopwatch=stopwatch)
+        episodes = play(episodes)

@@ -183,7 +183,8 @@ def test_bad_option_is_told_in_one_line(
 def test_bench_without_a_part_measures_the_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
-        "metarl.bench.simulation.bench_simulation", lambda names, **how: asked.append((names, how)) or []
+        "metarl.bench.simulation.bench_simulation",
+        lambda names, *, report, **how: asked.append((names, how)) or [],
     )
     for words in ([], ["sim"]):
         assert main(["bench", *words]) == 0

@@ -242,9 +242,22 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "another suffix": (lambda run: ["-o", "a.avi"], "a video is written as '.mp4' or '.gif'"),
     "no place": (lambda run: ["-o", "/proc/a.gif"], "cannot be written"),
     "unknown split": (lambda run: ["--split", "tset"], "did you mean 'test'?"),
-    "too large": (lambda run: ["-o", "a.gif", "--size", "5000", "--among", "1"], "smaller panels (--size)"),
+    "too large": (lambda run: ["-o", "a.gif", "--size", "4096", "--among", "1"], "smaller panels (--size)"),
     "panels too small": (lambda run: ["--size", "3"], "must be at least 160"),
 }
+
+
+def test_a_task_that_is_not_played_is_told_before_anything_is_said_to_be_filmed(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["render", str(run), "--task", "99"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("every", [0, -1])
+def test_pictures_are_at_least_a_step_apart(every: int) -> None:
+    with pytest.raises(MetarlError, match=f"every is {every}; it must be at least 1 step"):
+        film(Wanderer(1), FAMILY, TrialPlan(num_tasks=1), [0], agent_name="wanderer", every=every)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
