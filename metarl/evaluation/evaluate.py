@@ -61,9 +61,7 @@ def evaluate(
     require_noise(agent, record.name, plan)
     tasks, size = plan.tasks(family), task_chunk_size or plan.num_tasks
     chunks = [tasks[start : start + size] for start in range(0, plan.num_tasks, size)]
-    parts = [part_of(report, number, len(chunks)) for number in range(len(chunks))]
-    played = zip(chunks, parts, strict=True)
-    scores = _concatenate([_play(agent, family, chunk, plan, threads, part) for chunk, part in played])
+    scores = _concatenate(list(_play_all(agent, family, chunks, plan, threads, report)))
     return _evaluation_of(family, record, plan, tasks, scores)
 
 
@@ -127,6 +125,14 @@ class _Scores(NamedTuple):
     """Reward of each step if the family switches tasks within a trial, else None. [task, step]"""
     num_unstable: int
     """Episodes in which the physics broke down."""
+
+
+def _play_all(
+    agent: Agent, family: TaskFamily, chunks: Sequence[Tasks], plan: TrialPlan, threads: int | None, report: Report
+) -> Iterator[_Scores]:
+    """Yield the scores of each chunk of tasks."""
+    for number, chunk in enumerate(chunks):
+        yield _play(agent, family, chunk, plan, threads, part_of(report, number, len(chunks)))
 
 
 def _play(
