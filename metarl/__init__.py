@@ -7,6 +7,8 @@ imports neither torch nor mujoco: what is used is imported when it is first used
 from __future__ import annotations
 
 import importlib
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +122,13 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *_EXPORTS])
 
 
+def _end_on_interrupt() -> None:
+    """Let Ctrl-C end a command that is being loaded without a traceback. Once it is loaded, it handles signals."""
+    command = Path((sys.argv or [""])[0]).name in ("metarl", "metarl.exe", "-m")
+    if command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _register_ids() -> None:
     """Import every family, which registers its Gymnasium id."""
     from .families.family import FAMILIES
@@ -127,4 +136,5 @@ def _register_ids() -> None:
     FAMILIES.load()
 
 
+_end_on_interrupt()
 _register_ids()

@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
-from .terminal import MOST_CHARACTERS, one_line, visible
+from .terminal import MOST_CHARACTERS, Quiet, one_line, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -37,10 +37,12 @@ class Bar(Progress):
 
     def __init__(self, title: str) -> None:
         self.title = title
+        self._validated: dict[str, float] = {}
         self._bar: RichProgress | None = None
 
     def start(self, total: int, done: int) -> None:
         """Draw the bar."""
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bar = Progress(
@@ -49,6 +51,7 @@ class Bar(Progress):
             MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}", markup=False),
             TimeRemainingColumn(),
+            console=Console(file=cast("TextIO", Quiet(sys.stdout))),
         )
         self._bar.start()
         self._task = self._bar.add_task(visible(self.title), total=total, completed=done, numbers="")
@@ -56,7 +59,9 @@ class Bar(Progress):
     def report(self, metrics: Mapping[str, float]) -> None:
         """Move the bar."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=metrics["update"] + 1, numbers=numbers(metrics))
+            self._validated = {**self._validated, **_validation(metrics)}
+            shown = numbers({**self._validated, **metrics})
+            self._bar.update(self._task, completed=metrics["update"] + 1, numbers=shown)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -73,15 +78,17 @@ class Lines(Progress):
         """Start the clock."""
         self.total, self.done = total, done
         self._began, self._spoke = time.monotonic(), -SECONDS_BETWEEN_LINES
+        self._validated: dict[str, float] = {}
 
     def report(self, metrics: Mapping[str, float]) -> None:
         """Write a line if it is time for one."""
         now, made = time.monotonic(), int(metrics["update"]) + 1
+        self._validated = {**self._validated, **_validation(metrics)}
         if now - self._spoke < SECONDS_BETWEEN_LINES and made < self.total:
             return
         self._spoke = now
         left = (self.total - made) * (now - self._began) / max(made - self.done, 1)
-        say(f"update {made}/{self.total}  {numbers(metrics)}  {_duration(left)} left")
+        say(f"update {made}/{self.total}  {numbers({**self._validated, **metrics})}  {_duration(left)} left")
 
 
 def progress_for(title: str, *, shown: bool = True) -> Progress:
@@ -92,17 +99,24 @@ def progress_for(title: str, *, shown: bool = True) -> Progress:
 
 
 def numbers(metrics: Mapping[str, float]) -> str:
-    """Return the numbers of an update as text."""
+    """Return the numbers of an update as text, with the validation of this or an earlier update if there is one."""
+    before, after = (metrics.get(f"validation/return_{when}") for when in ("before", "after"))
+    validation = "" if before is None or after is None else f"  validation {before:.4g} -> {after:.4g}"
     return (
         f"{metrics['env_steps']:,.0f} env steps  {metrics['time/steps_per_second']:,.0f} steps/s  "
-        f"return {metrics['return_before']:.4g} -> {metrics['return_after']:.4g}"
+        f"return {metrics['return_before']:.4g} -> {metrics['return_after']:.4g}{validation}"
     )
+
+
+def _validation(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name.startswith("validation/")}
 
 
 def say(text: str) -> None:
     """Write text and a line feed to standard output at once."""
-    sys.stdout.write(f"{visible(text)}\n")
-    sys.stdout.flush()
+    stream = Quiet(sys.stdout)
+    stream.write(f"{visible(text)}\n")
+    stream.flush()
 
 
 def warn(message: str) -> None:
@@ -112,7 +126,7 @@ def warn(message: str) -> None:
 
 def complain(beginning: str, message: str) -> None:
     """Write a line of at most `MOST_CHARACTERS` to standard error. Its beginning is ours, its message anybody's."""
-    sys.stderr.write(f"{beginning}{one_line(message, MOST_CHARACTERS - len(beginning))}\n")
+    Quiet(sys.stderr).write(f"{beginning}{one_line(message, MOST_CHARACTERS - len(beginning))}\n")
 
 
 def _duration(seconds: float) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 MOST_CHARACTERS = 400
 """Characters of an error or a warning, its beginning included."""
@@ -59,6 +61,56 @@ def _quote(word: str) -> str:
 def _shell_byte(octet: int) -> str:
     plain = 32 <= octet < 127 and chr(octet) not in "'\\"
     return chr(octet) if plain else f"\\x{octet:02x}"
+
+
+class Quiet:
+    """A stream to a reader that may leave, as `| head -1` does, or a terminal that is closed: then it falls silent.
+
+    Everything else that a stream can do, the stream inside does.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream: TextIO = stream.stream if isinstance(stream, Quiet) else stream
+
+    def write(self, text: str) -> int:
+        """Write text, or nothing if nobody reads it."""
+        with self._unheard():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written."""
+        with self._unheard():
+            self.stream.flush()
+
+    @contextlib.contextmanager
+    def _unheard(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # What is left in buffers goes nowhere: Python would try it again at its end, and complain.
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self.stream.fileno())
+                os.close(nowhere)
+            if error.errno not in (errno.EPIPE, errno.EIO, errno.ENXIO):
+                raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def quiet_streams() -> Iterator[None]:
+    """Let standard output and error fall silent in the block, instead of an error, when nobody reads them."""
+    old = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = cast("TextIO", Quiet(old[0])), cast("TextIO", Quiet(old[1]))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # a full disk was told of already, or it holds the help of argparse
+            sys.stdout.flush()
+        sys.stdout, sys.stderr = old
 
 
 def settle_streams() -> None:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from ..base.errors import MetarlError, UserCodeError, author_traceback, did_you_mean, is_lack_of_memory
 from ..base.progress import complain
-from ..base.terminal import settle_streams, visible
+from ..base.signals import raised_signals, with_remedy
+from ..base.terminal import one_line, quiet_streams, settle_streams, visible
 from ..base.versions import __version__
 from . import agents, bench, check, demo, evaluate, families, new_agent, new_family, render, report, train
 from .parser import Parser
@@ -17,33 +18,32 @@ from .parser import Parser
 COMMANDS = (train, evaluate, render, report, families, agents, check, new_family, new_agent, bench, demo)
 """The commands, in the order of `metarl --help`. Each is a module with `add_parser(commands)` and `run(arguments)`."""
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C: 128 plus the number of the signal, as in shells."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status: 0, 2 after an error printed in one line, or 130 after Ctrl-C.
+    """Run one command and return the exit status: 0, 2 after an error of one line, 130 after Ctrl-C, 143 after TERM.
 
-    An error in an author's code prints the author's traceback above its line.
+    An error in an author's code prints the author's traceback above its line. A reader of the output that leaves ends
+    no work.
     """
     settle_streams()
     _settle_threads()
-    try:
-        arguments = parse(argv)
-        arguments.run(arguments)
-        sys.stdout.flush()
-    except UserCodeError as error:
-        sys.stderr.write(visible(author_traceback(error)))
-        return _fail(str(error))
-    except MetarlError as error:
-        return _fail(str(error))
-    except BrokenPipeError:  # `metarl families | head`: the reader has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (MemoryError, OSError, RuntimeError) as error:
-        return _fail(_system_error(error))
-    except KeyboardInterrupt as interrupt:
-        sys.stderr.write(visible(f"\nmetarl: interrupted{''.join(map(str, interrupt.args))}\n"))
-        return INTERRUPTED
+    with quiet_streams():
+        try:
+            with raised_signals():
+                arguments = parse(argv)
+                arguments.run(arguments)
+            sys.stdout.flush()
+        except UserCodeError as error:
+            sys.stderr.write(visible(author_traceback(error)))
+            return _fail(str(error))
+        except MetarlError as error:
+            return _fail(str(error))
+        except (MemoryError, OSError, RuntimeError) as error:
+            return _fail(_system_error(error))
+        except KeyboardInterrupt as interrupt:
+            told = with_remedy(interrupt, getattr(interrupt, "remedy", ""))
+            sys.stderr.write(f"\nmetarl: {one_line(str(told))}\n")
+            return told.status
     return 0
 
 
@@ -87,8 +87,9 @@ def build_parser() -> Parser:
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the arguments of a command line; `extra` has the words that argparse did not place and the command reads.
+    """Return the arguments of a command line.
 
+    `words` has all its words, `extra` those that argparse did not place and the command reads.
     Raises MetarlError for arguments that the command does not have.
     """
     for word in sys.argv[1:] if argv is None else argv:
@@ -100,4 +101,5 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
             remedy = did_you_mean(word.partition("=")[0], arguments.options) if word.startswith("-") else "leave it out"
             raise MetarlError(f"argument {word!r} is unknown; {remedy}")
     arguments.extra = extra
+    arguments.words = list(sys.argv[1:] if argv is None else argv)
     return arguments

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import MetarlError
+from ..base.signals import with_remedy
+from ..base.terminal import shell_line
 from .arguments import seed
 from .parser import add_command, is_no_option
 
@@ -28,7 +30,17 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train until the run has all its updates."""
+    """Train until the run has all its updates. Raises Interrupted, with the command to go on, for a signal."""
+    try:
+        _train(arguments)
+    except KeyboardInterrupt as interrupt:
+        if getattr(interrupt, "remedy", ""):
+            raise
+        again = shell_line(["metarl", *arguments.words])
+        raise with_remedy(interrupt, f"nothing was saved; start again with: {again}") from None
+
+
+def _train(arguments: argparse.Namespace) -> None:
     from ..base.progress import say
     from ..base.text import with_noun
     from ..runs.run import count_updates
@@ -45,9 +57,13 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         try:
             meta_train(config, run_dir, resume=bool(arguments.resume))
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"; resume with: metarl train --resume {run_dir}") from None
-    say(f"next: metarl evaluate {run_dir}")
+        except KeyboardInterrupt as interrupt:
+            if saved := getattr(interrupt, "remedy", ""):
+                # The folder has the config of this session: a resumed run needs its overrides no more.
+                command = shell_line(["metarl", "train", "--resume", run_dir])
+                raise with_remedy(interrupt, f"{saved}; resume with: {command}") from None
+            raise
+    say(f"next: {shell_line(['metarl', 'evaluate', run_dir])}")
 
 
 def _begin(arguments: argparse.Namespace) -> tuple[TrainConfig, Path]:

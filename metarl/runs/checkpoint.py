@@ -48,23 +48,30 @@ _OTHER = (
 """Remedy for a checkpoint whose content is damaged."""
 
 
-def save(path: str | Path, state: Mapping[str, Tensor], meta: Meta) -> None:
-    """Write an agent's `state_dict` and `meta`. The write is atomic: a crash leaves the previous checkpoint in place.
+def copy_state(state: Mapping[str, Tensor], meta: Meta) -> dict[str, Tensor]:
+    """Return a copy of an agent's `state_dict` on the CPU, which shares no memory with the agent.
 
-    Raises MetarlError if the state is not a dict of tensors, if a tensor holds a number that is not finite, or if the
-    file cannot be written.
+    Raises MetarlError if the state is not a dict of tensors, or if a tensor holds a number that is not finite.
     """
-    import safetensors.torch
-
     require_tensors(state)
     for name, tensor in state.items():
         if not _is_finite(tensor):
             raise MetarlError(
-                f"update {meta.update - 1}: {name!r} of the agent is no longer finite; nothing was saved: take a lower "
+                f"update {meta.update - 1}: {name!r} of the agent is no longer finite and is not saved: take a lower "
                 "learning rate and resume from the checkpoint before"
             )
     # Clones, because safetensors refuses tensors that share memory.
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+
+
+def save(path: str | Path, state: Mapping[str, Tensor], meta: Meta) -> None:
+    """Write an agent's `state_dict` and `meta`. The write is atomic: a crash leaves the previous checkpoint in place.
+
+    Raises MetarlError as `copy_state` does, and if the file cannot be written.
+    """
+    import safetensors.torch
+
+    tensors = copy_state(state, meta)
     description = meta.model_dump(mode="json")
     text = json.dumps({**description, _CHECKSUM: _checksum(tensors, description)}, sort_keys=True)
     write_atomically(path, safetensors.torch.save(tensors, metadata={_KEY: text}))
@@ -103,7 +110,7 @@ def _checksum(state: Mapping[str, Tensor], description: Mapping[str, Any]) -> st
     for name in sorted(state):
         tensor = state[name]
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

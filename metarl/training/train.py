@@ -6,15 +6,17 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..base.errors import MetarlError
+from ..base.errors import MetarlError, reword
 from ..base.files import path_inside, sweep
 from ..base.progress import Progress, progress_for, say, warn
+from ..base.signals import held_back, with_remedy
 from ..base.stopwatch import Stopwatch
 from ..base.streams import generator
+from ..base.text import with_noun
 from ..base.versions import versions
 from ..evaluation.evaluate import evaluate
 from ..evaluation.record import AgentRecord, Evaluation
@@ -49,6 +51,9 @@ from ..trials.plan import TrialPlan
 from ..trials.shards import run_sharded_trial
 from .log import Origin, RunLog
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 VALIDATION_SEED = 0
 """Seed of the validation tasks and episodes in every run, so that scores of two training seeds compare."""
 
@@ -59,7 +64,8 @@ def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False
     With `resume`, a killed run goes on from its last checkpoint, on a CPU bit for bit as if it had not been killed; a
     finished run stays as it is. `progress` prints how far the training is. Raises MetarlError for a folder that holds a
     run already or cannot be written, an agent that does not learn, a metric that is not finite, a checkpoint that does
-    not fit the config, and a `start_from` that is missing or does not fit.
+    not fit the config, and a `start_from` that is missing or does not fit. An interrupt, such as KeyboardInterrupt,
+    first saves the last finished update.
     """
     run_dir, config = Path(run_dir), TrainConfig.model_validate(resolve(config))
     if not resume and holds_run(run_dir):
@@ -77,8 +83,11 @@ def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False
         title = f"{config.agent['name']} on {config.family['name']}"
         if progress:
             say(f"run folder: {run_dir}")
-        with training.open_log(), progress_for(title, shown=progress) as bar:
-            training.run(bar)
+        try:
+            with training.open_log(), progress_for(title, shown=progress) as bar:
+                training.run(bar)
+        except KeyboardInterrupt as interrupt:
+            raise with_remedy(interrupt, training.told) from None
     return run_dir
 
 
@@ -146,7 +155,17 @@ class _Training:
         """Best validation score so far; `evaluation.best_by` selects the score."""
         self.origin: Origin | None = None
         """Checkpoint that the run started from; None for a new agent."""
+        self.finished: tuple[dict[str, Tensor], checkpoints.Meta] | None = None
+        """Agent and description after the last update of this session that is in the metrics."""
+        self.saved = 0
+        """Updates in the last checkpoint."""
+        self._opened = False
         self.log: RunLog
+
+    @property
+    def told(self) -> str:
+        """What is saved when a signal ends the training; '' before its folder is written."""
+        return f"{with_noun(self.saved, 'update')} saved" if self._opened else ""
 
     def start_from(self, run_dir: str) -> None:
         """Start from the best checkpoint of another run, and count its cost."""
@@ -180,6 +199,7 @@ class _Training:
         """Load the last checkpoint."""
         meta = restore(self.agent, path_inside(self.run_dir, LAST), self.config, DEFINING, RESUME_REMEDY)
         self.update, self.env_steps, self.start_env_steps = meta.update, meta.env_steps, meta.start_env_steps
+        self.saved = meta.update
         # Scores compare only on the same validation tasks.
         theirs = TrainConfig.model_validate(meta.config)
         same_plan = _validation_plan(theirs) == _validation_plan(self.config)
@@ -191,6 +211,7 @@ class _Training:
         """Keep the log open, and close it as completed or crashed."""
         with _room(self.run_dir):
             self.log = RunLog(self.run_dir, self.config, updates=self.update, origin=self.origin)
+        self._opened = True
         done = False
         try:
             # The log's lock keeps other processes from writing these files.
@@ -202,36 +223,59 @@ class _Training:
                 self.log.close(completed=done)
 
     def run(self, progress: Progress) -> None:
-        """Make the remaining updates."""
-        progress.start(self.config.num_updates, self.update)
-        while self.update < self.config.num_updates:
-            metrics, evaluation = self._make_update()
-            with _room(self.run_dir):
-                self._record(metrics, evaluation)
-            progress.report(metrics)
+        """Make the remaining updates. However they end, the last checkpoint then holds the last finished update."""
+        try:
+            progress.start(self.config.num_updates, self.update)
+            while self.update < self.config.num_updates:
+                metrics, evaluation = self._make_update()
+                # A signal that arrives while an update is recorded is raised afterwards.
+                with held_back(), _room(self.run_dir):
+                    self._record(metrics, evaluation)
+                progress.report(metrics)
+        except MetarlError as error:
+            kept = (
+                f"{self.run_dir / LAST} holds the agent from before" if self._save_finished() else "nothing was saved"
+            )
+            raise reword(error, f"{error}; training stopped, {kept}") from error.__cause__
+        except BaseException:  # an error of ours, too little memory, a signal
+            self._save_finished()
+            raise
 
     def _record(self, metrics: Mapping[str, float], evaluation: Evaluation | None) -> None:
         """Log an update. The checkpoint comes last: it promises that everything before it is on disk."""
+        state = self._copy()
         self.log.write(metrics)
         if evaluation is not None and self.update == self.config.num_updates:
             self.log.summarize(evaluation, self.env_steps)
+        self.finished = state
         if self._due(self.config.checkpoint_every):
-            self.log.sync()
-            self._save(LAST)
+            self._save_finished()
+
+    def _save_finished(self) -> int:
+        """Save the agent of the last finished update, unless it is saved already, and return the updates saved."""
+        if self.finished is None:
+            return self.saved
+        state, meta = self.finished
+        if meta.update > self.saved:
+            with held_back(), _room(self.run_dir):
+                self.log.sync()
+                checkpoints.save(path_inside(self.run_dir, LAST), state, meta)
+                self.saved = meta.update
+        return self.saved
 
     def _due(self, every: int) -> bool:
         return self.update % every == 0 or self.update == self.config.num_updates
 
     def _make_update(self) -> tuple[dict[str, float], Evaluation | None]:
         number, stopwatch = self.update, Stopwatch()
-        with self._save_on_error():
+        with self._named(f"update {number}"):
             with stopwatch.part("trial"):
                 trial = self._trial(stopwatch)
             with stopwatch.part("update"):
                 learned = self.agent.update(trial, generator(self._seed, "update", number))
         env_steps = int(trial.env_steps[-1].sum())
         metrics = {**_returns(trial), **{f"agent/{name}": value for name, value in learned.items()}}
-        _require_finite(metrics, number, self.run_dir)
+        _require_finite(metrics, number)
         self.update += 1
         self.env_steps += env_steps
         evaluation = None
@@ -239,24 +283,20 @@ class _Training:
             with stopwatch.part("evaluation"):
                 evaluation = self._evaluate(number)
             metrics |= _validation(evaluation)
-            _require_finite(metrics, number, self.run_dir)
+            _require_finite(metrics, number)
             with _room(self.run_dir):
                 self._keep_best(_score(evaluation, self.config.evaluation.best_by))
         spent = {"update": number, "env_steps": self.env_steps}
         return {**spent, **metrics, **_times(stopwatch, env_steps)}, evaluation
 
+    @staticmethod
     @contextlib.contextmanager
-    def _save_on_error(self) -> Iterator[None]:
-        """If the agent raises an error, save its state from before the update, and name the update in the error."""
+    def _named(what: str) -> Iterator[None]:
+        """Begin the message of an error with the work that raised it."""
         try:
             yield
         except MetarlError as error:
-            if self.update > 0:
-                with _room(self.run_dir):
-                    self.log.sync()
-                    self._save(LAST)
-            kept = f"{self.run_dir / LAST} holds the agent from before" if self.update else "nothing was learned yet"
-            raise MetarlError(f"update {self.update}: {error}; training stopped, {kept}") from None
+            raise reword(error, f"{what}: {error}") from error.__cause__
 
     @property
     def _seed(self) -> int:
@@ -274,19 +314,16 @@ class _Training:
     def _evaluate(self, number: int) -> Evaluation:
         """Return the validation of the agent after update `number`."""
         plan, record = _validation_plan(self.config), AgentRecord(self.config.agent["name"])
-        try:
+        with self._named(f"update {number}: evaluation"):
             return evaluate(self.agent, self.family, plan, record=record, threads=self.config.threads)
-        except MetarlError as error:
-            raise MetarlError(
-                f"update {number}: evaluation: {error}; training stopped, {self.run_dir} keeps its last checkpoint"
-            ) from None
 
     def _keep_best(self, score: float) -> None:
         if self.best is None or score > self.best:
             self.best = score
-            self._save(BEST)
+            checkpoints.save(path_inside(self.run_dir, BEST), *self._copy())
 
-    def _save(self, name: str) -> None:
+    def _copy(self) -> tuple[dict[str, Tensor], checkpoints.Meta]:
+        """Return a copy of the agent's state, and its description."""
         meta = checkpoints.Meta(
             update=self.update,
             env_steps=self.env_steps,
@@ -295,7 +332,7 @@ class _Training:
             config=resolve(self.config),
             versions=versions(),
         )
-        checkpoints.save(path_inside(self.run_dir, name), self.agent.state_dict(), meta)
+        return checkpoints.copy_state(self.agent.state_dict(), meta), meta
 
 
 def _validation_plan(config: TrainConfig) -> TrialPlan:
@@ -336,10 +373,7 @@ def _validation(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
-def _require_finite(metrics: Mapping[str, float], update: int, run_dir: Path) -> None:
+def _require_finite(metrics: Mapping[str, float], update: int) -> None:
     for name, value in metrics.items():
         if not math.isfinite(value):
-            raise MetarlError(
-                f"update {update}: {name} is {np.float64(value)}; training stopped. Take a lower learning rate; "
-                f"{run_dir} keeps its last checkpoint"
-            )
+            raise MetarlError(f"update {update}: {name} is {np.float64(value)}; take a lower learning rate")

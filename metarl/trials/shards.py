@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any, Protocol
@@ -57,7 +58,8 @@ def run_sharded_trial(
     """
     shards = min(config.rollout_shards, len(tasks)) if family.side_by_side else 1
     parts = [tasks[rows] for rows in np.array_split(np.arange(len(tasks)), shards)]
-    watches = [Stopwatch() for _ in parts]
+    given_up = threading.Event()
+    watches = [_ShardWatch(given_up) for _ in parts]
     threads = available_threads() if config.threads is None else config.threads
     at_once = min(max(threads, 1), len(parts))
     each = threads // at_once
@@ -74,11 +76,35 @@ def run_sharded_trial(
         else:
             # Each thread sets torch to one thread and restores the old number at its end, while others still play.
             with one_thread(), ThreadPoolExecutor(at_once) as pool:
-                trials = list(pool.map(play, batches, watches))
+                try:
+                    trials = list(pool.map(play, batches, watches))
+                except BaseException:  # of a shard, or a signal in this thread: the pool would wait for the others
+                    given_up.set()
+                    raise
     for watch in watches:
         for name, seconds in watch.seconds.items():
             stopwatch.add(name, seconds / at_once)
     return trials[0] if len(trials) == 1 else _join_tasks(trials, tasks)
+
+
+class _GivenUpError(Exception):
+    """Ends a shard whose trial nobody waits for."""
+
+
+class _ShardWatch(Stopwatch):
+    """The stopwatch of one shard. It ends the shard at its next part once the trial is given up."""
+
+    def __init__(self, given_up: threading.Event) -> None:
+        super().__init__()
+        self._given_up = given_up
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Measure a part, as a stopwatch does."""
+        if self._given_up.is_set():
+            raise _GivenUpError
+        with super().part(name):
+            yield
 
 
 def _join_tasks(trials: Sequence[Trial], tasks: Tasks) -> Trial:

@@ -149,6 +149,8 @@ def test_a_run_that_dies_at_any_update_resumes_bitwise_equal(
         patch.setattr(train._Training, "_make_update", dying)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path / "run", run.name)
+    saved = load(tmp_path / "run" / LAST)[1].update if (tmp_path / "run" / LAST).exists() else 0
+    assert saved == len(updates(tmp_path / "run")) == killed_at
     trained(tmp_path / "run", run.name, resume=True)
     for name in ("last.safetensors", "best.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
@@ -197,7 +199,7 @@ def test_what_is_no_longer_finite_stops_training_with_update_and_term(
     term = "agent/loss is nan" if broken == "loss" else "is no longer finite"
     with pytest.raises(MetarlError, match=rf"update 3: .*{term}"):
         trained(tmp_path / "run", num_updates=9, evaluation={"every": 50, "num_tasks": 2})
-    assert load(tmp_path / "run" / "last.safetensors")[1].update == 2
+    assert load(tmp_path / "run" / "last.safetensors")[1].update == 3
 
 
 def test_an_agent_that_does_not_learn_is_refused(tmp_path: Path) -> None:
@@ -289,16 +291,16 @@ def test_only_the_settings_that_differ_are_named(copy: Path, capsys: pytest.Capt
     assert len(line) < 300
 
 
-@pytest.mark.parametrize("dies_in", ["summarize", "_save"])
+@pytest.mark.parametrize("dies_in", ["summarize", "_save_finished"])
 def test_a_kill_before_the_last_checkpoint_is_made_good(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_in: str
 ) -> None:
     original: Any = getattr(RunLog if dies_in == "summarize" else train._Training, dies_in)
 
-    def dying(self: Any, what: Any, *arguments: Any) -> None:
-        if dies_in == "summarize" or (what == LAST and self.update == 4):
+    def dying(self: Any, *arguments: Any) -> Any:
+        if dies_in == "summarize" or self.update == 4:
             raise KeyboardInterrupt
-        original(self, what, *arguments)
+        return original(self, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(RunLog if dies_in == "summarize" else train._Training, dies_in, dying)
@@ -503,7 +505,7 @@ def test_a_trial_that_leaves_the_numbers_stops_training_as_an_update_does(
     limit = 9
     calls.clear()
     with pytest.raises(
-        MetarlError, match=r"^update 3: evaluation: .*take a lower agent.inner_lr; training stopped, .* keeps"
+        MetarlError, match=r"^update 3: evaluation: .*take a lower agent.inner_lr; training stopped, .* holds"
     ):
         trained(tmp_path / "other", num_updates=9, rounds=3, rollout_shards=1)
-    assert load(tmp_path / "other" / "last.safetensors")[1].update == 2
+    assert load(tmp_path / "other" / "last.safetensors")[1].update == 3
