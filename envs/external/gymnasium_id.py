@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import inspect
@@ -11,17 +10,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
-import numpy as np
+from gymnasium import spaces
 from gymnasium.envs.registration import load_env_creator
 
 from metarl.base.errors import MetarlError, did_you_mean, first_line
 from metarl.families.classes import ClassFamily
 from metarl.families.distributions import Choice
 from metarl.families.family import register
-from metarl.families.mujoco.changes import Change, apply, restore
+from metarl.families.layout import layout_of
 from metarl.families.mujoco.varied import require_applicable
+from metarl.families.spaces import LEAVES, require_actions
 from metarl.families.task import Horizon, Parameter
 from metarl.families.variation import Variation, parse_variations
+
+from .gymnasium_success import SuccessEnv, parse_rule
+from .gymnasium_task import TaskEnv
+from .gymnasium_trial import try_tasks
+from .gymnasium_wrappers import parse_wrappers, wrap
 
 PENDULUM: Mapping[str, Any] = {
     "env": "Pendulum-v1",
@@ -51,15 +56,18 @@ INVERTED_PENDULUM: Mapping[str, Any] = {
 @register("gymnasium")
 @dataclass(frozen=True)
 class AnyGymnasium(ClassFamily):
-    """Any environment of Gymnasium, with constructor arguments or model fields as the task.
+    """Any environment of Gymnasium, with constructor arguments, attributes or model fields as the task.
 
-    Observations, actions and reward are the environment's own. Observations other than arrays are flattened. `env` is
-    the environment's id and `arguments` are constructor arguments for every task. `varies` declares the task parameters
-    (see `metarl.families.variation.parse_variations`): with `set`, `scale` or `add` a parameter changes a field of the
-    MuJoCo model (see `metarl.families.mujoco.changes.Change`), without them it is the constructor argument of its name.
-    `horizon` replaces the environment's time limit. Worlds step one after the other; a MuJoCo family of metarl with the
-    option `varies` is faster, because it steps all worlds in one native call. Presets, as examples:
-    `pendulum-gravity`, `inverted-pendulum-mass`.
+    Reward and end of an episode are the environment's own, and so are its observations, but for whole numbers, which
+    become one-hot vectors. `env` is the environment's id and `arguments` are constructor arguments for every task.
+    `varies` declares the task parameters (see `metarl.families.variation.parse_variations`): with `set`, `scale` or
+    `add` a parameter changes a field of the MuJoCo model (see `metarl.families.mujoco.changes.Change`), with
+    `attribute` it is an attribute of the environment's object, with `argument` a constructor argument, and without them
+    the constructor argument of its name. `wrappers` lists wrappers by name, the first innermost, such as
+    `[grey, {frame_stack: 4}]`. `success` says what a success is, such as `{return_at_least: 200}`. `horizon` replaces
+    the environment's time limit. Worlds step one after the other; a MuJoCo family of metarl with the option `varies` is
+    faster, because it steps all worlds in one native call. Presets, as examples: `pendulum-gravity`,
+    `inverted-pendulum-mass`.
     """
 
     source = "gymnasium.farama.org"
@@ -70,26 +78,31 @@ class AnyGymnasium(ClassFamily):
     env: str = "Pendulum-v1"
     arguments: Mapping[str, Any] = field(default_factory=dict)
     varies: Mapping[str, Any] = field(default_factory=lambda: PENDULUM["varies"])
+    wrappers: list[Any] = field(default_factory=list)
+    success: Any = None
     horizon: Horizon = 200
 
     def __post_init__(self) -> None:
         entry_point = _spec(self.env).entry_point
-        twice = [name for name in self.declared if name in self.arguments]
-        if twice:
-            raise MetarlError(f"varies.{twice[0]} and arguments.{twice[0]} are both given; leave one out")
         if entry_point is None:
             raise MetarlError(
                 f"environment {self.env!r} exists in Gymnasium as a vector environment only; take another"
             )
+        parse_wrappers(self.wrappers)
+        if self.success is not None:
+            parse_rule(self.success)
+        for name, variation in self.declared.items():
+            if variation.argument and _holds(self.arguments, variation.argument):
+                raise MetarlError(f"varies.{name} and arguments.{variation.argument} are both given; leave one out")
         changed = [name for name, variation in self.declared.items() if variation.changes]
         if changed:
             arguments = self._arguments_of(self.sample("train", 1, seed=0)[0])
             _require_model(changed[0], self._construct(arguments), self.declared)
-        self._try_tasks()
+        try_tasks(self)
 
     @functools.cached_property
     def declared(self) -> Mapping[str, Variation]:
-        """The declared parameters, with their changes of the model."""
+        """The declared parameters, with what they act on."""
         return parse_variations(self.varies)
 
     @property
@@ -98,68 +111,46 @@ class AnyGymnasium(ClassFamily):
         return {name: variation.parameter for name, variation in self.declared.items()}
 
     def make(self, task: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
-        """Return the environment with the task's arguments and model."""
+        """Return the environment with the task's arguments, model and attributes, in its wrappers."""
         env = self._construct(self._arguments_of(task), render_mode)
-        changes = {name: variation.changes for name, variation in self.declared.items() if variation.changes}
-        if changes:
-            env = _ModelTask(env, changes)
-            env.set_task(task)
-        is_array = isinstance(env.observation_space, gymnasium.spaces.Box)
-        return env if is_array else gymnasium.wrappers.FlattenObservation(env)
+        if any(variation.changes or variation.attributes for variation in self.declared.values()):
+            env = TaskEnv(env, self.declared)
+            env.set_task(self._decode(task))
+        env = wrap(_Limited(env, self.horizon), parse_wrappers(self.wrappers)) if self.wrappers else env
+        _require_readable(self.env, env.observation_space, env.action_space)
+        if isinstance(env.observation_space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+            env = gymnasium.wrappers.FlattenObservation(env)
+        return env if self.success is None else SuccessEnv(env, parse_rule(self.success), self.horizon)
 
     def change(self, env: gymnasium.Env[Any, Any], task: dict[str, Any]) -> None:
-        """Change the model of a running environment. Raises MetarlError where the task has constructor arguments."""
+        """Change a running environment. Raises MetarlError where the task has constructor arguments."""
         self.require_changeable()
-        while not isinstance(env, _ModelTask):
+        while not isinstance(env, TaskEnv):
             env = env.env  # type: ignore[attr-defined]
-        env.set_task(task)
+        env.set_task(self._decode(task))
 
     def require_changeable(self) -> None:
         """Raise MetarlError where the task has constructor arguments."""
         for name, variation in self.declared.items():
-            if not variation.changes:
+            if variation.argument:
                 raise MetarlError(
                     f"varies.{name} is a constructor argument of {self.env!r}, which cannot change in a running "
-                    "environment; load it without switch_at, or vary fields of its model"
+                    "environment; load it without switch_at, or vary attributes or fields of its model"
                 )
 
-    def _try_tasks(self) -> None:
-        """Play one step in a few tasks. Raises MetarlError where the environment's own code fails."""
-        for task in self._extreme_tasks():
-            try:
-                with contextlib.closing(self.make(task, None)) as env:
-                    env.action_space.seed(0)
-                    env.reset(seed=0)
-                    _, _, _, _, _ = env.step(env.action_space.sample())
-            except MetarlError:
-                raise
-            except Exception as error:
-                raise MetarlError(
-                    f"environment {self.env!r} fails in its first step in task {task}: {first_line(error)}; give "
-                    "arguments and ranges that it takes"
-                ) from None
-
-    def _extreme_tasks(self) -> list[dict[str, Any]]:
-        """Return a task, and for each varied argument two more with the least and the greatest of a few draws."""
-        tasks = [self.sample("train", 1, seed=0)[0]]
-        for split in self.splits:
-            drawn = self.sample(split, 64, seed=0).values
-            for name in self._arguments_of(tasks[0]):
-                sizes = drawn[name].reshape(64, -1)[:, 0]
-                tasks += [{**tasks[0], name: drawn[name][i].tolist()} for i in (sizes.argmin(), sizes.argmax())]
-        return tasks
+    def _decode(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a task's values in the types that the environment expects: a whole number of a choice is an int."""
+        return {name: _decode_value(self.declared[name].parameter, value) for name, value in task.items()}
 
     def _arguments_of(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the constructor arguments of a task."""
-        return {name: self._convert(name, value) for name, value in task.items() if not self.declared[name].changes}
+        """Return the constructor arguments for a task: those of every task, and its own."""
+        arguments = copy.deepcopy(dict(self.arguments))
+        for name, value in self._decode(task).items():
+            if path := self.declared[name].argument:
+                _put(arguments, path, value)
+        return arguments
 
-    def _convert(self, name: str, value: Any) -> Any:
-        """Return a value in the type that the constructor expects: a whole number of a choice becomes an int."""
-        is_choice = isinstance(self.declared[name].parameter.train, Choice)
-        return int(value) if is_choice and isinstance(value, float) and value.is_integer() else value
-
-    def _construct(self, given: Mapping[str, Any], render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
-        arguments = {**self.arguments, **given}
+    def _construct(self, arguments: Mapping[str, Any], render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
         try:
             # -1 removes the environment's own time limit, which `horizon` replaces.
             return gymnasium.make(
@@ -181,6 +172,74 @@ class AnyGymnasium(ClassFamily):
             ) from None
 
 
+class _Limited(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment whose spec tells wrappers the horizon; the batch ends episodes there."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], horizon: int) -> None:
+        super().__init__(env)
+        self.horizon = horizon
+
+    @property
+    def spec(self) -> Any:  # type: ignore[override]  # a property of Gymnasium's wrappers too
+        """The environment's, with the horizon as its time limit."""
+        found = copy.copy(self.env.spec)
+        if found is not None:
+            found.max_episode_steps = self.horizon
+        return found
+
+
+def _decode_value(parameter: Parameter, value: Any) -> Any:
+    value = parameter.train.decode(value)
+    if not isinstance(parameter.train, Choice):
+        return value
+    if isinstance(value, list):
+        return [int(number) if float(number).is_integer() else number for number in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _holds(arguments: Mapping[str, Any], path: str) -> bool:
+    """Return whether nested arguments give a value for a dotted path."""
+    inner: Any = arguments
+    for part in path.split("."):
+        if not isinstance(inner, Mapping) or part not in inner:
+            return False
+        inner = inner[part]
+    return True
+
+
+def _put(arguments: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value under a dotted path into nested arguments, in place."""
+    *way, last = path.split(".")
+    inner: Any = arguments
+    for number, part in enumerate(way):
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            place = ".".join(way[: number + 1])
+            raise MetarlError(f"arguments.{place} is {inner!r}, so {path!r} is not in it; make it a mapping")
+    inner[last] = value
+
+
+def _require_readable(env: str, seen: spaces.Space[Any], actions: spaces.Space[Any]) -> None:
+    """Raise MetarlError for spaces that no agent takes, with what to write in YAML."""
+    if isinstance(seen, spaces.Dict):
+        wrong = [name for name, part in seen.items() if not isinstance(part, (*LEAVES, spaces.Dict, spaces.Tuple))]
+        if wrong and len(wrong) < len(seen):
+            keep = ", ".join(name for name in seen if name not in wrong)
+            raise MetarlError(
+                f"part {wrong[0]!r} of the observations of environment {env!r} is {seen[wrong[0]]}, which no agent "
+                f"reads; leave it out with wrappers: [{{keep: [{keep}]}}]"
+            )
+    try:
+        layout_of(seen)
+        require_actions("", actions)
+    except MetarlError as error:
+        problem = str(error).replace("family '' has", "there is").partition(";")[0].partition(": turn")[0]
+        raise MetarlError(
+            f"environment {env!r}: {problem}, which no agent takes; change it by a wrapper of your own, with "
+            "wrappers: ['module:Class']"
+        ) from None
+
+
 def _require_known_arguments(env: str, arguments: Mapping[str, Any]) -> None:
     """Raise MetarlError for an argument that the environment's constructor does not have."""
     entry = gymnasium.spec(env).entry_point
@@ -194,24 +253,6 @@ def _require_known_arguments(env: str, arguments: Mapping[str, Any]) -> None:
     for name in arguments:
         if name not in known:
             raise MetarlError(f"argument {name!r} is unknown to environment {env!r}; {did_you_mean(name, known)}")
-
-
-class _ModelTask(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A MuJoCo environment with the model of a task."""
-
-    def __init__(self, env: gymnasium.Env[Any, Any], changes: Mapping[str, tuple[Change, ...]]) -> None:
-        super().__init__(env)
-        self.changes, self.model = changes, env.unwrapped.model  # type: ignore[attr-defined]
-        self.original = copy.copy(self.model)
-
-    def set_task(self, task: Mapping[str, Any]) -> None:
-        """Change the model in place, because the environment's data and renderer refer to it."""
-        import mujoco
-
-        targets = {change.target for changes in self.changes.values() for change in changes}
-        restore(self.model, self.original, targets)
-        apply(self.model, self.changes, {name: np.asarray(task[name]) for name in self.changes})
-        mujoco.mj_setConst(self.model, mujoco.MjData(self.model))
 
 
 def _spec(env: str) -> Any:

@@ -46,13 +46,13 @@ def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
     from matplotlib.figure import Figure
 
     require_evaluations(evaluations)
-    families = list(dict.fromkeys(evaluation.family for evaluation in evaluations))
+    families = list(dict.fromkeys(evaluation.title for evaluation in evaluations))
     figure = Figure(figsize=(1.8 + 5.4 * len(families), 4.5), layout="constrained")
     panels = dict(zip(families, figure.subplots(1, len(families), squeeze=False)[0], strict=True))
     for i, (evaluation, label) in enumerate(zip(evaluations, _labels(evaluations), strict=True)):
-        _curve(panels[evaluation.family], evaluation, label, COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)])
+        _curve(panels[evaluation.title], evaluation, label, COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)])
     for family, axes in panels.items():
-        label_axes(axes, [evaluation for evaluation in evaluations if evaluation.family == family])
+        label_axes(axes, [evaluation for evaluation in evaluations if evaluation.title == family])
     counts = {evaluation.num_tasks for evaluation in evaluations}
     over = with_noun(counts.pop(), "task") if len(counts) == 1 else "tasks"
     legend = f"IQM over {over}, 95% bootstrap interval; faint: single tasks"
@@ -91,7 +91,7 @@ def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
         *(
             words
             for words in (
-                [evaluation.family for evaluation in evaluations],
+                [evaluation.title for evaluation in evaluations],
                 [_settings(evaluation, evaluations) for evaluation in evaluations],
                 [f"{evaluation.plan.split} tasks" for evaluation in evaluations],
                 [f"seed {evaluation.plan.seed}" for evaluation in evaluations],
@@ -105,8 +105,10 @@ def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
 
 def _settings(evaluation: Evaluation, evaluations: Sequence[Evaluation]) -> str:
     """Return the settings of the family in which its evaluations differ."""
-    others = [other.settings for other in evaluations if other.family == evaluation.family]
-    differing = {n: v for n, v in evaluation.settings.items() if any(other.get(n) != v for other in others)}
+    others = [other.settings for other in evaluations if other.title == evaluation.title]
+    differing = {
+        n: v for n, v in evaluation.settings.items() if n != "title" and any(other.get(n) != v for other in others)
+    }
     return " ".join(f"{name}={value}" for name, value in differing.items())
 
 
@@ -114,7 +116,7 @@ def label_axes(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
     """Set the title, labels and ticks of adaptation curves."""
     splits = dict.fromkeys(evaluation.plan.split for evaluation in evaluations)
     seen = "" if all(evaluation.unseen for evaluation in evaluations) else " (not unseen)"
-    title = f"Adaptation on {evaluations[0].family}, {' and '.join(splits)} tasks{seen}"
+    title = f"Adaptation on {evaluations[0].title}, {' and '.join(splits)} tasks{seen}"
     axes.set_title(title, loc="left", weight="bold", size=11)
     axes.set_xlabel("Environment steps spent in the new task before the round")
     axes.set_ylabel("Undiscounted return of an episode")

@@ -111,6 +111,11 @@ class Evaluation:
         return self.plan.num_tasks
 
     @property
+    def title(self) -> str:
+        """Name of the family for readers: the title of a family of one's own, else its name."""
+        return str(self.settings.get("title") or self.family)
+
+    @property
     def label(self) -> str:
         """Name of the agent with its `changes`; an oracle is marked as one."""
         return " ".join([self.agent.name, *self.changes, *([f"({ORACLE})"] if self.agent.oracle else [])])

@@ -28,7 +28,7 @@ def _interval_notes(evaluations: Sequence[Evaluation]) -> list[str]:
 def _block(evaluation: Evaluation) -> str:
     plan = evaluation.plan
     counts = f"{with_noun(plan.num_tasks, 'task')}, {with_noun(plan.replicas, 'replica')}, seed {plan.seed}"
-    lines = [f"{evaluation.label} on {evaluation.family}, {plan.split} split: {counts}"]
+    lines = [f"{evaluation.label} on {evaluation.title}, {plan.split} split: {counts}"]
     number = functools.partial(number_text, decimals=decimals_for(evaluation.interval))
     rates = evaluation.success_rate
     header = ("round", "env steps by its end", "return (IQM)", "95% interval", "mean")

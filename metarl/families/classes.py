@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class ClassFamily(WrappedFamily):
     """A family around a plain Gymnasium environment class. Each world is one object; they step one after the other."""
 
-    wrappers = "gymnasium.wrappers"
+    wrapper_module = "gymnasium.wrappers"
     change_signature = "change(env, task)"
 
     @abstractmethod

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..base.errors import MetarlError
+
+TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+"""The name of a family of one's own for readers, which is a part of the names of files and folders."""
+
+TITLE_RULE = "it must be at most 60 letters, digits, '.', '_' and '-', the first a letter or a digit"
+"""Rule that `TITLE` tests."""
 
 
 def is_yaml(name: str) -> bool:
@@ -13,11 +21,35 @@ def is_yaml(name: str) -> bool:
     return Path(name).suffix in (".yaml", ".yml")
 
 
-def read_family(path: str | Path) -> dict[str, Any]:
-    """Return the arguments of `load` in a YAML file: `name`, settings, and `preset` where the file has one.
+MERGED: Mapping[str, int] = {"varies": 2, "parameters": 2, "arguments": 9}
+"""Settings that are mappings of their own, with the levels of keys that `merge` takes one by one."""
 
-    The file says either `family: NAME`, a registered family, or `env: ID`, an environment of Gymnasium's. Raises
-    MetarlError for a file that is missing or not a mapping, and for one that says neither or both.
+
+def merge(declaration: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file declares with `settings` given beside it, which come first.
+
+    Of `varies`, `parameters` and `arguments` only the keys that are given are replaced; a distribution is one value.
+    """
+    merged = {**declaration, **settings}
+    for key, levels in MERGED.items():
+        if key in declaration and key in settings:
+            merged[key] = _merge(declaration[key], settings[key], levels)
+    return merged
+
+
+def _merge(old: Any, new: Any, levels: int) -> Any:
+    if not levels or not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return new
+    inner = {key: _merge(old[key], value, levels - 1) if key in old else value for key, value in new.items()}
+    return {**old, **inner}
+
+
+def read_family(path: str | Path) -> dict[str, Any]:
+    """Return the arguments of `load` in a YAML file: `name`, `title`, settings, and `preset` where the file has one.
+
+    The file says either `family: NAME`, a registered family, or `env: ID`, an environment of Gymnasium's. Its own
+    `name` becomes the title. Raises MetarlError for a file that is missing or not a mapping, and for one that says
+    neither or both.
     """
     from ..base.yaml_text import read_yaml
 
@@ -27,9 +59,26 @@ def read_family(path: str | Path) -> dict[str, Any]:
             f"{path} must be a mapping with either `family: NAME` (see `metarl families`) or `env: ID`, a Gymnasium id"
         )
     declaration = dict(data)
-    if "name" in declaration:
-        raise MetarlError(f"{path}: name is an unknown key; write `family: NAME`")
+    title = _find_title(path, declaration)
     name = declaration.pop("family", "gymnasium")
     if not isinstance(name, str) or is_yaml(name):
         raise MetarlError(f"{path}: family is {name!r}; it must be the name of a registered family")
-    return {"name": name, **declaration}
+    if "env" in declaration and "varies" not in declaration:
+        raise MetarlError(
+            f"{path}: varies is missing; name at least one parameter that differs from task to task, such as varies: "
+            "{gravity: {train: {uniform: [5, 15]}}}"
+        )
+    return {"name": name, **declaration, "title": title}
+
+
+def _find_title(path: str | Path, declaration: dict[str, Any]) -> str:
+    """Return the family's name for readers: the file's `name`, else the file's own name without its ending."""
+    if "title" in declaration:
+        raise MetarlError(f"{path}: title is an unknown key; write `name: ...`")
+    given = declaration.pop("name", None)
+    if given is None:
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).stem).lstrip("-._")
+        return stem[:60] or "unnamed"
+    if not isinstance(given, str) or not TITLE.fullmatch(given):
+        raise MetarlError(f"{path}: name is {given!r}; {TITLE_RULE}")
+    return given

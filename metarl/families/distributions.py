@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +40,14 @@ class Distribution(ABC):
     def range(self) -> tuple[float, float]:
         """Least and greatest number of any element of a value."""
         return -math.inf, math.inf
+
+    def encode(self, value: Any) -> Any:
+        """Return the numbers of a value that a user wrote: the value itself, unless numbers stand for other things."""
+        return value
+
+    def decode(self, numbers: Any) -> Any:
+        """Return the value that the numbers in a task stand for."""
+        return numbers
 
 
 LARGEST = 1e100
@@ -169,6 +180,77 @@ class Choice(Distribution):
         """Return bool [n]."""
         chosen = np.array(self.values).reshape(len(self.values), -1)
         return (values.reshape(len(values), 1, -1) == chosen).all(axis=2).any(axis=1)
+
+
+@dataclass(frozen=True)
+class Labels(Distribution):
+    """One of a few values that are not all numbers, such as true and false, with equal chances.
+
+    Tasks hold numbers, so a task holds the place of its value among `labels`.
+    """
+
+    labels: tuple[Any, ...]
+    """Every value of the parameter, in training and in extrapolation: booleans, texts, None, numbers, or lists."""
+    places: tuple[int, ...] = ()
+    """Places of the values that are drawn; none for all."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "places", self.places or tuple(range(len(self.labels))))
+        written = [json.dumps(label, sort_keys=True, default=str) for label in self.labels]
+        _require(len(set(written)) == len(written) > 0, self, "values must be different and at least one")
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(map(_word, self.drawn))}"
+
+    @property
+    def drawn(self) -> tuple[Any, ...]:
+        """The values that are drawn."""
+        return tuple(self.labels[place] for place in self.places)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A task holds one number."""
+        return ()
+
+    @property
+    def num_values(self) -> int:
+        """Number of different values."""
+        return len(self.places)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Places of the first and the last value."""
+        return float(min(self.places)), float(max(self.places))
+
+    def sample(self, streams: Streams) -> np.ndarray:
+        """Return float64 [n], the places of the values."""
+        return np.array(self.places, dtype=np.float64)[streams.integers(len(self.places))]
+
+    def contains(self, values: np.ndarray) -> np.ndarray:
+        """Return bool [n]."""
+        return np.isin(values, self.places)
+
+    def encode(self, value: Any) -> Any:
+        """Return the place of a value. Raises MetarlError for a value that is none of the parameter's."""
+        for place, label in enumerate(self.labels):
+            if type(label) is type(value) and label == value:
+                return float(place)
+        if isinstance(value, float) and value.is_integer() and 0 <= value < len(self.labels):
+            return value  # as in the tasks that `sample` returns
+        raise MetarlError(f"{value!r} is none of {', '.join(map(_word, self.labels))}")
+
+    def decode(self, numbers: Any) -> Any:
+        """Return the value at a place."""
+        return copy.deepcopy(self.labels[int(numbers)])
+
+    def word(self, place: float) -> str:
+        """Return the value at a place as YAML writes it."""
+        return _word(self.labels[int(place)])
+
+
+def _word(label: Any) -> str:
+    """Return a value as YAML writes it."""
+    return label if isinstance(label, str) else json.dumps(label, default=str)
 
 
 @dataclass(frozen=True)

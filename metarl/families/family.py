@@ -87,6 +87,11 @@ class TaskFamily(ABC):
         return dataclasses.replace(self, horizon=horizon)  # type: ignore[type-var]
 
     @property
+    def title(self) -> str:
+        """Name of the family in tables and pictures; a YAML file may give its family one of its own."""
+        return self.name
+
+    @property
     def origin(self) -> type[TaskFamily]:
         """The registered class, without the options that `load` adds to a family."""
         return type(self)
@@ -181,7 +186,9 @@ class TaskFamily(ABC):
     def _value(self, name: str, parameter: Parameter, value: Any) -> np.ndarray:
         shape = parameter.train.shape
         try:
-            array = np.asarray(value, dtype=np.float64)
+            array = np.asarray(parameter.train.encode(value), dtype=np.float64)
+        except MetarlError as error:
+            raise MetarlError(f"task parameter {name!r} of family {self.name!r}: {error}; take one of them") from None
         except (TypeError, ValueError):
             array = np.array(np.nan)
         if array.shape != shape or not np.isfinite(array).all():

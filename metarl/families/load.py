@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import MetarlError, did_you_mean
-from .declaration import is_yaml, read_family
+from .declaration import is_yaml, merge, read_family
+from .declared import DeclaredFamily
 from .family import FAMILIES, TaskFamily
 from .mujoco.family import MujocoFamily
 from .mujoco.varied import VariedFamily
@@ -17,6 +18,9 @@ from .switching import SwitchingFamily
 OPTIONS: Mapping[str, str] = {
     "switch_at": "steps of a trial after which the task changes, such as [300]",
     "varies": "fields of the MuJoCo model that differ from task to task",
+    "parameters": "other values of its task parameters, such as {gravity: 9.8}, or other ranges",
+    "shows_task": "whether the observation may reveal the task",
+    "title": "name in tables, pictures and folders",
 }
 """Settings that `load` takes for every family, with their meanings."""
 
@@ -25,7 +29,9 @@ def load(name: str | Path, preset: str | None = None, **settings: Any) -> TaskFa
     """Return the family `name` in a preset (default: its first), with `settings` replacing those of the preset.
 
     `name` may also be the path of a YAML file (see `metarl.families.declaration.read_family`). Every family takes
-    `switch_at`, the steps of a trial after which its task changes. Every MuJoCo family takes `varies`, the fields of
+    `switch_at`, the steps of a trial after which its task changes; `parameters`, other values or ranges of its task
+    parameters, such as `{"gravity": 9.8, "length": {"train": {"uniform": [0.3, 0.7]}}}`; `shows_task`, whether its
+    observation may reveal the task; and `title`, its name in tables. Every MuJoCo family takes `varies`, the fields of
     its model that differ from task to task (see `metarl.families.variation.parse_variations`). Raises MetarlError for
     an unknown family, preset or setting, and for a setting of a wrong type or out of range.
     """
@@ -35,7 +41,7 @@ def load(name: str | Path, preset: str | None = None, **settings: Any) -> TaskFa
     if is_yaml(name):
         declaration = read_family(name)
         try:
-            return load(**{**declaration, **settings, **({} if preset is None else {"preset": preset})})
+            return load(**{**merge(declaration, settings), **({} if preset is None else {"preset": preset})})
         except MetarlError as error:
             raise MetarlError(f"{name}: {error}") from None
     cls = FAMILIES[name]
@@ -53,19 +59,31 @@ def load(name: str | Path, preset: str | None = None, **settings: Any) -> TaskFa
     return _add_options(family, **{option: value for option, value in options.items() if value is not None})
 
 
-def _add_options(family: TaskFamily, varies: Mapping[str, Any] | None = None, switch_at: Any = None) -> TaskFamily:
+def _add_options(
+    family: TaskFamily, varies: Mapping[str, Any] | None = None, switch_at: Any = None, **declared: Any
+) -> TaskFamily:
     if varies is not None:
         if not isinstance(family, MujocoFamily):
-            raise MetarlError(
-                f"family {family.name!r} has no MuJoCo model, so it takes no `varies`; leave it out, or write `env: ID`"
-            )
+            raise MetarlError(_refuse_varies(family))
         family = VariedFamily(family, varies)
+    if declared:
+        family = DeclaredFamily(family, **{f"{option}_given": value for option, value in declared.items()})
     if switch_at is not None:
         steps = switch_at if isinstance(switch_at, (list, tuple)) else [switch_at]
         if not all(isinstance(step, int) and not isinstance(step, bool) for step in steps):
             raise MetarlError(f"switch_at is {switch_at!r}; it must be ascending whole numbers of steps, such as [300]")
         family = SwitchingFamily(family, tuple(steps))
     return family
+
+
+def _refuse_varies(family: TaskFamily) -> str:
+    """Return the error of a family without a MuJoCo model, with what to write instead."""
+    own = ", ".join(family.parameters)
+    other = f"; or write `env: {family.gymnasium_id}` to vary others" if family.gymnasium_id else ""
+    return (
+        f"family {family.name!r} has no MuJoCo model, so it takes no `varies`; change the values of its parameters "
+        f"({own}) under `parameters`{other}"
+    )
 
 
 def _make(cls: type[TaskFamily], settings: Mapping[str, Any]) -> TaskFamily:

@@ -27,6 +27,11 @@ class OptionFamily(TaskFamily):
         return replace(self, base=self.base.with_horizon(horizon))
 
     @property
+    def title(self) -> str:
+        """The base's title."""
+        return self.base.title
+
+    @property
     def origin(self) -> type[TaskFamily]:
         """The registered class of the base."""
         return self.base.origin

@@ -39,7 +39,7 @@ class VectorFamily(WrappedFamily):
 
     pauses = False
     side_by_side = False
-    wrappers = "gymnasium.wrappers.vector"
+    wrapper_module = "gymnasium.wrappers.vector"
     change_signature = "change(envs, where, values)"
 
     @abstractmethod

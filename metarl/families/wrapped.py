@@ -17,7 +17,7 @@ from .spaces import ActionSpace, require_actions
 class WrappedFamily(TaskFamily):
     """A family with the spaces of the environment that it wraps."""
 
-    wrappers: ClassVar[str]
+    wrapper_module: ClassVar[str]
     """Gymnasium's module of wrappers for such environments; errors about spaces refer to it."""
     change_signature: ClassVar[str]
     """The method that gives a running environment another task, as `name(arguments)`; errors refer to it."""
@@ -29,8 +29,8 @@ class WrappedFamily(TaskFamily):
     @functools.cached_property
     def _spaces(self) -> tuple[spaces.Space[Any], Any]:
         observation, action = self.env_spaces()
-        layout_of(observation, self.name, self.wrappers)
-        require_actions(self.name, action, self.wrappers)
+        layout_of(observation, self.name, self.wrapper_module)
+        require_actions(self.name, action, self.wrapper_module)
         return observation, action
 
     @property

@@ -14,7 +14,7 @@ import numpy as np
 from ..base.figures import picture_suffix, save_figure
 from ..base.streams import Streams
 from ..evaluation.figure import COLORS, MARKERS
-from ..families.distributions import LogUniform
+from ..families.distributions import Labels, LogUniform
 from ..families.family import TaskFamily
 from ..families.spaces import draw_actions
 from ..families.task import SPLITS, Parameter, Tasks
@@ -71,7 +71,7 @@ def tasks_figure(family: TaskFamily, num_tasks: int = 200) -> Figure:
     rows = [sizes[i : i + columns] for i in range(0, len(sizes), columns)]
     heights = [max(height for _, height in row) for row in rows]
     width = 8.0 if columns == 1 else 4.6 * columns
-    title = f"Tasks of {family.name}, {num_tasks:,} of each split{warn_of_few_tasks(family)}"
+    title = f"Tasks of {family.title}, {num_tasks:,} of each split{warn_of_few_tasks(family)}"
     title = textwrap.fill(title, round(width * 11))
     figure = Figure(figsize=(width, 0.4 + 0.2 * len(title.splitlines()) + sum(heights)), layout="constrained")
     cells = figure.subfigures(len(rows), columns, squeeze=False, height_ratios=heights).ravel()
@@ -177,12 +177,16 @@ def _draw_counts(figure: SubFigure, panel: BySplit, name: str, parameter: Parame
         counts = [int((drawn == value).sum()) for value in values]
         places = np.arange(len(values)) + (i - (len(panel) - 1) / 2) * width
         axes.bar(places, counts, 0.9 * width, color=_color(split), label=split)
-    axes.set_xticks(np.arange(len(values)), [f"{value:.5g}" for value in values])
+    axes.set_xticks(np.arange(len(values)), [_tick(parameter, value) for value in values])
     axes.set_xlabel(_with_unit(name, parameter))
     axes.set_ylabel("tasks")
     axes.grid(axis="y", color="0.9", lw=0.8)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     _undress(axes)
+
+
+def _tick(parameter: Parameter, value: float) -> str:
+    return parameter.train.word(value) if isinstance(parameter.train, Labels) else f"{value:.5g}"
 
 
 def _draw_points(figure: SubFigure, panel: BySplit, name: str, parameter: Parameter) -> None:
@@ -257,7 +261,7 @@ def worlds_figure(family: TaskFamily, num_tasks: int = 6, split: str = "train", 
         axes.imshow(frame)
         ended = f"\n(ended after {step} steps)" if step < steps else ""
         axes.set_title(textwrap.fill(task_in_words(family, task), 44) + ended, size=9)
-    title = f"Worlds of {family.name}: {num_tasks} tasks of the {split} split after {steps} random steps"
+    title = f"Worlds of {family.title}: {num_tasks} tasks of the {split} split after {steps} random steps"
     figure.suptitle(textwrap.fill(title, 33 * columns), x=0.01, ha="left", weight="bold", size=11)
     return figure
 
@@ -298,14 +302,16 @@ def _walk(envs: BatchedEnv, steps: int) -> np.ndarray:
 
 def task_in_words(family: TaskFamily, task: Mapping[str, Any]) -> str:
     """Return the values of a task in few digits, with units; of many values only the first."""
-    parts = []
-    for name, value in task.items():
+    parts: list[str] = []
+    for name, value in list(task.items())[:MOST_PARAMETERS]:
+        parameter = family.parameters[name]
+        if isinstance(parameter.train, Labels):
+            parts.append(f"{name} {parameter.train.word(value)}")
+            continue
         numbers = np.ravel(value)
         digits, shown = (3 if len(numbers) < 3 else 2), (5 if len(numbers) <= 5 else 3)
         text = ", ".join(f"{number:.{digits}g}" for number in numbers[:shown])
         text += f" and {len(numbers) - shown} more" if len(numbers) > shown else ""
-        parts.append(f"{name} {text} {family.parameters[name].unit}".rstrip())
-        if len(parts) == MOST_PARAMETERS:
-            break
+        parts.append(f"{name} {text} {parameter.unit}".rstrip())
     more = len(task) - len(parts)
     return "; ".join(parts) + (f"; {more} more" if more else "")

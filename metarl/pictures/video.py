@@ -156,7 +156,7 @@ class Sheet:
                 y += LINE
 
         write(
-            f"{film.agent} on {film.family.name}, {film.plan.split} tasks, seed {film.plan.seed}",
+            f"{film.agent} on {film.family.title}, {film.plan.split} tasks, seed {film.plan.seed}",
             _font(HEADING, bold=True),
         )
         for row, number in enumerate(film.numbers):

@@ -28,7 +28,7 @@ class About:
 
     def title_of(self, groups: Sequence[Group]) -> str:
         """Return the title, by default 'Results on' and the families."""
-        families = dict.fromkeys(evaluation.family for group in groups for evaluation in group.evaluations)
+        families = dict.fromkeys(evaluation.title for group in groups for evaluation in group.evaluations)
         return self.title or f"Results on {' and '.join(families)}"
 
     def left_out_lines(self) -> list[str]:

@@ -88,7 +88,7 @@ def _seen_tasks(evaluation: Evaluation, several_seeds: bool) -> list[Text]:
     different = with_noun(evaluation.num_different_tasks, "different task")
     seeds = " and between training seeds" if several_seeds else ""
     return [
-        Text(f"{evaluation.family} has finitely many tasks; these are {different}: "),
+        Text(f"{evaluation.title} has finitely many tasks; these are {different}: "),
         Text("none of these is unseen", emphasis=True),
         Text(f". Intervals show the chance within episodes{seeds}, not between tasks."),
     ]

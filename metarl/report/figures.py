@@ -72,7 +72,7 @@ def profile_figure(groups: Sequence[Group]) -> Figure:
         low, high = group.paired_interval(pairs).clip(0, 1)
         axes.fill_between(levels, low, high, color=color, alpha=0.25, lw=0)
         axes.plot(levels, pairs.mean(axis=(0, 1, 2)), color=color, ls=style, lw=2, label=group.name)
-    _label(axes, f"Profile of the last round on {groups[0].evaluations[0].family}")
+    _label(axes, f"Profile of the last round on {groups[0].evaluations[0].title}")
     axes.set_xlabel("Undiscounted return of an episode, R")
     axes.set_ylabel("Seeds and tasks above R (95 % interval)")
     return _add_legend(figure, groups)
@@ -95,7 +95,7 @@ def training_figure(groups: Sequence[Group]) -> Figure:
             continue  # a reference has no training
         for key, style in (("validation/return_before", "--"), ("validation/return_after", last)):
             _learning_curve(axes, group, key, style, color)
-    _label(axes, f"Meta-training on {groups[0].evaluations[0].family}")
+    _label(axes, f"Meta-training on {groups[0].evaluations[0].title}")
     axes.set_xlabel("Environment steps of training")
     axes.set_ylabel("Validation return (IQM), last round; dashed: first")
     axes.xaxis.set_major_formatter(EngFormatter())

@@ -220,13 +220,13 @@ def _problem_names(evaluations: Sequence[Evaluation]) -> list[str]:
     """Return the name of each problem: its family, with the settings that differ between problems of that family."""
     names = []
     for evaluation in evaluations:
-        others = [other.settings for other in evaluations if other.family == evaluation.family]
+        others = [other.settings for other in evaluations if other.title == evaluation.title]
         differing = (
             f"{key}={value}"
             for key, value in evaluation.settings.items()
-            if any(other.get(key) != value for other in others)
+            if key != "title" and any(other.get(key) != value for other in others)
         )
-        names.append(" ".join([evaluation.family, *differing]))
+        names.append(" ".join([evaluation.title, *differing]))
     return names
 
 

@@ -39,7 +39,7 @@ def learning_panel(groups: Sequence[Group]) -> Panel | None:
     lines = [line for number, group in enumerate(groups) for line in _lines(number, group)]
     if not lines:
         return None
-    title = f"Meta-training on {groups[0].evaluations[0].family}"
+    title = f"Meta-training on {groups[0].evaluations[0].title}"
     layout = {
         "xaxis": axis(_X_TITLES[STEPS], rangemode="tozero"),
         "yaxis": axis(_Y_TITLES[AFTER], tickformat=","),

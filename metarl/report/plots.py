@@ -21,7 +21,7 @@ from .step_axis import StepAxis, step_axis
 
 def adaptation_panel(groups: Sequence[Group]) -> Panel:
     """Return the panel of adaptation on one problem: IQM and interval against environment steps in the new task."""
-    family = groups[0].evaluations[0].family
+    family = groups[0].evaluations[0].title
     legend = legend_of(groups)
     if all(group.returns.shape[-1] == 1 for group in groups):
         note = caption("Markers: IQM over seeds and tasks; bars: its interval.", groups)
@@ -105,7 +105,7 @@ def _single_round(groups: Sequence[Group]) -> Plot:
         },
         "height": 150 + 46 * len(groups),
     }
-    return Plot(f"Return on {groups[0].evaluations[0].family}", traces, layout)
+    return Plot(f"Return on {groups[0].evaluations[0].title}", traces, layout)
 
 
 def profile_panel(groups: Sequence[Group]) -> Panel:
@@ -138,7 +138,7 @@ def profile_panel(groups: Sequence[Group]) -> Panel:
         "xaxis": axis("Undiscounted return of an episode, R", tickformat=","),
         "yaxis": axis("Share of seeds and tasks above R", tickformat=".0%", range=[-0.02, 1.02]),
     }
-    title = f"Profile of the last round on {groups[0].evaluations[0].family}"
+    title = f"Profile of the last round on {groups[0].evaluations[0].title}"
     statistic = "Higher is better: an agent whose curve lies above another everywhere is better at every quantile."
     return Panel(title, caption(statistic, groups), [Plot(title, traces, layout)], (), legend_of(groups), "lines")
 

@@ -13,7 +13,9 @@ import numpy as np
 from ..base.errors import MetarlError
 from ..base.text import number_text
 from ..evaluation.record import Evaluation
+from ..families.distributions import Labels
 from ..families.load import load
+from ..families.task import Parameter
 from .captions import protocol_sentence
 from .groups import Group
 from .panel import Choice, Option, Panel, Plot, axis, escape, finite_range, json_numbers, legend_of, style_of
@@ -77,7 +79,7 @@ def tasks_panel(groups: Sequence[Group]) -> Panel | None:
     hovers = [_hovers(group, points, score) for group, score in zip(groups, scores, strict=True)]
     equal = " and over equal tasks" if len(points.of) > len(points.texts) else ""
     note = f"One point a task: mean over seeds{equal}. Point at it for its parameters and the return of every round."
-    title = f"Return by task on {groups[0].evaluations[0].family}"
+    title = f"Return by task on {groups[0].evaluations[0].title}"
     what = _Tasks(title, f"{note} {protocol_sentence(groups)}", groups, points, scores, hovers)
     return _map(what) if len(points.places) == 2 else _scatter(what)
 
@@ -87,7 +89,8 @@ def different_tasks(evaluation: Evaluation) -> Points:
     columns = {name: values.reshape(len(values), -1) for name, values in evaluation.tasks.values.items()}
     table = np.concatenate(list(columns.values()), axis=1)
     _, first, of = np.unique(table, axis=0, return_index=True, return_inverse=True)
-    of, units = of.reshape(-1), _units(evaluation)
+    of, parameters = of.reshape(-1), _parameters(evaluation)
+    units = {name: f" ({p.unit})" if (p := parameters.get(name)) and p.unit else "" for name in columns}
     places: dict[str, np.ndarray] = {}
     varying = []
     for name, values in columns.items():
@@ -99,7 +102,7 @@ def different_tasks(evaluation: Evaluation) -> Points:
     texts = [
         "<br>".join(
             [
-                *(_parameter_text(f"{name}{units[name]}", values[row]) for name, values in columns.items()),
+                *(_parameter_text(f"{n}{units[n]}", values[row], parameters.get(n)) for n, values in columns.items()),
                 *([f"{count} tasks are equal"] if count > 1 else []),
             ]
         )
@@ -118,18 +121,17 @@ def _numbers_of(name: str, shape: tuple[int, ...], values: np.ndarray) -> dict[s
     return {label: column for label, column in found.items() if np.ptp(column) > 1e-12 * np.abs(column).max()}
 
 
-def _units(evaluation: Evaluation) -> dict[str, str]:
-    """Return the unit of each parameter in parentheses, '' where it has none or the family is not installed."""
+def _parameters(evaluation: Evaluation) -> Mapping[str, Parameter]:
+    """Return the family's parameters, none where it is not installed."""
     try:
-        parameters = load(evaluation.family, **evaluation.settings).parameters
+        return load(evaluation.family, **evaluation.settings).parameters
     except MetarlError:  # of a plug-in that is not installed here
-        parameters = {}
-    units = {name: parameters[name].unit if name in parameters else "" for name in evaluation.tasks.values}
-    return {name: f" ({unit})" if unit else "" for name, unit in units.items()}
+        return {}
 
 
-def _parameter_text(label: str, values: np.ndarray) -> str:
-    listed = ", ".join(f"{value:.4g}" for value in values[:_MOST_LISTED])
+def _parameter_text(label: str, values: np.ndarray, parameter: Parameter | None) -> str:
+    labels = parameter.train if parameter is not None and isinstance(parameter.train, Labels) else None
+    listed = ", ".join(labels.word(v) if labels else f"{v:.4g}" for v in values[:_MOST_LISTED])
     more = f", ... ({len(values)} numbers)" if len(values) > _MOST_LISTED else ""
     return "<br>".join(textwrap.wrap(escape(f"{label}: {listed}{more}"), 48))
 

@@ -20,7 +20,7 @@ from ..base.settings import (
     validate_from,
 )
 from ..base.yaml_text import MOST_LEVELS, YamlError, parse_yaml, read_yaml
-from ..families.declaration import is_yaml, read_family
+from ..families.declaration import is_yaml, merge, read_family
 from ..families.family import FAMILIES, TaskFamily
 from ..families.load import load
 from ..trials.registered import AGENTS
@@ -130,6 +130,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, device: str 
     return _resolve(data, origin)
 
 
+def family_title(config: TrainConfig) -> str:
+    """Return the family's name for readers: the title of a family of one's own, else its name."""
+    return str(config.family.get("title") or config.family["name"])
+
+
 def without_name(section: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a `family` or `agent` section: all of it but `name`."""
     return {key: value for key, value in section.items() if key != "name"}
@@ -176,7 +181,7 @@ def _resolve_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
     if is_yaml(name):
         # The run's config takes in the file's content, so that the run does not change when the file does.
         declaration = read_family(name)
-        name, settings = str(declaration.pop("name")), {**declaration, **settings}
+        name, settings = str(declaration.pop("name")), merge(declaration, settings)
     _look_up(FAMILIES, name, "family", origin)
     preset = settings.get("preset")
     if preset is not None and not isinstance(preset, str):

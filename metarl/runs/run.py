@@ -15,7 +15,7 @@ from ..families.family import TaskFamily
 from ..trials.agent import Agent, TrainableAgent
 from ..trials.registered import make_agent
 from . import checkpoint as checkpoints
-from .config import TrainConfig, complete, load_config, make_family, resolve, without_name
+from .config import TrainConfig, complete, family_title, load_config, make_family, resolve, without_name
 from .record import CONFIG, METRICS
 
 BEST, LAST = "best.safetensors", "last.safetensors"
@@ -78,7 +78,7 @@ def count_updates(run_dir: str | Path, config: TrainConfig) -> int:
 
 def default_run_dir(config: TrainConfig, root: str | Path = "runs") -> Path:
     """Return the folder <root>/<family>-<agent>-seed<seed>, with -2, -3, ... appended if it exists."""
-    return free_folder(Path(root) / f"{config.family['name']}-{config.agent['name']}-seed{config.seed}")
+    return free_folder(Path(root) / f"{family_title(config)}-{config.agent['name']}-seed{config.seed}")
 
 
 def free_folder(path: Path) -> Path:

@@ -22,7 +22,7 @@ from ..evaluation.evaluate import evaluate
 from ..evaluation.record import AgentRecord, Evaluation
 from ..evaluation.statistics import iqm
 from ..runs import checkpoint as checkpoints
-from ..runs.config import TrainConfig, resolve
+from ..runs.config import TrainConfig, family_title, resolve
 from ..runs.record import (
     CONFIG,
     METRICS,
@@ -80,7 +80,7 @@ def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False
     if training.update == 0 and config.start_from is not None:
         training.start_from(config.start_from.replace("{seed}", str(config.seed)))
     if training.update < config.num_updates:
-        title = f"{config.agent['name']} on {config.family['name']}"
+        title = f"{config.agent['name']} on {family_title(config)}"
         if progress:
             say(f"run folder: {run_dir}")
         try:

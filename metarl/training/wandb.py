@@ -17,7 +17,7 @@ from ..base.errors import MetarlError
 from ..base.files import folder_inside
 from ..base.progress import warn
 from ..base.settings import shorten
-from ..runs.config import TrainConfig, WandbConfig, resolve
+from ..runs.config import TrainConfig, WandbConfig, family_title, resolve
 from ..runs.record import PROVENANCE, URLS
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def _init(run_dir: Path, config: TrainConfig, mode: Mode, job: Job) -> Run:
         config={**resolve(config), **job.about},
         project=config.wandb.project,
         entity=config.wandb.entity,
-        group=config.wandb.group or f"{config.family['name']}-{job.agent or config.agent['name']}",
+        group=config.wandb.group or f"{family_title(config)}-{job.agent or config.agent['name']}",
         job_type=job.kind,
         tags=[*config.wandb.tags, f"seed-{config.seed}"],
         settings=settings,

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...base.errors import MetarlError, first_line
-from ...base.streams import Streams
 from ..option import OptionFamily
 from ..task import Parameter, Values
-from ..variation import Variation, parse_variations
+from ..variation import Variation, draw_extremes, parse_variations
 from .changes import apply
 from .family import MujocoFamily
 from .limbs import limb_factors
@@ -50,10 +49,9 @@ def require_applicable(model: Any, declared: Mapping[str, Variation]) -> None:
 
 
 def _extremes(parameter: Parameter) -> Iterator[np.ndarray]:
-    """Yield the ends of each range, where they are finite, and a few draws."""
+    """Yield the extremes of each range."""
     for distribution in filter(None, (parameter.train, parameter.extrapolation)):
-        yield from (np.full(distribution.shape, end) for end in distribution.range if np.isfinite(end))
-        yield from distribution.sample(Streams.of(0, "probe", np.arange(4)))
+        yield from draw_extremes(distribution)
 
 
 @dataclass(frozen=True)
