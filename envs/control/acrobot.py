@@ -68,6 +68,7 @@ class AcrobotPhysics(ArrayFamily):
         "(carl/envs/gymnasium/classic_control/carl_acrobot.py); Gymnasium's Acrobot-v1"
     )
     gymnasium_id = "Acrobot-v1"
+    render_fps = 15
     horizon: Horizon = 500
 
     parameters = {

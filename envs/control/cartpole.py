@@ -63,6 +63,7 @@ class CartPolePhysics(ArrayFamily):
         "(carl/envs/gymnasium/classic_control/carl_cartpole.py); Gymnasium's CartPole-v1"
     )
     gymnasium_id = "CartPole-v1"
+    render_fps = 50
     horizon: Horizon = 500
 
     parameters = {

@@ -57,6 +57,7 @@ class MountainCarPhysics(ArrayFamily):
         "(carl/envs/gymnasium/classic_control/carl_mountaincar.py); Gymnasium's MountainCar-v0"
     )
     gymnasium_id = "MountainCar-v0"
+    render_fps = 30
     horizon: Horizon = 200
 
     parameters = {

@@ -74,6 +74,7 @@ class PendulumPhysics(ArrayFamily):
         "(carl/envs/gymnasium/classic_control/carl_pendulum.py); Gymnasium's Pendulum-v1"
     )
     gymnasium_id = "Pendulum-v1"
+    render_fps = 30
     horizon: Horizon = 200
 
     parameters = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +13,15 @@ from .task import Values
 
 State = dict[str, np.ndarray]
 """State of a batch of worlds, by name. The first axis of each array is the world."""
+
+DEFAULT_FPS = 20
+"""Steps a second of pictures of an environment that says nothing of its time."""
+
+
+def fps_of(metadata: Mapping[str, Any] | None) -> int:
+    """Return the steps a second that the metadata of an environment tell, or the default."""
+    fps = (metadata or {}).get("render_fps")
+    return round(fps) if isinstance(fps, (int, float)) and 0.5 < fps < float("inf") else DEFAULT_FPS
 
 
 @dataclass(frozen=True)
@@ -31,10 +41,18 @@ class Step:
     unstable: np.ndarray | None = None
     """Whether the physics of each world broke down; None where it cannot. Such a world keeps its state, and its episode
     is cut off. bool [world]"""
+    known: np.ndarray | None = None
+    """Whether `successes` says something of each world, which it cannot where an environment is silent; None: of all.
+    bool [world]"""
 
 
 class Batch(Protocol):
     """Worlds of one family that step together. `BatchedEnv` counts their steps and episodes."""
+
+    @property
+    def render_fps(self) -> int:
+        """Steps a second at which an episode plays in its own time."""
+        ...
 
     def begin(self, where: np.ndarray) -> None:
         """Begin a new trial in the worlds marked in `where` and forget the one before. A reset of them follows."""

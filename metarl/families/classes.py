@@ -9,8 +9,9 @@ import numpy as np
 from gymnasium import Env, spaces
 
 from ..base.streams import Streams
-from .batch import Step
+from .batch import Step, fps_of
 from .layout import layout_of
+from .successes import read_success
 from .task import Values
 from .wrapped import WrappedFamily
 
@@ -59,6 +60,10 @@ class _ClassBatch:
         self.layout = layout_of(family.observation_space, family.name)
         self.observations = self.layout.zeros((count,))
 
+    @property
+    def render_fps(self) -> int:
+        return fps_of(self.envs[0].metadata)
+
     def begin(self, where: np.ndarray) -> None:
         """Do nothing: all state belongs to the episodes."""
 
@@ -72,15 +77,14 @@ class _ClassBatch:
 
     def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
         rewards = np.zeros(len(where))
-        terminations, truncations, successes = (np.zeros(len(where), dtype=bool) for _ in range(3))
-        knows_success = False
+        terminations, truncations, successes, known = (np.zeros(len(where), dtype=bool) for _ in range(4))
         for i in np.flatnonzero(where):
             seen, rewards[i], terminations[i], truncations[i], info = self.envs[i].step(actions[i])
             self.observations[i] = self.layout.flatten(seen)
-            success = info.get("success", info.get("is_success"))
-            if success is not None:
-                knows_success, successes[i] = True, bool(success)
-        return Step(self.observations, rewards, terminations, truncations, successes if knows_success else None)
+            if (success := read_success(info)) is not None:
+                successes[i], known[i] = success, True
+        told = (successes, None, known) if known.any() else (None, None, None)
+        return Step(self.observations, rewards, terminations, truncations, *told)
 
     def change(self, where: np.ndarray, values: Values) -> None:
         for i in np.flatnonzero(where):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..base.errors import MetarlError
 from ..base.streams import Streams
-from .batch import State, Step
+from .batch import DEFAULT_FPS, State, Step
 from .family import TaskFamily
 from .layout import layout_of
 from .task import Values
@@ -47,6 +47,11 @@ class FunctionFamily(TaskFamily):
     `observation` does not receive the task, so no goal can leak through it.
     """
 
+    @property
+    def render_fps(self) -> int:
+        """Steps a second at which an episode plays in its own time; where a step has no duration, any number."""
+        return DEFAULT_FPS
+
     @abstractmethod
     def observation(self, state: State) -> Any:
         """Return the observation of each world, [world, *observation]."""
@@ -71,6 +76,11 @@ class FunctionBatch:
         self.family, self.values, self.dynamics = family, values, dynamics
         self.state: State = {}
         self.layout = layout_of(family.observation_space, family.name)
+
+    @property
+    def render_fps(self) -> int:
+        """Steps a second at which an episode plays in its own time."""
+        return self.family.render_fps
 
     def begin(self, where: np.ndarray) -> None:
         """Do nothing: all state belongs to the episodes."""

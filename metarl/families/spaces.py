@@ -95,5 +95,6 @@ def first_outside(space: spaces.Space[Any], actions: np.ndarray) -> np.ndarray |
     if isinstance(space, spaces.Box):
         return None
     low, high = limits(space)
-    outside = ((actions < low) | (actions > high)).reshape(len(actions), -1).any(axis=1)
+    beyond = (actions < low) | (actions > high)
+    outside = np.asarray(beyond.any(axis=tuple(range(1, beyond.ndim))))
     return np.asarray(actions[outside.argmax()]) if outside.any() else None

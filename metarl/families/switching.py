@@ -73,6 +73,10 @@ class _SwitchingBatch:
         self.elapsed = np.zeros(num_worlds, dtype=np.int64)
         self.phase = np.zeros(num_worlds, dtype=np.int64)
 
+    @property
+    def render_fps(self) -> int:
+        return self.inner.render_fps
+
     def begin(self, where: np.ndarray) -> None:
         self.inner.begin(where)
         self.elapsed[where] = 0
@@ -85,15 +89,17 @@ class _SwitchingBatch:
             self.inner.change(moved & (phase == number), self.phases[number])
         self.phase = phase
 
-    def _switch(self) -> None:
-        self._enter(np.searchsorted(self.switch_at, self.elapsed, side="right"))
+    def _switch(self, where: np.ndarray) -> None:
+        """Switch the marked worlds that are due. Others wait, and keep all that their observations are made of."""
+        due = np.searchsorted(self.switch_at, self.elapsed, side="right")
+        self._enter(np.where(where, due, self.phase))
 
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
-        self._switch()
+        self._switch(where)
         return self.inner.reset(where, streams)
 
     def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
-        self._switch()
+        self._switch(where)
         self.elapsed += where
         return self.inner.step(actions, where, streams)
 

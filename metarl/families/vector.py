@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
@@ -78,11 +79,7 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self.family, self.tasks, self.replicas, self.threads = family, tasks, replicas, threads
         self.num_tasks = len(tasks)
         self.num_envs = self.num_tasks * replicas
-        self.metadata = {
-            "autoreset_mode": AutoresetMode.DISABLED,
-            "render_modes": ["human", "rgb_array"],
-            "render_fps": 20,
-        }
+        self.autoreset_mode = AutoresetMode.DISABLED
         self.render_mode = render_mode
         require_actions(family.name, family.action_space)
         # Copies: a space holds the generator of its samples, and a family may share one space among environments.
@@ -93,9 +90,24 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         values = {name: np.repeat(value, replicas, axis=0) for name, value in tasks.values.items()}
         self.batch = family.batch(values, threads=threads, render_mode=render_mode)
+        self.metadata = {
+            "autoreset_mode": self.autoreset_mode,
+            "render_modes": ["human", "rgb_array"],
+            "render_fps": self.batch.render_fps,
+        }
+        self._spec: EnvSpec | None = None
         self._streams: Streams | None = None
         self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
         self._ended = np.ones(self.num_envs, dtype=bool)
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """Gymnasium's record of how the environment was made. Its `max_episode_steps` is the family's horizon."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = complete_spec(spec, self.family.horizon)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -117,7 +129,8 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> np.ndarray:
         """Reset as `reset` does, and return the observations as one array, [world, *layout.shape]."""
-        where = self._read_mask((options or {}).get("reset_mask"))
+        where = self.read_mask(options)
+        self.require_seeds(seed)
         if seed is not None:
             self.batch.begin(self._restart_streams(seed, where))
         streams = self._ensure_streams()
@@ -126,8 +139,12 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self._ended[where] = False
         return self._as_observations(observations)
 
-    def _read_mask(self, mask: Any) -> np.ndarray:
-        """Return the worlds to reset, bool [world]."""
+    def read_mask(self, options: dict[str, Any] | None) -> np.ndarray:
+        """Return the worlds that `options` of a reset mark, bool [world]; all of them where there is no mask.
+
+        Raises ArgumentTypeError and ArgumentValueError for a mask of a wrong type or shape.
+        """
+        mask = (options or {}).get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, dtype=bool)
         where = np.asarray(mask)
@@ -139,6 +156,22 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             # Numbers would be read as marks: a list of worlds such as [0, 2] is no mask.
             raise ArgumentTypeError(f"reset_mask has dtype {where.dtype}; it must be bool, one a world")
         return where
+
+    def require_seeds(self, seed: Any) -> None:
+        """Raise ArgumentTypeError or ArgumentValueError unless `seed` is None, a seed, or a list of them."""
+        if seed is None or isinstance(seed, (int, np.integer)):
+            seed = [seed] * self.num_envs
+        if not isinstance(seed, (Sequence, np.ndarray)):
+            raise ArgumentTypeError(f"seed is {seed!r}; it must be a whole number, or a list with one for each world")
+        if len(seed) != self.num_envs:
+            raise ArgumentValueError(
+                f"{len(seed)} seeds for {self.num_envs} worlds; give one number, or one for each world"
+            )
+        for one in seed:
+            if one is not None and (not isinstance(one, (int, np.integer)) or isinstance(one, bool)):
+                raise ArgumentTypeError(f"seed is {one!r}; it must be a whole number, or None")
+            if one is not None and not 0 <= one < 2**64:
+                raise ArgumentValueError(f"seed is {one}; it must be from 0 to 2^64 - 1")
 
     def _ensure_streams(self) -> Streams:
         """Return one random stream for each world, from unpredictable numbers where there was no seed."""
@@ -153,20 +186,10 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     def _restart_streams(self, seed: int | Sequence[int | None], where: np.ndarray) -> np.ndarray:
         """Restart the streams of the worlds in `where` that have a seed, and return which these are, bool [world]."""
         if isinstance(seed, (int, np.integer)):
-            _require_seeds([seed])
             if where.all():
                 super().reset(seed=int(seed))  # sets `np_random`
             seeded, fresh = where, self._own_streams(int(seed))
         else:
-            if not isinstance(seed, (Sequence, np.ndarray)):
-                raise ArgumentTypeError(
-                    f"seed is {seed!r}; it must be a whole number, or a list with one for each world"
-                )
-            if len(seed) != self.num_envs:
-                raise ArgumentValueError(
-                    f"{len(seed)} seeds for {self.num_envs} worlds; give one number, or one for each world"
-                )
-            _require_seeds([one for one in seed if one is not None])
             seeded = where & np.array([one is not None for one in seed])
             fresh = Streams.of(np.array([one or 0 for one in seed], dtype=np.uint64), "world")
         if seeded.all():
@@ -203,6 +226,7 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             truncations,
             step.successes,
             step.unstable,
+            step.known,
         )
 
     def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -211,20 +235,20 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         Raises MetarlError where an episode has ended and was not reset, and for actions of a wrong shape or value.
         """
         actions = np.asarray(actions)
-        self._check_actions(actions)
-        step = self.advance(actions, np.ones(self.num_envs, dtype=bool))
-        flags = {"success": step.successes, "unstable": step.unstable}
-        infos = {name: flag for name, flag in flags.items() if flag is not None}
-        observations = self.layout.unflatten(step.observations)
+        everywhere = np.ones(self.num_envs, dtype=bool)
+        self.check_actions(actions, everywhere)
+        step = self.advance(actions, everywhere)
+        observations, infos = self.layout.unflatten(step.observations), write_infos(step, everywhere)
         return observations, step.rewards, step.terminations, step.truncations, infos
 
-    def _check_actions(self, actions: np.ndarray) -> None:
+    def check_actions(self, actions: np.ndarray, where: np.ndarray) -> None:
+        """Raise InvalidActionError for actions of a wrong shape, or outside a discrete space in a world of `where`."""
         space = self.single_action_space
         if actions.shape != (self.num_envs, *shape_of(space)):
             raise InvalidActionError(
                 f"actions have shape {actions.shape}; it must be {(self.num_envs, *shape_of(space))}"
             )
-        if (outside := first_outside(space, actions)) is not None:
+        if (outside := first_outside(space, actions[where])) is not None:
             raise InvalidActionError(f"action {outside} is not in {space}; give one that is")
 
     def _as_observations(self, observations: np.ndarray) -> np.ndarray:
@@ -261,13 +285,25 @@ def share_worlds(
     return BatchedEnv(family, tasks, num_envs // len(tasks), threads=threads, render_mode=render_mode)
 
 
-def _require_seeds(seeds: Sequence[Any]) -> None:
-    """Raise MetarlError unless each seed is a whole number from 0 to 2^64 - 1."""
-    for seed in seeds:
-        if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
-            raise ArgumentTypeError(f"seed is {seed!r}; it must be a whole number, or None")
-        if not 0 <= seed < 2**64:
-            raise ArgumentValueError(f"seed is {seed}; it must be from 0 to 2^64 - 1")
+def write_infos(step: Step, where: np.ndarray) -> dict[str, Any]:
+    """Return what is known of the worlds in `where`, bool [world], in the form of Gymnasium's vector environments.
+
+    Each key, such as `success`, has a companion `_success`: the worlds that it is known of.
+    """
+    infos: dict[str, Any] = {}
+    for name, flags, known in (("success", step.successes, step.known), ("unstable", step.unstable, None)):
+        if flags is not None and (told := where if known is None else where & known).any():
+            infos[name], infos[f"_{name}"] = flags & told, told.copy()
+    return infos
+
+
+def complete_spec(spec: EnvSpec | None, horizon: int) -> EnvSpec | None:
+    """Return a spec whose `max_episode_steps` is the horizon, unless it has its own."""
+    if spec is None or spec.max_episode_steps is not None:
+        return spec
+    completed = copy.copy(spec)
+    completed.max_episode_steps = horizon
+    return completed
 
 
 def _rebuild(family: Simulated, tasks: Tasks, replicas: int, threads: int | None, mode: str | None) -> BatchedEnv:

@@ -12,8 +12,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from ..base.errors import MetarlError, first_line
 from ..base.streams import Streams
-from .batch import Step
+from .batch import Step, fps_of
 from .layout import layout_of
+from .successes import read_successes
 from .task import Values
 from .wrapped import WrappedFamily
 
@@ -107,6 +108,10 @@ class _VectorBatch:
         self.left = np.zeros(envs.num_envs, dtype=bool)
         """Worlds that were stepped along while they waited. bool [world]"""
 
+    @property
+    def render_fps(self) -> int:
+        return fps_of(self.envs.metadata)
+
     def begin(self, where: np.ndarray) -> None:
         """Do nothing: all state belongs to the episodes."""
 
@@ -155,12 +160,14 @@ class _VectorBatch:
         self.left |= ~where
         self.over = np.asarray(terminations, dtype=bool) | np.asarray(truncations, dtype=bool)
         self.observations[where] = self.latest[where]
+        successes, known = read_successes(infos, where) or (None, None)
         return Step(
             self.observations,
             np.asarray(rewards, dtype=np.float64),
             np.array(terminations, dtype=bool),
             np.array(truncations, dtype=bool),
-            _successes(infos, where),
+            successes,
+            known=known,
         )
 
     def change(self, where: np.ndarray, values: Values) -> None:
@@ -172,10 +179,3 @@ class _VectorBatch:
 
     def close(self) -> None:
         self.envs.close()
-
-
-def _successes(infos: dict[str, Any], where: np.ndarray) -> np.ndarray | None:
-    """Return whether each world succeeded, bool [world], or None where `infos` says nothing of those in `where`."""
-    key = "success" if "success" in infos else "is_success"
-    known = where & np.asarray(infos.get(f"_{key}", key in infos), dtype=bool)
-    return known & np.asarray(infos[key], dtype=bool) if known.any() else None

@@ -194,6 +194,10 @@ class _Camera:
         """Pictures of each world, by round."""
         self.step_number = self.taken = 0
 
+    @property
+    def render_fps(self) -> int:
+        return self.batch.render_fps
+
     def begin(self, where: np.ndarray) -> None:
         self.batch.begin(where)
 

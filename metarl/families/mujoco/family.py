@@ -97,6 +97,11 @@ class MujocoFamily(FunctionFamily):
         return float(self.model.opt.timestep) * self.frame_skip
 
     @property
+    def render_fps(self) -> int:
+        """Steps a second at which an episode plays in its own time."""
+        return round(1 / self.dt)
+
+    @property
     def action_space(self) -> spaces.Box:
         """One number in the control range for each actuator."""
         low, high = self.model.actuator_ctrlrange.T.astype(np.float32)
