@@ -19,6 +19,7 @@ from metarl.trials.episodes import Episodes
 
 from ..common.heads import CategoricalHead
 from ..common.state import StateDict, load_training_state, require_same_shapes, training_state
+from .own import Minibatches
 
 Space = spaces.Box | spaces.Discrete
 """An action space that agents can have."""
@@ -123,16 +124,15 @@ def draw_actions(
     return np.asarray(actions.reshape(*shape, *space.shape), dtype=space.dtype)
 
 
-def train_on(model: Any, buffer: Any, rng: np.random.Generator) -> dict[str, float]:
-    """Train an on-policy model by its own `train` on a full buffer, and return its metrics.
+def train_on(model: Any, minibatches: Minibatches) -> dict[str, float]:
+    """Train an on-policy model by its own `train` on minibatches of a full buffer, and return its metrics.
 
-    The model does not keep the buffer. Raises MetarlError where a metric is not finite.
+    The model does not keep them. Raises MetarlError where a metric is not finite.
     """
     unused = model.rollout_buffer
     try:
-        with seed_numpy(rng):
-            model.rollout_buffer = buffer
-            model.train()
+        model.rollout_buffer = minibatches
+        model.train()
     finally:  # learners copy the model, and a copy needs no buffer
         model.rollout_buffer = unused
     told = model.logger.name_to_value
@@ -163,14 +163,6 @@ def require_finite(*judged: Tensor) -> None:
 
 
 @contextlib.contextmanager
-def seed_torch(seed: int) -> Iterator[None]:
-    """Seed torch's own generators inside, and restore them at the end."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-@contextlib.contextmanager
 def explain_bad_outputs() -> Iterator[None]:
     """Raise MetarlError in place of torch's error for a distribution with parameters that are not finite."""
     try:
@@ -179,14 +171,3 @@ def explain_bad_outputs() -> Iterator[None]:
         if not str(error).startswith("Expected parameter"):
             raise
         raise MetarlError("the policy's outputs are not finite numbers; take a lower agent.learning_rate") from None
-
-
-@contextlib.contextmanager
-def seed_numpy(rng: np.random.Generator) -> Iterator[None]:
-    """Seed NumPy's global generator from `rng` inside, as stable-baselines3 shuffles by it; restore it at the end."""
-    before = np.random.get_state()  # noqa: NPY002 -- stable-baselines3 draws from it
-    np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002

@@ -19,6 +19,7 @@ from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial, select_tasks
 from metarl.trials.registered import register_agent
 
+from ..common.isolation import own_torch
 from ..common.state import StateDict, restore_on_error
 from .common import (
     Spaces,
@@ -32,9 +33,9 @@ from .common import (
     plain_actions,
     policy_state,
     require_finite,
-    seed_torch,
     train_on,
 )
+from .own import Minibatches, own_policy
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
@@ -88,7 +89,7 @@ class SB3PPO(TrainableAgent):
 
     def __init__(self, config: SB3PPOConfig, family: Spaces, *, seed: int, device: str) -> None:
         self.config = config
-        with one_thread(), seed_torch(seed):
+        with one_thread(), own_torch(seed):
             self.model = _new_model(config, family, device)
         self.pools_replicas = config.adapts
         self.action_space = plain_actions(family.action_space)
@@ -156,7 +157,7 @@ class SB3PPO(TrainableAgent):
         """
         with one_thread(), explain_bad_outputs():
             made = self.buffer(rounds, model)
-            metrics = train_on(model, made, rng)
+            metrics = train_on(model, Minibatches(made, rng))
             # Each loss is from before its step, so that the effect of the last step shows only in the policy.
             discrete = isinstance(self.action_space, spaces.Discrete)
             self._evaluate(model, made.observations, made.actions[:, 0] if discrete else made.actions)
@@ -176,6 +177,7 @@ class SB3Learner(Learner):
 
     def __init__(self, agent: SB3PPO, streams: Streams) -> None:
         self.agent, self.streams = agent, streams
+        self.policy = own_policy(agent.model.policy)
         self.models: list[PPO] = []
         """A fine-tuned copy for each task; empty before the first adaptation."""
 
@@ -188,10 +190,11 @@ class SB3Learner(Learner):
 
     def _chances(self, observations: np.ndarray) -> list[Any]:
         """Return torch's distributions of actions: one of all tasks, or one for each task."""
-        pairs = zip(self.models, observations, strict=True) if self.models else [(self.agent.model, observations)]
+        policies = [cast(Any, model.policy) for model in self.models] or [self.policy]
+        seen = observations if self.models else [observations]
         return [
-            cast(Any, model.policy).get_distribution(self.agent.observations(seen)).distribution
-            for model, seen in pairs
+            policy.get_distribution(self.agent.observations(part)).distribution
+            for policy, part in zip(policies, seen, strict=True)
         ]
 
     def adapt(self, episodes: Episodes) -> None:

@@ -17,6 +17,7 @@ from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import register_agent
 
+from ..common.isolation import own_torch
 from ..common.sequences import Sequences, sequences
 from ..common.state import StateDict, restore_on_error
 from .common import (
@@ -30,9 +31,9 @@ from .common import (
     plain_actions,
     policy_state,
     require_finite,
-    seed_torch,
     train_on,
 )
+from .own import RecurrentMinibatches, own_policy
 from .ppo import SB3PPOSettings
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class SB3RecurrentPPO(TrainableAgent):
 
     def __init__(self, config: SB3RecurrentPPOConfig, family: Spaces, *, seed: int, device: str) -> None:
         self.action_space = plain_actions(family.action_space)
-        with one_thread(), seed_torch(seed):
+        with one_thread(), own_torch(seed):
             self.model = _new_model(config, family, device)
 
     @property
@@ -178,7 +179,7 @@ class SB3RecurrentPPO(TrainableAgent):
         """
         with restore_on_error(self):
             with one_thread(), explain_bad_outputs():
-                metrics = train_on(self.model, self.buffer(trial), rng)
+                metrics = train_on(self.model, RecurrentMinibatches(self.buffer(trial), rng))
             # Each loss is from before its step, so that the effect of the last step shows only in the policy.
             require_finite(*self.policy.state_dict().values())
             return metrics
@@ -197,6 +198,7 @@ class SB3RecurrentLearner(Learner):
 
     def __init__(self, agent: SB3RecurrentPPO, streams: Streams) -> None:
         self.agent, self.streams = agent, streams
+        self.policy = own_policy(agent.policy)
         self.memory = agent.memory(int(np.prod(streams.shape)))
         self.begun = False
 
@@ -209,7 +211,7 @@ class SB3RecurrentLearner(Learner):
             self.begun = True
             seen = torch.as_tensor(inputs.reshape(-1, inputs.shape[-1]), device=device)
             going_on = torch.zeros(len(seen), device=device)
-            chances, memory = agent.policy.get_distribution(seen, self.memory, going_on)
+            chances, memory = self.policy.get_distribution(seen, self.memory, going_on)
             # A memory that moved after its episode would depend on the length of the neighbours' episodes.
             moving = torch.as_tensor(timestep.active.reshape(1, -1, 1), device=device)
             hidden, cell = (torch.where(moving, *pair) for pair in zip(memory, self.memory, strict=True))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import register_agent
 
 from ..common.heads import require_scalable
+from ..common.isolation import own_torch
 from ..common.state import (
     StateDict,
     load_optimizer,
@@ -28,7 +30,8 @@ from ..common.state import (
     require_same_shapes,
     restore_on_error,
 )
-from .common import Spaces, explain_bad_outputs, flatten_box, new_model, seed_numpy, seed_torch, select_steps
+from .common import Spaces, explain_bad_outputs, flatten_box, new_model, select_steps
+from .own import OwnNoise, ReplaySamples
 
 if TYPE_CHECKING:
     from stable_baselines3 import SAC
@@ -76,7 +79,7 @@ class SB3SAC(TrainableAgent):
             raise MetarlError(f"sb3-sac plays continuous actions only, not {space}; take sb3-ppo")
         require_scalable(space)
         self.config, self.action_shape = config, space.shape
-        with one_thread(), seed_torch(seed):
+        with one_thread(), own_torch(seed):
             self.model = _new_model(config, flatten_box(family.observation_space), space, device)
 
     def begin(self, streams: Streams) -> SB3SACLearner:
@@ -116,7 +119,7 @@ class SB3SAC(TrainableAgent):
         buffer.pos = (buffer.pos + count) % size
 
     def _train(self, rng: np.random.Generator) -> dict[str, float]:
-        with one_thread(), seed_numpy(rng), seed_torch(int(rng.integers(2**63))), explain_bad_outputs():
+        with one_thread(), self._own_draws(rng), explain_bad_outputs():
             self.model.train(self.config.gradient_steps, self.config.batch_size)
         told = self.model.logger.name_to_value
         names = ["actor_loss", "critic_loss", "ent_coef", *(["ent_coef_loss"] if self._entropy() else [])]
@@ -127,6 +130,19 @@ class SB3SAC(TrainableAgent):
         if not all(tensor.isfinite().all() for tensor in self._tensors().values()):
             raise MetarlError("the networks are not finite numbers; take a lower agent.learning_rate")
         return {**metrics, "replay_steps": float(self.model.replay_buffer.size())}  # type: ignore[union-attr]
+
+    @contextlib.contextmanager
+    def _own_draws(self, rng: np.random.Generator) -> Iterator[None]:
+        """Have the library sample steps and actions from generators of the update, seeded from `rng`."""
+        model: Any = self.model
+        buffer, noise = model.replay_buffer, model.actor.action_dist
+        model.replay_buffer = ReplaySamples(buffer, rng)
+        generator = torch.Generator(model.device).manual_seed(int(rng.integers(2**63)))
+        model.actor.action_dist = OwnNoise(noise, generator)
+        try:
+            yield
+        finally:
+            model.replay_buffer, model.actor.action_dist = buffer, noise
 
     def _entropy(self) -> dict[str, Tensor]:
         """Return the logarithm of the entropy bonus's weight by name, nothing if it is not learned."""

@@ -7,8 +7,8 @@ import functools
 import itertools
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,134 +16,12 @@ from gymnasium import spaces
 
 from ..base.errors import MetarlError
 from ..base.streams import Streams, generator
-from ..families.arrays import ArrayFamily
-from ..families.batch import State
-from ..families.distributions import Uniform
-from ..families.family import TaskFamily
-from ..families.task import Parameter, Tasks, Values
+from ..families.task import Tasks
 from ..trials.agent import Agent, Learner, Oracle, TrainableAgent, begin_learner, require_tensors
-from ..trials.episodes import Episodes, TimeStep, Trial, select_tasks
-from ..trials.rollout import rollout, rounds_of, run_trial
-
-NUM_TASKS, REPLICAS, ROUNDS = 4, 3, 2
-
-
-@dataclass(frozen=True)
-class Reach(ArrayFamily):
-    """A point seeks a hidden goal. Episodes terminate by chance after 3 to 8 steps, and are truncated after 6."""
-
-    name = "the checks' family with continuous actions"
-    horizon: int = 6
-
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """The goal."""
-        return {"goal": Parameter(Uniform(-1.0, 1.0, (2,)))}
-
-    @property
-    def observation_space(self) -> spaces.Box:
-        """Position, and steps left before the episode terminates."""
-        return spaces.Box(-np.inf, np.inf, (3,), dtype=np.float64)
-
-    @property
-    def action_space(self) -> spaces.Box:
-        """Move, with another range in each direction."""
-        return spaces.Box(np.array([-0.5, -0.2], np.float32), np.array([0.5, 0.6], np.float32))
-
-    def initial(self, task: Values, streams: Streams) -> State:
-        """Start at the origin, with a fuse of random length."""
-        return {"position": np.zeros((*streams.shape, 2)), "fuse": 3.0 + streams.integers(6)}
-
-    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
-        """Move and burn."""
-        return {"position": state["position"] + action, "fuse": state["fuse"] - 1}
-
-    def observation(self, state: State) -> np.ndarray:
-        """Return position and fuse."""
-        return np.concatenate([state["position"], state["fuse"][:, None]], axis=1)
-
-    def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
-        """Return minus the distance."""
-        return -np.sqrt(np.square(after["position"] - task["goal"]).sum(axis=1))
-
-    def terminated(self, state: State, task: Values) -> np.ndarray:
-        """Return whether the fuse is burnt."""
-        return state["fuse"] <= 0
-
-
-@dataclass(frozen=True)
-class Press(Reach):
-    """The same with three buttons: stand, step towards (1, 1), step towards (-1, -1)."""
-
-    name = "the checks' family with discrete actions"
-
-    @property
-    def action_space(self) -> spaces.Discrete:  # type: ignore[override]
-        """The buttons."""
-        return spaces.Discrete(3)
-
-    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
-        """Move and burn."""
-        move = np.array([0.0, 0.3, -0.3])[action]
-        return super().transition(state, np.stack([move, move], axis=1), task, streams)
-
-
-def probes() -> list[TaskFamily]:
-    """Return the families that agents are checked on by default."""
-    return [Reach(), Press()]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """An agent's class, and the family that it is checked on."""
-
-    cls: type[Any]
-    family: TaskFamily
-
-    def make(self, seed: int = 0) -> Any:
-        """Return a new agent, in float64 if its settings have a dtype."""
-        fields = self.cls.Config.model_fields
-        config = self.cls.Config(**({"dtype": "float64"} if "dtype" in fields else {}))
-        return self.cls(config, self.family, seed=seed, device="cpu")
-
-    @property
-    def exact(self) -> bool:
-        """Whether the agent computes in float64."""
-        return "dtype" in self.cls.Config.model_fields
-
-    def tasks(self) -> Tasks:
-        """Return the tasks of the checks."""
-        return self.family.sample("train", NUM_TASKS, seed=0)
-
-    def trial(self, agent: Agent, tasks: Tasks | None = None, seed: int = 0, *, training: bool = False) -> Trial:
-        """Return a trial in `tasks`."""
-        with contextlib.closing(self.family.make_vec(tasks or self.tasks(), REPLICAS, threads=0)) as envs:
-            return run_trial(agent, envs, ROUNDS, seed=seed, training=training)
-
-    def same(self, a: np.ndarray, b: np.ndarray) -> bool:
-        """Return whether two arrays are equal to the rounding of products of matrices of different sizes."""
-        tolerance = 1e-7 if self.exact else 1e-3
-        return a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance)
-
-
-def state_arrays(agent: TrainableAgent) -> dict[str, np.ndarray]:
-    """Return a copy of an agent's state as arrays. Raises MetarlError unless it is a dict of tensors."""
-    state = agent.state_dict()
-    require_tensors(state)
-    return {name: as_array(value) for name, value in state.items()}
-
-
-def as_array(tensor: Any) -> np.ndarray:
-    """Return a copy of a tensor."""
-    return tensor.detach().cpu().numpy().copy()
-
-
-def first_change(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> str:
-    """Return the first name whose array is missing from one state or differs in a bit, '' if both are the same."""
-    for name in (*before, *after):
-        if name not in before or name not in after or before[name].tobytes() != after[name].tobytes():
-            return name
-    return ""
+from ..trials.episodes import Episodes, TimeStep, select_tasks
+from ..trials.rollout import rollout, rounds_of
+from .at_once import check_threads
+from .probes import NUM_TASKS, REPLICAS, ROUNDS, Subject, as_array, first_change, state_arrays
 
 
 def check_actions(subject: Subject) -> Iterator[str]:
@@ -363,6 +241,7 @@ AGENT_CHECKS: tuple[Callable[[Subject], Iterator[str]], ...] = (
     check_evaluation,
     check_batch,
     check_learners,
+    check_threads,
     check_waiting,
     check_update,
     check_state,

@@ -26,9 +26,10 @@ from ..families.family import FAMILIES, TaskFamily, missing_requirement
 from ..families.load import load
 from ..trials.agent import Agent, require_agent_class
 from ..trials.registered import AGENTS, what_to_install
-from .agent import AGENT_CHECKS, probes
-from .agent import Subject as AgentSubject
+from .agent import AGENT_CHECKS
 from .family import FAMILY_CHECKS
+from .probes import Subject as AgentSubject
+from .probes import probes
 
 T = TypeVar("T")
 

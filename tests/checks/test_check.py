@@ -304,6 +304,7 @@ class HonestAgent(TrainableAgent):
 
     Config: ClassVar[type[Settings]] = HonestConfig
     fault: ClassVar[str] = ""
+    common: ClassVar[Any] = None
 
     def __init__(self, config: HonestConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         if not isinstance(family.action_space, spaces.Box):
@@ -325,6 +326,9 @@ class HonestAgent(TrainableAgent):
         last = trial.rounds[-1]
         steps = np.ones_like(last.mask) if self.fault == "reads the masked" else last.mask
         self.momentum = 0.9 * self.momentum + float(last.actions[steps].mean() + rng.normal())
+        if self.fault == "learns through its class":
+            type(self).common = self.momentum
+            self.momentum = type(self).common
         if self.fault == "hands out its state":
             self.bias += 0.1 * self.momentum
         elif self.fault != "learns nothing":
@@ -364,6 +368,9 @@ class HonestLearner(Learner):
         self.agent.seen = self.agent.seen + 0.1
         if fault == "adapts the agent":
             self.agent.bias = self.agent.bias + 0.01
+        if fault == "acts through the agent":
+            self.agent.scratch = actions
+            actions = self.agent.scratch
         return actions[..., 0] if fault == "wrong shape" else actions
 
     def adapt(self, episodes: Episodes) -> None:
@@ -378,6 +385,8 @@ FAULTY_AGENTS = [
     ("explores by number", "plays round 1 of training differently alone"),
     ("adapts in the agent", "while another one"),
     ("looks at all worlds", "worlds that wait"),
+    ("acts through the agent", "while another one plays on another thread"),
+    ("learns through its class", "two agents that are made and trained at the same time"),
     ("reads the masked", "in an update; leave them out"),
     ("logs nan", "must be a finite float"),
     ("learns nothing", "changed nothing in state_dict"),
@@ -396,6 +405,13 @@ def test_fault_in_an_agent_is_found(fault: str, words: str) -> None:
     findings = check_agent(type("Faulty", (HonestAgent,), {"fault": fault}))
     assert any(words in finding for finding in findings), findings
     assert all("\n" not in finding for finding in findings)
+
+
+def test_an_agent_that_shares_what_its_learners_write_is_found_every_time() -> None:
+    """One after the other its learners play rightly; by chance alone, threads would rarely meet between two lines."""
+    faulty = type("Faulty", (HonestAgent,), {"fault": "acts through the agent"})
+    for _ in range(5):
+        assert len(check_agent(faulty)) == 1
 
 
 def test_agent_that_refuses_every_family_is_found() -> None:

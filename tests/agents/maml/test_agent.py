@@ -13,7 +13,8 @@ from metarl.agents.maml.records import Round
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams, generator
-from metarl.checks.agent import AGENT_CHECKS, Subject, probes
+from metarl.checks.agent import AGENT_CHECKS
+from metarl.checks.probes import Subject, probes
 from metarl.families.load import load
 from metarl.trials.registered import AGENTS, make_agent
 from metarl.trials.rollout import rollout, run_trial

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams, generator
-from metarl.checks.agent import Reach
+from metarl.checks.probes import Reach
 from metarl.evaluation.evaluate import evaluate
 from metarl.families.arrays import ArrayFamily
 from metarl.families.task import Tasks

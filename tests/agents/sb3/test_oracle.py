@@ -15,7 +15,7 @@ from metarl.agents.sb3.oracle import SB3PPOOracle, TaskView
 from metarl import load
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams, generator
-from metarl.checks.agent import Reach
+from metarl.checks.probes import Reach
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.record import AgentRecord, Evaluation
 from metarl.evaluation.table import table

@@ -14,12 +14,17 @@ from metarl.agents.sb3.ppo import SB3PPO
 from metarl import load
 from metarl.adapters.stable_baselines3 import make_sb3_vec
 from metarl.base.errors import MetarlError
+from metarl.base.stopwatch import Stopwatch
 from metarl.base.streams import Streams, generator
+from metarl.checks.at_once import check_threads
+from metarl.checks.probes import Subject, probes
 from metarl.evaluation.evaluate import evaluate
 from metarl.families.family import TaskFamily
+from metarl.runs.config import TrainConfig
 from metarl.trials.episodes import Trial
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
+from metarl.trials.shards import run_sharded_trial
 from tests.agents.sb3.draws import no_global_draws
 from tests.probes import UnequalEpisodes
 
@@ -110,6 +115,33 @@ def test_update_draws_nothing_from_the_random_numbers_of_the_process() -> None:
     with no_global_draws():
         agent.update(trial, generator(0))
         new_agent(family)
+
+
+@pytest.mark.parametrize("adapts", [False, True], ids=["one policy", "fine-tuned"])
+def test_learners_on_several_threads_play_what_each_plays_alone(adapts: bool) -> None:
+    for family in probes():
+        settings = {"adapts": adapts, "n_epochs": 2, "hidden_sizes": (8,)}
+        assert list(check_threads(Subject(SB3PPO, family, settings))) == []
+
+
+@pytest.mark.parametrize("name", ["sb3-ppo", "sb3-ppo-oracle", "sb3-recurrent-ppo", "sb3-sac"])
+def test_shards_of_unequal_sizes_play_the_same_on_threads_as_in_turn(name: str) -> None:
+    family = load("point-sparse", horizon=20)
+    agent = make_agent(name, family, {}, seed=0, device="cpu")
+    tasks = family.sample("train", 21, seed=1)
+
+    def play(threads: int) -> Trial:
+        config = TrainConfig(
+            family={"name": "point-sparse"},
+            agent={"name": name},
+            rollout_shards=2,
+            rounds=1,
+            replicas=1,
+            threads=threads,
+        )
+        return run_sharded_trial(agent, family, tasks, config, seed=0, stopwatch=Stopwatch())
+
+    np.testing.assert_array_equal(play(0).rounds[0].actions, play(2).rounds[0].actions)
 
 
 def test_it_learns_one_way_for_all_tasks_and_does_not_adapt() -> None:

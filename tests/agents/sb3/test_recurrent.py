@@ -14,8 +14,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from metarl import load
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams, generator
-from metarl.checks.agent import Press, Reach
 from metarl.checks.check import Subject, judge
+from metarl.checks.probes import Press, Reach
 from metarl.cli.main import main
 from metarl.families.family import TaskFamily
 from metarl.trials.episodes import Trial

@@ -16,7 +16,7 @@ from metarl import load
 from metarl.adapters.stable_baselines3 import make_sb3_vec
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams, generator
-from metarl.checks.agent import Press, Reach
+from metarl.checks.probes import Press, Reach
 from metarl.evaluation.evaluate import evaluate
 from metarl.families.family import TaskFamily
 from metarl.runs.config import TrainConfig

@@ -1,0 +1,140 @@
+"""Checks of agents that work at the same time, on a thread each, as the parts of a meta-batch do in training."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any, TypeVar
+
+from ..base.streams import generator
+from ..trials.agent import TrainableAgent
+from ..trials.episodes import Episodes, Trial
+from .probes import NUM_TASKS, Subject, first_change, state_arrays
+
+T = TypeVar("T")
+
+_THREAD_SAFE = sys.stdlib_module_names | {"torch", "numpy", "gymnasium", "pydantic"}
+"""Packages whose own lines need not be interrupted: they keep nothing of an agent. Most lines are theirs."""
+
+_PATIENCE = 0.02
+"""Seconds to wait for a thread's next line. One that takes longer computes, or waits for a lock of the others."""
+
+
+def run_at_once(works: Sequence[Callable[[], T]]) -> list[T]:
+    """Return what each of `works` returns, all run at the same time, on a thread each.
+
+    The threads take turns line by line. Chance would rarely stop a thread between two lines that share something; here
+    each such place is met. An error of one is raised.
+    """
+    turns = _Turns(len(works))
+
+    def run(number: int) -> T:
+        sys.settrace(functools.partial(_trace, turns, number))  # of this thread alone, which ends with its work
+        try:
+            return works[number]()
+        finally:
+            sys.settrace(None)
+            turns.leave(number)
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(run, range(len(works))))
+
+
+def _trace(turns: _Turns, number: int, frame: FrameType, event: str, argument: Any) -> Any:
+    if event == "call":
+        safe = str(frame.f_globals.get("__name__")).partition(".")[0] in _THREAD_SAFE
+        return None if safe else functools.partial(_trace, turns, number)
+    if event == "line":
+        turns.pass_on(number)
+    return functools.partial(_trace, turns, number)
+
+
+class _Turns:
+    """Lets one thread after the other go on by a line."""
+
+    def __init__(self, count: int) -> None:
+        self.changed = threading.Condition()
+        self.waiting = list(range(count))
+        """Threads that take turns, in this order: all but those that have ended or are not at a line of theirs."""
+        self.turn = 0
+
+    def pass_on(self, number: int) -> None:
+        """Let the next thread go on by a line, and wait for the own turn."""
+        with self.changed:
+            if number not in self.waiting:
+                self.waiting.append(number)
+            if self.turn == number or self.turn not in self.waiting:
+                self._give(number)
+            while self.turn != number:
+                holder = self.turn
+                if not self.changed.wait(_PATIENCE) and self.turn == holder:
+                    self._drop(holder)  # until its next line
+
+    def leave(self, number: int) -> None:
+        """Take turns without this thread."""
+        with self.changed:
+            self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        if number in self.waiting:
+            self.waiting.remove(number)
+        if self.turn == number:
+            self._give(number)
+
+    def _give(self, number: int) -> None:
+        """Give the turn of thread `number` to the next one in order."""
+        behind = [each for each in self.waiting if each > number] or self.waiting
+        if behind:
+            self.turn = min(behind)
+            self.changed.notify_all()
+
+
+def check_threads(subject: Subject) -> Iterator[str]:
+    """Learners, and agents, that work at the same time give the bits that they give one after the other."""
+    agent, half = subject.make(), NUM_TASKS // 2
+    training = isinstance(agent, TrainableAgent)
+    plays = [
+        functools.partial(subject.trial, agent, part, training=training)
+        for part in (subject.tasks()[:half], subject.tasks()[half:])
+    ]
+    alone = [play() for play in plays]
+    if not all(map(_same_bits, alone, run_at_once(plays))):
+        yield (
+            "a learner plays differently while another one plays on another thread; give each learner what its act and "
+            "adapt change, and share only what they read"
+        )
+    elif training:
+        yield from _check_updates(subject)
+
+
+def _check_updates(subject: Subject) -> Iterator[str]:
+    makes = [functools.partial(subject.make, seed) for seed in (0, 1)]
+    before = [make() for make in makes]
+    trials = [subject.trial(agent, training=True) for agent in before]
+    after = run_at_once(makes)
+    for agent, trial in zip(before, trials, strict=True):
+        agent.update(trial, generator(0))
+    run_at_once(
+        [functools.partial(agent.update, trial, generator(0)) for agent, trial in zip(after, trials, strict=True)]
+    )
+    for ours, theirs in zip(before, after, strict=True):
+        if name := first_change(state_arrays(ours), state_arrays(theirs)):
+            yield (
+                f"two agents that are made and trained at the same time, on a thread each, get another {name!r}; keep "
+                "all state in the agent: no variables of a class or a module, no generator of the process"
+            )
+            return
+
+
+def _same_bits(ours: Trial, theirs: Trial) -> bool:
+    return all(map(_same_round, ours.rounds, theirs.rounds))
+
+
+def _same_round(ours: Episodes, theirs: Episodes) -> bool:
+    names = ("mask", "actions", "observations", "rewards")
+    pairs = [(getattr(ours, name), getattr(theirs, name)) for name in names]
+    return all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
