@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import MetarlError
 from .files import write_atomically
+from .terminal import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,6 +23,25 @@ def picture_suffix(path: str | Path) -> str:
     return suffix
 
 
+_LONGEST = 120
+"""Characters of a line in a picture that are drawn: more leave no room for the axes."""
+
+
+def legend_label(text: str) -> str:
+    """Return the label of a line in the legend: matplotlib leaves out those that begin with an underscore."""
+    return f" {text}" if text.startswith("_") else text
+
+
+def _show_literally(figure: Figure) -> None:
+    """Make every text of a figure show its characters as they are: names may hold `$`, which begins a formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_usetex(False)
+        text.set_text("\n".join(one_line(line, _LONGEST) for line in text.get_text().split("\n")))
+
+
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = 160) -> None:
     """Write a figure to a .png or .svg file. The same figure gives the same bytes.
 
@@ -29,8 +50,11 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 160) -> None:
     import matplotlib
 
     suffix = picture_suffix(path)
+    _show_literally(figure)
     picture = io.BytesIO()
     # Without a fixed salt and without a date, every SVG would have other ids and another head.
-    with matplotlib.rc_context({"svg.hashsalt": "metarl"}):
+    with matplotlib.rc_context({"svg.hashsalt": "metarl"}), warnings.catch_warnings():
+        # The font lacks many scripts; their characters become boxes, which the reader sees.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(picture, format=suffix[1:], dpi=dpi, metadata={"Date": None} if suffix == ".svg" else None)
     write_atomically(path, picture.getvalue())

@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from .terminal import one_line
+
 
 def align_columns(rows: Sequence[tuple[str, ...]]) -> str:
     """Return rows as lines with aligned columns: words to the left, figures to the right."""
+    rows = [tuple(map(one_line, row)) for row in rows]
     columns = list(zip(*rows, strict=True))
     widths = [max(len(cell) for cell in column) for column in columns]
     words = [i == 0 or not any(cell[:1].isdigit() for cell in column[1:]) for i, column in enumerate(columns)]

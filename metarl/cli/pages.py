@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from ..base.terminal import one_line
 from ..families.declaration import is_yaml
 from ..families.family import TaskFamily, missing_requirement
 from ..families.load import OPTIONS, load
@@ -18,7 +19,7 @@ from ..families.words import in_times, in_words, warn_of_few_tasks
 
 def listing(rows: Iterable[Sequence[str]]) -> str:
     """Return rows of cells as lines with aligned columns."""
-    rows = list(rows)
+    rows = [tuple(map(one_line, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(f"  {line}".rstrip() for line in lines)

@@ -36,7 +36,11 @@ def add_parser(commands: Any) -> None:
         help="show scores on a scale with row LOW of the page at 0 and row HIGH at 1, such as random and an oracle",
     )
     parser.add_argument(
-        "--note", action="append", default=[], metavar="TEXT", help="paragraph below the title; may be repeated"
+        "--note",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="paragraph below the title, which may link to other pages; may be repeated",
     )
     add_quiet_option(parser)
 
@@ -60,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         runs, left_out = read_runs(arguments.runs, report)
         report(0, 0)  # how long the page takes is not known
         for each in left_out:
-            warn(f"left out: {' '.join(each.why.split())}")
+            warn(f"left out: {each.why}")
         groups = group_runs(runs)
         tables = Asked(arguments.threshold, tuple(arguments.normalize) if arguments.normalize else None)
         again = _command(arguments)
@@ -70,11 +74,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _command(arguments: argparse.Namespace) -> str:
     """Return the command that writes the page again. Title and notes stand on the page itself."""
-    import shlex
-
+    from ..base.terminal import shell_line
     from ..report.commands import portable
 
     asked = [] if arguments.threshold is None else ["--threshold", f"{arguments.threshold:g}"]
     asked += ["--normalize", *arguments.normalize] if arguments.normalize else []
     words = [portable(run) for run in arguments.runs]
-    return shlex.join(["metarl", "report", *words, "-o", portable(arguments.output), *asked])
+    return shell_line(["metarl", "report", *words, "-o", portable(arguments.output), *asked])

@@ -19,6 +19,7 @@ from ..trials.agent import Agent, Oracle, require_agent
 from ..trials.episodes import Episodes
 from ..trials.plan import PlanFields, TrialPlan
 from ..trials.rollout import rounds_of
+from .document import LARGEST, MOST_SCORES
 from .record import AgentRecord, Evaluation
 
 
@@ -66,14 +67,19 @@ def evaluate(
 
 
 def _change_plan(plan: TrialPlan | None, changes: PlanFields) -> TrialPlan:
-    """Return the plan with changed fields. Raises TypeError, as Python does, for a keyword that is not a field."""
+    """Return the plan with changed fields. Raises TypeError, as Python does, for a keyword that is not a field.
+
+    Raises MetarlError for a plan of too many tasks and rounds.
+    """
     if not (plan is None or isinstance(plan, TrialPlan)):
         raise MetarlError(f"plan is {plan!r}; it must be a metarl.TrialPlan")
     known = [field.name for field in fields(TrialPlan)]
     for name in changes:
         if name not in known:
             raise TypeError(f"evaluate() got an unexpected keyword argument {name!r}; {did_you_mean(name, known)}")
-    return replace(plan or TrialPlan(), **changes)
+    changed = replace(plan or TrialPlan(), **changes)
+    _require_size(changed)
+    return changed
 
 
 def _evaluation_of(
@@ -88,13 +94,27 @@ def _evaluation_of(
         agent=record,
         plan=plan,
         tasks=tasks,
-        returns=np.where(np.isfinite(scores.returns), scores.returns, np.nan),
+        returns=_in_range(scores.returns),
         # A Gymnasium class may report success only in steps that have it; one that never did does not define it.
         successes=None if np.isnan(scores.successes).all() else np.nan_to_num(scores.successes),
         env_steps_per_task=scores.env_steps,
         unseen=plan.split != "train" and family.num_tasks is None,
-        rewards=scores.rewards,
+        rewards=None if scores.rewards is None else _in_range(scores.rewards),
     )
+
+
+def _in_range(values: np.ndarray) -> np.ndarray:
+    """Return values with NaN for those that are not finite, or so large that their sums would not be."""
+    return np.where(np.abs(values) <= LARGEST, values, np.nan)
+
+
+def _require_size(plan: TrialPlan) -> None:
+    """Raise MetarlError for a plan of so many tasks and rounds that its file could not be read again."""
+    if plan.num_tasks * plan.rounds > MOST_SCORES:
+        raise MetarlError(
+            f"num_tasks is {plan.num_tasks} and rounds is {plan.rounds}, which makes {plan.num_tasks * plan.rounds} "
+            f"returns; an evaluation has at most {MOST_SCORES}: take fewer tasks, or measure fewer rounds (budget)"
+        )
 
 
 def require_noise(agent: Agent, name: str, plan: TrialPlan) -> None:

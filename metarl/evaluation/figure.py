@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..base.errors import MetarlError
-from ..base.figures import picture_suffix, save_figure
+from ..base.figures import legend_label, picture_suffix, save_figure
 from ..base.text import with_noun
 from .measures import steps_before
 from .record import Evaluation
@@ -80,7 +80,16 @@ def _curve(axes: Axes, evaluation: Evaluation, label: str, color: str, marker: s
     if evaluation.rounds == 1:  # a band needs two points
         axes.vlines(steps, low, high, color=color, lw=2, zorder=2)
     axes.plot(
-        steps, evaluation.iqm, color=color, marker=marker, ms=6, mec="white", mew=0.8, lw=2, label=label, zorder=3
+        steps,
+        evaluation.iqm,
+        color=color,
+        marker=marker,
+        ms=6,
+        mec="white",
+        mew=0.8,
+        lw=2,
+        label=legend_label(label),
+        zorder=3,
     )
 
 

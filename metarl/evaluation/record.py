@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,8 @@ from ..base.versions import git_commit, versions
 from ..families.task import Tasks
 from ..trials.agent import ORACLE
 from ..trials.plan import TrialPlan
+from .document import FORMAT, LARGEST, MOST_STEPS, Document, damaged, make_array, make_tasks, read_document
 from .statistics import iqm, iqm_interval
-
-FORMAT = "metarl evaluation 2"
-"""First entry of every evaluation file; `Evaluation.load` refuses others."""
 
 UNTRAINED = " (untrained)"
 """Suffix of the name of a trainable agent that is measured without training."""
@@ -64,7 +62,7 @@ class Evaluation:
     """How an agent did in a batch of tasks.
 
     It holds no time, path, host or number of threads: the same evaluation, repeated, writes the same file. Raises
-    MetarlError where the arrays do not have the shapes that the plan asks for.
+    MetarlError where the arrays do not have the shapes that the plan asks for, and for numbers out of range.
     """
 
     family: str
@@ -78,7 +76,7 @@ class Evaluation:
     tasks: Tasks
     """The tasks."""
     returns: np.ndarray
-    """Undiscounted return, mean over replicas; NaN where it is not finite. [task, round]"""
+    """Undiscounted return, mean over replicas; NaN where it is not finite or beyond 1e100. [task, round]"""
     successes: np.ndarray | None
     """Share of replicas with a success; None where the family does not define success. [task, round]"""
     env_steps_per_task: np.ndarray
@@ -104,6 +102,22 @@ class Evaluation:
             raise MetarlError(f"rewards has shape {self.rewards.shape}; it must be [task, step] of {shape[0]} tasks")
         if len(self.tasks) != shape[0]:
             raise MetarlError(f"tasks has {len(self.tasks)} entries; the plan has {shape[0]} tasks")
+        self._require_ranges()
+
+    def _require_ranges(self) -> None:
+        """Raise MetarlError for numbers that no trial gives, and that no sum or mean could hold."""
+        for name, array in (("returns", self.returns), ("rewards", self.rewards)):
+            if array is not None and (np.abs(array[~np.isnan(array)]) > LARGEST).any():
+                raise MetarlError(
+                    f"{name} holds a number beyond {LARGEST:g}; write NaN for returns that are not finite"
+                )
+        if self.successes is not None and not ((self.successes >= 0) & (self.successes <= 1)).all():
+            raise MetarlError("successes holds a number that is not a share; each must be from 0 to 1")
+        steps = self.env_steps_per_task
+        if not ((steps >= 0) & (steps <= MOST_STEPS)).all() or (np.diff(steps, axis=1) < 0).any():
+            raise MetarlError(
+                "env_steps_per_task holds steps that are negative, not finite or fewer than a round before"
+            )
 
     @property
     def num_tasks(self) -> int:
@@ -215,21 +229,11 @@ class Evaluation:
     @classmethod
     def load(cls, path: str | Path) -> Evaluation:
         """Return the evaluation in a file. Raises MetarlError if it is missing, damaged or of another kind."""
+        document, entries = read_document(path)
         try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise MetarlError(f"{path} does not exist; `metarl evaluate` writes evaluation files") from None
-        except OSError as error:
-            raise MetarlError(f"{path} cannot be read ({error.strerror}); give an evaluation.json") from None
-        except (ValueError, RecursionError):  # JSON's and Unicode's errors are ValueErrors
-            raise MetarlError(f"{path} is not whole JSON; write it again with `metarl evaluate`") from None
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
-            raise MetarlError(f"{path} is not a file of format {FORMAT!r}; give one that `metarl evaluate` wrote")
-        try:
-            return _parse(document)
-        except (KeyError, IndexError, TypeError, ValueError, OverflowError, MetarlError) as error:
-            what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise MetarlError(f"{path} is damaged: {what}; write it again with `metarl evaluate`") from None
+            return _evaluation_of(document, entries)
+        except (ValueError, MetarlError) as error:
+            raise damaged(path, str(error)) from None
 
 
 def _finite(value: Any) -> Any:
@@ -243,68 +247,20 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _parse(document: Mapping[str, Any]) -> Evaluation:
-    """Return the evaluation that `to_json` wrote. Raises an error of several kinds for a damaged document."""
-    settings, agent = dict(document["settings"]), dict(document["agent"])
-    if not all(isinstance(step, int) for step in settings.get("switch_at", ())):
-        raise ValueError("'switch_at' is not a list of steps")
-    texts = {**document["versions"], "name": agent["name"], "split": document["plan"]["split"]}
-    texts["commit"] = document["commit"] or ""
-    if not all(isinstance(value, str) for value in texts.values()):
-        raise ValueError("'versions', 'commit', 'name' and 'split' are not all text")
+def _evaluation_of(document: Document, entries: Mapping[str, Any]) -> Evaluation:
+    """Return the evaluation that `to_json` wrote. Raises ValueError or MetarlError for parts that do not fit."""
     return Evaluation(
-        family=str(document["family"]),
-        settings=settings,
-        agent=_parse_agent(agent),
-        plan=_parse_plan(document["plan"]),
-        tasks=_parse_tasks(document["tasks"], document["task_index"]),
-        returns=_parse_array(document["returns"]),
-        successes=None if document["successes"] is None else _parse_array(document["successes"]),
-        env_steps_per_task=_parse_steps(document["env_steps_per_task"]),
-        unseen=bool(document["unseen"]),
-        rewards=None if document.get("rewards") is None else _parse_array(document["rewards"]),
-        versions=dict(document["versions"]),
-        commit=document["commit"],
+        family=document.family,
+        settings=document.settings,
+        agent=AgentRecord(**dict(document.agent)),
+        plan=TrialPlan(**dict(document.plan)),
+        tasks=make_tasks(document),
+        returns=make_array(document.returns),
+        successes=None if document.successes is None else make_array(document.successes),
+        # As they are written: whole numbers stay whole.
+        env_steps_per_task=np.array(entries["env_steps_per_task"]),
+        unseen=document.unseen,
+        rewards=None if document.rewards is None else make_array(document.rewards),
+        versions=document.versions,
+        commit=document.commit,
     )
-
-
-def _parse_agent(entries: Mapping[str, Any]) -> AgentRecord:
-    record = AgentRecord(**_exact(AgentRecord, entries))
-    if not isinstance(record.settings, dict) or not isinstance(record.trained, (dict, type(None))):
-        raise ValueError("'settings' or 'trained' of the agent is not a mapping")
-    if not isinstance(record.oracle, bool):
-        raise ValueError("'oracle' is neither true nor false")
-    return record
-
-
-def _parse_plan(entries: Mapping[str, Any]) -> TrialPlan:
-    return TrialPlan(**_exact(TrialPlan, entries))
-
-
-def _exact(record: type[Any], entries: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return `entries`. Raises KeyError for a field of the dataclass that they lack, ValueError for an unknown one."""
-    names = {each.name for each in fields(record)}
-    for name in sorted(names - entries.keys()):
-        raise KeyError(name)
-    for name in sorted(entries.keys() - names):
-        raise ValueError(f"{name!r} is no entry of it")
-    return entries
-
-
-def _parse_tasks(rows: Sequence[Mapping[str, Any]], index: Sequence[int]) -> Tasks:
-    if len(rows) != len(index):
-        raise ValueError(f"{len(rows)} tasks and {len(index)} indices are listed")
-    values = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
-    return Tasks(values, np.array(index, dtype=np.int64))
-
-
-def _parse_array(rows: Sequence[Any]) -> np.ndarray:
-    return np.array(rows, dtype=np.float64)
-
-
-def _parse_steps(rows: Sequence[Any]) -> np.ndarray:
-    """Return numbers as they were written: whole numbers stay whole."""
-    steps = np.array(rows)
-    if not np.issubdtype(steps.dtype, np.number):
-        raise ValueError("'env_steps_per_task' does not hold numbers alone")
-    return steps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+from ..base.terminal import one_line
 from ..base.text import decimals_for, interval_text, number_text, with_noun
 from .figure import require_evaluations
 from .record import Evaluation
@@ -28,7 +29,7 @@ def _interval_notes(evaluations: Sequence[Evaluation]) -> list[str]:
 def _block(evaluation: Evaluation) -> str:
     plan = evaluation.plan
     counts = f"{with_noun(plan.num_tasks, 'task')}, {with_noun(plan.replicas, 'replica')}, seed {plan.seed}"
-    lines = [f"{evaluation.label} on {evaluation.title}, {plan.split} split: {counts}"]
+    lines = [one_line(f"{evaluation.label} on {evaluation.title}, {plan.split} split: {counts}")]
     number = functools.partial(number_text, decimals=decimals_for(evaluation.interval))
     rates = evaluation.success_rate
     header = ("round", "env steps by its end", "return (IQM)", "95% interval", "mean")

@@ -59,7 +59,7 @@ def definitions(groups: Sequence[Group]) -> list[list[Text]]:
 
 def _definition(groups: Sequence[Group]) -> str:
     modes = {evaluation.plan.deterministic for group in groups for evaluation in group.evaluations}
-    but = ", except in rows that say `deterministic`" if True in modes else ""
+    but = ", except in rows that say 'deterministic'" if True in modes else ""
     single = any(len(group.runs) == 1 for group in groups)
     return " ".join(
         [

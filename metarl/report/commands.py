@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..base.terminal import shell_line
 from ..evaluation.record import UNTRAINED, Evaluation
 from .groups import Group
 from .runs import EVALUATION, RunResult
@@ -33,7 +33,7 @@ def _run_commands(run: RunResult) -> Iterator[str]:
     """Yield the commands that trained a run and evaluated its agent, on other splits too."""
     for session in run.sessions:
         if command := session.get("command"):
-            yield shlex.join(["metarl", *(portable(str(word)) for word in command[1:])])
+            yield shell_line(["metarl", *(portable(str(word)) for word in command[1:])])
     yield _evaluate_command(run.path, run.evaluation, EVALUATION)
     for split, evaluation in run.other_splits.items():
         yield _evaluate_command(run.path, evaluation, f"evaluation-{split}.json")
@@ -57,7 +57,7 @@ def _evaluate_command(run: Path, evaluation: Evaluation, file: str, *, reference
         words += ["--checkpoint", "last"]
     if plan.split != "test":  # by default `metarl evaluate` names the file of another split differently
         words += ["--split", plan.split, "--json", f"{path}/{file}"]
-    return shlex.join(map(str, words))
+    return shell_line(words)
 
 
 def portable(word: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..base.figures import legend_label
 from ..evaluation.figure import COLORS, MARKERS, label_axes, legend_columns
 from ..evaluation.measures import above, steps_before
 from .step_axis import step_axis
@@ -49,7 +50,9 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
         axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0)
         if len(steps) == 1:  # a band needs two points
             axes.vlines(steps, low, high, color=color, lw=2)
-        axes.plot(steps, group.iqm, color=color, marker=marker, ls=style, mec="white", lw=2, label=group.name)
+        axes.plot(
+            steps, group.iqm, color=color, marker=marker, ls=style, mec="white", lw=2, label=legend_label(group.name)
+        )
     label_axes(axes, [group.evaluations[0] for group in groups])
     if (ticks := scale.ticks()) is not None:
         axes.set_xticks(*ticks)
@@ -71,7 +74,7 @@ def profile_figure(groups: Sequence[Group]) -> Figure:
         pairs = above(returns, levels)[:, None]
         low, high = group.paired_interval(pairs).clip(0, 1)
         axes.fill_between(levels, low, high, color=color, alpha=0.25, lw=0)
-        axes.plot(levels, pairs.mean(axis=(0, 1, 2)), color=color, ls=style, lw=2, label=group.name)
+        axes.plot(levels, pairs.mean(axis=(0, 1, 2)), color=color, ls=style, lw=2, label=legend_label(group.name))
     _label(axes, f"Profile of the last round on {groups[0].evaluations[0].title}")
     axes.set_xlabel("Undiscounted return of an episode, R")
     axes.set_ylabel("Seeds and tasks above R (95 % interval)")
@@ -114,5 +117,5 @@ def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str) 
     if shared:
         mean = np.mean([[curve[update] for update in shared] for curve in curves], axis=0)
         marker = "o" if len(shared) == 1 else None  # a line needs two points
-        label = group.name if style != "--" else None
+        label = legend_label(group.name) if style != "--" else None
         axes.plot(*mean.T, color=color, ls=style, lw=2, marker=marker, label=label)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,15 @@ from .about import About
 from .captions import definitions
 from .cells import Text
 from .commands import commands, versions_line
+from .escape import html_text
 from .groups import Group
 from .html_tables import metrics
 from .learning import learning_panel
 from .panel import Choice, Panel, Plot, style_of
 from .plots import adaptation_panel, profile_panel
-from .run_panels import configs, tracked, videos
+from .run_panels import configs, tracked
 from .task_plots import tasks_panel
+from .videos import videos
 
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -87,7 +88,7 @@ def html_page(groups: Sequence[Group], about: About) -> str:
     sections = _sections(groups, about, panels)
     return _PAGE.substitute(
         policy=_POLICY,
-        title=html.escape(about.title_of(groups)),
+        title=html_text(about.title_of(groups)),
         style=_asset("page.css"),
         head=_head(groups, about),
         tabs="\n".join(_tab(section, number == 0) for number, section in enumerate(sections)),
@@ -142,14 +143,14 @@ def _tab(section: _Section, selected: bool) -> str:
     state = 'aria-selected="true" tabindex="0"' if selected else 'aria-selected="false" tabindex="-1"'
     return (
         f'<button type="button" role="tab" id="tab-{section.key}" aria-controls="{section.key}" {state}>'
-        f"{html.escape(section.name)}</button>"
+        f"{html_text(section.name)}</button>"
     )
 
 
 def _section(section: _Section) -> str:
     return (
         f'<section role="tabpanel" id="{section.key}" aria-labelledby="tab-{section.key}" tabindex="0">\n'
-        f"<h2>{html.escape(section.name)}</h2>\n{section.content}\n</section>"
+        f"<h2>{html_text(section.name)}</h2>\n{section.content}\n</section>"
     )
 
 
@@ -159,9 +160,9 @@ def _head(groups: Sequence[Group], about: About) -> str:
     first, *warnings = ("".join(map(_part, paragraph)) for paragraph in definitions(groups))
     return "\n".join(
         [
-            *(f"<p>{html.escape(note)}</p>" for note in about.notes),
+            *(f"<p>{html_text(note)}</p>" for note in about.notes),
             f'<ul class="facts">{facts}</ul>',
-            *(f'<p class="warning">{html.escape(line)}</p>' for line in about.left_out_lines()),
+            *(f'<p class="warning">{html_text(line)}</p>' for line in about.left_out_lines()),
             *(f"<p>{warning}</p>" for warning in warnings),
             f'<details><summary>How the numbers are defined</summary><p class="definitions">{first}</p></details>',
         ]
@@ -183,7 +184,7 @@ def _facts(groups: Sequence[Group]) -> list[tuple[int, str]]:
 
 
 def _part(text: Text) -> str:
-    return f"<strong>{html.escape(text.text)}</strong>" if text.emphasis else html.escape(text.text)
+    return f"<strong>{html_text(text.text)}</strong>" if text.emphasis else html_text(text.text)
 
 
 def _plots(panels: list[Panel], found: Mapping[str, Panel | None], without: str) -> str:
@@ -191,9 +192,9 @@ def _plots(panels: list[Panel], found: Mapping[str, Panel | None], without: str)
     parts = []
     for problem, panel in found.items():
         if len(found) > 1:
-            parts.append(f"<h3>{html.escape(problem)}</h3>")
+            parts.append(f"<h3>{html_text(problem)}</h3>")
         if panel is None:
-            parts.append(f'<p class="soft">{html.escape(without)}</p>')
+            parts.append(f'<p class="soft">{html_text(without)}</p>')
             continue
         parts.append(_panel(len(panels), panel))
         panels.append(panel)
@@ -206,8 +207,8 @@ def _panel(number: int, panel: Panel) -> str:
     maps = not panel.legend
     plots = "".join(_plot(f"plot-{number}-{place}", place, plot, maps) for place, plot in enumerate(panel.plots))
     return (
-        f'<div class="panel" data-panel="{number}">\n<p class="soft"><strong>{html.escape(panel.title)}.</strong> '
-        f"{html.escape(panel.note)}</p>\n"
+        f'<div class="panel" data-panel="{number}">\n<p class="soft"><strong>{html_text(panel.title)}.</strong> '
+        f"{html_text(panel.note)}</p>\n"
         + (f'<div class="controls">{controls}</div>\n' if controls else "")
         + (f'<ul class="legend">{legend}</ul>\n' if legend else "")
         + f'<div class="plots{" maps" if maps else ""}">{plots}</div>\n</div>'
@@ -216,15 +217,14 @@ def _panel(number: int, panel: Panel) -> str:
 
 def _control(place: int, choice: Choice) -> str:
     options = "".join(
-        f"<option{' selected' if option.chosen else ''}>{html.escape(option.label)}</option>"
-        for option in choice.options
+        f"<option{' selected' if option.chosen else ''}>{html_text(option.label)}</option>" for option in choice.options
     )
     select = f'<select data-choice="{place}" autocomplete="off">{options}</select>'
-    return f"<label>{html.escape(choice.label)} {select}</label>"
+    return f"<label>{html_text(choice.label)} {select}</label>"
 
 
 def _plot(key: str, place: int, plot: Plot, captioned: bool) -> str:
-    title = html.escape(plot.title)
+    title = html_text(plot.title)
     caption = f"<figcaption>{title}</figcaption>" if captioned else ""
     return (
         f'<figure>{caption}<div class="plot" data-plot="{place}" id="{key}" role="group" aria-label="{title}">'
@@ -239,13 +239,13 @@ def _legend_button(number: int, name: str, drawn: str) -> str:
     picture = f'<svg width="34" height="16" aria-hidden="true" fill="{color}">{sample}</svg>'
     return (
         f'<button type="button" aria-pressed="true" data-group="{number}">{picture}'
-        f"<span>{html.escape(name)}</span></button>"
+        f"<span>{html_text(name)}</span></button>"
     )
 
 
 def _commands(groups: Sequence[Group], again: str) -> str:
-    lines = html.escape("\n".join(commands(groups, again)))
+    lines = html_text("\n".join(commands(groups, again)))
     return (
         "<p>These commands repeat every run and evaluation of the page.</p>\n"
-        f'<pre tabindex="0">{lines}</pre>\n<p class="soft">{html.escape(versions_line(groups))}</p>'
+        f'<pre tabindex="0">{lines}</pre>\n<p class="soft">{html_text(versions_line(groups))}</p>'
     )

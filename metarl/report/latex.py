@@ -8,21 +8,11 @@ from .about import About
 from .captions import definitions
 from .cells import Cell, Missing, Name, Number, Numbers, Seeds, Text, all_digits, interval_digits, plain, signed_digits
 from .columns import Kind
+from .escape import latex_comment, latex_text
 from .groups import Group
 from .names import long_names
 from .table import Table
 from .tables import build_tables
-
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    **{character: f"\\{character}" for character in "{}$&#_%"},
-}
-"""Characters with a meaning in LaTeX, and how to write them."""
 
 
 def latex(groups: Sequence[Group], about: About) -> str:
@@ -31,7 +21,7 @@ def latex(groups: Sequence[Group], about: About) -> str:
     paragraphs = ["".join(part.text for part in paragraph) for paragraph in definitions(groups)]
     said = [title, *about.notes, *about.left_out_lines(), *paragraphs, *long_names(groups)]
     said += [f"Written by: {about.again}", "Needs \\usepackage{booktabs,graphicx}."]
-    comments = "\n".join(f"% {' '.join(text.split())}" for text in said)
+    comments = "\n".join(map(latex_comment, said))
     tables = [
         table for table in build_tables(groups, about.asked) if table.key != "seeds"
     ]  # commits stay out of papers
@@ -44,13 +34,13 @@ def _table(table: Table, title: str) -> str:
         [
             r"\begin{table}",
             r"  \centering",
-            f"  \\caption{{{escape(caption)}}}",
+            f"  \\caption{{{latex_text(caption)}}}",
             f"  \\label{{tab:{table.key}}}",
             # As wide as it is, or as the page where that is less.
             r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             f"  \\begin{{tabular}}{{{''.join('l' if column.kind is Kind.NAME else 'r' for column in table.columns)}}}",
             r"    \toprule",
-            f"    {_line([escape(column.label) for column in table.columns])}",
+            f"    {_line([latex_text(column.label) for column in table.columns])}",
             r"    \midrule",
             *(f"    {_line([cell_text(cell) for cell in row])}" for row in table.rows),
             r"    \bottomrule",
@@ -70,31 +60,26 @@ def cell_text(cell: Cell) -> str:
     """Return a cell as LaTeX: numbers with a true minus, words escaped."""
     match cell:
         case Text(text, emphasis=True):
-            return rf"\textbf{{{escape(text)}}}"
+            return rf"\textbf{{{latex_text(text)}}}"
         case Text(text) | Name(text):
-            return escape(text)
+            return latex_text(text)
         case Number():
             return _number(cell)
         case Numbers():
             return " / ".join(map(_signed, all_digits(cell)))
         case Seeds():
-            return escape(plain(cell))
+            return latex_text(plain(cell))
         case Missing():
             return "--"
 
 
 def _number(cell: Number) -> str:
-    parts = [f"{_signed(signed_digits(cell))}{escape(cell.unit)}"]
+    parts = [f"{_signed(signed_digits(cell))}{latex_text(cell.unit)}"]
     parts += [interval_digits(cell, _signed)] if cell.has_interval else []
-    parts += [f"({escape(cell.note)})"] if cell.note else []
+    parts += [f"({latex_text(cell.note)})"] if cell.note else []
     return " ".join(parts)
 
 
 def _signed(number: str) -> str:
     """Return the digits of a number with its sign in math mode: a minus in text is a hyphen."""
     return f"${number[0]}${number[1:]}" if number[0] in "+-" else number
-
-
-def escape(text: str) -> str:
-    """Return plain text as LaTeX on one line that prints it as it is."""
-    return "".join(_SPECIAL.get(character, character) for character in " ".join(text.splitlines()))

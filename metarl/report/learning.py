@@ -10,8 +10,9 @@ import numpy as np
 
 from ..base.text import number_text
 from .captions import training_sentence
+from .escape import plotly_text
 from .groups import Group
-from .panel import Choice, Option, Panel, Plot, axis, escape, hover_head, json_numbers, legend_of, style_of
+from .panel import Choice, Option, Panel, Plot, axis, hover_head, json_numbers, legend_of, style_of
 from .rows import page_decimals
 
 STEPS, MINUTES, BEFORE, AFTER = 1, 2, 3, 4
@@ -102,7 +103,7 @@ def _trace(line: _Line) -> dict[str, Any]:
         "x": json_numbers(curve[:, STEPS]),
         "y": json_numbers(curve[:, AFTER]),
         "line": {"color": color, "dash": dash, "width": 2.5 if bold else 1},
-        "name": escape(line.group.name),
+        "name": plotly_text(line.group.name),
         "opacity": 1 if bold else 0.5,
         "hoverinfo": "text" if bold else "skip",
         "meta": line.number,

@@ -12,6 +12,7 @@ from .captions import definitions
 from .cells import Cell, Name, Text, plain
 from .columns import Kind
 from .commands import commands, versions_line
+from .escape import markdown_code, markdown_note, markdown_picture, markdown_text
 from .figures import adaptation_figure, profile_figure, training_figure
 from .groups import Group
 from .names import long_names
@@ -41,35 +42,37 @@ def write_page(groups: Sequence[Group], path: str | Path, about: About) -> None:
 
 def markdown(groups: Sequence[Group], about: About, pictures: Mapping[str, str]) -> str:
     """Return the page; `pictures` are file names by their descriptions, shown below the first table."""
-    parts = [f"# {about.title_of(groups)}", *about.notes, *about.left_out_lines()]
+    parts = [f"# {markdown_text(about.title_of(groups))}", *map(markdown_note, about.notes)]
+    parts += map(markdown_text, about.left_out_lines())
     parts += ["".join(map(_part, paragraph)) for paragraph in definitions(groups)]
     summary, *others = build_tables(groups, about.asked)
     parts += [_table(summary), *_names(groups)]
-    parts += [f"![{text}]({name})" for text, name in pictures.items()]
+    parts += [markdown_picture(text, name) for text, name in pictures.items()]
     for table in others:
-        parts += [f"## {_escape(table.title)}", table.caption, _table(table)]
-    again = "\n".join(["```sh", *commands(groups, about.again), "```"])
+        parts += [f"## {markdown_text(table.title)}", markdown_text(table.caption), _table(table)]
     parts += [
         "## Commands",
         "These commands repeat every run and evaluation of the page.",
-        again,
-        versions_line(groups),
+        markdown_code("\n".join(commands(groups, about.again))),
+        markdown_text(versions_line(groups)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _part(text: Text) -> str:
-    return f"**{text.text}**" if text.emphasis else text.text
+    # Of a paragraph only the first part begins a line, and that is ours.
+    shown = markdown_text(text.text)
+    return f"**{shown}**" if text.emphasis else shown
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
     """Return the names that tables cut, as one list."""
     lines = long_names(groups)
-    return ["\n".join(f"- {_escape(line)}" for line in lines)] if lines else []
+    return ["\n".join(f"- {markdown_text(line)}" for line in lines)] if lines else []
 
 
 def _table(table: Table) -> str:
-    header = [_escape(column.label) for column in table.columns]
+    header = [markdown_text(column.label) for column in table.columns]
     rules = ["---" if column.kind is Kind.NAME else "---:" for column in table.columns]
     rows = [header, rules, *([_cell(cell) for cell in row] for row in table.rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -78,13 +81,8 @@ def _table(table: Table) -> str:
 def _cell(cell: Cell) -> str:
     match cell:
         case Text(text, emphasis=True):
-            return f"**{_escape(text)}**"
+            return f"**{markdown_text(text)}**"
         case Text(text) | Name(text):
-            return _escape(text)
+            return markdown_text(text)
         case _:
             return plain(cell)
-
-
-def _escape(text: str) -> str:
-    """Return plain text as Markdown on one line, in which no character ends a cell or begins a tag."""
-    return " ".join(text.splitlines()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import textwrap
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.figure import COLORS
+from .escape import plotly_text
 from .groups import Group
 
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-left", "triangle-right")
@@ -80,11 +80,6 @@ def style_of(number: int) -> tuple[str, str, str]:
     return COLORS[first], SYMBOLS[symbol], DASHES[(symbol + 2 * again) % len(DASHES)]
 
 
-def escape(text: str) -> str:
-    """Return plain text for plotly.js, which would read some tags and entities in it as HTML."""
-    return html.escape(text, quote=False)
-
-
 def json_numbers(values: np.ndarray) -> list[float | None]:
     """Return values for JSON to six digits; None, at which plotly.js leaves a gap, for those that are not finite."""
     return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]
@@ -99,7 +94,7 @@ def finite_range(values: Sequence[np.ndarray]) -> tuple[float, float]:
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
     """Return an axis with its title, in plain text."""
-    return {"title": {"text": escape(title)}, "automargin": True, **more}
+    return {"title": {"text": plotly_text(title)}, "automargin": True, **more}
 
 
 def legend_of(groups: Sequence[Group]) -> list[tuple[int, str]]:
@@ -109,7 +104,7 @@ def legend_of(groups: Sequence[Group]) -> list[tuple[int, str]]:
 
 def hover_head(group: Group) -> str:
     """Return the first lines of a hover text: the group's name, bold, broken where it is long."""
-    return "".join(f"<b>{escape(line)}</b><br>" for line in textwrap.wrap(group.name, 40))
+    return "".join(f"<b>{plotly_text(line)}</b><br>" for line in textwrap.wrap(group.name, 40))
 
 
 def band(number: int, x: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[dict[str, Any]]:

@@ -12,9 +12,10 @@ from ..base.text import number_text
 from ..evaluation.measures import above, steps_before
 from .captions import caption
 from .cells import plain
+from .escape import plotly_text
 from .figures import LEVELS
 from .groups import Group
-from .panel import Panel, Plot, axis, band, escape, finite_range, hover_head, json_numbers, legend_of, style_of
+from .panel import Panel, Plot, axis, band, finite_range, hover_head, json_numbers, legend_of, style_of
 from .rows import number_cell, page_decimals
 from .step_axis import StepAxis, step_axis
 
@@ -58,7 +59,7 @@ def _adaptation_traces(number: int, group: Group, scale: StepAxis) -> list[dict[
         "y": json_numbers(group.iqm),
         "line": {"color": color, "dash": dash, "width": 2.5},
         "marker": {"color": color, "symbol": symbol, "size": 9, "line": {"color": "white", "width": 1}},
-        "name": escape(group.name),
+        "name": plotly_text(group.name),
         "hoverinfo": "text",
         "hovertext": [
             f"{hover_head(group)}round {n + 1}, after {steps[n]:,.0f} env steps<br>"
@@ -82,7 +83,7 @@ def _single_round(groups: Sequence[Group]) -> Plot:
             "x": json_numbers(group.iqm),
             "y": [number],
             "marker": {"color": color, "symbol": symbol, "size": 9},
-            "name": escape(group.name),
+            "name": plotly_text(group.name),
             "hoverinfo": "text",
             "hovertext": [f"{hover_head(group)}{_return_text(value, ends)}"],
             "meta": number,
@@ -92,7 +93,7 @@ def _single_round(groups: Sequence[Group]) -> Plot:
             trace["error_x"] = {"type": "data", "symmetric": False, "array": [above_it], "arrayminus": [below_it]}
             trace["error_x"] |= {"color": color, "thickness": 2, "width": 6}
         traces.append(trace)
-    names = ["<br>".join(map(escape, textwrap.wrap(group.name, 24))) for group in groups]
+    names = ["<br>".join(map(plotly_text, textwrap.wrap(group.name, 24))) for group in groups]
     layout = {
         "xaxis": axis("Undiscounted return of an episode (IQM)", tickformat=","),
         "yaxis": {
@@ -125,7 +126,7 @@ def profile_panel(groups: Sequence[Group]) -> Panel:
                 "x": json_numbers(levels),
                 "y": json_numbers(shares),
                 "line": {"color": color, "dash": dash, "width": 2.5},
-                "name": escape(group.name),
+                "name": plotly_text(group.name),
                 "hoverinfo": "text",
                 "hovertext": [
                     f"{hover_head(group)}{share:.0%} are above {number_text(level, page_decimals(levels))}"

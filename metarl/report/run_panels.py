@@ -1,50 +1,20 @@
-"""The sections of a page of HTML on single runs: videos, configs side by side, and addresses at W&B."""
+"""The sections of a page of HTML on single runs: configs side by side, and addresses at W&B."""
 
 from __future__ import annotations
 
-import base64
-import html
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..base.errors import MetarlError
+from ..base.files import path_inside
+from ..base.terminal import shell_line
 from ..base.yaml_text import dump_yaml
 from ..runs.record import URLS
 from .commands import portable
+from .escape import html_text
 from .groups import Group, setting_of
 from .runs import RunResult, flatten
-
-_VIDEOS = {"adaptation.mp4": "video/mp4", "adaptation.gif": "image/gif"}
-"""Files that `metarl render RUN` writes, with their types; the first that exists is shown."""
-
-
-def videos(groups: Sequence[Group]) -> str:
-    """Return the videos of the runs, embedded, and the commands that render those that are missing."""
-    figures, missing = [], []
-    for run in _runs(groups):
-        file = next((run.path / name for name in _VIDEOS if (run.path / name).is_file()), None)
-        if file is None:
-            missing.append(shlex.join(["metarl", "render", portable(str(run.path))]))
-        else:
-            figures.append(_video(run, file))
-    parts = [f'<div class="videos">{"".join(figures)}</div>'] if figures else []
-    if missing:
-        what = "Other runs have no video yet." if figures else "No run has a video yet."
-        parts.append(f"<p>{what} Render them with these commands, then write the page again.</p>")
-        parts.append(f'<pre tabindex="0">{html.escape(chr(10).join(missing))}</pre>')
-    return "\n".join(parts)
-
-
-def _video(run: RunResult, file: Path) -> str:
-    name = html.escape(portable(str(run.path)))
-    data = f"data:{_VIDEOS[file.name]};base64,{base64.b64encode(file.read_bytes()).decode()}"
-    if file.suffix == ".gif":
-        shown = f'<img src="{data}" alt="Adaptation of {name}">'
-    else:
-        options = 'controls loop muted playsinline preload="metadata"'
-        shown = f'<video {options} aria-label="Adaptation of {name}" src="{data}"></video>'
-    return f"<figure>{shown}<figcaption>{name}</figcaption></figure>"
 
 
 def _runs(groups: Sequence[Group]) -> list[RunResult]:
@@ -64,9 +34,9 @@ def configs(groups: Sequence[Group]) -> str:
         parts.append("<p>All runs have one setting and differ in their seeds.</p>" if len(trained) == 1 else "")
     for group in trained:
         name = f"{group.problem}: {group.name}" if len({each.problem for each in trained}) > 1 else group.name
-        text = html.escape(dump_yaml(group.runs[0].config))
+        text = html_text(dump_yaml(group.runs[0].config))
         parts.append(
-            f'<details><summary>{html.escape(name)}: whole config</summary><pre tabindex="0">{text}</pre></details>'
+            f'<details><summary>{html_text(name)}: whole config</summary><pre tabindex="0">{text}</pre></details>'
         )
     return "\n".join(parts)
 
@@ -77,9 +47,9 @@ _ABSENT = object()
 def _side_by_side(groups: Sequence[Group], settings: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
     several = len({group.problem for group in groups}) > 1
     names = [f"{group.problem}: {group.name}" if several else group.name for group in groups]
-    head = "".join(f'<th scope="col" class="name">{html.escape(name)}</th>' for name in ("key", *names))
+    head = "".join(f'<th scope="col" class="name">{html_text(name)}</th>' for name in ("key", *names))
     lines = "\n".join(
-        f'<tr><th scope="row" class="name"><code>{html.escape(key)}</code></th>'
+        f'<tr><th scope="row" class="name"><code>{html_text(key)}</code></th>'
         + "".join(_value(each[key]) if key in each else '<td class="name none">not set</td>' for each in settings)
         + "</tr>"
         for key in keys
@@ -92,28 +62,28 @@ def _side_by_side(groups: Sequence[Group], settings: Sequence[Mapping[str, Any]]
 
 
 def _value(value: object) -> str:
-    return f'<td class="name">{html.escape(str(value))}</td>'
+    return f'<td class="name">{html_text(str(value))}</td>'
 
 
 def tracked(groups: Sequence[Group]) -> str:
     """Return the address of each run at W&B, or the command that uploads a run that was logged offline."""
     items = "".join(
-        f"<li><code>{html.escape(portable(str(run.path)))}</code>: {_where(run)}</li>" for run in _runs(groups)
+        f"<li><code>{html_text(portable(str(run.path)))}</code>: {_where(run)}</li>" for run in _runs(groups)
     )
     return f'<ul class="list">{items}</ul>'
 
 
 def _where(run: RunResult) -> str:
     folder = run.path / "wandb"
-    parts = [_link(url) for url in _urls(folder / URLS)]
+    parts = [_link(url) for url in _urls(run.path)]
     if offline := sorted(path.name for path in folder.glob("offline-run-*")):
         words = ["wandb", "sync", *(f"{portable(str(run.path))}/wandb/{name}" for name in offline)]
-        parts.append(f"logged offline; upload it with <code>{html.escape(shlex.join(words))}</code>")
+        parts.append(f"logged offline; upload it with <code>{html_text(shell_line(words))}</code>")
     if parts:
         return "; ".join(parts)
     if online := sorted(path.name.rsplit("-", 1)[-1] for path in folder.glob("run-*")):
         wandb = run.config["wandb"]
-        return html.escape(
+        return html_text(
             f"logged online as {', '.join(online)} in project {wandb['project']!r}; the address was not recorded"
         )
     if run.config["wandb"]["mode"] == "disabled":
@@ -121,14 +91,19 @@ def _where(run: RunResult) -> str:
     return "its folder holds no files of W&amp;B"
 
 
-def _urls(file: Path) -> list[str]:
+_MOST_ADDRESSES = 2**16
+"""Bytes of addresses that are read."""
+
+
+def _urls(run_dir: Path) -> list[str]:
     try:
-        return list(dict.fromkeys(file.read_text(encoding="utf-8").split()))
-    except (OSError, UnicodeDecodeError):
-        return []
+        with path_inside(run_dir, f"wandb/{URLS}").open("rb") as file:
+            return list(dict.fromkeys(file.read(_MOST_ADDRESSES).decode().split()))
+    except (OSError, UnicodeDecodeError, MetarlError):
+        return []  # the section says that no address is known
 
 
 def _link(url: str) -> str:
-    text = html.escape(url)
+    text = html_text(url)
     # A link with another scheme, such as javascript:, could run code.
     return f'<a href="{text}" rel="noopener noreferrer">{text}</a>' if url.startswith(("https://", "http://")) else text

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import MetarlError
+from ..base.files import path_inside
 from ..base.meter import Report, counted, ignore
 from ..base.settings import shorten
+from ..base.terminal import shell_line
 from ..base.text import with_noun
 from ..evaluation.record import Evaluation
 from ..runs.config import resolve
@@ -114,10 +116,19 @@ def read_run(path: str | Path) -> RunResult:
 
     Raises MetarlError for a folder without a run, for a damaged run, and for a run that was not evaluated.
     """
-    path = Path(path)
+    try:
+        return _read_run(Path(path))
+    except OSError as error:  # of a folder that may not be listed, or whose disk is gone
+        raise MetarlError(
+            f"run {path} cannot be read ({error.strerror}); see to its permissions, or leave it out"
+        ) from None
+
+
+def _read_run(path: Path) -> RunResult:
     config = resolve(run_config(path))
-    if not (path / EVALUATION).is_file():
-        raise MetarlError(f"run {path} has no {EVALUATION}; write it with `metarl evaluate {path}`")
+    if not path_inside(path, EVALUATION).is_file():
+        again = shell_line(["metarl", "evaluate", path])
+        raise MetarlError(f"run {path} has no {EVALUATION}; write it with `{again}`")
     evaluation, metrics, sessions = Evaluation.load(path / EVALUATION), read_metrics(path), read_sessions(path)
     require_measured(path, metrics)
     others = _read_others(path, evaluation)
@@ -151,7 +162,7 @@ def _read_others(path: Path, own: Evaluation) -> _Others:
     others = _Others()
     for file in sorted(path.glob(REFERENCES)):
         try:
-            other = Evaluation.load(file)
+            other = Evaluation.load(path_inside(path, file.name))
         except MetarlError as error:
             others.left_out.append(LeftOut(file, str(error)))
             continue

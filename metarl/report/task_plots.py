@@ -14,11 +14,13 @@ from ..base.errors import MetarlError
 from ..base.text import number_text
 from ..evaluation.record import Evaluation
 from ..families.distributions import Labels
+from ..families.family import FAMILIES
 from ..families.load import load
 from ..families.task import Parameter
 from .captions import protocol_sentence
+from .escape import plotly_text
 from .groups import Group
-from .panel import Choice, Option, Panel, Plot, axis, escape, finite_range, json_numbers, legend_of, style_of
+from .panel import Choice, Option, Panel, Plot, axis, finite_range, json_numbers, legend_of, style_of
 from .rows import page_decimals
 
 _MOST_NUMBERS = 32
@@ -87,7 +89,7 @@ def tasks_panel(groups: Sequence[Group]) -> Panel | None:
 def different_tasks(evaluation: Evaluation) -> Points:
     """Return the different tasks of an evaluation, each once."""
     columns = {name: values.reshape(len(values), -1) for name, values in evaluation.tasks.values.items()}
-    table = np.concatenate(list(columns.values()), axis=1)
+    table = np.concatenate([np.zeros((evaluation.num_tasks, 1)), *columns.values()], axis=1)  # also without parameters
     _, first, of = np.unique(table, axis=0, return_index=True, return_inverse=True)
     of, parameters = of.reshape(-1), _parameters(evaluation)
     units = {name: f" ({p.unit})" if (p := parameters.get(name)) and p.unit else "" for name in columns}
@@ -123,9 +125,11 @@ def _numbers_of(name: str, shape: tuple[int, ...], values: np.ndarray) -> dict[s
 
 def _parameters(evaluation: Evaluation) -> Mapping[str, Parameter]:
     """Return the family's parameters, none where it is not installed."""
+    # By its registered name only: a file names neither code nor other files. Settings of its own would be arguments.
+    known = evaluation.family in list(FAMILIES) and not {"name", "preset"} & evaluation.settings.keys()
     try:
-        return load(evaluation.family, **evaluation.settings).parameters
-    except MetarlError:  # of a plug-in that is not installed here
+        return load(evaluation.family, **evaluation.settings).parameters if known else {}
+    except MetarlError:  # settings of another version
         return {}
 
 
@@ -133,12 +137,12 @@ def _parameter_text(label: str, values: np.ndarray, parameter: Parameter | None)
     labels = parameter.train if parameter is not None and isinstance(parameter.train, Labels) else None
     listed = ", ".join(labels.word(v) if labels else f"{v:.4g}" for v in values[:_MOST_LISTED])
     more = f", ... ({len(values)} numbers)" if len(values) > _MOST_LISTED else ""
-    return "<br>".join(textwrap.wrap(escape(f"{label}: {listed}{more}"), 48))
+    return "<br>".join(map(plotly_text, textwrap.wrap(f"{label}: {listed}{more}", 48)))
 
 
 def _hovers(group: Group, points: Points, score: np.ndarray) -> list[str]:
     """Return the hover text of each point: agent, task and the return of every round."""
-    head = "".join(f"<b>{escape(line)}</b><br>" for line in textwrap.wrap(group.name, 40))
+    head = "".join(f"<b>{plotly_text(line)}</b><br>" for line in textwrap.wrap(group.name, 40))
     decimals = page_decimals(score)
     shown = range(score.shape[1]) if score.shape[1] <= _MOST_LISTED else (0, score.shape[1] - 1)
     return [
@@ -171,7 +175,7 @@ def _scatter_trace(
         "x": json_numbers(next(iter(points.places.values()))),
         "y": json_numbers(values),
         "marker": {"color": color, "symbol": symbol, "size": size, "opacity": 0.75 if size > 4 else 0.5},
-        "name": escape(group.name),
+        "name": plotly_text(group.name),
         "hoverinfo": "text",
         "hovertext": hover,
         "meta": number,
@@ -196,7 +200,9 @@ def _choice_of_axis(points: Points) -> list[Choice]:
     first = next(iter(points.places))
     options = [
         Option(
-            label, [{"style": {"x": [json_numbers(x)]}, "layout": {"xaxis.title.text": escape(label)}}], label == first
+            label,
+            [{"style": {"x": [json_numbers(x)]}, "layout": {"xaxis.title.text": plotly_text(label)}}],
+            label == first,
         )
         for label, x in points.places.items()
     ]
@@ -257,7 +263,7 @@ def _map_trace(what: _Tasks, values: np.ndarray, group: Group, hover: list[str])
         "colorbar": colorbar,
     }
     trace = {"type": "scatter", "mode": "markers", "x": json_numbers(x), "y": json_numbers(y), "marker": marker}
-    return trace | {"name": escape(group.name), "hoverinfo": "text", "hovertext": hover}
+    return trace | {"name": plotly_text(group.name), "hoverinfo": "text", "hovertext": hover}
 
 
 def _map_layout(points: Points) -> dict[str, Any]:

@@ -31,16 +31,33 @@ def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in [*lines, *([last] if is_whole(last) else [])]]
 
 
+_LARGEST = 1e100
+"""Largest size of a number in metrics: sums of larger ones overflow."""
+
+
 def require_measured(run_dir: str | Path, metrics: Sequence[Mapping[str, Any]]) -> None:
-    """Raise MetarlError if a line of a run's metrics lacks a number that every table needs."""
+    """Raise MetarlError if a line of a run's metrics lacks a number that every table needs, or has one that cannot be.
+
+    Updates and environment steps ascend from line to line; the speed is above zero.
+    """
+    update, env_steps = -1, 0
     for number, line in enumerate(metrics, start=1):
+        place = f"{Path(run_dir) / METRICS}:{number}"
         validation = (key for key in line if key.startswith("validation/"))
         for key in ("update", "env_steps", "time/steps_per_second", *validation):
-            if not isinstance(line.get(key), (int, float)):
-                raise MetarlError(
-                    f"{Path(run_dir) / METRICS}:{number} has no number {key!r}; restore the file from a copy, or train "
-                    "again"
-                )
+            if not is_number(line.get(key)):
+                raise MetarlError(f"{place} has no number {key!r}; restore the file from a copy, or train again")
+        if line["update"] <= update or line["env_steps"] < env_steps or line["time/steps_per_second"] <= 0:
+            raise MetarlError(
+                f"{place} has an update or environment steps that do not ascend, or a speed of zero; restore the file "
+                "from a copy, or train again"
+            )
+        update, env_steps = line["update"], line["env_steps"]
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a finite number whose sums do not overflow, and no boolean."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def minutes_by_update(metrics: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -64,7 +81,7 @@ def read_sessions(run_dir: str | Path) -> list[dict[str, Any]]:
     try:
         sessions = [dict(session) for session in json.loads(text)["sessions"]]
         whole = all(map(_is_whole_session, sessions))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
         raise MetarlError(f"{path} is damaged; restore the file from a copy, or train again")
@@ -77,10 +94,9 @@ def _is_whole_session(session: Mapping[str, Any]) -> bool:
     texts = [commit, *session.get("versions", {}).values()]
     origin = session.get("started_from")
     known = origin is None or (
-        isinstance(origin, dict)
-        and all(isinstance(origin.get(name), (int, float)) for name in ("env_steps", "minutes"))
+        isinstance(origin, dict) and all(is_number(origin.get(name)) for name in ("env_steps", "minutes"))
     )
-    return isinstance(command, list) and all(isinstance(text, str) for text in texts) and known
+    return isinstance(command, list) and all(isinstance(text, str) for text in (*command, *texts)) and known
 
 
 def _read(run_dir: str | Path, name: str) -> bytes:
@@ -96,7 +112,7 @@ def is_whole(line: bytes) -> bool:
     """Return whether a line of a metrics file is a complete JSON object and ends in a newline."""
     try:
         return line.endswith(b"\n") and isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -28,6 +28,7 @@ from tests.report.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
 from tests.report.run_folders import TASKS, run_folder, scores, write_other_split, write_reference
 
 EVIL = "</script><script>window.broken=1</script><img src=x onerror=window.broken=1>%{y}"
+FILM, PICTURES = b"\0\0\0\x20ftypisom", b"GIF89a and so on"
 SECTIONS = ("adaptation", "metrics", "tasks", "profile", "learning", "videos", "configs", "wandb", "commands")
 
 
@@ -154,12 +155,12 @@ def test_videos_are_inside_the_page_and_runs_without_one_name_the_command(
     monkeypatch.chdir(tmp_path)
     runs = [run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed) for seed in range(3)]
     assert "No run has a video yet" in page(runs)
-    (runs[0] / "adaptation.mp4").write_bytes(b"film")
+    (runs[0] / "adaptation.mp4").write_bytes(FILM)
     (runs[0] / "adaptation.gif").write_bytes(b"not this")
-    (runs[1] / "adaptation.gif").write_bytes(b"pictures")
+    (runs[1] / "adaptation.gif").write_bytes(PICTURES)
     text = without_plotly(page(runs))
-    assert f"data:video/mp4;base64,{base64.b64encode(b'film').decode()}" in text
-    assert f"data:image/gif;base64,{base64.b64encode(b'pictures').decode()}" in text
+    assert f"data:video/mp4;base64,{base64.b64encode(FILM).decode()}" in text
+    assert f"data:image/gif;base64,{base64.b64encode(PICTURES).decode()}" in text
     assert base64.b64encode(b"not this").decode() not in text
     assert re.findall(r"metarl render (\w+)", text) == ["s2"]
 

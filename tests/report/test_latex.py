@@ -8,16 +8,18 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metarl.report.about import About
 from metarl.report.cells import MISSING, Cell, Name, Number, Numbers, Seeds, Text
+from metarl.report.escape import latex_text
 from metarl.report.groups import group_runs
-from metarl.report.latex import cell_text, escape, latex
+from metarl.report.latex import cell_text, latex
 from metarl.report.runs import read_run
 from metarl.report.table import Table
 from metarl.report.tables import build_tables
-from tests.report.run_folders import run_folder, scores, write_reference
+from tests.report.run_folders import TASKS, run_folder, scores, write_reference
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,7 @@ from tests.report.run_folders import run_folder, scores, write_reference
         (Number(904.9, 1, unit="%", signed=True), r"$+$904.9\%"),
         (Number(1.0, 2, (math.nan, math.nan)), "1.00 none"),
         (Number(math.nan, 2, (math.nan, math.nan)), "not finite"),
-        (Name("two\n\nparagraphs", "same"), "two  paragraphs"),
+        (Name("two\n\nparagraphs", "same"), "two paragraphs"),
         (Number(-3e9, 1, note="unfinished"), "$-$3.00e+09 (unfinished)"),
         (Name("maml-2 agent.x_y=1e-05", "same"), r"maml-2 agent.x\_y=1e-05"),
         (Text("a & b # $c^d {~}"), r"a \& b \# \$c\textasciicircum{}d \{\textasciitilde{}\}"),
@@ -59,7 +61,7 @@ def test_tables_have_the_rows_of_the_page_and_as_many_cells_as_columns(tmp_path:
     tables = re.findall(r"\\begin\{tabular\}\{([lr]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL)
     for (columns, body), table in zip(tables, expected, strict=True):
         lines = [line.strip() for line in body.splitlines() if line.endswith(r"\\")]
-        rows = [[escape(column.label) for column in table.columns]]
+        rows = [[latex_text(column.label) for column in table.columns]]
         rows += [[cell_text(cell) for cell in row] for row in table.rows]
         assert len(lines) == len(rows)
         for line, row in zip(lines, rows, strict=True):
@@ -80,7 +82,7 @@ def test_every_line_outside_a_table_is_a_comment(tmp_path: Path) -> None:
 
 
 def test_tables_of_trials_of_one_round_are_those_that_have_rows(tmp_path: Path) -> None:
-    run = run_folder(tmp_path / "run", scores(1)[:, :1], env_steps_per_task=scores(2)[:, :1])
+    run = run_folder(tmp_path / "run", scores(1)[:, :1], env_steps_per_task=np.full((TASKS, 1), 10.0))
     text = latex(group_runs([read_run(run)]), About("metarl report"))
     assert re.findall(r"\\label\{tab:(\w+)\}", text) == ["summary"]
 
