@@ -18,6 +18,8 @@ from metarl.families.classes import ClassFamily
 from metarl.families.distributions import Choice
 from metarl.families.family import register
 from metarl.families.layout import layout_of
+from metarl.families.model_files import adopt, located
+from metarl.families.model_parts import SUFFIXES
 from metarl.families.mujoco.varied import require_applicable
 from metarl.families.spaces import LEAVES, require_actions
 from metarl.families.task import Horizon, Parameter
@@ -88,6 +90,7 @@ class AnyGymnasium(ClassFamily):
             raise MetarlError(
                 f"environment {self.env!r} exists in Gymnasium as a vector environment only; take another"
             )
+        object.__setattr__(self, "arguments", adopt(self.arguments, SUFFIXES))
         parse_wrappers(self.wrappers)
         if self.success is not None:
             parse_rule(self.success)
@@ -158,7 +161,7 @@ class AnyGymnasium(ClassFamily):
                 max_episode_steps=-1,
                 disable_env_checker=True,
                 render_mode=render_mode,
-                **arguments,
+                **located(arguments),
             )
         except Exception as error:  # the environment's code may raise anything
             if isinstance(error, TypeError):

@@ -23,6 +23,7 @@ from ..base.yaml_text import MOST_LEVELS, YamlError, parse_yaml, read_yaml
 from ..families.declaration import is_yaml, merge, read_family
 from ..families.family import FAMILIES, TaskFamily
 from ..families.load import load
+from ..families.model_files import absolute_paths
 from ..trials.registered import AGENTS
 
 
@@ -115,6 +116,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, device: str 
     data = {
         key: _with_name(value) if key in ("family", "agent") else value for key, value in _read_config(path).items()
     }
+    if isinstance(family := data.get("family"), dict) and "arguments" in family:
+        folder = Path(path).absolute().parent
+        data["family"] = {**family, "arguments": absolute_paths(family["arguments"], folder, strict=False)}
     changed: dict[str, str] = {}
     for override in [*overrides, *([] if device is None else [f"device={device}"])]:
         key, value = parse_override(override)

@@ -12,6 +12,7 @@ from ..base.errors import MetarlError
 from ..base.files import path_inside
 from ..base.settings import shorten
 from ..families.family import TaskFamily
+from ..families.model_files import know_models
 from ..trials.agent import Agent, TrainableAgent
 from ..trials.registered import make_agent
 from . import checkpoint as checkpoints
@@ -92,6 +93,7 @@ def run_config(run_dir: str | Path, overrides: Sequence[str] = (), *, device: st
     path = path_inside(run_dir, CONFIG)
     if not path.is_file():
         raise MetarlError(f"run {run_dir} does not exist: there is no {CONFIG} in it; give the folder of a run")
+    know_models(run_dir)
     return load_config(path, overrides, device=device)
 
 

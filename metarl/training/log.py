@@ -17,6 +17,7 @@ from ..base.progress import warn
 from ..base.versions import git_commit, versions
 from ..base.yaml_text import dump_yaml
 from ..evaluation.figure import plot
+from ..families.model_files import keep_models
 from ..runs.config import TrainConfig, resolve
 from ..runs.record import CONFIG, METRICS, PICTURE, PROVENANCE, is_whole
 from .wandb import WandbLog
@@ -62,6 +63,7 @@ class RunLog:
         if len(kept) < updates:
             warn(f"{self.run_dir / METRICS} holds {len(kept)} of {updates} updates; the other lines are lost")
         write_atomically(path_inside(self.run_dir, CONFIG), dump_yaml(resolve(config)).encode())
+        keep_models(self.run_dir, config.family)
         _add_session(path_inside(self.run_dir, PROVENANCE), updates, origin)
         self._wandb = WandbLog(self.run_dir, config)
         # A resumed run becomes a new W&B run with all updates, so that no curve has a gap or a repetition.

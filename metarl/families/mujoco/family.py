@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from ...base.errors import MetarlError
 from ...base.streams import Streams
 from ..batch import State
 from ..functions import FunctionBatch, FunctionFamily
+from ..model_files import fingerprint
 from ..task import Parameter, Values
 from .canvas import MujocoCanvas
 from .changes import Change, Physics, apply
@@ -89,7 +91,13 @@ class MujocoFamily(FunctionFamily):
     def _blueprint(self) -> Blueprint:
         from .models import Blueprint
 
-        return Blueprint(self.asset, tuple(self.sensors.items()), self.reads_contacts, self.timestep)
+        return Blueprint(self.asset, tuple(self.sensors.items()), self.reads_contacts, self.timestep, self._content)
+
+    @functools.cached_property
+    def _content(self) -> str:
+        """Digest of a model file of one's own, so that an edited file is another model; '' for Gymnasium's."""
+        path = Path(self.asset)
+        return fingerprint(path) if path.is_absolute() and path.is_file() else ""
 
     @functools.cached_property
     def dt(self) -> float:

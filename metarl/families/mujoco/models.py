@@ -15,6 +15,7 @@ import numpy as np
 
 from ...base.errors import MetarlError
 from ..batch import State
+from ..model_files import fingerprint
 
 try:
     import mujoco as mujoco
@@ -49,6 +50,8 @@ class Blueprint:
     """Whether to add the sensors that `contact_wrenches` reads."""
     timestep: float = 0.0
     """Seconds of a physics step; 0 for the file's own."""
+    content: str = ""
+    """Digest of a file that is not Gymnasium's, with all that it refers to; '' for one of Gymnasium's."""
 
     def spec(self, *, textures: bool = False) -> mujoco.MjSpec:
         """Return the uncompiled model with a name for each body. A model without textures copies twice as fast."""
@@ -58,6 +61,8 @@ class Blueprint:
                 f"model file {path} does not exist; give an absolute path, or the name of a model of Gymnasium, and "
                 "list the file in package-data if it is in a package of your own"
             )
+        if self.content and fingerprint(path) != self.content:
+            raise MetarlError(f"model file {path} changed after its family was made; load the family again")
         spec = mujoco.MjSpec.from_file(str(path))
         spec.option.timestep = self.timestep or spec.option.timestep
         for number, body in enumerate(spec.bodies):
