@@ -46,37 +46,31 @@ def _train(arguments: argparse.Namespace) -> None:
     from ..runs.run import count_updates
     from ..training.train import meta_train
 
-    config, run_dir = _resume(arguments) if arguments.resume else _begin(arguments)
-    made = count_updates(run_dir, config) if arguments.resume else 0
-    if made >= config.num_updates:
-        asked, updates = config.num_updates, with_noun(made, "update")
-        state = (
-            f"is finished: {updates} made" if made == asked else f"has {updates} already, more than num_updates={asked}"
-        )
-        say(f"{run_dir} {state}; to train on, give num_updates=N above {made}")
+    if arguments.resume is None:
+        run_dir = meta_train(*_begin(arguments))
     else:
-        try:
-            meta_train(config, run_dir, resume=bool(arguments.resume))
-        except KeyboardInterrupt as interrupt:
-            if saved := getattr(interrupt, "remedy", ""):
-                # The folder has the config of this session: a resumed run needs its overrides no more.
-                command = shell_line(["metarl", "train", "--resume", run_dir])
-                raise with_remedy(interrupt, f"{saved}; resume with: {command}") from None
-            raise
+        config, run_dir = _resume(arguments)
+        made = count_updates(run_dir, config)
+        if made < config.num_updates:
+            meta_train(config, run_dir, resume=True)
+        else:
+            updates, more = with_noun(made, "update"), made > config.num_updates
+            asked = f"has {updates} already, more than num_updates={config.num_updates}"
+            state = asked if more else f"is finished: {updates} made"
+            say(f"{run_dir} {state}; to train on, give num_updates=N above {made}")
     say(f"next: {shell_line(['metarl', 'evaluate', run_dir])}")
 
 
-def _begin(arguments: argparse.Namespace) -> tuple[TrainConfig, Path]:
-    """Return the config and the folder of a new run."""
+def _begin(arguments: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
+    """Return the config and the folder of a new run; None for a folder of its own."""
     from ..runs.config import load_config
-    from ..runs.run import default_run_dir
 
     if arguments.config is None:
         raise MetarlError(
             "no config given; write `metarl train CONFIG`, or `metarl train --resume RUN` to resume a run"
         )
     config = load_config(arguments.config, _overrides(arguments))
-    return config, Path(arguments.run_dir) if arguments.run_dir else default_run_dir(config)
+    return config, Path(arguments.run_dir) if arguments.run_dir else None
 
 
 def _resume(arguments: argparse.Namespace) -> tuple[TrainConfig, Path]:

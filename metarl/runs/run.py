@@ -77,15 +77,20 @@ def count_updates(run_dir: str | Path, config: TrainConfig) -> int:
     return meta.update
 
 
-def default_run_dir(config: TrainConfig, root: str | Path = "runs") -> Path:
-    """Return the folder <root>/<family>-<agent>-seed<seed>, with -2, -3, ... appended if it exists."""
-    return free_folder(Path(root) / f"{family_title(config)}-{config.agent['name']}-seed{config.seed}")
+def default_run_dirs(config: TrainConfig, root: str | Path = "runs") -> Iterator[Path]:
+    """Yield the names of a run's folder: <root>/<family>-<agent>-seed<seed>, then with -2, -3, ... appended."""
+    yield from numbered(Path(root) / f"{family_title(config)}-{config.agent['name']}-seed{config.seed}")
 
 
 def free_folder(path: Path) -> Path:
     """Return `path`, with -2, -3, ... appended if it exists."""
-    others = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
-    return next(folder for folder in itertools.chain([path], others) if not folder.exists())
+    return next(folder for folder in numbered(path) if not folder.exists())
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """Yield `path`, then `path` with -2, -3, ... appended, without end."""
+    yield path
+    yield from (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
 
 
 def run_config(run_dir: str | Path, overrides: Sequence[str] = (), *, device: str | None = None) -> TrainConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import platform
@@ -19,7 +18,9 @@ from ..base.yaml_text import dump_yaml
 from ..evaluation.figure import plot
 from ..families.model_files import keep_models
 from ..runs.config import TrainConfig, resolve
-from ..runs.record import CONFIG, METRICS, PICTURE, PROVENANCE, is_whole
+from ..runs.record import CONFIG, METRICS, PICTURE, PROVENANCE, read_sessions
+from .claim import Claim, claim_folder
+from .repair import keep_aside, repair_metrics
 from .wandb import WandbLog
 
 if TYPE_CHECKING:
@@ -43,28 +44,33 @@ class RunLog:
     """Writes one run folder. Raises MetarlError while another process writes it."""
 
     def __init__(
-        self, run_dir: str | Path, config: TrainConfig, *, updates: int = 0, origin: Origin | None = None
+        self,
+        run_dir: str | Path | Claim,
+        config: TrainConfig,
+        *,
+        updates: int = 0,
+        origin: Origin | None = None,
     ) -> None:
         """Open the log of a run that has made `updates` updates; lines of later updates are dropped.
 
-        `origin` is the checkpoint that a new run starts from.
+        The folder is claimed unless it is a claim already. `origin` is the checkpoint that a new run starts from.
         """
-        self.run_dir = Path(run_dir)
-        self._metrics = _open(path_inside(self.run_dir, METRICS))
+        self._claim = run_dir if isinstance(run_dir, Claim) else claim_folder([Path(run_dir)])
+        self.run_dir = self._claim.run_dir
+        self._metrics = self._claim.metrics
         try:
             self._begin(config, updates, origin)
         except BaseException:
-            os.close(self._metrics)  # this releases the lock too
+            self._claim.release()
             raise
 
     def _begin(self, config: TrainConfig, updates: int, origin: Origin | None) -> None:
-        _lock(self._metrics, self.run_dir)
-        kept = _truncate(self._metrics, updates)
+        kept = repair_metrics(self._metrics, path_inside(self.run_dir, METRICS), updates)
         if len(kept) < updates:
             warn(f"{self.run_dir / METRICS} holds {len(kept)} of {updates} updates; the other lines are lost")
         write_atomically(path_inside(self.run_dir, CONFIG), dump_yaml(resolve(config)).encode())
         keep_models(self.run_dir, config.family)
-        _add_session(path_inside(self.run_dir, PROVENANCE), updates, origin)
+        _add_session(self.run_dir, updates, origin)
         self._wandb = WandbLog(self.run_dir, config)
         # A resumed run becomes a new W&B run with all updates, so that no curve has a gap or a repetition.
         for line in kept:
@@ -89,50 +95,7 @@ class RunLog:
     def close(self, *, completed: bool) -> None:
         """Close the file and the W&B run. Without `completed`, W&B marks the run as crashed."""
         self._wandb.finish(completed)
-        os.close(self._metrics)
-
-
-def _open(path: Path) -> int:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise MetarlError(f"{path} cannot be written ({error.strerror}); take another run folder") from None
-
-
-def _lock(descriptor: int, run_dir: Path) -> None:
-    """Lock the file against a second process. The system releases the lock however this process ends."""
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Some network file systems have no locks: go on without.
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise MetarlError(f"{run_dir} is being written by another process; wait for it or stop it") from None
-
-
-def _truncate(descriptor: int, updates: int) -> list[bytes]:
-    """Cut the file after the last whole line of the first `updates` updates and return the lines that are left.
-
-    Lines that were lost earlier leave a gap; the lines after it are kept.
-    """
-    with os.fdopen(os.dup(descriptor), "rb") as file:
-        lines = file.read().splitlines(keepends=True)
-    kept: list[bytes] = []
-    last = -1
-    for line in lines:
-        update = json.loads(line).get("update") if is_whole(line) else None
-        if not isinstance(update, int) or not last < update < updates:
-            break
-        kept.append(line)
-        last = update
-    end = sum(map(len, kept))
-    os.ftruncate(descriptor, end)
-    os.lseek(descriptor, end, os.SEEK_SET)
-    return kept
+        self._claim.release()
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -141,12 +104,15 @@ def _write(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _add_session(path: Path, updates: int, origin: Origin | None) -> None:
+def _add_session(run_dir: Path, updates: int, origin: Origin | None) -> None:
     """Add a session to the file: the versions, command and machine of this process. A resumed run has several."""
-    try:
-        sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.exists() and updates else []
-    except (OSError, ValueError, KeyError, TypeError):
-        sessions = []  # a file cut off by a full disk must not stop the run
+    path, sessions = path_inside(run_dir, PROVENANCE), []
+    if path.exists() and updates:
+        try:
+            sessions = read_sessions(run_dir)
+        except MetarlError:  # cut off by a full disk, say: the run goes on
+            aside = keep_aside(path, path.read_bytes())
+            warn(f"{path} is damaged: its earlier sessions are lost; the file is kept as {aside.name}")
     session = {
         "first_update": updates,
         "versions": versions(),

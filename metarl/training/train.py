@@ -16,6 +16,7 @@ from ..base.progress import Progress, progress_for, say, warn
 from ..base.signals import held_back, with_remedy
 from ..base.stopwatch import Stopwatch
 from ..base.streams import generator
+from ..base.terminal import shell_line
 from ..base.text import with_noun
 from ..base.versions import versions
 from ..evaluation.evaluate import evaluate
@@ -39,6 +40,7 @@ from ..runs.run import (
     LAST,
     RESUME_REMEDY,
     checkpoint_path,
+    default_run_dirs,
     family_and_agent,
     holds_run,
     require_same_networks,
@@ -49,6 +51,7 @@ from ..trials.agent import NUM_UPDATES
 from ..trials.episodes import Trial
 from ..trials.plan import TrialPlan
 from ..trials.shards import run_sharded_trial
+from .claim import Claim, claimed
 from .log import Origin, RunLog
 
 if TYPE_CHECKING:
@@ -58,37 +61,34 @@ VALIDATION_SEED = 0
 """Seed of the validation tasks and episodes in every run, so that scores of two training seeds compare."""
 
 
-def meta_train(config: TrainConfig, run_dir: str | Path, *, resume: bool = False, progress: bool = True) -> Path:
+def meta_train(
+    config: TrainConfig, run_dir: str | Path | None = None, *, resume: bool = False, progress: bool = True
+) -> Path:
     """Train an agent and return the run folder, which holds the config, metrics, checkpoints and W&B's files.
 
+    Without `run_dir` it is the first new folder of runs/<family>-<agent>-seed<seed>, then with -2, -3, ... appended.
     With `resume`, a killed run goes on from its last checkpoint, on a CPU bit for bit as if it had not been killed; a
     finished run stays as it is. `progress` prints how far the training is. Raises MetarlError for a folder that holds a
     run already or cannot be written, an agent that does not learn, a metric that is not finite, a checkpoint that does
     not fit the config, and a `start_from` that is missing or does not fit. An interrupt, such as KeyboardInterrupt,
     first saves the last finished update.
     """
-    run_dir, config = Path(run_dir), TrainConfig.model_validate(resolve(config))
-    if not resume and holds_run(run_dir):
-        raise MetarlError(
-            f"{run_dir} holds a run already; resume it with `metarl train --resume {run_dir}`, or take another folder"
-        )
-    training = _Training(config, run_dir)
-    if resume and (run_dir / LAST).exists():
-        training.restore()
-    elif resume:
-        _require_no_checkpoint_lost(run_dir)
-    if training.update == 0 and config.start_from is not None:
-        training.start_from(config.start_from.replace("{seed}", str(config.seed)))
-    if training.update < config.num_updates:
-        title = f"{config.agent['name']} on {family_title(config)}"
-        if progress:
-            say(f"run folder: {run_dir}")
-        try:
-            with training.open_log(), progress_for(title, shown=progress) as bar:
-                training.run(bar)
-        except KeyboardInterrupt as interrupt:
-            raise with_remedy(interrupt, training.told) from None
-    return run_dir
+    config = TrainConfig.model_validate(resolve(config))
+    if run_dir is not None and not resume:
+        _require_new(Path(run_dir))
+    training = _Training(config)
+    with claimed([Path(run_dir)] if run_dir is not None else default_run_dirs(config)) as claim:
+        # Only now nobody else changes the folder.
+        training.open(claim, resume=resume)
+        if training.update < config.num_updates:
+            training.train(show=progress)
+        return claim.run_dir
+
+
+def _require_new(run_dir: Path) -> None:
+    if holds_run(run_dir):
+        command = shell_line(["metarl", "train", "--resume", run_dir])
+        raise MetarlError(f"{run_dir} holds a run already; resume it with `{command}`, or take another folder")
 
 
 def _require_no_checkpoint_lost(run_dir: Path) -> None:
@@ -141,8 +141,8 @@ def _times(stopwatch: Stopwatch, env_steps: int) -> dict[str, float]:
 class _Training:
     """The state of a run. Seed and update name all random numbers, so that the run can resume at any update."""
 
-    def __init__(self, config: TrainConfig, run_dir: Path) -> None:
-        self.config, self.run_dir = config, run_dir
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
         self.family, self.agent = family_and_agent(config)
         _require_rounds(self.agent, config)
         self.update = 0
@@ -160,12 +160,34 @@ class _Training:
         self.saved = 0
         """Updates in the last checkpoint."""
         self._opened = False
+        self.claim: Claim
+        self.run_dir: Path
         self.log: RunLog
 
-    @property
-    def told(self) -> str:
-        """What is saved when a signal ends the training; '' before its folder is written."""
-        return f"{with_noun(self.saved, 'update')} saved" if self._opened else ""
+    def open(self, claim: Claim, *, resume: bool) -> None:
+        """Take a folder for the run, and the state that the run goes on from. Nothing is written."""
+        self.claim, self.run_dir = claim, claim.run_dir
+        if not resume:
+            _require_new(self.run_dir)
+        elif (self.run_dir / LAST).exists():
+            self.restore()
+        else:
+            _require_no_checkpoint_lost(self.run_dir)
+        if self.update == 0 and self.config.start_from is not None:
+            self.start_from(self.config.start_from.replace("{seed}", str(self.config.seed)))
+
+    def train(self, *, show: bool) -> None:
+        """Make the remaining updates, and show the progress. An interrupt says what is saved and how to go on."""
+        title = f"{self.config.agent['name']} on {family_title(self.config)}"
+        if show:
+            say(f"run folder: {self.run_dir}")
+        try:
+            with self.open_log(), progress_for(title, shown=show) as bar:
+                self.run(bar)
+        except KeyboardInterrupt as interrupt:
+            resume = shell_line(["metarl", "train", "--resume", self.run_dir])
+            told = f"{with_noun(self.saved, 'update')} saved; resume with: {resume}"
+            raise with_remedy(interrupt, told if self._opened else "") from None
 
     def start_from(self, run_dir: str) -> None:
         """Start from the best checkpoint of another run, and count its cost."""
@@ -210,7 +232,7 @@ class _Training:
     def open_log(self) -> Iterator[None]:
         """Keep the log open, and close it as completed or crashed."""
         with _room(self.run_dir):
-            self.log = RunLog(self.run_dir, self.config, updates=self.update, origin=self.origin)
+            self.log = RunLog(self.claim, self.config, updates=self.update, origin=self.origin)
         self._opened = True
         done = False
         try:

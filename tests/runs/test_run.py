@@ -12,7 +12,7 @@ import torch
 from metarl.base.errors import MetarlError
 from metarl.runs.checkpoint import load, save
 from metarl.runs.config import TrainConfig
-from metarl.runs.run import count_updates, default_run_dir, load_run
+from metarl.runs.run import count_updates, default_run_dirs, load_run
 from metarl.trials.registered import make_agent
 from tests.small_runs import config, configured, trained
 
@@ -30,7 +30,7 @@ def test_training_changes_the_agent_and_load_run_gives_it_back(run: Path) -> Non
 def test_the_default_folder_is_one_that_is_free(tmp_path: Path) -> None:
     names = []
     for _ in range(3):
-        run_dir = default_run_dir(configured(), tmp_path)
+        run_dir = next(path for path in default_run_dirs(configured(), tmp_path) if not path.exists())
         run_dir.mkdir()
         names.append(run_dir.name)
     assert names == [f"navigation-2d-maml-ppo-seed0{end}" for end in ("", "-2", "-3")]
