@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ..base.errors import MetarlError, reword
 from ..base.files import path_inside, sweep
@@ -21,7 +18,6 @@ from ..base.text import with_noun
 from ..base.versions import versions
 from ..evaluation.evaluate import evaluate
 from ..evaluation.record import AgentRecord, Evaluation
-from ..evaluation.statistics import iqm
 from ..runs import checkpoint as checkpoints
 from ..runs.config import TrainConfig, family_title, resolve
 from ..runs.record import (
@@ -53,6 +49,7 @@ from ..trials.plan import TrialPlan
 from ..trials.shards import run_sharded_trial
 from .claim import Claim, claimed
 from .log import Origin, RunLog
+from .metrics import require_finite, time_shares, trial_returns, validation_returns, validation_score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,21 +118,6 @@ def _room(run_dir: Path) -> Iterator[None]:
             f"{run_dir} cannot be written ({error.strerror}); its last checkpoint is whole: make room, then "
             f"`metarl train --resume {run_dir}`"
         ) from None
-
-
-def _times(stopwatch: Stopwatch, env_steps: int) -> dict[str, float]:
-    """Return the share of each part in the time of an update, and the environment steps per second of training."""
-    seconds, total = stopwatch.seconds, stopwatch.total
-    adaptation = seconds.get("adaptation", 0.0)
-    parts = {
-        "rollout": seconds["trial"] - adaptation,
-        "adaptation": adaptation,
-        "update": seconds["update"],
-        "evaluation": seconds.get("evaluation", 0.0),
-    }
-    # Without the steps and the time of evaluations.
-    rate = env_steps / (seconds["trial"] + seconds["update"])
-    return {"time/steps_per_second": rate, **{f"time/{name}_share": spent / total for name, spent in parts.items()}}
 
 
 class _Training:
@@ -296,20 +278,20 @@ class _Training:
             with stopwatch.part("update"):
                 learned = self.agent.update(trial, generator(self._seed, "update", number))
         env_steps = int(trial.env_steps[-1].sum())
-        metrics = {**_returns(trial), **{f"agent/{name}": value for name, value in learned.items()}}
-        _require_finite(metrics, number)
+        metrics = {**trial_returns(trial), **{f"agent/{name}": value for name, value in learned.items()}}
+        require_finite(metrics, number)
         self.update += 1
         self.env_steps += env_steps
         evaluation = None
         if self._due(self.config.evaluation.every):
             with stopwatch.part("evaluation"):
                 evaluation = self._evaluate(number)
-            metrics |= _validation(evaluation)
-            _require_finite(metrics, number)
+            metrics |= validation_returns(evaluation)
+            require_finite(metrics, number)
             with _room(self.run_dir):
-                self._keep_best(_score(evaluation, self.config.evaluation.best_by))
+                self._keep_best(validation_score(evaluation, self.config.evaluation.best_by))
         spent = {"update": number, "env_steps": self.env_steps}
-        return {**spent, **metrics, **_times(stopwatch, env_steps)}, evaluation
+        return {**spent, **metrics, **time_shares(stopwatch, env_steps)}, evaluation
 
     @staticmethod
     @contextlib.contextmanager
@@ -365,37 +347,3 @@ def _validation_plan(config: TrainConfig) -> TrialPlan:
         replicas=config.evaluation.replicas or config.replicas,
         seed=VALIDATION_SEED,
     )
-
-
-def _score(evaluation: Evaluation, by: str) -> float:
-    """Return the score that selects the best checkpoint: the IQM of the last round or of the whole trial."""
-    return float(iqm(evaluation.totals) if by == "trial" else evaluation.iqm[-1])
-
-
-def _returns(trial: Trial) -> dict[str, float]:
-    by_round = trial.returns.mean(axis=(1, 2))
-    returns = {"return_before": float(by_round[0]), "return_after": float(by_round[-1])}
-    returns |= {f"return_round/{number}": float(value) for number, value in enumerate(by_round, start=1)}
-    # Only for families with physics, which can break down.
-    knows = trial.rounds[0].unstable is not None
-    return {**returns, "unstable_episodes": float(trial.num_unstable)} if knows else returns
-
-
-def _validation(evaluation: Evaluation) -> dict[str, float]:
-    returns = {
-        "validation/return_before": float(evaluation.iqm[0]),
-        "validation/return_after": float(evaluation.iqm[-1]),
-    }
-    if evaluation.rounds == 1:
-        return returns
-    return {
-        **returns,
-        "validation/gain": evaluation.gain.iqm,
-        "validation/return_trial": float(iqm(evaluation.totals)),
-    }
-
-
-def _require_finite(metrics: Mapping[str, float], update: int) -> None:
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise MetarlError(f"update {update}: {name} is {np.float64(value)}; take a lower learning rate")

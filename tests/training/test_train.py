@@ -29,6 +29,7 @@ from metarl.runs.config import TrainConfig
 from metarl.runs.run import LAST, count_updates, load_run
 from metarl.training import train
 from metarl.training.log import RunLog
+from metarl.training.metrics import time_shares
 from metarl.training.train import meta_train
 from metarl.trials.registered import AGENTS
 from metarl.trials.shards import run_sharded_trial
@@ -386,7 +387,7 @@ def test_the_rate_counts_the_time_of_training_alone() -> None:
     stopwatch = Stopwatch()
     stopwatch.began -= 100.0
     stopwatch.seconds = {"trial": 2.0, "simulation": 1.0, "adaptation": 0.5, "update": 3.0, "evaluation": 95.0}
-    metrics = train._times(stopwatch, env_steps=50)
+    metrics = time_shares(stopwatch, env_steps=50)
     assert metrics["time/steps_per_second"] == 10.0
     assert metrics["time/evaluation_share"] == pytest.approx(0.95, abs=0.01)
     assert metrics["time/rollout_share"] == pytest.approx(0.015, abs=0.001)

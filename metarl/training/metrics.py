@@ -1,0 +1,66 @@
+"""The metrics of an update: returns of a trial and of a validation, and where the time went."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..base.errors import MetarlError
+from ..base.stopwatch import Stopwatch
+from ..evaluation.record import Evaluation
+from ..evaluation.statistics import iqm
+from ..trials.episodes import Trial
+
+
+def time_shares(stopwatch: Stopwatch, env_steps: int) -> dict[str, float]:
+    """Return the share of each part in the time of an update, and the environment steps per second of training."""
+    seconds, total = stopwatch.seconds, stopwatch.total
+    adaptation = seconds.get("adaptation", 0.0)
+    parts = {
+        "rollout": seconds["trial"] - adaptation,
+        "adaptation": adaptation,
+        "update": seconds["update"],
+        "evaluation": seconds.get("evaluation", 0.0),
+    }
+    # Without the steps and the time of evaluations.
+    rate = env_steps / (seconds["trial"] + seconds["update"])
+    return {"time/steps_per_second": rate, **{f"time/{name}_share": spent / total for name, spent in parts.items()}}
+
+
+def validation_score(evaluation: Evaluation, by: str) -> float:
+    """Return the score that selects the best checkpoint: the IQM of the last round or of the whole trial."""
+    return float(iqm(evaluation.totals) if by == "trial" else evaluation.iqm[-1])
+
+
+def trial_returns(trial: Trial) -> dict[str, float]:
+    """Return the mean return of each round of a trial, of its first and its last."""
+    by_round = trial.returns.mean(axis=(1, 2))
+    returns = {"return_before": float(by_round[0]), "return_after": float(by_round[-1])}
+    returns |= {f"return_round/{number}": float(value) for number, value in enumerate(by_round, start=1)}
+    # Only for families with physics, which can break down.
+    knows = trial.rounds[0].unstable is not None
+    return {**returns, "unstable_episodes": float(trial.num_unstable)} if knows else returns
+
+
+def validation_returns(evaluation: Evaluation) -> dict[str, float]:
+    """Return the metrics of a validation: returns before and after adaptation, their gain, the return of all rounds."""
+    returns = {
+        "validation/return_before": float(evaluation.iqm[0]),
+        "validation/return_after": float(evaluation.iqm[-1]),
+    }
+    if evaluation.rounds == 1:
+        return returns
+    return {
+        **returns,
+        "validation/gain": evaluation.gain.iqm,
+        "validation/return_trial": float(iqm(evaluation.totals)),
+    }
+
+
+def require_finite(metrics: Mapping[str, float], update: int) -> None:
+    """Raise MetarlError for a metric that is NaN or infinite."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise MetarlError(f"update {update}: {name} is {np.float64(value)}; take a lower learning rate")
