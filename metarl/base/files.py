@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import stat
@@ -56,6 +57,27 @@ def folder_inside(folder: str | Path, name: str) -> Path:
         for each in (*folders, *files):
             path_inside(folder, (Path(parent) / each).relative_to(folder))
     return path
+
+
+def keep_aside(path: str | Path, word: str) -> Path:
+    """Keep the content of a file under the next free name beside it, such as `evaluation.json.replaced-1`.
+
+    The file itself stays, until another is put in its place. Returns the name. Raises MetarlError if there is no room.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        for number in itertools.count(1):
+            kept = path.with_name(f"{path.name}.{word}-{number}")
+            with contextlib.suppress(FileExistsError):  # another process may take the name just before
+                try:
+                    os.link(path, kept)
+                except PermissionError:  # a file system without links
+                    with kept.open("xb") as file:
+                        file.write(path.read_bytes())
+                return kept
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    raise AssertionError("there is always a next number")
 
 
 def require_regular(path: str | Path) -> None:

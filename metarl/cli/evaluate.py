@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from .arguments import add_quiet_option, add_trial_arguments, add_wandb_option, 
 from .parser import add_command, is_no_option
 
 if TYPE_CHECKING:
-    from ..evaluation.record import AgentRecord
+    from ..evaluation.record import Evaluation
     from ..trials.plan import TrialPlan
     from .resolve import ResolvedAgent
 
@@ -33,7 +32,7 @@ def add_parser(commands: Any) -> None:
         "--json",
         metavar="F",
         help="result file (default: RUN/evaluation.json; --agent, agent.key=value, --budget, --deterministic and "
-        "--split add a suffix; a result with any other option replaces that file)",
+        "--split add a suffix; a result of other options keeps that file as F.replaced-1)",
     )
     parser.add_argument(
         "--plot",
@@ -62,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
         evaluation = evaluate(
             resolved.agent, family, plan, record=resolved.record, threads=arguments.threads, report=report
         )
-    evaluation.save(result)
+    _save(evaluation, result, keep=arguments.json is None)
     plot([evaluation], picture)
     say(f"{table([evaluation])}\n\nnumbers: {result}\npicture: {picture}")
     if arguments.wandb:
@@ -93,27 +92,18 @@ def _outputs(arguments: argparse.Namespace, resolved: ResolvedAgent, plan: Trial
     if result == picture:
         raise MetarlError(f"numbers and picture would both be {result}; give --json another name, such as F.json")
     require_writable(picture)
-    if arguments.json is None:
-        _warn_of_replacement(result, resolved, plan)
     return result, picture
 
 
-def _warn_of_replacement(path: Path, resolved: ResolvedAgent, plan: TrialPlan) -> None:
-    """Warn that the run folder holds a result of another plan or checkpoint, which this one replaces."""
+def _save(evaluation: Evaluation, path: Path, *, keep: bool) -> None:
+    """Write the numbers. With `keep`, another result of that name stays beside them, and a warning says where.
+
+    An evaluation repeats to the last digit, so that a file with the same content is the same result.
+    """
+    from ..base.files import keep_aside
     from ..base.progress import warn
-    from ..evaluation.record import Evaluation
 
-    try:
-        old = Evaluation.load(path)
-    except MetarlError:  # missing or damaged: nothing is lost
-        return
-    before, now = _conditions(old.plan, old.agent), _conditions(plan, resolved.record)
-    differing = [name for name in now if before[name] != now[name]]
-    if differing:
-        was, becomes = (", ".join(f"{name}={each[name]}" for name in differing) for each in (before, now))
-        warn(f"{path} has {was}; this evaluation, with {becomes}, replaces it: to keep both, stop now and add --json F")
-
-
-def _conditions(plan: TrialPlan, record: AgentRecord) -> dict[str, Any]:
-    """Return the fields of a plan, and the checkpoint of a trained agent."""
-    return {**asdict(plan), "checkpoint": (record.trained or {}).get("checkpoint")}
+    content = evaluation.to_json().encode()
+    if keep and path.is_file() and not (path.stat().st_size == len(content) and path.read_bytes() == content):
+        warn(f"{path} held another result, which is kept as {keep_aside(path, 'replaced')}; reports read {path.name}")
+    evaluation.save(path)

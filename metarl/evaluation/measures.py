@@ -95,10 +95,19 @@ def cvar(values: np.ndarray, share: float = 0.1, axis: int = -1) -> np.ndarray:
 
 
 def normalize_returns(returns: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return `returns` on the scale from `low`, 0, to `high`, 1. Raises MetarlError unless `high` is above `low`."""
+    """Return `returns` on the scale from `low`, 0, to `high`, 1.
+
+    Raises MetarlError unless `high` is above `low`, and for a scale so narrow that scores on it are not finite.
+    """
     if not high > low:  # also true if one is NaN
         raise MetarlError(f"the scale goes from {low:.6g} to {high:.6g}; give the lower score first")
-    return (returns - low) / (high - low)
+    with np.errstate(over="ignore"):
+        scores = (returns - low) / (high - low)
+    if np.isinf(scores).any():
+        raise MetarlError(
+            f"the scale goes from {low:.6g} to {high:.6g}, which is too narrow; give scores further apart"
+        )
+    return scores
 
 
 def shortfalls(returns: np.ndarray, goals: np.ndarray | float) -> np.ndarray:

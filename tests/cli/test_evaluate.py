@@ -193,7 +193,7 @@ def test_the_picture_lies_beside_numbers_that_were_given_a_name(run: Path, tmp_p
     assert not list(run.glob("adaptation*"))
 
 
-def test_evaluate_warns_of_a_result_of_another_plan_that_it_replaces(
+def test_an_evaluation_of_another_plan_keeps_the_one_before_and_says_where(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words in (["--tasks", "3"], ["--tasks", "3"], ["--tasks", "3", "--agent", "random"]):
@@ -202,11 +202,26 @@ def test_evaluate_warns_of_a_result_of_another_plan_that_it_replaces(
     changed = ["--tasks", "2", "--seed", "1", "--checkpoint", "last"]
     assert main(["evaluate", str(run), *changed, "--json", str(tmp_path / "other.json")]) == 0
     assert capsys.readouterr().err == ""
-    assert main(["evaluate", str(run), *changed]) == 0
-    assert (
-        f"{run / 'evaluation.json'} has num_tasks=3, seed=0, checkpoint=best; this evaluation, with num_tasks=2, "
-        "seed=1, checkpoint=last, replaces it: to keep both, stop now and add --json F"
-    ) in capsys.readouterr().err
+    result, contents = run / "evaluation.json", []
+    for number, words in enumerate((changed, ["--tasks", "4"], ["--tasks", "3"]), start=1):
+        contents.append(result.read_bytes())
+        assert main(["evaluate", str(run), *words]) == 0
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith(
+            f"{result} held another result, which is kept as {result}.replaced-{number}; reports read evaluation.json"
+        )
+    for number, content in enumerate(contents, start=1):
+        assert (run / f"evaluation.json.replaced-{number}").read_bytes() == content
+    assert result.read_bytes() == contents[0]
+    assert main(["report", str(run), "-o", str(tmp_path / "page.tex")]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_result_is_kept_too(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "evaluation.json").write_text('{"format": "metarl evaluation 2", "retur')
+    assert main(["evaluate", str(run), "--tasks", "3"]) == 0
+    assert "evaluation.json.replaced-1" in capsys.readouterr().err
+    assert (run / "evaluation.json.replaced-1").read_text().endswith('"retur')
 
 
 def test_a_trained_agent_is_measured_with_other_settings_beside_its_own(run: Path, tmp_path: Path) -> None:

@@ -208,3 +208,8 @@ def test_change_without_steps_around_it_is_refused(change: int, until: int) -> N
 
 def test_profile_counts_what_is_above_a_level_and_not_at_it() -> None:
     np.testing.assert_array_equal(above(np.array([1.0, 2.0]), np.array([0.5, 1.0, 2.0])), [[1, 0, 0], [1, 1, 0]])
+
+
+def test_a_scale_too_narrow_for_its_returns_is_refused() -> None:
+    with pytest.raises(MetarlError, match="which is too narrow"):
+        normalize_returns(np.array([0.0, 1e6]), 0.0, 5e-324)
