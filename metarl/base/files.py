@@ -60,23 +60,22 @@ def folder_inside(folder: str | Path, name: str) -> Path:
 
 
 def keep_aside(path: str | Path, word: str) -> Path:
-    """Keep the content of a file under the next free name beside it, such as `evaluation.json.replaced-1`.
+    """Copy a file to the next free name beside it, such as `evaluation.json.replaced-1`, and return that name.
 
-    The file itself stays, until another is put in its place. Returns the name. Raises MetarlError if there is no room.
+    It is a copy, since the file may be rewritten in its place. Raises MetarlError if it cannot be written.
     """
     path = Path(os.path.realpath(path))
-    try:
-        for number in itertools.count(1):
-            kept = path.with_name(f"{path.name}.{word}-{number}")
-            with contextlib.suppress(FileExistsError):  # another process may take the name just before
-                try:
-                    os.link(path, kept)
-                except PermissionError:  # a file system without links
-                    with kept.open("xb") as file:
-                        file.write(path.read_bytes())
-                return kept
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    for number in itertools.count(1):
+        kept = path.with_name(f"{path.name}.{word}-{number}")
+        try:
+            data = path.read_bytes()
+            kept.touch(exist_ok=False)  # takes the name, which another process may want too
+            _replace(kept, data)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _unwritable(kept, error) from None
+        return kept
     raise AssertionError("there is always a next number")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..base.errors import MetarlError
-from ..base.files import path_inside, write_atomically
+from ..base.files import keep_aside, path_inside, write_atomically
 from ..base.progress import warn
 from ..base.versions import git_commit, versions
 from ..base.yaml_text import dump_yaml
@@ -20,7 +20,7 @@ from ..families.model_files import keep_models
 from ..runs.config import TrainConfig, resolve
 from ..runs.record import CONFIG, METRICS, PICTURE, PROVENANCE, read_sessions
 from .claim import Claim, claim_folder
-from .repair import keep_aside, repair_metrics
+from .repair import repair_metrics
 from .wandb import WandbLog
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _add_session(run_dir: Path, updates: int, origin: Origin | None) -> None:
         try:
             sessions = read_sessions(run_dir)
         except MetarlError:  # cut off by a full disk, say: the run goes on
-            aside = keep_aside(path, path.read_bytes())
+            aside = keep_aside(path, "damaged")
             warn(f"{path} is damaged: its earlier sessions are lost; the file is kept as {aside.name}")
     session = {
         "first_update": updates,

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..base.files import write_atomically
+from ..base.files import keep_aside
 from ..base.progress import warn
 from ..base.text import with_noun
 from ..runs.record import is_whole
-
-
-def keep_aside(path: Path, data: bytes) -> Path:
-    """Write the content of a damaged file to the first free name of FILE.damaged-1, -2, ... and return its path."""
-    names = (path.with_name(f"{path.name}.damaged-{number}") for number in itertools.count(1))
-    aside = next(name for name in names if not os.path.lexists(name))
-    write_atomically(aside, data)
-    return aside
 
 
 def repair_metrics(descriptor: int, path: Path, updates: int) -> list[bytes]:
@@ -38,7 +29,7 @@ def repair_metrics(descriptor: int, path: Path, updates: int) -> list[bytes]:
     kept = list(_intact(lines, updates))
     damaged = len(lines) - len(kept) - sum(_is_later(line, updates) for line in lines)
     if damaged > 0:
-        aside = keep_aside(path, data)
+        aside = keep_aside(path, "damaged")
         warn(f"{path} had {with_noun(damaged, 'damaged line')}, now left out; the old file is kept as {aside.name}")
     _overwrite(descriptor, data, b"".join(kept))
     return kept
