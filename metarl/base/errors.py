@@ -12,6 +12,9 @@ from types import TracebackType
 LONGEST_LINE = 500
 """Characters of another library's error that a line quotes."""
 
+MOST_LISTED = 12
+"""Options that a remedy lists in full."""
+
 
 class MetarlError(Exception):
     """A mistake in a config, a task or a file. The command line prints it as one line and exits with status 2."""
@@ -83,13 +86,16 @@ def is_lack_of_memory(error: BaseException) -> bool:
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Return the remedy for an unknown `name`: up to three of `options` that contain it, else the nearest.
 
-    If none is near, the remedy lists all options.
+    If none is near, the remedy lists the options, of many the nearest five.
     """
     options = sorted(options, key=lambda option: (not option.startswith(name), option))
     near = [option for option in options if len(name) > 2 and name in option][:3]
     near = near or difflib.get_close_matches(name, options, n=1)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
+    if len(options) > MOST_LISTED:
+        nearest = difflib.get_close_matches(name, options, n=5, cutoff=0.0)
+        return f"known: {', '.join(sorted(nearest))} and {len(options) - len(nearest)} more"
     return f"known: {', '.join(sorted(options))}" if options else "none is known"
 
 

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
+from .code import find_class, is_reference
 from .errors import MetarlError, did_you_mean
 
 T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Named things of one kind. Built-ins and plug-ins come in through the same entry-point group."""
+    """Named things of one kind. Built-ins and plug-ins come in through the same entry-point group.
 
-    def __init__(self, kind: str, kinds: str, group: str) -> None:
+    A class that is not registered goes by the name `module:Name` or `path/to/file.py:Name`.
+    """
+
+    def __init__(self, kind: str, kinds: str, group: str, require: Callable[[object, str], None]) -> None:
         self.kind = kind
         """Singular in messages, such as 'family'."""
         self.kinds = kinds
         """Plural in messages, and the command that lists them."""
         self.group = group
         """Entry-point group; importing its modules registers their things."""
+        self.require = require
+        """Raises MetarlError for a thing that is not of this kind; it gets the thing and a title for the message."""
         self.broken: dict[str, str] = {}
         """Plug-ins that could not be imported: entry-point value to the error's line."""
         self._items: dict[str, T] = {}
         self._loaded = False
 
     def add(self, name: str, item: T) -> None:
-        """Register `item`. Raises MetarlError if another has the name; a class defined again replaces itself."""
+        """Register `item`. A class that is defined again replaces itself.
+
+        Raises MetarlError if another has the name, and for a name with a colon or a slash.
+        """
+        if not isinstance(name, str) or not name or ":" in name or "/" in name:
+            raise MetarlError(f"{self.kind} name is {name!r}; take a word without ':' and '/'")
         other = self._items.get(name)
         if other is not None and _place(other) != _place(item):
             raise MetarlError(f"{self.kind} {name!r} is already registered by {other!r}; take another name")
@@ -45,11 +56,21 @@ class Registry(Generic[T]):
                 self.broken[entry_point.value] = f"{type(error).__name__}: {error}".split("\n", 1)[0]
 
     def __getitem__(self, name: str) -> T:
-        """Return the item called `name`. Raises MetarlError with the nearest name where there is none."""
+        """Return the item called `name`. Raises MetarlError with the nearest name where there is none.
+
+        `name` may be `module:Name` or `path/to/file.py:Name`: the module is imported, and nothing of it is called.
+        """
+        if is_reference(name):
+            found: T = find_class(name)
+            self.require(found, f"{self.kind} {name!r}")
+            return found
         self.load()
         if name not in self._items:
             broken = "".join(f"; plug-in {value} failed to import: {why}" for value, why in self.broken.items())
-            raise MetarlError(f"{self.kind} {name!r} is not registered; {did_you_mean(name, self._items)}{broken}")
+            own = f"of your own, write module:Name, or add --import MODULE; see `metarl {self.kinds}`"
+            raise MetarlError(
+                f"{self.kind} {name!r} is not registered; {did_you_mean(name, self._items)} ({own}){broken}"
+            )
         return self._items[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..base.code import find_class, imported_modules, is_reference
 from ..base.errors import MetarlError, did_you_mean, first_line
 from ..base.meter import Report, counted, ignore, part_of
 from ..base.progress import complain, say
@@ -35,40 +36,23 @@ T = TypeVar("T")
 
 
 def resolve(target: str) -> Any:
-    """Return the family or agent that `target` names: a registered name, a family's YAML file, or `module:attribute`.
+    """Return the family or agent that `target` names.
 
-    Raises MetarlError if there is none.
+    It is a registered name, a family's YAML file, `module:Name` or `path/to/file.py:Name`. Raises MetarlError if there
+    is none.
     """
     if is_yaml(target):
         return load(target)
-    if ":" in target:
-        return _attribute(*target.split(":", 1))
+    if is_reference(target):
+        return find_class(target)
     for registry in (FAMILIES, AGENTS):
         if target in list(registry):
             return registry[target]
     known = [*FAMILIES, *AGENTS]
     raise MetarlError(
         f"target {target!r} is neither a family nor an agent; {did_you_mean(target, known)} "
-        "(name one that is not registered as module:attribute)"
+        "(of your own, write module:Name, or add --import MODULE)"
     )
-
-
-def _attribute(module: str, attribute: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:  # `python -m` looks there, and an installed command does not
-        sys.path.append(here)
-    try:
-        found = importlib.import_module(module)
-    except MetarlError as error:
-        raise MetarlError(f"module {module!r} cannot be imported: {error}") from None
-    except Exception as error:  # the author's module: any error at all may come out of it
-        absent = isinstance(error, ModuleNotFoundError) and error.name == module
-        remedy = "give a module of this folder or of an installed package" if absent else "repair the module"
-        raise MetarlError(f"module {module!r} cannot be imported ({first_line(error)}); {remedy}") from None
-    if not hasattr(found, attribute):
-        names = [name for name in vars(found) if not name.startswith("_")]
-        raise MetarlError(f"module {module!r} has no {attribute!r}; {did_you_mean(attribute, names)}")
-    return getattr(found, attribute)
 
 
 def check(target: str, report: Report = ignore) -> None:
@@ -81,7 +65,7 @@ def check(target: str, report: Report = ignore) -> None:
     found = resolve(target)
     if isinstance(found, TaskFamily) or (inspect.isclass(found) and issubclass(found, TaskFamily)):
         cls = found.origin if isinstance(found, TaskFamily) else found
-        if hasattr(cls, "name") and (missing := missing_requirement(cls)):
+        if missing := missing_requirement(cls):
             raise MetarlError(missing)
         findings = check_family(found, report=report)
     elif inspect.isclass(found) and issubclass(found, Agent):
@@ -104,9 +88,7 @@ def check_family(family: TaskFamily | type[TaskFamily] | str, *, report: Report 
     A class, or a registered name, is checked in each of its presets. Raises MetarlError for an unknown name.
     """
     found = resolve(family) if isinstance(family, str) else family
-    name = getattr(found, "name", None)
-    if name is None:
-        return [f"{found!r} has no name; decorate the class with @register('its-name')"]
+    name = found.name
     if isinstance(found, TaskFamily):
         return _check_instance(f"family {name!r}", found, report)
     findings = []
@@ -232,7 +214,7 @@ def _verdicts(chosen: Sequence[Subject], jobs: int) -> Iterator[Verdict]:
         return
     # Not forked: native threads of the parent would be missing in the child.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker, initargs=(imported_modules(),))
     try:
         for future in as_completed([pool.submit(judge, subject) for subject in chosen]):
             yield future.result()
@@ -248,9 +230,12 @@ def _verdicts(chosen: Sequence[Subject], jobs: int) -> Iterator[Verdict]:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin_worker() -> None:
+def _begin_worker(modules: Sequence[str]) -> None:
+    """Prepare a process. It imports the modules of the user's own that register what is checked."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # each process has one core
+    for module in modules:
+        importlib.import_module(module)
 
 
 def judge(subject: Subject) -> Verdict:

@@ -11,7 +11,7 @@ from .parser import add_command, report_broken
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = add_command(commands, "agents", run, "list the agents, or show one with its settings")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="agent to show")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="agent, or module:Name, to show")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -16,7 +16,10 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = add_command(commands, "check", run, "test that a family or an agent follows the rules")
     parser.add_argument(
-        "target", nargs="?", metavar="TARGET", help="registered name, YAML file of a family, or module:attribute"
+        "target",
+        nargs="?",
+        metavar="TARGET",
+        help="registered name, YAML file of a family, module:Name, or path/to/file.py:Name",
     )
     parser.add_argument("--all", action="store_true", help="check every registered agent, family and preset")
     parser.add_argument(

@@ -14,7 +14,10 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = add_command(commands, "families", run, "list the families of tasks, or show one in words or pictures")
     parser.add_argument(
-        "name", nargs="?", metavar="NAME", help="family, or its YAML file, to show with its presets, tasks and settings"
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="family, module:Name or YAML file to show with its presets, tasks and settings",
     )
     parser.add_argument("--preset", metavar="P", help="preset to show (default: the first)")
     parser.add_argument("--plot", metavar="F", help="draw the tasks of each split into a .png or .svg file")

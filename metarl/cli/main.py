@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ..base.code import import_code
 from ..base.errors import MetarlError, UserCodeError, author_traceback, did_you_mean, is_lack_of_memory
 from ..base.progress import complain
 from ..base.signals import raised_signals, with_remedy
@@ -31,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             with raised_signals():
                 arguments = parse(argv)
+                for module in getattr(arguments, "imports", ()):
+                    import_code(module)
                 arguments.run(arguments)
             sys.stdout.flush()
         except UserCodeError as error:

@@ -33,6 +33,15 @@ def add_command(
 ) -> Any:
     """Add a command and return its parser. `takes` tells of an undeclared word whether the command reads it."""
     parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    # Left out of the namespace unless given, so that a part of a command keeps what stands before its name.
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=argparse.SUPPRESS,
+        metavar="MODULE",
+        help="import a module or .py file that registers families or agents; may be repeated",
+    )
     parser.set_defaults(run=run, takes=takes, options=parser._option_string_actions)
     return parser
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ..base.code import canonical, file_name
 from ..base.errors import MetarlError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class AgentChoice:
     run_dir: Path
     """Folder of the run."""
     name: str | None = None
-    """Registered agent to use untrained; None uses the run's trained agent."""
+    """Agent to use untrained, registered or `module:Name`; None uses the run's trained agent."""
     checkpoint: str | None = None
     """'best' or 'last'; None is 'best'."""
     device: str | None = None
@@ -52,7 +53,7 @@ class ResolvedAgent:
         from ..evaluation.record import changes
 
         words = [quote(word, safe="=.,[]") for word in changes(self.record.settings, plan)]
-        words = [*([self.choice.name] if self.choice.name else []), *words]
+        words = [*([file_name(canonical(self.choice.name))] if self.choice.name else []), *words]
         return "".join(f"-{word}" for word in [*words, *([] if plan.split == "test" else [plan.split])])
 
 
@@ -110,7 +111,7 @@ def _record_settings(written: Mapping[str, Any], agent: Mapping[str, Any]) -> di
 
 
 def _make_untrained(
-    choice: AgentChoice, name: str, config: TrainConfig, plan: TrialPlan, written: Mapping[str, Any]
+    choice: AgentChoice, given: str, config: TrainConfig, plan: TrialPlan, written: Mapping[str, Any]
 ) -> ResolvedAgent:
     from ..evaluation.record import UNTRAINED, AgentRecord
     from ..runs.config import make_family, without_name
@@ -118,10 +119,11 @@ def _make_untrained(
     from ..trials.agent import TrainableAgent
     from ..trials.registered import AGENTS, make_agent
 
+    cls, name = AGENTS[given], canonical(given)
     # The run's own agent keeps the run's settings: it is the agent that the training started from.
-    own = [] if AGENTS[name] is AGENTS[config.agent["name"]] else [f"agent={name}"]
+    own = [] if cls is AGENTS[config.agent["name"]] else [f"agent={name}"]
     settings = without_name(run_config(choice.run_dir, [*own, *choice.overrides]).agent)
-    rounds = AGENTS[name].rounds_setting
+    rounds = cls.rounds_setting
     if rounds and rounds not in written:
         settings[rounds] = plan.rounds
     agent = make_agent(name, make_family(config), settings, seed=config.seed, device=config.device)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..base.code import import_code
 from ..base.errors import MetarlError
 from .model_files import absolute_paths, adopt
 
@@ -48,9 +49,9 @@ def _merge(old: Any, new: Any, levels: int) -> Any:
 def read_family(path: str | Path) -> dict[str, Any]:
     """Return the arguments of `load` in a YAML file: `name`, `title`, settings, and `preset` where the file has one.
 
-    The file says either `family: NAME`, a registered family, or `env: ID`, an environment of Gymnasium's. Its own
-    `name` becomes the title. Raises MetarlError for a file that is missing or not a mapping, and for one that says
-    neither or both.
+    The modules of the key `imports` are imported first. The file says either `family: NAME`, a registered family, or
+    `env: ID`, an environment of Gymnasium's. Its own `name` becomes the title. Raises MetarlError for a file that is
+    missing or not a mapping, and for one that says neither or both.
     """
     from ..base.yaml_text import read_yaml
 
@@ -60,6 +61,8 @@ def read_family(path: str | Path) -> dict[str, Any]:
             f"{path} must be a mapping with either `family: NAME` (see `metarl families`) or `env: ID`, a Gymnasium id"
         )
     declaration = dict(data)
+    for module in _modules(declaration.pop("imports", None) or [], path):
+        import_code(module)
     title = _find_title(path, declaration)
     name = declaration.pop("family", "gymnasium")
     if not isinstance(name, str) or is_yaml(name):
@@ -88,3 +91,9 @@ def _find_title(path: str | Path, declaration: dict[str, Any]) -> str:
     if not isinstance(given, str) or not TITLE.fullmatch(given):
         raise MetarlError(f"{path}: name is {given!r}; {TITLE_RULE}")
     return given
+
+
+def _modules(value: Any, path: str | Path) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(module, str) for module in value):
+        raise MetarlError(f"{path}: imports is {value!r}; it must be a list of modules")
+    return value

@@ -37,7 +37,7 @@ class TaskFamily(ABC):
     """
 
     name: ClassVar[str]
-    """Name in the registry, set by `register`."""
+    """Name in the registry, set by `register`. A class that is not registered has the name `module:Name`."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Settings by preset name. `load` takes the first preset where none is named."""
     source: ClassVar[str] = ""
@@ -129,6 +129,8 @@ class TaskFamily(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = f"{cls.__module__}:{cls.__qualname__}"
         if cls.__dict__.get("parameters", True) == {}:
             raise MetarlError(f"family class {cls.__name__} has no task parameters; give `parameters` at least one")
 
@@ -212,7 +214,17 @@ def _hash(task: Values) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-FAMILIES: Registry[type[TaskFamily]] = Registry("family", "families", "metarl.families")
+def require_family_class(cls: object, title: str) -> None:
+    """Raise MetarlError, which calls it `title`, unless `cls` is a whole class that extends `metarl.TaskFamily`."""
+    if not (isinstance(cls, type) and issubclass(cls, TaskFamily)):
+        raise MetarlError(f"{title} is {cls!r}; it must be a class that extends metarl.TaskFamily")
+    if missing := sorted(cls.__abstractmethods__):
+        raise MetarlError(f"{title}: class {cls.__name__} lacks {', '.join(missing)}; write them")
+    if not dataclasses.is_dataclass(cls):
+        raise MetarlError(f"{title}: class {cls.__name__} is no dataclass; decorate it with @dataclass(frozen=True)")
+
+
+FAMILIES: Registry[type[TaskFamily]] = Registry("family", "families", "metarl.families", require_family_class)
 """Every registered family. Plug-ins register through the entry-point group `metarl.families`."""
 
 F = TypeVar("F", bound=type[TaskFamily])

@@ -28,12 +28,13 @@ OPTIONS: Mapping[str, str] = {
 def load(name: str | Path, preset: str | None = None, **settings: Any) -> TaskFamily:
     """Return the family `name` in a preset (default: its first), with `settings` replacing those of the preset.
 
-    `name` may also be the path of a YAML file (see `metarl.families.declaration.read_family`). Every family takes
-    `switch_at`, the steps of a trial after which its task changes; `parameters`, other values or ranges of its task
-    parameters, such as `{"gravity": 9.8, "length": {"train": {"uniform": [0.3, 0.7]}}}`; `shows_task`, whether its
-    observation may reveal the task; and `title`, its name in tables. Every MuJoCo family takes `varies`, the fields of
-    its model that differ from task to task (see `metarl.families.variation.parse_variations`). Raises MetarlError for
-    an unknown family, preset or setting, and for a setting of a wrong type or out of range.
+    `name` may also be `module:Name` or `path/to/file.py:Name`, a class that is not registered, or the path of a YAML
+    file (see `metarl.families.declaration.read_family`). Every family takes `switch_at`, the steps of a trial after
+    which its task changes; `parameters`, other values or ranges of its task parameters, such as `{"gravity": 9.8,
+    "length": {"train": {"uniform": [0.3, 0.7]}}}`; `shows_task`, whether its observation may reveal the task; and
+    `title`, its name in tables. Every MuJoCo family takes `varies`, the fields of its model that differ from task to
+    task (see `metarl.families.variation.parse_variations`). Raises MetarlError for an unknown family, preset or
+    setting, and for a setting of a wrong type or out of range.
     """
     if not isinstance(name, (str, Path)):
         raise MetarlError(f"family is {name!r}; give the name of a registered family, or the path of a YAML file")

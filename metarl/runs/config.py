@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field
 
 from ..base.bounds import LAST_SEED, MOST_THREADS
-from ..base.errors import MetarlError
+from ..base.code import canonical, find_class, import_code, is_reference, only_installed
+from ..base.errors import MetarlError, reword
 from ..base.registry import Registry
 from ..base.settings import (
     Count,
@@ -108,10 +109,11 @@ T = TypeVar("T")
 def load_config(path: str | Path, overrides: Sequence[str] = (), *, device: str | None = None) -> TrainConfig:
     """Return the resolved configuration of a YAML file and overrides such as 'agent.inner_lr=3e-4'.
 
-    An override reaches any depth, such as 'agent.outer.clip_range=0.2'. 'agent.outer=trpo' replaces a whole choice.
-    `device` overrides the config's device. Raises MetarlError for a file that cannot be read or is not a YAML mapping,
-    and for a key that is unknown, missing, of the wrong type or out of range. The error is one line that names the file
-    or quotes the override.
+    The modules of the key `imports` are imported first: they may register families and agents. An override reaches any
+    depth, such as 'agent.outer.clip_range=0.2'. 'agent.outer=trpo' replaces a whole choice. `device` overrides the
+    config's device. Raises MetarlError for a file that cannot be read or is not a YAML mapping, and for a key that is
+    unknown, missing, of the wrong type or out of range. The error is one line that names the file or quotes the
+    override.
     """
     data = {
         key: _with_name(value) if key in ("family", "agent") else value for key, value in _read_config(path).items()
@@ -131,12 +133,33 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, device: str 
         related = [place for c, place in changed.items() if f"{key}.".startswith(f"{c}.") or c.startswith(f"{key}.")]
         return related[-1] if related else str(path)
 
+    for module in _pop_imports(data, origin):
+        import_code(module)
     return _resolve(data, origin)
 
 
 def family_title(config: TrainConfig) -> str:
     """Return the family's name for readers: the title of a family of one's own, else its name."""
     return str(config.family.get("title") or config.family["name"])
+
+
+def _pop_imports(data: dict[str, Any], origin: Origin) -> list[str]:
+    """Remove and return the modules of the key `imports`."""
+    modules = data.pop("imports", None) or []
+    if not isinstance(modules, list) or not all(isinstance(module, str) for module in modules):
+        raise MetarlError(f"{origin('imports')}: imports is {shorten(modules)}: it must be a list of modules")
+    return modules
+
+
+def import_overrides(overrides: Sequence[str]) -> None:
+    """Import the modules of families and agents that overrides name as `module:Name`."""
+    for override in overrides:
+        key, value = parse_override(override)
+        section, _, inner = key.partition(".")
+        if section in ("family", "agent") and inner in ("", "name"):
+            name = _with_name(value)["name"] if isinstance(value, (str, dict)) and "name" in _with_name(value) else None
+            if isinstance(name, str) and not is_yaml(name) and is_reference(name):
+                find_class(name)
 
 
 def without_name(section: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,9 +170,10 @@ def without_name(section: Mapping[str, Any]) -> dict[str, Any]:
 def resolve(config: TrainConfig) -> dict[str, Any]:
     """Return the configuration as plain data, with every setting of the family and the agent spelled out.
 
-    Loading the result gives the same configuration. Raises MetarlError if the family or the agent refuses a setting.
+    Loading the result gives the same configuration: `path/to/file.py:Name` becomes `file:Name`. Raises MetarlError if
+    the family or the agent refuses a setting.
     """
-    return complete(config.model_dump(), "config")
+    return _resolve(config.model_dump(), lambda key: "config").model_dump(mode="json")
 
 
 def complete(data: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -157,7 +181,8 @@ def complete(data: Mapping[str, Any], where: str) -> dict[str, Any]:
 
     Raises MetarlError for settings that no longer exist; the error begins with `where`.
     """
-    return _resolve(data, lambda key: where).model_dump(mode="json")
+    with only_installed():  # the data may come from a stranger
+        return _resolve(data, lambda key: where).model_dump(mode="json")
 
 
 def make_family(config: TrainConfig) -> TaskFamily:
@@ -186,7 +211,7 @@ def _resolve_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
         # The run's config takes in the file's content, so that the run does not change when the file does.
         declaration = read_family(name)
         name, settings = str(declaration.pop("name")), merge(declaration, settings)
-    _look_up(FAMILIES, name, "family", origin)
+    name = _look_up(FAMILIES, name, "family", origin)[0]
     preset = settings.get("preset")
     if preset is not None and not isinstance(preset, str):
         raise MetarlError(f"{origin('family.preset')}: family.preset is {shorten(preset)}: it must be a word")
@@ -203,7 +228,7 @@ def _resolve_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
 
 def _resolve_agent(config: TrainConfig, origin: Origin, family: Mapping[str, Any]) -> dict[str, Any]:
     name, settings = _name_and_settings(config.agent, "agent", origin)
-    cls = _look_up(AGENTS, name, "agent", origin)
+    name, cls = _look_up(AGENTS, name, "agent", origin)
     for key in settings:
         if key in family and key not in cls.Config.model_fields:
             place, mine = origin(f"agent.{key}"), f"family.{key}"
@@ -219,11 +244,13 @@ def _name_and_settings(section: Mapping[str, Any], key: str, origin: Origin) -> 
     return name, without_name(section)
 
 
-def _look_up(registry: Registry[T], name: str, key: str, origin: Origin) -> T:
+def _look_up(registry: Registry[T], name: str, key: str, origin: Origin) -> tuple[str, T]:
+    """Return the name of a class without its folder, and the class."""
     try:
-        return registry[name]
+        found = registry[name]
+        return canonical(name), found
     except MetarlError as error:
-        raise MetarlError(f"{origin(f'{key}.name')}: {error}") from None
+        raise reword(error, f"{origin(f'{key}.name')}: {error}") from error.__cause__
 
 
 def _to_yaml_types(value: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..base.code import file_name, only_installed
 from ..base.errors import MetarlError
 from ..base.files import path_inside
 from ..base.settings import shorten
@@ -16,7 +17,17 @@ from ..families.model_files import know_models
 from ..trials.agent import Agent, TrainableAgent
 from ..trials.registered import make_agent
 from . import checkpoint as checkpoints
-from .config import TrainConfig, complete, family_title, load_config, make_family, resolve, without_name
+from .code import recall_code
+from .config import (
+    TrainConfig,
+    complete,
+    family_title,
+    import_overrides,
+    load_config,
+    make_family,
+    resolve,
+    without_name,
+)
 from .record import CONFIG, METRICS
 
 BEST, LAST = "best.safetensors", "last.safetensors"
@@ -79,7 +90,8 @@ def count_updates(run_dir: str | Path, config: TrainConfig) -> int:
 
 def default_run_dirs(config: TrainConfig, root: str | Path = "runs") -> Iterator[Path]:
     """Yield the names of a run's folder: <root>/<family>-<agent>-seed<seed>, then with -2, -3, ... appended."""
-    yield from numbered(Path(root) / f"{family_title(config)}-{config.agent['name']}-seed{config.seed}")
+    family, agent = file_name(family_title(config)), file_name(config.agent["name"])
+    yield from numbered(Path(root) / f"{family}-{agent}-seed{config.seed}")
 
 
 def free_folder(path: Path) -> Path:
@@ -94,12 +106,18 @@ def numbered(path: Path) -> Iterator[Path]:
 
 
 def run_config(run_dir: str | Path, overrides: Sequence[str] = (), *, device: str | None = None) -> TrainConfig:
-    """Return the config of the run in a folder, with overrides and `device`. Raises MetarlError without a run."""
+    """Return the config of the run in a folder, with overrides and `device`. Imports the code that the run needs.
+
+    Raises MetarlError without a run.
+    """
     path = path_inside(run_dir, CONFIG)
     if not path.is_file():
         raise MetarlError(f"run {run_dir} does not exist: there is no {CONFIG} in it; give the folder of a run")
     know_models(run_dir)
-    return load_config(path, overrides, device=device)
+    recall_code(run_dir)
+    import_overrides(overrides)  # what the user names now may lie in this folder; what the run names may not
+    with only_installed():
+        return load_config(path, overrides, device=device)
 
 
 def load_run(

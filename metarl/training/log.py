@@ -17,6 +17,7 @@ from ..base.versions import git_commit, versions
 from ..base.yaml_text import dump_yaml
 from ..evaluation.figure import plot
 from ..families.model_files import keep_models
+from ..runs.code import record_code
 from ..runs.config import TrainConfig, resolve
 from ..runs.record import CONFIG, METRICS, PICTURE, PROVENANCE, read_sessions
 from .claim import Claim, claim_folder
@@ -70,6 +71,7 @@ class RunLog:
             warn(f"{self.run_dir / METRICS} holds {len(kept)} of {updates} updates; the other lines are lost")
         write_atomically(path_inside(self.run_dir, CONFIG), dump_yaml(resolve(config)).encode())
         keep_models(self.run_dir, config.family)
+        record_code(self.run_dir, config.family["name"], config.agent["name"])
         _add_session(self.run_dir, updates, origin)
         self._wandb = WandbLog(self.run_dir, config)
         # A resumed run becomes a new W&B run with all updates, so that no curve has a gap or a repetition.

@@ -13,7 +13,7 @@ from ..base.settings import validate
 from ..families.family import TaskFamily
 from .agent import ORACLE, Agent, Oracle, require_agent_class
 
-AGENTS: Registry[type[Agent]] = Registry("agent", "agents", "metarl.agents")
+AGENTS: Registry[type[Agent]] = Registry("agent", "agents", "metarl.agents", require_agent_class)
 """Every registered agent. Plug-ins join through the entry-point group `metarl.agents`."""
 
 A = TypeVar("A", bound=type[Agent])
@@ -38,9 +38,10 @@ def make_agent(
 ) -> Agent:
     """Return a new agent for a family, with initial parameters drawn from `seed`.
 
-    `settings` are those of the agent's `Config`, its defaults where left out. `device` is 'cpu', 'cuda' or 'auto',
-    which takes a GPU where there is one. Raises MetarlError for an unknown agent, a setting that is unknown or out of
-    range, a package that is not installed, and 'cuda' without a GPU.
+    `name` may also be `module:Name` or `path/to/file.py:Name`, a class that is not registered. `settings` are those of
+    the agent's `Config`, its defaults where left out. `device` is 'cpu', 'cuda' or 'auto', which takes a GPU where
+    there is one. Raises MetarlError for an unknown agent, a setting that is unknown or out of range, a package that is
+    not installed, and 'cuda' without a GPU.
     """
     cls = AGENTS[name]
     if missing := what_to_install(name):

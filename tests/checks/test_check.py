@@ -476,7 +476,7 @@ def test_target_is_a_name_or_module_and_attribute() -> None:
     [
         ("point-sparce", "did you mean 'point-sparse'?"),
         ("tests.checks.test_check:Onest", "did you mean 'Honest'?"),
-        ("no_such_module:Honest", "cannot be imported"),
+        ("no_such_module:Honest", "is not found"),
         ("tests.checks.test_check:PRESETS", "give a class"),
         ("tests.checks.test_check:Leaking", "breaks 1 of the rules"),
     ],

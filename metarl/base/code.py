@@ -1,0 +1,207 @@
+"""Code of a user's own: families and agents named `module:Name` or `path/to/file.py:Name`, and modules to import.
+
+Whatever is imported is told once on the error stream. A module is looked for among those that Python finds by itself,
+and then in the current folder. What a run folder names is not looked for there: see `only_installed`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .errors import MetarlError, did_you_mean, user_code
+from .progress import complain
+
+_WORD = r"[^\W\d]\w*"
+_MODULE = re.compile(rf"{_WORD}(\.{_WORD})*")
+_FORMS = "write module:Name or path/to/file.py:Name"
+
+_looks_here: ContextVar[bool] = ContextVar("looks_here", default=True)
+_imported: dict[str, None] = {}
+
+
+def is_reference(name: str) -> bool:
+    """Return whether a name is that of a class in a module or file. Registered names have no colon."""
+    return ":" in name
+
+
+def imported_modules() -> tuple[str, ...]:
+    """Return the modules that this process imported by name for its user, in their order."""
+    return tuple(_imported)
+
+
+@contextlib.contextmanager
+def only_installed() -> Iterator[None]:
+    """Find modules only where Python finds them by itself, not in the current folder, and no files by their paths.
+
+    For names in a run folder or a checkpoint: either may come from a stranger, with code beside it.
+    """
+    token = _looks_here.set(False)
+    try:
+        yield
+    finally:
+        _looks_here.reset(token)
+
+
+def import_code(target: str, folder: Path | None = None) -> ModuleType:
+    """Import and return a module, given by its dotted name or by the path of its file.
+
+    `folder` is another place to look for it. Raises MetarlError for a module that is not found and for a file whose
+    module has the name of another, and UserCodeError for one whose import fails.
+    """
+    if target.endswith(".py"):
+        return _import_file(target)
+    if _MODULE.fullmatch(target) is None:
+        raise MetarlError(f"{target!r} names no module; write words with dots between, or the path of a .py file")
+    found = sys.modules.get(target)
+    if found is None:
+        spec = _locate(target, folder)
+        found = _import(target, spec)
+    _imported[target] = None
+    return found
+
+
+def find_class(reference: str) -> Any:
+    """Return what `module:Name` or `path/to/file.py:Name` names, and import its module. Raises MetarlError."""
+    target, name = _split(reference)
+    module = import_code(target)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            known = [each for each in vars(module) if not each.startswith("_")]
+            where = f"module {module.__name__!r}" + ("" if found is module else f" has {found.__name__!r}, which")
+            remedy = "put the class into a module of its own" if target == "__main__" else did_you_mean(part, known)
+            raise MetarlError(f"{where} has no {part!r}; {remedy}")
+        found = getattr(found, part)
+    return found
+
+
+def canonical(name: str) -> str:
+    """Return a name without its folder: 'path/to/file.py:Name' becomes 'file:Name'. Other names stay as they are."""
+    if not is_reference(name):
+        return name
+    target, attribute = _split(name)
+    return f"{_of_file(target)[0]}:{attribute}" if target.endswith(".py") else name
+
+
+def file_name(name: str) -> str:
+    """Return a name of a family or an agent as a part of a file's name."""
+    return re.sub(r"[^\w.+=,@-]", "-", name)
+
+
+def source_file(module: str) -> Path | None:
+    """Return the file of an imported module, None where it has none."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return None if file is None else Path(file).resolve()
+
+
+def is_findable(module: str) -> bool:
+    """Return whether Python finds a module by itself."""
+    return _find(module.partition(".")[0]) is not None
+
+
+def _split(reference: str) -> tuple[str, str]:
+    target, _, name = reference.rpartition(":")
+    if not target or _MODULE.fullmatch(name) is None:
+        raise MetarlError(f"{reference!r} names no class; {_FORMS}")
+    return target, name
+
+
+def _import_file(path: str) -> ModuleType:
+    module, folder = _of_file(path)
+    if not _looks_here.get() and module not in sys.modules:
+        raise MetarlError(f"{path!r} is the path of a file; a run names its code by module: add --import {path}")
+    loaded = sys.modules.get(module)
+    if loaded is None:
+        spec = _locate(module, folder)
+        origin = spec.origin or ""
+    else:
+        origin = str(getattr(loaded, "__file__", ""))
+    top = module.partition(".")[0]
+    ours = {folder / f"{top}.py", folder / top / "__init__.py", Path(path).resolve()}
+    if Path(origin).resolve() not in ours:
+        raise MetarlError(f"the name of {path} is that of another module, {top!r} in {origin}; rename the file")
+    return import_code(module, folder)
+
+
+def _of_file(path: str) -> tuple[str, Path]:
+    """Return the dotted name of a file's module, and the folder that Python must search for it."""
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise MetarlError(f"{path} does not exist; give the path of a .py file")
+    parts = [] if file.name == "__init__.py" else [file.stem]
+    folder = file.parent
+    while (folder / "__init__.py").exists():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    module = ".".join(parts)
+    if _MODULE.fullmatch(module) is None:
+        raise MetarlError(f"{path} cannot be imported: {module!r} is no name of a module; rename the file")
+    return module, folder
+
+
+def _locate(module: str, folder: Path | None) -> ModuleSpec:
+    """Return where the top package of a module is, and let Python search the folder that it is found in."""
+    top = module.partition(".")[0]
+    spec = _find(top)
+    if spec is None or spec.origin is None:  # a folder without __init__.py is found last
+        place = folder or (Path.cwd() if _looks_here.get() else None)
+        if place is not None and str(place) not in sys.path:
+            sys.path.append(str(place))  # last, so that no file of the folder hides another module
+            importlib.invalidate_caches()
+            spec = _find(top) or spec
+            if spec is None:
+                sys.path.remove(str(place))
+    if spec is None:
+        raise MetarlError(f"module {module!r} is not found; {_how_to_find(top)}")
+    return spec
+
+
+def _how_to_find(module: str) -> str:
+    if not _looks_here.get():
+        return f"put its folder on PYTHONPATH, or add --import path/to/{module}.py"
+    here = [path.stem for path in Path.cwd().glob("*.py")]
+    near = did_you_mean(module, here) if here else ""
+    guess = f"{near} " if near.startswith("did you mean") else ""
+    return f"{guess}give a module of this folder or of an installed package, or the path of a .py file"
+
+
+def _find(top: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # such as a module that was put into sys.modules by hand
+        return None
+
+
+def _import(module: str, spec: ModuleSpec) -> ModuleType:
+    place = spec.origin or next(iter(spec.submodule_search_locations or ()), "an unknown place")
+    complain("metarl: ", f"importing {module} from {place}")
+    try:
+        with user_code(f"module {module!r} cannot be imported"):
+            __import__(module)  # its traceback has no frames of importlib
+    except MetarlError as error:
+        cause = error.__cause__
+        if (
+            isinstance(cause, ModuleNotFoundError)
+            and cause.name is not None
+            and f"{module}.".startswith(f"{cause.name}.")
+        ):
+            raise MetarlError(f"module {module!r} is not found: there is no {cause.name!r} in {place}") from None
+        if cause is None:
+            raise MetarlError(f"module {module!r} cannot be imported: {error}") from None
+        raise
+    except SystemExit:
+        raise MetarlError(
+            f"module {module!r} ends the process when it is imported; put what it runs behind "
+            "`if __name__ == '__main__':`"
+        ) from None
+    return sys.modules[module]

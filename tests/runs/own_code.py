@@ -1,0 +1,105 @@
+"""A family and an agent of a user's own, as files that no package installs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import textwrap
+from pathlib import Path
+
+import yaml
+
+from tests.small_runs import command, config
+
+FAMILY = """
+from dataclasses import dataclass
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from metarl import ArrayFamily, Parameter, Uniform{imports}
+
+{decorate}
+@dataclass(frozen=True)
+class Thermostat(ArrayFamily):
+    '''Hold a room at 20 degrees with a heater whose power is unknown.'''
+
+    horizon: int = 5
+    parameters = {{"power": Parameter(Uniform(1.0, 3.0))}}
+    observation_space = Box(-np.inf, np.inf, (1,))
+    action_space = Box(-1.0, 1.0, (1,))
+
+    def initial(self, task, streams):
+        return {{"temperature": 15 + streams.normal()}}
+
+    def transition(self, state, action, task, streams):
+        return {{"temperature": 0.95 * state["temperature"] + task["power"] * action[:, 0]}}
+
+    def observation(self, state):
+        return state["temperature"][:, None]
+
+    def reward(self, before, action, after, task):
+        return -np.abs(after["temperature"] - 20)
+"""
+
+AGENT = """
+import numpy as np
+
+from metarl import Agent, Learner
+
+
+class Still(Agent):
+    '''Never acts.'''
+
+    def __init__(self, config=None, family=None, *, seed=0, device="cpu"):
+        self.shape = family.action_space.shape
+
+    def begin(self, streams):
+        return Waiting(self.shape)
+
+
+class Waiting(Learner):
+    def __init__(self, shape):
+        self.shape = shape
+
+    def act(self, timestep, *, deterministic):
+        return np.zeros((*timestep.active.shape, *self.shape))
+"""
+
+
+def write_family(folder: Path, module: str, name: str | None = None) -> Path:
+    """Write a family's module, registered under `name` if there is one."""
+    register = (", register", f"@register({name!r})") if name else ("", "")
+    path = folder / f"{module}.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(FAMILY.format(imports=register[0], decorate=register[1]))
+    return path
+
+
+def write_agent(folder: Path, module: str) -> Path:
+    """Write an agent's module."""
+    path = folder / f"{module}.py"
+    path.write_text(textwrap.dedent(AGENT))
+    return path
+
+
+def write_own_config(folder: Path, family: str, **changes: object) -> Path:
+    """Write a config that trains on a family in a second."""
+    path = folder / "own.yaml"
+    path.write_text(yaml.safe_dump(config(family=family, **changes)))
+    return path
+
+
+def metarl_in(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder, with a search path of its own as an installed command has: without that folder."""
+    program = "import sys; sys.path.remove(''); from metarl.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    python = command()[0]
+    return subprocess.run(
+        [python, "-c", program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=folder,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+    )

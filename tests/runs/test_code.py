@@ -1,0 +1,207 @@
+"""A run on code of a user's own is found again from every folder, and a run folder brings no code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metarl.base.errors import MetarlError
+from metarl.runs.code import CODE, recall_code
+from metarl.runs.run import default_run_dirs
+from tests.runs.own_code import metarl_in, write_agent, write_family, write_own_config
+from tests.small_runs import configured
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a family, an agent, and a run that was trained there."""
+    folder = tmp_path_factory.mktemp("project")
+    write_family(folder, "project_room")
+    write_agent(folder, "project_agent")
+    write_own_config(folder, "project_room:Thermostat")
+    done = metarl_in(folder, "train", "own.yaml", "--run-dir", "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == f"metarl: importing project_room from {folder}/project_room.py\n"
+    return folder
+
+
+@pytest.fixture
+def copied(project: Path, tmp_path: Path) -> Path:
+    """A copy of the run, whose code stays in the project."""
+    return Path(shutil.copytree(project / "run", tmp_path / "run"))
+
+
+def change_record(run: Path, **changes: Any) -> None:
+    data = json.loads((run / CODE).read_text())
+    data["modules"][0] |= changes
+    (run / CODE).write_text(json.dumps(data))
+
+
+def test_a_run_on_an_own_family_is_evaluated_and_resumed_from_another_folder(copied: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for words in (
+        ["evaluate", copied, "--tasks", "2"],
+        ["train", "--resume", copied, "num_updates=5"],
+        ["report", copied, "-o", "page.md"],
+    ):
+        done = metarl_in(elsewhere, *words)
+        assert done.returncode == 0, done.stderr
+    assert "project_room:Thermostat" in (elsewhere / "page.md").read_text()
+
+
+def test_an_own_agent_is_measured_on_a_run(project: Path, copied: Path) -> None:
+    done = metarl_in(project, "evaluate", copied, "--tasks", "2", "--agent", "project_agent.py:Still")
+    assert done.returncode == 0, done.stderr
+    assert "project_agent:Still on project_room:Thermostat" in done.stdout
+    assert (copied / "evaluation-project_agent-Still.json").is_file()
+
+
+def test_a_killed_run_on_a_family_that_a_module_registers_resumes_elsewhere_to_the_same_bits(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    write_family(project, "registering_room", "registered-room")
+    path = write_own_config(
+        project, "registered-room", imports=["registering_room"], num_updates=400, checkpoint_every=1
+    )
+    program = "import sys; from metarl.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "train", str(path), "--run-dir", str(run)],
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (run / "last.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    made = len((run / "metrics.jsonl").read_text().splitlines()) + 2
+    done = metarl_in(tmp_path, "train", "--resume", run, f"num_updates={made}")
+    assert done.returncode == 0, done.stderr
+    whole = metarl_in(project, "train", path, "--run-dir", tmp_path / "whole", f"num_updates={made}")
+    assert whole.returncode == 0, whole.stderr
+    first, second = (folder / "last.safetensors" for folder in (run, tmp_path / "whole"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_equal_configs_stay_equal_wherever_the_code_lies(project: Path, tmp_path: Path) -> None:
+    done = metarl_in(
+        tmp_path, "train", project / "own.yaml", f"family={project}/project_room.py:Thermostat", "--run-dir", "run"
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("config.yaml", "last.safetensors", CODE):
+        assert (tmp_path / "run" / name).read_bytes() == (project / "run" / name).read_bytes()
+
+
+def test_code_that_changed_since_costs_one_warning(copied: Path, project: Path, tmp_path: Path) -> None:
+    change_record(copied, sha256="0" * 64)
+    done = metarl_in(tmp_path, "evaluate", copied, "--tasks", "2")
+    assert done.returncode == 0
+    told, warning = done.stderr.splitlines()
+    assert told == f"metarl: importing project_room from {project}/project_room.py"
+    assert warning.startswith(f"metarl: warning: {project}/project_room.py has changed since {copied} was trained")
+
+
+def test_code_that_is_gone_costs_one_line_with_the_way_to_name_it(copied: Path, project: Path, tmp_path: Path) -> None:
+    change_record(copied, folder=str(tmp_path / "gone"))
+    done = metarl_in(tmp_path, "evaluate", copied, "--tasks", "2")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"metarl: error: run {copied} needs module 'project_room', which is gone from {tmp_path}/gone; put its folder "
+        "on PYTHONPATH, or add --import path/to/project_room.py\n"
+    )
+    done = metarl_in(tmp_path, "evaluate", copied, "--tasks", "2", "--import", project / "project_room.py")
+    assert done.returncode == 0, done.stderr
+
+
+MARK = "import pathlib; pathlib.Path(__file__).with_name('ran').touch()"
+
+
+def test_a_run_folder_brings_no_code(copied: Path) -> None:
+    (copied / "project_room.py").write_text(MARK)
+    change_record(copied, folder=str(copied))
+    (copied / "code").symlink_to(copied)
+    for folder in (copied, copied / "code"):
+        change_record(copied, folder=str(folder))
+        with pytest.raises(MetarlError, match=r"has its own code, .*, which is not run; put its folder on PYTHONPATH"):
+            recall_code(copied)
+    assert not (copied / "ran").exists()
+
+
+def test_code_beside_a_run_in_the_current_folder_is_not_run(copied: Path) -> None:
+    (copied / CODE).unlink()
+    (copied.parent / "project_room.py").write_text(MARK)
+    (copied / "project_room.py").write_text(MARK)
+    for folder in (copied, copied.parent):
+        done = metarl_in(folder, "evaluate", copied, "--tasks", "2")
+        assert done.returncode == 2
+        assert "module 'project_room' is not found; put its folder on PYTHONPATH, or add --import" in done.stderr
+        assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"folder": "code"}, "names the relative folder 'code' for 'project_room'; put its folder"),
+        ({"module": "../evil"}, "modules.0.module is '../evil'"),
+        ({"module": 3}, "modules.0.module is 3"),
+        ({"extra": 3}, "extra: unknown key"),
+    ],
+)
+def test_a_record_that_a_stranger_wrote_is_refused(changes: dict[str, Any], message: str, copied: Path) -> None:
+    change_record(copied, **changes)
+    with pytest.raises(MetarlError) as caught:
+        recall_code(copied)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 5000, "null"])
+def test_a_damaged_record_costs_one_line(text: str, copied: Path) -> None:
+    (copied / CODE).write_text(text)
+    with pytest.raises(MetarlError, match=r"code\.json is damaged; restore it from a copy, or remove it"):
+        recall_code(copied)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root gives files away")
+def test_code_of_another_user_is_not_run(copied: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    file = write_family(folder, "project_room")
+    change_record(copied, folder=str(folder))
+    for path in (file, folder):
+        os.chown(path, 12345, -1)
+        with pytest.raises(MetarlError, match="but it belongs to another user"):
+            recall_code(copied)
+        os.chown(path, 0, -1)
+
+
+def test_code_that_everybody_can_write_is_not_run(copied: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    file = write_family(folder, "project_room")
+    change_record(copied, folder=str(folder))
+    for path in (file, folder):
+        mode = path.stat().st_mode
+        path.chmod(0o777)
+        with pytest.raises(MetarlError, match="but everybody can write it"):
+            recall_code(copied)
+        path.chmod(mode)
+
+
+def test_a_run_of_built_in_code_has_no_record(tmp_path: Path) -> None:
+    from tests.small_runs import trained
+
+    assert not (trained(tmp_path / "run", num_updates=1) / CODE).exists()
+
+
+def test_folders_of_runs_have_plain_names(tmp_path: Path) -> None:
+    config = configured().model_copy(update={"family": {"name": "a.b:C"}})
+    assert next(default_run_dirs(config, tmp_path)) == tmp_path / "a.b-C-maml-ppo-seed0"
