@@ -34,7 +34,6 @@ class AutoresetVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self.single_observation_space, self.observation_space = envs.single_observation_space, envs.observation_space
         self.single_action_space, self.action_space = envs.single_action_space, envs.action_space
         self._draws = TaskDraws(envs.family, envs.num_envs) if redraw else None  # type: ignore[arg-type]
-        self._values = {name: np.repeat(value, envs.replicas, axis=0) for name, value in envs.tasks.values.items()}
         self._ended = np.zeros(envs.num_envs, dtype=bool)
 
     @property
@@ -53,7 +52,7 @@ class AutoresetVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     def task(self, world: int) -> dict[str, Any]:
         """Return the current task of a world, as numbers and lists by parameter name."""
-        return {name: value[world].tolist() for name, value in self._values.items()}
+        return self.envs.task(world)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -70,8 +69,7 @@ class AutoresetVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     def _draw(self, where: np.ndarray) -> None:
         """Give the marked worlds their next tasks, unless worlds keep their tasks."""
         if self._draws is not None and where.any():
-            self._values = dict(self._draws.draw(where, self._values))
-            self.envs.batch.change(where, self._values)
+            self.envs.change(where, self._draws.draw(where, self.envs.values))
 
     def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step every world whose episode goes on, and begin new episodes as the autoreset mode says.

@@ -43,7 +43,6 @@ class SingleEnv(gymnasium.Env[Any, Any]):
         tasks = family.sample("train", 1, seed=0) if task is None else family.tasks(task)
         # On the calling thread: for one world a thread pool costs more time than it saves.
         self._envs = BatchedEnv(family, tasks, 1, threads=0, render_mode=render_mode)
-        self._values = tasks.values
         self.metadata = {name: value for name, value in self._envs.metadata.items() if name != "autoreset_mode"}
         self.observation_space = self._envs.single_observation_space
         self.action_space = self._envs.single_action_space
@@ -60,7 +59,7 @@ class SingleEnv(gymnasium.Env[Any, Any]):
     @property
     def task(self) -> dict[str, Any]:
         """Parameter values of the task, by name."""
-        return {name: value[0].tolist() for name, value in self._values.items()}
+        return self._envs.task(0)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin a new episode. A seed restarts the random stream, and the list of tasks that are drawn."""
@@ -71,8 +70,7 @@ class SingleEnv(gymnasium.Env[Any, Any]):
             here = np.ones(1, dtype=bool)
             if seeds is not None:
                 self._draws.restart(seeds, here)
-            self._values = self._draws.draw(here, self._values)
-            self._envs.batch.change(here, self._values)
+            self._envs.change(here, self._draws.draw(here, self._envs.values))
         observations, _ = self._envs.reset(seed=seeds)
         if self.render_mode == "human":
             self.render()
@@ -89,7 +87,7 @@ class SingleEnv(gymnasium.Env[Any, Any]):
 
     def render(self) -> np.ndarray | None:
         """Return a picture, uint8 [height, width, 3], in mode 'rgb_array'. Mode 'human' shows it instead."""
-        return None if self.render_mode is None else self._envs.batch.render(0)
+        return None if self.render_mode is None else self._envs.render_world(0)
 
     def close(self) -> None:
         """Release the window."""

@@ -134,7 +134,7 @@ class SB3VecEnv(VecEnv):
         self._drawn += count
         for name, value in drawn.values.items():
             self._values[name][where] = value
-        self._envs.batch.change(where, self._values)
+        self._envs.change(where, self._values)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions, [world, *action], for `step_wait`."""

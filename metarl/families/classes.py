@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import Env, spaces
 
+from ..base.errors import MetarlError, user_code
 from ..base.streams import Streams
 from .batch import Step, fps_of
+from .doors import (
+    RESET,
+    STEP,
+    describe,
+    raise_in_world,
+    read_flag,
+    read_observation,
+    read_result,
+    read_reward,
+)
 from .layout import layout_of
 from .successes import read_success
 from .task import Values
@@ -40,9 +51,21 @@ class ClassFamily(WrappedFamily):
 
     def env_spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
         """Return the spaces of the first training task's environment."""
-        env = self.make(self.sample("train", 1, seed=0)[0], None)
-        env.close()
+        env = self.make_checked(self.sample("train", 1, seed=0)[0], None)
+        with user_code(f"family {self.name!r}, close"):
+            env.close()
         return env.observation_space, env.action_space
+
+    def make_checked(self, task: dict[str, Any], render_mode: str | None) -> Env[Any, Any]:
+        """Return the environment of one task.
+
+        Raises UserCodeError where `make` fails, and MetarlError where it returns something else.
+        """
+        with user_code(lambda: f"family {self.name!r}, task {describe(task)}, make"):
+            env = self.make(task, render_mode)
+        if not (hasattr(env, "reset") and hasattr(env, "step")):
+            raise MetarlError(f"family {self.name!r} makes {describe(env)}; `make` must return a gymnasium.Env")
+        return env
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return the batch. Plain classes run on the calling thread."""
@@ -56,7 +79,7 @@ class _ClassBatch:
         self.family = family
         count = len(next(iter(values.values())))
         self.tasks = [{name: value[i].tolist() for name, value in values.items()} for i in range(count)]
-        self.envs = [family.make(task, render_mode) for task in self.tasks]
+        self.envs = [family.make_checked(task, render_mode) for task in self.tasks]
         self.layout = layout_of(family.observation_space, family.name)
         self.observations = self.layout.zeros((count,))
 
@@ -70,17 +93,28 @@ class _ClassBatch:
     def reset(self, where: np.ndarray, streams: Streams) -> np.ndarray:
         # Each episode has a fresh seed from the world's own stream, so the class draws nothing by itself.
         seeds = streams.integers(2**31)
-        for i in np.flatnonzero(where):
-            seen, _ = self.envs[i].reset(seed=int(seeds[i]))
-            self.observations[i] = self.layout.flatten(seen)
+        for i in np.flatnonzero(where).tolist():
+            try:
+                result = self.envs[i].reset(seed=int(seeds[i]))
+            except Exception as error:
+                raise_in_world(error, i)
+            seen, _ = read_result(result, RESET, i)
+            self.observations[i] = read_observation(self.layout, seen, i)
         return self.observations
 
     def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
         rewards = np.zeros(len(where))
         terminations, truncations, successes, known = (np.zeros(len(where), dtype=bool) for _ in range(4))
-        for i in np.flatnonzero(where):
-            seen, rewards[i], terminations[i], truncations[i], info = self.envs[i].step(actions[i])
-            self.observations[i] = self.layout.flatten(seen)
+        for i in np.flatnonzero(where).tolist():
+            try:
+                result = self.envs[i].step(actions[i])
+            except Exception as error:
+                raise_in_world(error, i)
+            seen, reward, terminated, truncated, info = read_result(result, STEP, i)
+            self.observations[i] = read_observation(self.layout, seen, i)
+            rewards[i] = read_reward(reward, i)
+            terminations[i] = read_flag("terminated", terminated, i)
+            truncations[i] = read_flag("truncated", truncated, i)
             if (success := read_success(info)) is not None:
                 successes[i], known[i] = success, True
         told = (successes, None, known) if known.any() else (None, None, None)
@@ -88,10 +122,16 @@ class _ClassBatch:
 
     def change(self, where: np.ndarray, values: Values) -> None:
         for i in np.flatnonzero(where):
-            self.family.change(self.envs[i], {name: value[i].tolist() for name, value in values.items()})
+            try:
+                self.family.change(self.envs[i], {name: value[i].tolist() for name, value in values.items()})
+            except Exception as error:
+                raise_in_world(error, int(i))
 
     def render(self, world: int) -> np.ndarray | None:
-        frame = self.envs[world].render()
+        try:
+            frame = self.envs[world].render()
+        except Exception as error:
+            raise_in_world(error, world)
         return frame if isinstance(frame, np.ndarray) else None
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from ..base.streams import Streams
 from .batch import DEFAULT_FPS, State, Step
 from .family import TaskFamily
 from .layout import layout_of
+from .successes import are_unknown
 from .task import Values
 
 
@@ -99,17 +100,39 @@ class FunctionBatch:
         after, unstable = self.dynamics.step(before, actions, where, streams)
         self.state = after
         none = np.zeros(len(where), dtype=bool)
-        rewards = family.reward(before, actions, after, self.values)
-        if rewards.shape != where.shape:
-            raise MetarlError(f"reward of family {family.name!r} has shape {rewards.shape}; it must be {where.shape}")
+        rewards = self._row("reward", family.reward(before, actions, after, self.values), "biuf", where.shape)
+        ended = family.terminated(after, self.values)
+        over = none if ended is False else none | self._row("terminated", ended, "b", where.shape, ())
+        successes, known = self._read_successes(family.success(after, self.values), where.shape)
         return Step(
             observations=self._observe(len(where)),
             rewards=rewards,
-            terminations=none | family.terminated(after, self.values),
+            terminations=over,
             truncations=none,
-            successes=family.success(after, self.values),
+            successes=successes,
             unstable=unstable,
+            known=known,
         )
+
+    def _row(self, name: str, given: Any, kinds: str, *shapes: tuple[int, ...]) -> np.ndarray:
+        """Return what a function of the family gave. Raises MetarlError for another shape or kind of numbers."""
+        array = given if isinstance(given, np.ndarray) else np.asarray(given)
+        if array.shape not in shapes:
+            raise MetarlError(f"{name} of family {self.family.name!r} has shape {array.shape}; it must be {shapes[0]}")
+        if array.dtype.kind not in kinds:
+            kind = "bool" if kinds == "b" else "numbers"
+            raise MetarlError(f"{name} of family {self.family.name!r} has dtype {array.dtype}; it must be {kind}")
+        return array
+
+    def _read_successes(self, given: Any, shape: tuple[int, ...]) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return the successes and of which worlds they are known; None in place of both where nothing is."""
+        if given is None:
+            return None, None
+        flags = self._row("success", given, "bfO", shape)
+        if flags.dtype == np.bool_:
+            return flags, None
+        known = ~are_unknown(flags)
+        return (known & (flags == 1), known) if known.any() else (None, None)
 
     def _observe(self, num_worlds: int) -> np.ndarray:
         """Return the observation of every world, [world, *observation]. Raises MetarlError for a wrong shape."""

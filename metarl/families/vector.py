@@ -12,9 +12,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ..base.errors import MetarlError
+from ..base.errors import MetarlError, UserCodeError, first_line, is_lack_of_memory, user_code
 from ..base.streams import Streams
 from .batch import Batch, Step
+from .doors import WorldError, describe, find_infinite
 from .faults import ArgumentTypeError, ArgumentValueError, InvalidActionError, ResetNeededError
 from .layout import layout_of
 from .spaces import ActionSpace, first_outside, require_actions, shape_of
@@ -89,7 +90,10 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         values = {name: np.repeat(value, replicas, axis=0) for name, value in tasks.values.items()}
-        self.batch = family.batch(values, threads=threads, render_mode=render_mode)
+        self.values: Values = values
+        """Parameter values of the task of each world, by name. [world, *shape]"""
+        with user_code(f"family {family.name!r}, making {self.num_envs} worlds"):
+            self.batch = family.batch(values, threads=threads, render_mode=render_mode)
         self.metadata = {
             "autoreset_mode": self.autoreset_mode,
             "render_modes": ["human", "rgb_array"],
@@ -131,10 +135,15 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         """Reset as `reset` does, and return the observations as one array, [world, *layout.shape]."""
         where = self.read_mask(options)
         self.require_seeds(seed)
-        if seed is not None:
-            self.batch.begin(self._restart_streams(seed, where))
+        seeded = None if seed is None else self._restart_streams(seed, where)
         streams = self._ensure_streams()
-        observations = self.batch.reset(where, streams.where(where))
+        try:
+            if seeded is not None:
+                self.batch.begin(seeded)
+            observations = self.batch.reset(where, streams.where(where))
+        except Exception as error:
+            raise self._tell(error, "reset", where) from error.__cause__ or error
+        self._require_finite("observation", observations, where, "reset")
         self._elapsed[where] = 0
         self._ended[where] = False
         return self._as_observations(observations)
@@ -210,7 +219,12 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         """
         if (self._ended & where).any() or self._streams is None:
             raise ResetNeededError("a world was stepped after its episode had ended; reset it first")
-        step = self.batch.step(actions, where, self._streams.where(where))
+        try:
+            step = self.batch.step(actions, where, self._streams.where(where))
+        except Exception as error:
+            raise self._tell(error, "step", where) from error.__cause__ or error
+        self._require_finite("reward", step.rewards, where, "step")
+        self._require_finite("observation", step.observations, where, "step")
         self._elapsed += where
         terminations = step.terminations & where
         truncations = step.truncations | (self._elapsed >= self.family.horizon)
@@ -251,6 +265,47 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         if (outside := first_outside(space, actions[where])) is not None:
             raise InvalidActionError(f"action {outside} is not in {space}; give one that is")
 
+    def change(self, where: np.ndarray, values: Values) -> None:
+        """Give the marked worlds, bool [world], the tasks of their rows of `values`, from now on."""
+        self.values = values
+        try:
+            self.batch.change(where, values)
+        except Exception as error:
+            raise self._tell(error, "change", where) from error.__cause__ or error
+
+    def task(self, world: int) -> dict[str, Any]:
+        """Return the current task of a world, as numbers and lists by parameter name."""
+        return {name: value[world].tolist() for name, value in self.values.items()}
+
+    def _tell(self, error: Exception, doing: str, where: np.ndarray) -> Exception:
+        """Return the error of the family's code in `doing` with the family, the task and the step in front of it."""
+        if isinstance(error, WorldError):
+            kind = MetarlError if error.__cause__ is None else UserCodeError
+            return kind(f"{self._place(doing, where, error.world)}: {error.fault}")
+        if isinstance(error, MetarlError) or is_lack_of_memory(error):
+            return error
+        return UserCodeError(f"{self._place(doing, where, None)}: {first_line(error)}")
+
+    def _place(self, doing: str, where: np.ndarray, world: int | None) -> str:
+        marked = np.flatnonzero(where)
+        if world is None and len(marked) == 1:
+            world = int(marked[0])
+        task = f"{len(marked)} worlds" if world is None else f"task {describe(self.task(world), 200)}"
+        step = int(self._elapsed[marked[0] if world is None else world]) + 1 if len(marked) else 0
+        return f"family {self.family.name!r}, {task}, " + (f"step {step} of an episode" if doing == "step" else doing)
+
+    def _require_finite(self, name: str, array: np.ndarray, where: np.ndarray, doing: str) -> None:
+        """Raise MetarlError where a world of `where` gave a number that is NaN or infinite."""
+        infinite = find_infinite(array)
+        if infinite is None:
+            return
+        worlds = np.flatnonzero(where & infinite.reshape(len(where), -1).any(axis=1))
+        if worlds.size:
+            found, at = array[worlds[0]], infinite[worlds[0]]
+            number = found[at].flat[0] if at.ndim else found
+            told = f"the {name} is {number}" + (f" at {np.argwhere(at)[0].tolist()}" if at.ndim else "")
+            raise MetarlError(f"{self._place(doing, where, int(worlds[0]))}: {told}; keep it finite")
+
     def _as_observations(self, observations: np.ndarray) -> np.ndarray:
         # Always a copy: users keep observations, and a family may return its own state.
         return np.array(observations, dtype=self.layout.dtype)
@@ -259,12 +314,20 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         """Return a picture of each world, uint8 [height, width, 3], in render mode 'rgb_array'."""
         if self.render_mode is None:
             return None
-        frames = [self.batch.render(world) for world in range(self.num_envs)]
+        frames = [self.render_world(world) for world in range(self.num_envs)]
         return tuple(frame for frame in frames if frame is not None)
+
+    def render_world(self, world: int) -> np.ndarray | None:
+        """Return a picture of one world, as `render` does."""
+        try:
+            return self.batch.render(world)
+        except Exception as error:
+            raise self._tell(error, "render", np.arange(self.num_envs) == world) from error.__cause__ or error
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release windows and simulation threads."""
-        self.batch.close()
+        with user_code(f"family {self.family.name!r}, close"):
+            self.batch.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the constructor's arguments. The copy has the same tasks and needs a reset."""

@@ -10,9 +10,10 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from ..base.errors import MetarlError, first_line
+from ..base.errors import MetarlError, UserCodeError, first_line, user_code
 from ..base.streams import Streams
 from .batch import Step, fps_of
+from .doors import RESET, STEP, read_observation, read_result, read_row
 from .layout import layout_of
 from .successes import read_successes
 from .task import Values
@@ -68,7 +69,8 @@ class VectorFamily(WrappedFamily):
 
     def _make_checked(self, values: Values, render_mode: str | None) -> VecEnv:
         """Return the environment. Raises MetarlError unless it is a vector environment that keeps the rules above."""
-        envs = self.make(values, render_mode)
+        with user_code(f"family {self.name!r}, make"):
+            envs = self.make(values, render_mode)
         if not isinstance(envs, VectorEnv):
             raise MetarlError(f"family {self.name!r} makes {envs!r}; `make` must return a gymnasium.vector.VectorEnv")
         fault = _find_fault(envs, len(next(iter(values.values()))))
@@ -101,6 +103,8 @@ class _VectorBatch:
         """Latest observation of every world. [world, *observation]"""
         self.observations = self.latest.copy()
         """The same, but with the observation before the wait for worlds that wait. [world, *observation]"""
+        self.broken = False
+        """Whether a step or reset was begun and did not come back."""
         self.begun = False
         """Whether the environment was reset at least once."""
         self.over = np.zeros(envs.num_envs, dtype=bool)
@@ -123,22 +127,25 @@ class _VectorBatch:
         self.observations[where] = self.latest[where]
         return self.observations
 
-    def _flatten(self, observations: Any) -> np.ndarray:
+    def _read_observations(self, observations: Any) -> np.ndarray:
         """Return observations as an array of our own: the environment may write into its arrays later."""
-        return np.array(self.layout.flatten(observations, (self.envs.num_envs,)))
+        found = read_observation(self.layout, observations, lead=(self.envs.num_envs,))
+        return np.array(found, dtype=self.layout.dtype)
 
     def _reset(self, where: np.ndarray, seeds: np.ndarray) -> None:
         if not where.any():
             return
         options = None if where.all() else {"reset_mask": where.copy()}
+        self.broken = True
         try:
-            observations, _ = self.envs.reset(seed=seeds.tolist(), options=options)
+            result = self.envs.reset(seed=seeds.tolist(), options=options)
         except (TypeError, ValueError, gymnasium.error.Error) as error:
-            raise MetarlError(
+            raise UserCodeError(
                 f"the vector environment of family {self.name!r} fails in reset(seed=[one a world], "
                 f"options={options}): {first_line(error)}; it must take both"
             ) from error
-        observations = self._flatten(observations)
+        self.broken = False
+        observations = self._read_observations(read_result(result, RESET)[0])
         if not np.array_equal(observations[~where], self.latest[~where], equal_nan=True):
             raise MetarlError(
                 f"the vector environment of family {self.name!r} changes observations of worlds that are not in "
@@ -155,20 +162,20 @@ class _VectorBatch:
             )
         # Gymnasium's SyncVectorEnv refuses to step an ended world, so ended worlds that wait begin an unused episode.
         self._reset(self.over & ~where, np.zeros(len(where), dtype=np.int64))
-        observations, rewards, terminations, truncations, infos = self.envs.step(actions)
-        self.latest = self._flatten(observations)
+        self.broken = True  # until the step has come back: its processes may be gone
+        result = self.envs.step(actions)
+        self.broken = False
+        observations, rewards, terminations, truncations, infos = read_result(result, STEP)
+        count = len(where)
+        rewards = read_row("rewards", rewards, count, "biuf").astype(np.float64)
+        terminations = read_row("terminations", terminations, count, "b").copy()
+        truncations = read_row("truncations", truncations, count, "b").copy()
+        self.latest = self._read_observations(observations)
         self.left |= ~where
-        self.over = np.asarray(terminations, dtype=bool) | np.asarray(truncations, dtype=bool)
+        self.over = terminations | truncations
         self.observations[where] = self.latest[where]
         successes, known = read_successes(infos, where) or (None, None)
-        return Step(
-            self.observations,
-            np.asarray(rewards, dtype=np.float64),
-            np.array(terminations, dtype=bool),
-            np.array(truncations, dtype=bool),
-            successes,
-            known=known,
-        )
+        return Step(self.observations, rewards, terminations, truncations, successes, known=known)
 
     def change(self, where: np.ndarray, values: Values) -> None:
         self.family.change(self.envs, where, values)
@@ -178,4 +185,20 @@ class _VectorBatch:
         return None if frames is None else frames[world]
 
     def close(self) -> None:
-        self.envs.close()
+        if self.broken:
+            _end_processes(self.envs)
+        else:
+            self.envs.close()
+
+
+def _end_processes(envs: VecEnv) -> None:
+    """Release an environment that broke down in a step. Its own `close` may wait for a process that is gone."""
+    processes = getattr(envs.unwrapped, "processes", None)
+    if processes is None:
+        envs.close()
+        return
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.join(timeout=5)
+    envs.unwrapped.closed = True

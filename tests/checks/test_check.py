@@ -263,7 +263,7 @@ class Stalling(HalfCheetahRun):
 
 
 FAULTY_FAMILIES = [
-    (Stalling(), "a world with unstable physics has a reward or an observation that is not finite"),
+    (Stalling(), "with unstable physics, family 'stalling'"),
     (Leaking(), "first observation"),
     (InPlace(), "changes state 'place' in place"),
     (DeadParameter(), "parameter 'goal', varied alone"),
