@@ -23,8 +23,10 @@ def optimizer_state(optimizer: torch.optim.Adam, parameters: Mapping[str, Tensor
     for name, parameter in parameters.items():
         slots = optimizer.state.get(parameter, {})
         for slot in _ADAM_SLOTS:
-            shape = () if slot == "step" else parameter.shape
-            value = slots.get(slot, torch.zeros(shape, dtype=torch.float32 if slot == "step" else parameter.dtype))
+            if slot == "step":  # which torch makes in the default dtype of the process
+                value = slots.get(slot, torch.zeros((), device="cpu")).to(torch.float32)
+            else:
+                value = slots.get(slot, torch.zeros_like(parameter))
             state[f"optimizer.{name}.{slot}"] = value.detach().clone()
     return state
 

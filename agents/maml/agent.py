@@ -14,7 +14,7 @@ import torch
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
-from metarl.base.threads import acting
+from metarl.base.threads import acting, cpu_by_default
 from metarl.families.family import TaskFamily
 from metarl.families.layout import layout_of
 from metarl.trials.agent import Learner, TrainableAgent
@@ -43,6 +43,7 @@ class MAML(TrainableAgent):
 
     Config: ClassVar[type[MAMLConfig]] = MAMLConfig
 
+    @cpu_by_default()
     def __init__(self, config: MAMLConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device = config, device
         generator = torch.Generator().manual_seed(seed)
@@ -84,10 +85,12 @@ class MAML(TrainableAgent):
         """Rounds that a trial to learn from needs: one to measure, and one to adapt to if anything adapts."""
         return 1 if isinstance(self.config.adapts, AdaptNothing) else 2
 
+    @cpu_by_default()
     def begin(self, streams: Streams) -> MAMLLearner:
         """Return a learner at the meta-learned starting point in every task."""
         return MAMLLearner(self, streams)
 
+    @cpu_by_default()
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         """Make one meta-update from a trial and return what to log.
 
@@ -142,6 +145,7 @@ class MAML(TrainableAgent):
         moments = {} if self.moments is None else self.moments.tensors
         return {**self.parameters, **{f"moments.{name}": value for name, value in moments.items()}}
 
+    @cpu_by_default()
     def state_dict(self) -> StateDict:
         """Return the meta-parameters, the moments of observations, and the states of meta-step and baseline."""
         state = {name: value.detach().clone() for name, value in self._tensors().items()}
@@ -149,6 +153,7 @@ class MAML(TrainableAgent):
             state |= {f"{part}.{name}": value for name, value in holder.state_dict().items()}
         return state
 
+    @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
         """Restore the result of `state_dict`. Raises MetarlError where names or shapes differ."""
         require_same_shapes(self.state_dict(), state)
@@ -177,6 +182,7 @@ class MAMLLearner(Learner):
                 return head.mode(outputs)
             return head.sample(outputs, self.streams.where(timestep.active))
 
+    @cpu_by_default()
     def adapt(self, episodes: Episodes) -> None:
         """Take one inner step in every task."""
         if self.fast:

@@ -97,7 +97,7 @@ class LinearBaseline:
 
 def _linear(fan_in: int, fan_out: int) -> nn.Linear:
     """Return a layer with unset weights: torch would draw them from its global generator, which others use too."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out, dtype=torch.float32)
     return layer
 
 

@@ -115,5 +115,5 @@ class MetaObjective:
 def global_norm(tensors: Parameters) -> Tensor:
     """Return the Euclidean norm of all tensors together."""
     if not tensors:
-        return torch.zeros(())
+        return torch.zeros((), dtype=torch.float32)
     return torch.stack([value.square().sum() for value in tensors.values()]).sum().sqrt()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from metarl.base.errors import MetarlError
 from metarl.base.settings import Settings
 from metarl.base.streams import Streams
-from metarl.base.threads import acting, one_thread
+from metarl.base.threads import acting, cpu_by_default, one_thread
 from metarl.families.family import TaskFamily
 from metarl.families.layout import layout_of
 from metarl.trials.agent import NUM_UPDATES, Learner, TrainableAgent
@@ -27,6 +27,7 @@ from metarl.trials.registered import register_agent
 
 from ..common.advantage import explained_variance, generalized_advantages
 from ..common.heads import action_head
+from ..common.isolation import own_torch
 from ..common.moments import RunningMoments, ValueScale
 from ..common.ppo import clipped_surrogate, masked_mean
 from ..common.schedule import Schedule
@@ -85,6 +86,7 @@ class RL2(TrainableAgent):
     pools_replicas = False
     shaped_by: ClassVar[tuple[str, ...]] = ("memory", "critic")
 
+    @cpu_by_default()
     def __init__(self, config: RL2Config, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device = config, device
         self.dtype = getattr(torch, config.dtype)
@@ -100,8 +102,10 @@ class RL2(TrainableAgent):
             raise MetarlError(
                 f"all training tasks of {family.name!r} are the same: there is nothing to tell of them; take {remedy}"
             )
-        self.network = RecurrentNetwork(self.num_inputs, num_task_numbers, self.head, config)
-        with one_thread():  # or the last bits of orthogonal weights follow from the number of threads
+        # With more threads the last bits of orthogonal weights would follow from their number. torch's modules first
+        # draw weights from the generator of the process, which are not used.
+        with one_thread(), own_torch(seed):
+            self.network = RecurrentNetwork(self.num_inputs, num_task_numbers, self.head, config)
             self.network.initialize(torch.Generator().manual_seed(seed))
         self.network.to(device=device, dtype=self.dtype)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.ppo.learning_rate.start)
@@ -321,10 +325,12 @@ class RL2(TrainableAgent):
             NUM_UPDATES: self.num_updates,
         }
 
+    @cpu_by_default()
     def state_dict(self) -> StateDict:
         """Return parameters, running statistics and optimiser state."""
         return training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()))
 
+    @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
         """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
         require_same_shapes(self.state_dict(), state)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metarl.base.settings import Count, Fraction, Positive, Settings, Widths
 from metarl.base.streams import Streams
-from metarl.base.threads import acting, one_thread
+from metarl.base.threads import acting, cpu_by_default, one_thread
 from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial, select_tasks
 from metarl.trials.registered import register_agent
@@ -129,7 +129,7 @@ class SB3PPO(TrainableAgent):
         made.rewards[:, 0], made.episode_starts[:, 0] = rewards, starts
         made.values[:, 0], made.log_probs[:, 0] = values.flatten().cpu().numpy(), log_prob.cpu().numpy()
         made.pos, made.full = len(rewards), True
-        made.compute_returns_and_advantage(torch.zeros(1), np.ones(1))
+        made.compute_returns_and_advantage(torch.zeros(1, dtype=torch.float32), np.ones(1))
         return made
 
     def _evaluate(self, model: PPO, observations: np.ndarray, index: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -163,10 +163,12 @@ class SB3PPO(TrainableAgent):
             self._evaluate(model, made.observations, made.actions[:, 0] if discrete else made.actions)
         return metrics
 
+    @cpu_by_default()
     def state_dict(self) -> StateDict:
         """Return parameters and optimiser state."""
         return policy_state(self.model.policy)
 
+    @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
         """Restore a state. Raises MetarlError where names or shapes differ."""
         load_policy_state(self.model.policy, state)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metarl.base.settings import Depth, Settings, Width
 from metarl.base.streams import Streams
-from metarl.base.threads import acting, one_thread
+from metarl.base.threads import acting, cpu_by_default, one_thread
 from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import register_agent
@@ -101,7 +101,9 @@ class SB3RecurrentPPO(TrainableAgent):
     def memory(self, num_trials: int) -> tuple[Tensor, Tensor]:
         """Return an empty memory of one LSTM, [layer, trial, unit] twice."""
         lstm = self.policy.lstm_actor
-        empty = torch.zeros(lstm.num_layers, num_trials, lstm.hidden_size, device=self.model.device)
+        empty = torch.zeros(
+            lstm.num_layers, num_trials, lstm.hidden_size, dtype=torch.float32, device=self.model.device
+        )
         return empty, empty
 
     def buffer(self, trial: Trial) -> RecurrentRolloutBuffer:
@@ -138,7 +140,7 @@ class SB3RecurrentPPO(TrainableAgent):
         for name, memory in zip(_MEMORIES, memories, strict=True):
             getattr(made, name)[:, :, 0] = select_steps(memory)
         made.pos, made.full = count, True
-        made.compute_returns_and_advantage(torch.zeros(1), np.ones(1))
+        made.compute_returns_and_advantage(torch.zeros(1, dtype=torch.float32), np.ones(1))
         return made
 
     def _read(self, trials: Sequences) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
@@ -155,7 +157,7 @@ class SB3RecurrentPPO(TrainableAgent):
         index = count_from_zero(self.action_space, trials.actions.reshape(time * num_trials, *trials.actions.shape[2:]))
         actions = torch.as_tensor(index, device=self.model.device).unflatten(0, (time, num_trials))
         states = RNNStates(self.memory(num_trials), self.memory(num_trials))
-        going_on = torch.zeros(num_trials, device=self.model.device)
+        going_on = torch.zeros(num_trials, dtype=torch.float32, device=self.model.device)
         values, log_prob, memories = [], [], []
         with torch.no_grad():
             for t in range(time + 1):
@@ -184,10 +186,12 @@ class SB3RecurrentPPO(TrainableAgent):
             require_finite(*self.policy.state_dict().values())
             return metrics
 
+    @cpu_by_default()
     def state_dict(self) -> StateDict:
         """Return parameters and optimiser state."""
         return policy_state(self.policy)
 
+    @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
         """Restore a state. Raises MetarlError where names or shapes differ."""
         load_policy_state(self.policy, state)
@@ -210,7 +214,7 @@ class SB3RecurrentLearner(Learner):
             inputs = agent.inputs(timestep, np.full(shape, not self.begun))
             self.begun = True
             seen = torch.as_tensor(inputs.reshape(-1, inputs.shape[-1]), device=device)
-            going_on = torch.zeros(len(seen), device=device)
+            going_on = torch.zeros(len(seen), dtype=torch.float32, device=device)
             chances, memory = self.policy.get_distribution(seen, self.memory, going_on)
             # A memory that moved after its episode would depend on the length of the neighbours' episodes.
             moving = torch.as_tensor(timestep.active.reshape(1, -1, 1), device=device)

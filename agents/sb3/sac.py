@@ -15,7 +15,7 @@ from torch import Tensor
 from metarl.base.errors import MetarlError
 from metarl.base.settings import Count, Fraction, Positive, Settings, Widths
 from metarl.base.streams import Streams
-from metarl.base.threads import acting, one_thread
+from metarl.base.threads import acting, cpu_by_default, one_thread
 from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import register_agent
@@ -167,6 +167,7 @@ class SB3SAC(TrainableAgent):
         kept = {f"replay.{name}": torch.from_numpy(getattr(buffer, name)) for name in _REPLAY}
         return {**kept, "replay.pos": torch.tensor(buffer.pos), "replay.full": torch.tensor(buffer.full)}
 
+    @cpu_by_default()
     def state_dict(self) -> StateDict:
         """Return parameters, optimiser states and the replay buffer."""
         state = {name: value.detach().clone() for name, value in {**self._tensors(), **self._replay()}.items()}
@@ -174,6 +175,7 @@ class SB3SAC(TrainableAgent):
             state |= optimizer_state(optimizer, parameters)
         return state
 
+    @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
         """Restore a state. Raises MetarlError where names or shapes differ."""
         require_same_shapes(self.state_dict(), state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -30,7 +31,8 @@ class Registry(Generic[T]):
         self.broken: dict[str, str] = {}
         """Plug-ins that could not be imported: entry-point value to the error's line."""
         self._items: dict[str, T] = {}
-        self._loaded = False
+        self._loading = threading.RLock()
+        self._loaded, self._complete = False, False
 
     def add(self, name: str, item: T) -> None:
         """Register `item`. A class that is defined again replaces itself.
@@ -46,9 +48,15 @@ class Registry(Generic[T]):
 
     def load(self) -> None:
         """Import every plug-in once. One that fails is kept in `broken` and leaves the others usable."""
-        if self._loaded:
+        if self._complete:
             return
-        self._loaded = True
+        with self._loading:  # another thread waits until all are there
+            if not self._loaded:
+                self._loaded = True
+                self._import_all()
+                self._complete = True
+
+    def _import_all(self) -> None:
         for entry_point in entry_points(group=self.group):
             try:
                 entry_point.load()

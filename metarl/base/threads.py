@@ -1,4 +1,4 @@
-"""Limits on torch's threads, where its default of all cores does harm."""
+"""Torch as the agents run it, whatever the process has set: how many threads, and where new tensors are made."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ import torch
 
 
 @contextmanager
+def cpu_by_default() -> Iterator[None]:
+    """Make new tensors on the CPU unless their device is named, even after `torch.set_default_device`."""
+    if torch.get_default_device().type == "cpu":
+        yield
+        return
+    with torch.device("cpu"):
+        yield
+
+
+@contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on the calling thread.
+    """Run torch on the calling thread, its new tensors on the CPU unless their device is named.
 
     Torch's worker threads spin after each operation. With many short operations (acting, a GRU's steps) that gains
     little on idle cores, and costs much if a simulation or another process needs them: measured on two cores, half of a
@@ -19,7 +29,8 @@ def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with cpu_by_default():
+            yield
     finally:
         torch.set_num_threads(threads)
 
