@@ -15,7 +15,7 @@ from .errors import MetarlError, did_you_mean
 Count = Annotated[int, Field(ge=1, le=MOST)]
 """A setting that counts: one or more."""
 
-Width = Annotated[int, Field(ge=1, le=2**16)]
+Width = Annotated[int, Field(ge=1, le=2**14)]
 """A size inside a network, such as the units of a layer."""
 
 Depth = Annotated[int, Field(ge=1, le=256)]

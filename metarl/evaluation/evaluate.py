@@ -17,6 +17,7 @@ from ..families.family import TaskFamily
 from ..families.task import Tasks
 from ..trials.agent import Agent, Oracle, require_agent
 from ..trials.episodes import Episodes
+from ..trials.memory import require_plan_memory
 from ..trials.plan import PlanFields, TrialPlan
 from ..trials.rollout import rounds_of
 from .document import LARGEST, MOST_SCORES
@@ -60,7 +61,9 @@ def evaluate(
     if task_chunk_size is not None and task_chunk_size < 1:
         raise MetarlError(f"task_chunk_size is {task_chunk_size}; it must be at least 1")
     require_noise(agent, record.name, plan)
-    tasks, size = plan.tasks(family), task_chunk_size or plan.num_tasks
+    size = min(task_chunk_size or plan.num_tasks, plan.num_tasks)
+    require_plan_memory(family, plan, size)
+    tasks = plan.tasks(family)
     chunks = [tasks[start : start + size] for start in range(0, plan.num_tasks, size)]
     scores = _concatenate(list(_play_all(agent, family, chunks, plan, threads, report)))
     return _evaluation_of(family, record, plan, tasks, scores)

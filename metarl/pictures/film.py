@@ -20,6 +20,7 @@ from ..families.task import Tasks, Values
 from ..families.vector import BatchedEnv
 from ..trials.agent import Agent, require_agent
 from ..trials.episodes import Episodes
+from ..trials.memory import require_plan_memory
 from ..trials.plan import TrialPlan
 from ..trials.rollout import rounds_of
 from .drawing import drawing, nothing_drawn
@@ -130,6 +131,7 @@ def film(
     if every is not None and every < 1:
         raise MetarlError(f"every is {every}; it must be at least 1 step from one picture to the next")
     every = every or -(-family.horizon // MOST_PICTURES)
+    require_plan_memory(family, plan)
     tasks = plan.tasks(family)
     most = len(numbers) * plan.rounds * (1 + -(-family.horizon // every))
     with (

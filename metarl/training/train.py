@@ -49,6 +49,7 @@ from ..trials.plan import TrialPlan
 from ..trials.shards import run_sharded_trial
 from .claim import Claim, claimed
 from .log import Origin, RunLog
+from .memory import require_training_memory
 from .metrics import require_finite, time_shares, trial_returns, validation_returns, validation_score
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class _Training:
         self.config = config
         self.family, self.agent = family_and_agent(config)
         _require_rounds(self.agent, config)
+        require_training_memory(self.agent, self.family, config)
         self.update = 0
         """Updates made."""
         self.env_steps = 0

@@ -149,6 +149,13 @@ class TrainableAgent(Agent):
         it was.
         """
 
+    def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
+        """Return about how many bytes of the machine's memory an update takes, beside the arrays of its trial.
+
+        Training is refused where both do not fit. The default is zero: it is not known.
+        """
+        return 0
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of everything that training changes, as a flat dict of torch tensors by name.

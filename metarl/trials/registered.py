@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ..base.errors import MetarlError
+from ..base.errors import MetarlError, first_line, is_lack_of_memory
 from ..base.registry import Registry
 from ..base.settings import validate
 from ..families.family import TaskFamily
@@ -47,7 +47,15 @@ def make_agent(
     if missing := what_to_install(name):
         raise MetarlError(missing)
     config = validate(cls.Config, dict(settings or {}), where=f"agent {name!r}")
-    return cls(config, family, seed=seed, device=resolve_device(device))
+    try:
+        return cls(config, family, seed=seed, device=resolve_device(device))
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not is_lack_of_memory(error):
+            raise
+        raise MetarlError(
+            f"agent {name!r} does not fit into memory ({first_line(error)}); take smaller networks: "
+            f"see `metarl agents {name}` for its sizes"
+        ) from None
 
 
 def missing_package(name: str) -> str:
