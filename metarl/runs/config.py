@@ -57,14 +57,14 @@ class WandbConfig(Settings):
 
     mode: Literal["online", "offline", "disabled"] | None = None
     """None takes the environment's WANDB_MODE. If that is not set, it is online with a key and offline without."""
-    project: str = "metarl"
-    """Project of the run."""
-    entity: str | None = None
+    project: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\\\#?%:]*$")] = "metarl"
+    """Project of the run, of at most 128 characters and none of / \\ # ? % :"""
+    entity: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """User or team. None takes the key's default."""
-    group: str | None = None
+    group: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """Group of the run, such as all seeds of one config. None takes family and agent."""
-    tags: tuple[str, ...] = ()
-    """Tags of the run."""
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = ()
+    """Tags of the run, each of at most 64 characters."""
 
 
 class TrainConfig(Settings):

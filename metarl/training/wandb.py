@@ -5,34 +5,43 @@ from __future__ import annotations
 import importlib
 import netrc
 import os
+import re
+import secrets
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from ..base.errors import MetarlError
-from ..base.files import folder_inside
+from ..base.files import folder_inside, path_inside, write_atomically
 from ..base.progress import warn
 from ..base.settings import shorten
 from ..runs.config import TrainConfig, WandbConfig, family_title, resolve
 from ..runs.record import PROVENANCE, URLS
+from .guard import Guard, abandon_wandb
 
 if TYPE_CHECKING:
     from wandb import Run
 
     from ..evaluation.record import Evaluation
 
-INIT_TIMEOUT = 20.0
+INIT_TIMEOUT = 10.0
 """Longest wait for the server at the start, in seconds."""
+CALL_TIMEOUT = 10.0
+"""Longest wait for W&B's service on this machine, in seconds."""
+CLOSE_TIMEOUT = 20.0
+"""Longest wait for the service to write the files of an offline run that is complete, in seconds."""
 FINISH_TIMEOUT = 60.0
-"""Longest wait for the last uploads, in seconds."""
+"""Longest wait for the last uploads of a run that is complete, in seconds."""
 
 Mode = Literal["online", "offline", "disabled"]
 
-T = TypeVar("T")
+RUN_ID = "run-id.txt"
+"""File in a run's W&B folder with the id of its W&B run."""
 Table = tuple[list[str | int], list[list[Any]]]
 """Names of the columns, and the rows."""
 
@@ -56,6 +65,8 @@ class WandbLog:
 
     def __init__(self, run_dir: Path, config: TrainConfig, job: Job = Job()) -> None:
         self._run: Run | None = None
+        self._guard: Guard | None = None
+        self._stopping = threading.Lock()
         self._job = job
         self._instead = "metrics go to metrics.jsonl only" if job.kind == "train" else f"the result is in {run_dir}"
         self._lent: dict[str, str | None] = {}
@@ -73,31 +84,45 @@ class WandbLog:
         except Exception as error:  # a broken installation can raise anything
             self._warn_off(error)
             return
-        self._run = self._start(run_dir, config, mode)
-        self._attempt(lambda run: _record_address(run, run_dir / "wandb" / URLS))
+        self._guard = guard = Guard("metarl-wandb")
+        self._run = self._start(guard, run_dir, config, mode)
+        self._attempt(lambda run: _record_address(run, run_dir), CALL_TIMEOUT)
 
     def _borrow_environment(self, run_dir: Path, mode: Mode) -> None:
         # Without these folders W&B stages files in the home directory, and it fails on an unknown WANDB_MODE whatever
         # `init` says. `finish` restores the variables for the next run.
         wanted = {f"WANDB_{name}_DIR": str((run_dir / "wandb" / name.lower()).resolve()) for name in ("DATA", "CACHE")}
         wanted = {variable: value for variable, value in wanted.items() if variable not in os.environ}
-        for variable, value in {**wanted, "WANDB_MODE": mode}.items():
+        for variable, value in {**wanted, "WANDB_MODE": mode, "WANDB_SILENT": "true"}.items():
             self._lent[variable] = os.environ.get(variable)
             os.environ[variable] = value
+        if "WANDB_RUN_ID" in os.environ and "WANDB_SWEEP_ID" not in os.environ:
+            warn("WANDB_RUN_ID is set, but every run has an id of its own; unset it")
+        for variable in ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_NAME", "WANDB_RUN_GROUP", "WANDB_JOB_TYPE"):
+            if variable in os.environ and "WANDB_SWEEP_ID" not in os.environ:
+                self._lent[variable] = os.environ.pop(variable)
 
-    def _start(self, run_dir: Path, config: TrainConfig, mode: Mode) -> Run | None:
+    def _start(self, guard: Guard, run_dir: Path, config: TrainConfig, mode: Mode) -> Run | None:
         try:
-            return _init(run_dir, config, mode, self._job)
+            # W&B's own time-outs count only while its service answers.
+            return guard.wait(lambda: _init(run_dir, config, mode, self._job), INIT_TIMEOUT + 5)
+        except TimeoutError:
+            self._warn_off(TimeoutError(f"it did not start in {INIT_TIMEOUT + 5:g} s"))
+            abandon_wandb()
+            return None
         except Exception as error:  # whatever W&B raises, training goes on
             if mode == "offline":
                 self._warn_off(error)
                 return None
             warn(f"W&B cannot be reached: {_line(error)}; logging offline; upload with `wandb sync`")
-            return self._start(run_dir, config, "offline")
+            abandon_wandb()  # the service still holds the id of the run
+            return self._start(guard, run_dir, config, "offline")
 
     def log(self, metrics: Mapping[str, Any]) -> None:
-        """Log the metrics of one update. `env_steps` is the x axis."""
-        self._attempt(lambda run: run.log(dict(metrics)))
+        """Log the metrics of one update, without waiting for W&B. `env_steps` is the x axis."""
+        row = dict(metrics)
+        # A step that W&B has already, from before a run was resumed, is not logged again.
+        self._attempt(lambda run: run.log(row, step=int(row["update"]), commit=True))
 
     def summarize(self, evaluation: Evaluation, env_steps: int, picture: Path) -> None:
         """Log an evaluation: its picture (.png), a table of rounds and a table of tasks."""
@@ -109,7 +134,7 @@ class WandbLog:
             tables = {name: wandb.Table(columns=columns, data=rows) for name, (columns, rows) in parts.items()}
             run.log({"env_steps": env_steps, "adaptation_curve": wandb.Image(str(picture)), **tables})
 
-        self._attempt(send)
+        self._attempt(send, CALL_TIMEOUT)
 
     def show(self, video: Path, env_steps: int) -> None:
         """Log a video (.mp4 or .gif)."""
@@ -120,26 +145,53 @@ class WandbLog:
             film = wandb.Video(str(video), format="gif" if video.suffix.lower() == ".gif" else "mp4")
             run.log({"env_steps": env_steps, "adaptation_video": film})
 
-        self._attempt(send)
+        self._attempt(send, CALL_TIMEOUT)
 
     def finish(self, completed: bool) -> None:
-        """End the W&B run. Without `completed`, W&B marks it as crashed."""
-        self._attempt(lambda run: run.finish(exit_code=0 if completed else 1))
+        """End the W&B run. Without `completed`, W&B marks it as crashed, and its last uploads get less time."""
+        offline = self._run is None or self._run.offline
+        complete = CLOSE_TIMEOUT if offline else FINISH_TIMEOUT + CALL_TIMEOUT
+        wait = complete if completed else CALL_TIMEOUT
+        self._attempt(lambda run: run.finish(exit_code=0 if completed else 1), wait)
         self._run = None
+        if self._guard is not None:
+            self._guard.close()
         for variable, value in self._lent.items():
             os.environ.pop(variable, None)
             if value is not None:
                 os.environ[variable] = value
         self._lent.clear()
 
-    def _attempt(self, action: Callable[[Run], T]) -> None:
+    def _attempt(self, action: Callable[[Run], object], wait: float | None = None) -> None:
+        """Let W&B do something, and wait so many seconds for it; None does not wait. Whatever happens, we go on."""
+        run = self._run
+        if run is None or self._guard is None:
+            return
+        try:
+            if self._guard.busy > CALL_TIMEOUT:
+                raise TimeoutError
+            done = self._guard.send(lambda: self._try(action, run))
+            if wait is not None:
+                done.result(wait)
+        except TimeoutError:
+            self._stop(TimeoutError(f"its service did not answer for {CALL_TIMEOUT:g} s"))
+
+    def _try(self, action: Callable[[Run], object], run: Run) -> None:
         if self._run is None:
             return
         try:
-            action(self._run)
+            action(run)
         except Exception as error:  # an outage, a full disk, a crashed W&B service: training goes on
+            self._stop(error)
+
+    def _stop(self, error: Exception) -> None:
+        with self._stopping:
+            if self._run is None:
+                return
             self._run = None
-            warn(f"W&B stopped: {_line(error)}; {self._instead}")
+        warn(f"W&B stopped: {_line(error)}; {self._instead}")
+        if isinstance(error, OSError):  # the service is gone, or does not answer; a TimeoutError is one too
+            abandon_wandb()
 
     def _warn_off(self, error: Exception) -> None:
         warn(f"W&B is off: {_line(error)}; {self._instead}")
@@ -252,11 +304,13 @@ def _init(run_dir: Path, config: TrainConfig, mode: Mode, job: Job) -> Run:
     run = wandb.init(
         mode=mode,
         dir=run_dir,
-        name=name,
+        id=_run_id(run_dir, job),
+        resume="allow" if job.kind == "train" else "never",
+        name=name[:128],
         config={**resolve(config), **job.about},
         project=config.wandb.project,
         entity=config.wandb.entity,
-        group=config.wandb.group or f"{family_title(config)}-{job.agent or config.agent['name']}",
+        group=config.wandb.group or f"{family_title(config)}-{job.agent or config.agent['name']}"[:128],
         job_type=job.kind,
         tags=[*config.wandb.tags, f"seed-{config.seed}"],
         settings=settings,
@@ -265,12 +319,28 @@ def _init(run_dir: Path, config: TrainConfig, mode: Mode, job: Job) -> Run:
     return run
 
 
-def _record_address(run: Run, file: Path) -> None:
-    """Append the address of an online W&B run to the file. Reports link to it."""
-    if not run.offline and run.url:  # an offline run warns when its address is read
-        file.parent.mkdir(exist_ok=True)
-        with file.open("a", encoding="utf-8") as lines:
-            lines.write(f"{run.url}\n")
+def _run_id(run_dir: Path, job: Job) -> str:
+    """Return the id of the training's W&B run, kept in the run folder for when it is resumed, or a new one."""
+    new = secrets.token_hex(5)  # of the system: the random numbers of a run are its own
+    if job.kind != "train":
+        return new
+    file = path_inside(run_dir, Path("wandb") / RUN_ID)
+    known = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    # In a sweep, W&B's own agent names the run that it waits for.
+    asked = os.environ.get("WANDB_RUN_ID", "") if "WANDB_SWEEP_ID" in os.environ else ""
+    number = asked or (known if re.fullmatch(r"[a-z0-9]{4,64}", known) else new)
+    write_atomically(file, f"{number}\n".encode())
+    return number
+
+
+def _record_address(run: Run, run_dir: Path) -> None:
+    """Append the address of an online W&B run to a file in the run folder, once. Reports link to it."""
+    if run.offline or not run.url:  # an offline run warns when its address is read
+        return
+    file = path_inside(run_dir, Path("wandb") / URLS)
+    known = file.read_text(encoding="utf-8").split() if file.exists() else []
+    if run.url not in known:
+        write_atomically(file, "".join(f"{url}\n" for url in [*known, run.url]).encode())
 
 
 def _line(error: Exception) -> str:
