@@ -25,6 +25,7 @@ from metarl.families.spaces import LEAVES, require_actions
 from metarl.families.task import Horizon, Parameter
 from metarl.families.variation import Variation, parse_variations
 
+from .gymnasium_names import find_spec, make_env
 from .gymnasium_success import SuccessEnv, parse_rule
 from .gymnasium_task import TaskEnv
 from .gymnasium_trial import try_tasks
@@ -85,7 +86,7 @@ class AnyGymnasium(ClassFamily):
     horizon: Horizon = 200
 
     def __post_init__(self) -> None:
-        entry_point = _spec(self.env).entry_point
+        entry_point = find_spec(self.env).entry_point
         if entry_point is None:
             raise MetarlError(
                 f"environment {self.env!r} exists in Gymnasium as a vector environment only; take another"
@@ -156,7 +157,7 @@ class AnyGymnasium(ClassFamily):
     def _construct(self, arguments: Mapping[str, Any], render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
         try:
             # -1 removes the environment's own time limit, which `horizon` replaces.
-            return gymnasium.make(
+            return make_env(
                 self.env,
                 max_episode_steps=-1,
                 disable_env_checker=True,
@@ -245,7 +246,7 @@ def _require_readable(env: str, seen: spaces.Space[Any], actions: spaces.Space[A
 
 def _require_known_arguments(env: str, arguments: Mapping[str, Any]) -> None:
     """Raise MetarlError for an argument that the environment's constructor does not have."""
-    entry = gymnasium.spec(env).entry_point
+    entry = find_spec(env).entry_point
     creator = load_env_creator(entry) if isinstance(entry, str) else entry
     if creator is None:
         return
@@ -256,16 +257,6 @@ def _require_known_arguments(env: str, arguments: Mapping[str, Any]) -> None:
     for name in arguments:
         if name not in known:
             raise MetarlError(f"argument {name!r} is unknown to environment {env!r}; {did_you_mean(name, known)}")
-
-
-def _spec(env: str) -> Any:
-    try:
-        return gymnasium.spec(env)
-    except Exception as error:  # an id may name a module, whose import may raise anything
-        raise MetarlError(
-            f"environment {env!r} is unknown to Gymnasium ({first_line(error)}); "
-            f"{did_you_mean(env, gymnasium.registry)}"
-        ) from None
 
 
 def _require_model(first: str, env: gymnasium.Env[Any, Any], declared: Mapping[str, Variation]) -> None:

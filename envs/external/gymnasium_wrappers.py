@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from metarl.base.code import find_class
 from metarl.base.errors import MetarlError, did_you_mean, first_line
 
 Env = gymnasium.Env[Any, Any]
@@ -153,13 +153,9 @@ def _class_of(name: str) -> type[gymnasium.Wrapper[Any, Any, Any, Any]]:
         return Unbounded
     if ":" not in name:
         return getattr(gymnasium.wrappers, WRAPPERS[name].class_name)
-    module, _, attribute = name.partition(":")
-    try:
-        cls = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # importing may raise anything
-        raise MetarlError(
-            f"wrapper {name!r} cannot be imported ({first_line(error)}); write module:Class of an importable module"
-        ) from None
+    if ".py:" in name:
+        raise MetarlError(f"wrapper {name!r} names a file; write module:Class, with the name of the file's module")
+    cls = find_class(name)
     # Before it is called: a config must not call whatever it names.
     if not (isinstance(cls, type) and issubclass(cls, gymnasium.Wrapper)):
         raise MetarlError(f"wrapper {name!r} is {cls!r}; it must be a class derived from gymnasium.Wrapper")

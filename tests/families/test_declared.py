@@ -300,7 +300,7 @@ def test_ranges_may_touch(train: dict[str, Any], beyond: dict[str, Any]) -> None
             {"env": "phys2d/Pendulum-v0"},
             "ModuleNotFoundError: No module named 'jax'; install its dependency, or take another",
         ),
-        ({"env": "nowhere:Pendulum-v1"}, "'nowhere:Pendulum-v1' is unknown to Gymnasium"),
+        ({"env": "nowhere:Pendulum-v1"}, "module 'nowhere' is not found; give a module of this folder"),
         (
             {
                 "env": "Hopper-v5",

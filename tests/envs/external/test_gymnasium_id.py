@@ -321,7 +321,7 @@ def test_every_short_name_makes_its_wrapper(name: str) -> None:
         ([{"time_aware": {"flaten": True}}], "unexpected keyword argument 'flaten'"),
         ([{"os:system": {"command": "touch hacked"}}], "'os:system' is .*; it must be a class derived from gymnasium"),
         ([{"subprocess:Popen": {"args": "ls"}}], "it must be a class derived from gymnasium.Wrapper"),
-        (["nowhere:Wrapper"], "wrapper 'nowhere:Wrapper' cannot be imported"),
+        (["nowhere:Wrapper"], "module 'nowhere' is not found; give a module of this folder or of an installed"),
     ],
 )
 def test_wrong_wrapper_gets_one_line_and_runs_nothing(wrappers: Any, words: str, tmp_path: Path) -> None:
