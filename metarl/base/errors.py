@@ -90,7 +90,9 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     """
     options = sorted(options, key=lambda option: (not option.startswith(name), option))
     near = [option for option in options if len(name) > 2 and name in option][:3]
-    near = near or difflib.get_close_matches(name, options, n=1)
+    # Without the dashes, or every two options of the command line would be alike.
+    bare = {option.lstrip("-"): option for option in options}
+    near = near or [bare[word] for word in difflib.get_close_matches(name.lstrip("-"), bare, n=1)]
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     if len(options) > MOST_LISTED:

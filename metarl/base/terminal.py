@@ -46,9 +46,11 @@ def one_line(text: str, most: int | None = None) -> str:
 def shell_line(words: Iterable[object]) -> str:
     r"""Return words as a command line that a shell reads back.
 
-    A word with hidden characters or undecodable bytes is written as `$'\xff'`, which bash and zsh read.
+    A path that begins with a dash is written behind `./`, so that no command takes it for an option. A word with
+    hidden characters or undecodable bytes is written as `$'\xff'`, which bash and zsh read.
     """
-    return " ".join(_quote(str(word)) for word in words)
+    dashed = ((f"./{word}" if isinstance(word, Path) and str(word)[0] == "-" else str(word)) for word in words)
+    return " ".join(map(_quote, dashed))
 
 
 def _quote(word: str) -> str:

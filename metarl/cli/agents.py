@@ -18,13 +18,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the list of agents, or the page of one."""
     from ..base.progress import say
     from ..trials.registered import AGENTS, describe_agent, missing_package
-    from .pages import listing
+    from .pages import grouped_listing
 
     if arguments.name is not None:
         say(_page(arguments.name))
         return
     needs = {name: f" (needs {package})" for name in AGENTS if (package := missing_package(name))}
-    say(listing((name, describe_agent(AGENTS[name]) + needs.get(name, "")) for name in AGENTS))
+    classes = {name: AGENTS[name] for name in AGENTS}
+    say(grouped_listing(classes, lambda name: describe_agent(classes[name]) + needs.get(name, "")))
     report_broken(AGENTS.broken)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import MetarlError
+from ..base.terminal import shell_line
 from .parser import add_command
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ def run(arguments: argparse.Namespace) -> None:
     start, results = time.monotonic(), []
     for number, path in enumerate(paths, start=1):
         run_dir = free_folder(arguments.runs / f"demo-{path.stem}")
-        say(f"\n[{number}/{len(paths)}] metarl train {path} --run-dir {run_dir}")
+        command = shell_line(["metarl", "train", path, "--run-dir", run_dir])
+        say(f"\n[{number}/{len(paths)}] {command}")
         meta_train(load_config(path), run_dir)
         trained = load_run(run_dir)
-        say(f"      metarl evaluate {run_dir}")
+        say(f"      {shell_line(['metarl', 'evaluate', run_dir])}")
         results.append((trained, evaluate_run(trained)))
     picture = arguments.runs / "demo.png"
     plot([evaluation for _, evaluation in results], picture)
@@ -98,16 +100,17 @@ def verdict(evaluation: Evaluation) -> str:
 
 def hints(results: Sequence[tuple[Run, Evaluation]]) -> str:
     """Return the next commands to try."""
-    metarl = "metarl" if shutil.which("metarl") else sys.argv[0]
-    commands = [
-        f"{metarl} evaluate {run.path} --split extrapolation   # tasks outside the training range"
+    metarl = "metarl" if shutil.which("metarl") else Path(sys.argv[0])
+    commands: list[tuple[list[object], str]] = [
+        ([metarl, "evaluate", run.path, "--split", "extrapolation"], "tasks outside the training range")
         for run, _ in results
         if "extrapolation" in run.family.splits
     ]
     run = results[0][0]
+    longer = f"num_updates={2 * run.config.num_updates}"
     commands += [
-        f"{metarl} train {run.path / 'config.yaml'} num_updates={2 * run.config.num_updates} seed=2   # train longer",
-        f"{metarl} families {run.family.name}   # the tasks of this family",
-        f"{metarl} agents   # all agents",
+        ([metarl, "train", run.path / "config.yaml", longer, "seed=2"], "train longer"),
+        ([metarl, "families", run.family.name], "the tasks of this family"),
+        ([metarl, "agents"], "all agents"),
     ]
-    return "Try next:\n" + "\n".join(f"  {command}" for command in commands)
+    return "Try next:\n" + "\n".join(f"  {shell_line(words)}   # {why}" for words, why in commands)

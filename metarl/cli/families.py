@@ -37,11 +37,12 @@ def run(arguments: argparse.Namespace) -> None:
     _require_owners(arguments)
     from ..base.progress import say
     from ..families.family import FAMILIES, describe, missing_requirement
-    from .pages import family_page, listing
+    from .pages import family_page, grouped_listing
 
     if arguments.name is None:
         needs = {name: f" (needs {cls.requires})" for name in FAMILIES if missing_requirement(cls := FAMILIES[name])}
-        say(listing((name, describe(FAMILIES[name]) + needs.get(name, "")) for name in FAMILIES))
+        classes = {name: FAMILIES[name] for name in FAMILIES}
+        say(grouped_listing(classes, lambda name: describe(classes[name]) + needs.get(name, "")))
         report_broken(FAMILIES.broken)
     elif arguments.plot or arguments.render:
         _draw(arguments)

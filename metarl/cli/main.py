@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -13,10 +14,38 @@ from ..base.progress import complain
 from ..base.signals import raised_signals, with_remedy
 from ..base.terminal import one_line, quiet_streams, settle_streams, visible
 from ..base.versions import __version__
-from . import agents, bench, check, demo, evaluate, families, new_agent, new_family, render, report, train
+from . import (
+    agents,
+    bench,
+    check,
+    completion,
+    demo,
+    evaluate,
+    families,
+    help,  # noqa: A004 -- a module of this folder, as the command is called
+    new_agent,
+    new_family,
+    render,
+    report,
+    train,
+)
 from .parser import Parser
 
-COMMANDS = (train, evaluate, render, report, families, agents, check, new_family, new_agent, bench, demo)
+COMMANDS = (
+    train,
+    evaluate,
+    render,
+    report,
+    families,
+    agents,
+    check,
+    new_family,
+    new_agent,
+    bench,
+    demo,
+    completion,
+    help,
+)
 """The commands, in the order of `metarl --help`. Each is a module with `add_parser(commands)` and `run(arguments)`."""
 
 
@@ -83,10 +112,31 @@ def build_parser() -> Parser:
     """Return the parser of the whole command line."""
     parser = Parser(prog="metarl", description="Meta-reinforcement learning: train agents that adapt, and measure it.")
     parser.add_argument("--version", action="version", version=f"metarl {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)
+    # `metarl` alone shows the help.
+    told = {
+        "run": help.run,
+        "takes": lambda word: False,
+        "options": parser._option_string_actions,
+        "settings_of": tuple,
+    }
+    parser.set_defaults(root=parser, commands=commands.choices, **told)
     return parser
+
+
+def _remedy(arguments: argparse.Namespace, word: str) -> str:
+    """Return what to write in place of a word that the command does not know."""
+    if not word.startswith("-"):
+        return "leave it out"
+    option, equals, value = word.partition("=")
+    key = option.lstrip("-").replace("-", "_")
+    if key.partition(".")[0] in arguments.settings_of():
+        behind = [] if equals else arguments.words[arguments.words.index(word) + 1 :]
+        value = value if equals else next((each for each in behind[:1] if each[:1] != "-"), "VALUE")
+        return f"settings have no dashes: write {shlex.join([f'{key}={value}'])}"
+    return did_you_mean(option, arguments.options)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -99,10 +149,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         if "\0" in word:
             raise MetarlError(f"argument {word!r} has a NUL character, which no file's name can have; leave it out")
     arguments, extra = build_parser().parse_known_args(argv)
-    for word in extra:
-        if not arguments.takes(word):
-            remedy = did_you_mean(word.partition("=")[0], arguments.options) if word.startswith("-") else "leave it out"
-            raise MetarlError(f"argument {word!r} is unknown; {remedy}")
     arguments.extra = extra
     arguments.words = list(sys.argv[1:] if argv is None else argv)
+    for word in extra:
+        if not arguments.takes(word):
+            raise MetarlError(f"argument {word!r} is unknown; {_remedy(arguments, word)}")
     return arguments

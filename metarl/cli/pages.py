@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..families.family import TaskFamily, missing_requirement
 from ..families.load import OPTIONS, load
 from ..families.mujoco.family import MujocoFamily
 from ..families.words import in_times, in_words, warn_of_few_tasks
+from ..trials.agent import Oracle
 
 
 def listing(rows: Iterable[Sequence[str]]) -> str:
@@ -23,6 +25,32 @@ def listing(rows: Iterable[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(f"  {line}".rstrip() for line in lines)
+
+
+def grouped_listing(classes: Mapping[str, type], describe: Callable[[str], str]) -> str:
+    """Return named classes with their descriptions, a group for each folder that they stand in.
+
+    A folder's title is the first line of its docstring. Oracles are a group of their own, and the last.
+    """
+    groups: dict[tuple[bool, str], list[str]] = {}
+    for name, cls in classes.items():
+        groups.setdefault((issubclass(cls, Oracle), cls.__module__.rpartition(".")[0] or cls.__module__), []).append(
+            name
+        )
+    merged: dict[str, list[str]] = {}
+    for (oracle, package), names in sorted(groups.items()):
+        merged.setdefault("Oracles, which are shown the task" if oracle else _title(package), []).extend(names)
+    order = [name for names in merged.values() for name in sorted(names)]
+    lines = (
+        dict(zip(order, listing((name, describe(name)) for name in order).split("\n"), strict=True)) if order else {}
+    )
+    return "\n\n".join("\n".join([title, *(lines[name] for name in sorted(merged[title]))]) for title in merged)
+
+
+def _title(package: str) -> str:
+    """Return the first line of a package's docstring; of a package without one, its name."""
+    doc = inspect.getdoc(sys.modules[package]) if package in sys.modules else None
+    return one_line(doc.split("\n", 1)[0].rstrip(".") if doc else package)
 
 
 def family_page(name: str, preset: str | None = None) -> str:

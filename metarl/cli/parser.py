@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 from ..base.errors import MetarlError, did_you_mean
@@ -29,9 +29,18 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_command(
-    commands: Any, name: str, run: Command, summary: str, takes: Callable[[str], bool] = lambda word: False
+    commands: Any,
+    name: str,
+    run: Command,
+    summary: str,
+    takes: Callable[[str], bool] = lambda word: False,
+    settings_of: Callable[[], Iterable[str]] = tuple,
 ) -> Any:
-    """Add a command and return its parser. `takes` tells of an undeclared word whether the command reads it."""
+    """Add a command and return its parser.
+
+    `takes` tells of an undeclared word whether the command reads it. `settings_of` returns the settings that the
+    command takes as key=value.
+    """
     parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
     # Left out of the namespace unless given, so that a part of a command keeps what stands before its name.
     parser.add_argument(
@@ -42,7 +51,7 @@ def add_command(
         metavar="MODULE",
         help="import a module or .py file that registers families or agents; may be repeated",
     )
-    parser.set_defaults(run=run, takes=takes, options=parser._option_string_actions)
+    parser.set_defaults(run=run, takes=takes, settings_of=settings_of, options=parser._option_string_actions)
     return parser
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import MetarlError
 from ..base.signals import with_remedy
 from ..base.terminal import shell_line
-from .arguments import seed
+from .arguments import add_quiet_option, seed
 from .parser import add_command, is_no_option
 
 if TYPE_CHECKING:
@@ -19,14 +20,36 @@ if TYPE_CHECKING:
 def add_parser(commands: Any) -> None:
     """Add the command."""
     # argparse does not place a word that follows an option, but people write `train CONFIG --seed 1 key=value`.
-    parser = add_command(commands, "train", run, "train an agent on a family of tasks", is_no_option)
+    parser = add_command(commands, "train", run, "train an agent on a family of tasks", is_no_option, _settings)
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML config, such as those in configs/")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="change a setting of the config, as in agent.inner_lr=0.05"
     )
-    parser.add_argument("--seed", type=seed, metavar="N", help="the same as seed=N")
-    parser.add_argument("--run-dir", metavar="DIR", help="run folder (default: runs/<family>-<agent>-seed<seed>)")
+    parser.add_argument("--family", metavar="NAME", help="the same as family=NAME; with --agent no CONFIG is needed")
+    parser.add_argument("--agent", metavar="NAME", help="the same as agent=NAME")
+    parser.add_argument(
+        "--seed", type=_seeds, metavar="N", help="the same as seed=N; N,N,... trains a run with each seed in turn"
+    )
+    parser.add_argument("--seeds", nargs="+", metavar="N", help="seeds of several runs, trained in turn")
+    parser.add_argument(
+        "--run-dir",
+        metavar="DIR",
+        help="run folder, in which {seed} becomes the seed (default: runs/<family>-<agent>-seed<seed>)",
+    )
     parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
+    add_quiet_option(parser)
+
+
+def _seeds(text: str) -> list[int]:
+    """Return the seeds in a text such as '0,1,2'."""
+    return [seed(part) for part in text.split(",")]
+
+
+def _settings() -> Iterable[str]:
+    """Return the settings of a config."""
+    from ..runs.config import TrainConfig
+
+    return TrainConfig.model_fields
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -42,50 +65,122 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     from ..base.progress import say
+    from ..training.train import meta_train
+
+    if arguments.resume is not None:
+        done = [_go_on(arguments)]
+    else:
+        configs, done = _begin(arguments), []
+        for number, config in enumerate(configs):
+            try:
+                done.append(meta_train(config, _run_dir(arguments, config.seed), progress=not arguments.quiet))
+            except KeyboardInterrupt as interrupt:
+                remedy = getattr(interrupt, "remedy", "")
+                if remedy and (rest := [each.seed for each in configs[number + 1 :]]):
+                    remedy += f"; seeds not begun: {', '.join(map(str, rest))}"
+                    raise with_remedy(interrupt, remedy) from None
+                raise
+    say(f"next: {shell_line(['metarl', 'evaluate', *done])}")
+
+
+def _go_on(arguments: argparse.Namespace) -> Path:
+    """Resume a run and return its folder."""
+    from ..base.progress import say
     from ..base.text import with_noun
     from ..runs.run import count_updates
     from ..training.train import meta_train
 
-    if arguments.resume is None:
-        run_dir = meta_train(*_begin(arguments))
-    else:
-        config, run_dir = _resume(arguments)
-        made = count_updates(run_dir, config)
-        if made < config.num_updates:
-            meta_train(config, run_dir, resume=True)
-        else:
-            updates, more = with_noun(made, "update"), made > config.num_updates
-            asked = f"has {updates} already, more than num_updates={config.num_updates}"
-            state = asked if more else f"is finished: {updates} made"
-            say(f"{run_dir} {state}; to train on, give num_updates=N above {made}")
-    say(f"next: {shell_line(['metarl', 'evaluate', run_dir])}")
+    config, run_dir = _resume(arguments)
+    made = count_updates(run_dir, config)
+    if made < config.num_updates:
+        return meta_train(config, run_dir, resume=True, progress=not arguments.quiet)
+    updates, more = with_noun(made, "update"), made > config.num_updates
+    asked = f"has {updates} already, more than num_updates={config.num_updates}"
+    state = asked if more else f"is finished: {updates} made"
+    say(f"{run_dir} {state}; to train on, give num_updates=N above {made}")
+    return run_dir
 
 
-def _begin(arguments: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
-    """Return the config and the folder of a new run; None for a folder of its own."""
+def _begin(arguments: argparse.Namespace) -> list[TrainConfig]:
+    """Return the config of each new run: one, or one for each seed."""
+    from ..base.progress import say
     from ..runs.config import load_config
 
-    if arguments.config is None:
+    path, overrides = _config_and_overrides(arguments)
+    seeds = _asked_seeds(arguments)
+    if arguments.run_dir is not None and len(seeds) > 1 and "{seed}" not in arguments.run_dir:
         raise MetarlError(
-            "no config given; write `metarl train CONFIG`, or `metarl train --resume RUN` to resume a run"
+            f"--run-dir is {arguments.run_dir!r} for {len(seeds)} seeds; write {{seed}} in it, such as "
+            f"{arguments.run_dir}-{{seed}}, so that each run has a folder of its own"
         )
-    config = load_config(arguments.config, _overrides(arguments))
-    return config, Path(arguments.run_dir) if arguments.run_dir else None
+    configs = [load_config(path, [*overrides, f"seed={each}"]) for each in seeds] or [load_config(path, overrides)]
+    tuned = Path("configs", configs[0].family["name"], f"{configs[0].agent['name']}.yaml")
+    if path is None and tuned.is_file():
+        say(f"settings are the defaults; {tuned} has tuned ones: {shell_line(['metarl', 'train', tuned])}")
+    return configs
+
+
+def _config_and_overrides(arguments: argparse.Namespace) -> tuple[str | None, list[str]]:
+    """Return the config file, None without one, and the overrides. Raises MetarlError without family or agent."""
+    named = [f"{key}={value}" for key in ("family", "agent") if (value := getattr(arguments, key)) is not None]
+    first = arguments.config
+    # argparse takes the first override for CONFIG.
+    is_override = first is not None and "=" in first and not Path(first).exists()
+    overrides = [*named, *([first] if is_override else []), *_overrides(arguments)]
+    if first is not None and not is_override:
+        return first, overrides
+    given = {override.partition("=")[0].removesuffix(".name") for override in overrides}
+    if missing := [key for key in ("family", "agent") if key not in given]:
+        raise MetarlError(
+            f"no config given, and no {' and no '.join(missing)}; write `metarl train CONFIG`, `metarl train --family "
+            "NAME --agent NAME`, or `metarl train --resume RUN` to resume a run"
+        )
+    return None, overrides
+
+
+def _asked_seeds(arguments: argparse.Namespace) -> list[int]:
+    """Return the seeds of the options, none if they are not given."""
+    if arguments.seed is not None and arguments.seeds is not None:
+        raise MetarlError("--seed and --seeds were both given; leave one out")
+    found: list[int] = list(arguments.seed or [])
+    for word in arguments.seeds or ():
+        try:
+            # Overrides may follow the seeds: argparse takes them for seeds.
+            found += [] if "=" in word else _seeds(word)
+        except argparse.ArgumentTypeError as error:
+            raise MetarlError(f"--seeds: {error}; give whole numbers, and CONFIG before the options") from None
+    for number in found:
+        if found.count(number) > 1:
+            raise MetarlError(f"seed {number} is given twice; give each seed once")
+    return found
+
+
+def _run_dir(arguments: argparse.Namespace, number: int) -> Path | None:
+    """Return the folder that was asked for, None without one."""
+    return None if arguments.run_dir is None else Path(arguments.run_dir.replace("{seed}", str(number)))
 
 
 def _resume(arguments: argparse.Namespace) -> tuple[TrainConfig, Path]:
     """Return the config and the folder of the run to resume."""
     from ..runs.run import run_config
 
-    if arguments.run_dir is not None:
-        raise MetarlError("--run-dir and --resume were both given; a resumed run stays in its folder: leave one out")
+    for option, given in (
+        ("--run-dir", arguments.run_dir),
+        ("--family", arguments.family),
+        ("--agent", arguments.agent),
+    ):
+        if given is not None:
+            raise MetarlError(f"{option} and --resume were both given; a resumed run stays as it is: leave one out")
     # argparse takes the first override for CONFIG.
     first = [] if arguments.config is None else [arguments.config]
     if first and "=" not in first[0]:
         raise MetarlError(f"--resume takes no config, the run has its own; leave {first[0]} out, or give key=value")
-    return run_config(arguments.resume, [*first, *_overrides(arguments)]), Path(arguments.resume)
+    seeds = _asked_seeds(arguments)
+    if len(seeds) > 1:
+        raise MetarlError(f"--resume was given with {len(seeds)} seeds; a run has one: leave them out")
+    overrides = [*first, *_overrides(arguments), *(f"seed={each}" for each in seeds)]
+    return run_config(arguments.resume, overrides), Path(arguments.resume)
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:
-    seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
-    return [*arguments.overrides, *arguments.extra, *seed]
+    return [*arguments.overrides, *arguments.extra, *(word for word in arguments.seeds or () if "=" in word)]

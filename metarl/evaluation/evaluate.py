@@ -64,9 +64,7 @@ def evaluate(
     size = min(task_chunk_size or plan.num_tasks, plan.num_tasks)
     require_plan_memory(family, plan, size)
     tasks = plan.tasks(family)
-    chunks = [tasks[start : start + size] for start in range(0, plan.num_tasks, size)]
-    scores = _concatenate(list(_play_all(agent, family, chunks, plan, threads, report)))
-    return _evaluation_of(family, record, plan, tasks, scores)
+    return _evaluation_of(family, record, plan, tasks, _play_all(agent, family, tasks, plan, size, threads, report))
 
 
 def _change_plan(plan: TrialPlan | None, changes: PlanFields) -> TrialPlan:
@@ -151,11 +149,13 @@ class _Scores(NamedTuple):
 
 
 def _play_all(
-    agent: Agent, family: TaskFamily, chunks: Sequence[Tasks], plan: TrialPlan, threads: int | None, report: Report
-) -> Iterator[_Scores]:
-    """Yield the scores of each chunk of tasks."""
-    for number, chunk in enumerate(chunks):
-        yield _play(agent, family, chunk, plan, threads, part_of(report, number, len(chunks)))
+    agent: Agent, family: TaskFamily, tasks: Tasks, plan: TrialPlan, size: int, threads: int | None, report: Report
+) -> _Scores:
+    """Return the scores of all tasks, `size` of which are played at a time."""
+    chunks = [tasks[start : start + size] for start in range(0, plan.num_tasks, size)]
+    parts = [part_of(report, number, len(chunks)) for number in range(len(chunks))]
+    played = zip(chunks, parts, strict=True)
+    return _concatenate([_play(agent, family, chunk, plan, threads, part) for chunk, part in played])
 
 
 def _play(

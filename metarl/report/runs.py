@@ -229,12 +229,12 @@ def _require_own(run: RunResult) -> None:
     if measured != mine:
         raise MetarlError(
             f"{run.path / EVALUATION} is of agent {measured[0]!r}, training seed {measured[1]}, the run is of "
-            f"{mine[0]!r}, {mine[1]}; write it again with `metarl evaluate {run.path}`"
+            f"{mine[0]!r}, {mine[1]}; write it again with `{shell_line(['metarl', 'evaluate', run.path])}`"
         )
     if run.evaluation.changes:
         raise MetarlError(
             f"{run.path / EVALUATION} was evaluated with {' '.join(run.evaluation.changes)}, unlike evaluations of "
-            f"other runs; write it again with `metarl evaluate {run.path}`"
+            f"other runs; write it again with `{shell_line(['metarl', 'evaluate', run.path])}`"
         )
 
 

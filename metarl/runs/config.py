@@ -106,8 +106,10 @@ class TrainConfig(Settings):
 T = TypeVar("T")
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = (), *, device: str | None = None) -> TrainConfig:
+def load_config(path: str | Path | None, overrides: Sequence[str] = (), *, device: str | None = None) -> TrainConfig:
     """Return the resolved configuration of a YAML file and overrides such as 'agent.inner_lr=3e-4'.
+
+    None is no file: the overrides then give family and agent, and all else has its default.
 
     The modules of the key `imports` are imported first: they may register families and agents. An override reaches any
     depth, such as 'agent.outer.clip_range=0.2'. 'agent.outer=trpo' replaces a whole choice. `device` overrides the
@@ -115,10 +117,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, device: str 
     unknown, missing, of the wrong type or out of range. The error is one line that names the file or quotes the
     override.
     """
-    data = {
-        key: _with_name(value) if key in ("family", "agent") else value for key, value in _read_config(path).items()
-    }
-    if isinstance(family := data.get("family"), dict) and "arguments" in family:
+    written = {} if path is None else _read_config(path)
+    data = {key: _with_name(value) if key in ("family", "agent") else value for key, value in written.items()}
+    if path is not None and isinstance(family := data.get("family"), dict) and "arguments" in family:
         folder = Path(path).absolute().parent
         data["family"] = {**family, "arguments": absolute_paths(family["arguments"], folder, strict=False)}
     changed: dict[str, str] = {}
@@ -129,9 +130,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, device: str 
         changed[key] = place
 
     def origin(key: str) -> str:
-        # An override is at fault for keys below its own, and above: `seed.x=3` turns `seed` into a mapping.
-        related = [place for c, place in changed.items() if f"{key}.".startswith(f"{c}.") or c.startswith(f"{key}.")]
-        return related[-1] if related else str(path)
+        # An override is at fault for keys below its own, and above: `seed.x=3` turns `seed` into a mapping. The name of
+        # a choice is at fault for the settings beside it, which may be another choice's.
+        below = {c.removesuffix(".name"): place for c, place in changed.items()} | changed
+        related = [place for c, place in below.items() if f"{key}.".startswith(f"{c}.") or c.startswith(f"{key}.")]
+        return related[-1] if related else "command line" if path is None else str(path)
 
     for module in _pop_imports(data, origin):
         import_code(module)

@@ -12,6 +12,7 @@ from ..base.code import file_name, only_installed
 from ..base.errors import MetarlError
 from ..base.files import path_inside
 from ..base.settings import shorten
+from ..base.terminal import shell_line
 from ..families.family import TaskFamily
 from ..families.model_files import know_models
 from ..trials.agent import Agent, TrainableAgent
@@ -150,7 +151,8 @@ def checkpoint_path(run_dir: str | Path, name: str) -> Path:
     """Return the path of a run's checkpoint. Raises MetarlError if it does not exist."""
     path = path_inside(run_dir, name)
     if not path.exists():
-        raise MetarlError(f"run {run_dir} has no {name} yet; go on training with `metarl train --resume {run_dir}`")
+        again = shell_line(["metarl", "train", "--resume", Path(run_dir)])
+        raise MetarlError(f"run {run_dir} has no {name} yet; go on training with `{again}`")
     return path
 
 

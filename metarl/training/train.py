@@ -115,9 +115,9 @@ def _room(run_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        again = shell_line(["metarl", "train", "--resume", run_dir])
         raise MetarlError(
-            f"{run_dir} cannot be written ({error.strerror}); its last checkpoint is whole: make room, then "
-            f"`metarl train --resume {run_dir}`"
+            f"{run_dir} cannot be written ({error.strerror}); its last checkpoint is whole: make room, then `{again}`"
         ) from None
 
 

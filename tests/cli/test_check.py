@@ -36,7 +36,7 @@ def test_check_all_says_how_each_did(
     jobs: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("metarl.checks.check.subjects", lambda: SOME)
-    assert main(["check", "--all", "--jobs", jobs]) == 0
+    assert main(["check", "--all", "--jobs", jobs, "--quiet"]) == 0
     out, err = capsys.readouterr()
     *lines, last = out.splitlines()
     assert err == ""
@@ -61,7 +61,7 @@ def test_check_all_goes_on_after_a_failure_and_says_what_was_skipped(
     )
     monkeypatch.setattr(FAMILIES["navigation-2d"], "requires", "no_such_package")
     monkeypatch.setitem(FAMILIES.broken, "their.package", "ImportError: no")
-    assert main(["check", "--all", "--jobs", "1"]) == 2
+    assert main(["check", "--all", "--jobs", "1", "--quiet"]) == 2
     out, err = capsys.readouterr()
     passed, failed, skipped, last = out.splitlines()
     assert passed.startswith("passed") and failed.startswith("FAILED") and skipped.startswith("skipped")
@@ -87,7 +87,7 @@ def test_check_all_says_which_checks_do_not_apply(
 ) -> None:
     monkeypatch.setattr("metarl.checks.check.subjects", lambda: SOME[1:2])
     monkeypatch.setattr(FAMILIES["point-sparse"], attribute, value)
-    assert main(["check", "--all", "--jobs", "1"]) == 0
+    assert main(["check", "--all", "--jobs", "1", "--quiet"]) == 0
     assert words in capsys.readouterr().out
 
 

@@ -157,7 +157,6 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         "a picture is written as '.png' or '.svg'",
     ),
     "unknown command": (lambda folder, run: ["trian"], "command 'trian' is unknown; did you mean 'train'?"),
-    "no command": (lambda folder, run: [], "COMMAND"),
     "unknown option": (
         lambda folder, run: ["evaluate", str(run), "--task-count", "3"],
         "argument '--task-count' is unknown",

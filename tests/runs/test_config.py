@@ -71,8 +71,8 @@ def test_settings_that_remain_of_another_choice_are_refused_with_both_remedies(t
     with pytest.raises(MetarlError) as caught:
         load_config(path, ["agent.outer.name=trpo"])
     assert str(caught.value) == (
-        f"{path}: agent.outer.learning_rate: a setting of 'ppo', but agent.outer.name is 'trpo'; write "
-        "agent.outer={name: ppo, learning_rate: ...}, or agent.outer=trpo to drop the settings of 'ppo'"
+        "command line 'agent.outer.name=trpo': agent.outer.learning_rate: a setting of 'ppo', but agent.outer.name is "
+        "'trpo'; write agent.outer={name: ppo, learning_rate: ...}, or agent.outer=trpo to drop the settings of 'ppo'"
     )
 
 
