@@ -58,13 +58,19 @@ def evaluate(
     require_agent(agent)
     plan = _change_plan(plan, changes)
     record = replace(record or AgentRecord(type(agent).__name__), oracle=isinstance(agent, Oracle))
-    if task_chunk_size is not None and task_chunk_size < 1:
-        raise MetarlError(f"task_chunk_size is {task_chunk_size}; it must be at least 1")
     require_noise(agent, record.name, plan)
-    size = min(task_chunk_size or plan.num_tasks, plan.num_tasks)
-    require_plan_memory(family, plan, size)
+    size = _chunk_size(family, plan, task_chunk_size)
     tasks = plan.tasks(family)
     return _evaluation_of(family, record, plan, tasks, _play_all(agent, family, tasks, plan, size, threads, report))
+
+
+def _chunk_size(family: TaskFamily, plan: TrialPlan, asked: int | None) -> int:
+    """Return the number of tasks side by side. Raises MetarlError for less than one, and for more than memory holds."""
+    if asked is not None and asked < 1:
+        raise MetarlError(f"task_chunk_size is {asked}; it must be at least 1")
+    size = min(asked or plan.num_tasks, plan.num_tasks)
+    require_plan_memory(family, plan, size)
+    return size
 
 
 def _change_plan(plan: TrialPlan | None, changes: PlanFields) -> TrialPlan:
