@@ -22,6 +22,7 @@ from .doors import (
     read_reward,
 )
 from .layout import layout_of
+from .opengl import prepare_opengl
 from .successes import read_success
 from .task import Values
 from .wrapped import WrappedFamily
@@ -78,6 +79,8 @@ class _ClassBatch:
     def __init__(self, family: ClassFamily, values: Values, render_mode: str | None) -> None:
         self.family = family
         count = len(next(iter(values.values())))
+        if render_mode is not None:
+            prepare_opengl()
         self.tasks = [{name: value[i].tolist() for name, value in values.items()} for i in range(count)]
         self.envs = [family.make_checked(task, render_mode) for task in self.tasks]
         self.layout = layout_of(family.observation_space, family.name)

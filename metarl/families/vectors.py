@@ -15,6 +15,7 @@ from ..base.streams import Streams
 from .batch import Step, fps_of
 from .doors import RESET, STEP, read_observation, read_result, read_row
 from .layout import layout_of
+from .opengl import prepare_opengl
 from .successes import read_successes
 from .task import Values
 from .wrapped import WrappedFamily
@@ -69,6 +70,8 @@ class VectorFamily(WrappedFamily):
 
     def _make_checked(self, values: Values, render_mode: str | None) -> VecEnv:
         """Return the environment. Raises MetarlError unless it is a vector environment that keeps the rules above."""
+        if render_mode is not None:
+            prepare_opengl()
         with user_code(f"family {self.name!r}, make"):
             envs = self.make(values, render_mode)
         if not isinstance(envs, VectorEnv):

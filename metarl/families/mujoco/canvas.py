@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import mujoco
 
 from ..canvas import HEIGHT, WIDTH
+from ..opengl import prepare_opengl
 
 WIDER = 25
 """Factor of the width of the drawn floor. Gymnasium's ends 20 to 40 m from the start."""
@@ -28,6 +29,7 @@ class MujocoCanvas:
         import mujoco
         from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
 
+        prepare_opengl()
         self.mode = mode
         if mode != "human":
             choose_offscreen_backend()
