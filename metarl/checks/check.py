@@ -28,9 +28,10 @@ from ..families.load import load
 from ..trials.agent import Agent, require_agent_class
 from ..trials.registered import AGENTS, what_to_install
 from .agent import AGENT_CHECKS
-from .family import FAMILY_CHECKS
+from .family import COMPARING, FAMILY_CHECKS
 from .probes import Subject as AgentSubject
 from .probes import probes
+from .repeats import SOURCES, check_repeats, find_shared_generators
 
 T = TypeVar("T")
 
@@ -107,7 +108,16 @@ def check_family(family: TaskFamily | type[TaskFamily] | str, *, report: Report 
 
 
 def _check_instance(title: str, family: TaskFamily, report: Report = ignore) -> list[str]:
-    return run_checks(title, FAMILY_CHECKS, family, report)
+    unrepeated = run_checks(title, (check_repeats,), family)
+    others = [check for check in FAMILY_CHECKS if check not in COMPARING]
+    findings = run_checks(title, others, family, part_of(report, 0, 2), told=unrepeated)
+    if unrepeated:  # each check that compares two plays would find the same fault again
+        return unrepeated + findings
+    compared = run_checks(title, COMPARING, family, part_of(report, 1, 2), told=findings)
+    if len(compared) > 1 and (shared := find_shared_generators(family)):
+        more = f"{len(compared)} rules are broken, first: {compared[0].removeprefix(f'{title}: ')}"
+        compared = [f"{title}: it draws from {shared}; draw every random number from {SOURCES} ({more})"]
+    return findings + compared
 
 
 def check_agent(
@@ -266,25 +276,37 @@ def _unchecked(cls: type[TaskFamily]) -> str:
 
 
 def run_checks(
-    title: str, checks: Sequence[Callable[[T], Iterator[str]]], subject: T, report: Report = ignore
+    title: str,
+    checks: Sequence[Callable[[T], Iterator[str]]],
+    subject: T,
+    report: Report = ignore,
+    *,
+    told: Sequence[str] = (),
 ) -> list[str]:
-    """Return the findings of the checks, each line after `title`. A check that raises an error is a finding too."""
-    findings = []
+    """Return the findings of the checks, each line after `title`. A check that raises an error is a finding too.
+
+    An error is told once: not again where it is among the findings or in `told`, in another task or step.
+    """
+    findings: list[str] = []
     for check in counted(checks, report, len(checks)):
         try:
             findings += [f"{title}: {finding}" for finding in check(subject)]
         except MetarlError as error:
-            if f"{title}: {error}" not in findings:  # once will do
-                findings.append(f"{title}: {error}")
+            line = str(error).removeprefix(f"{title}, ") + _place(error.__cause__)
+            fault = line.rpartition(": ")[2]  # behind the task and the step
+            if not any(fault in finding for finding in [*told, *findings]):
+                findings.append(f"{title}: {line}")
         except Exception as error:  # the author's code: any error at all may come out of it
-            told = f"{title}: {first_line(error)}{_place(error)}"
-            if not any(finding.startswith(told) for finding in findings):
-                findings.append(f"{told}, when this was checked: {(inspect.getdoc(check) or '').splitlines()[0]}")
+            line = f"{title}: {first_line(error)}{_place(error)}"
+            if not any(finding.startswith(line) for finding in [*told, *findings]):
+                findings.append(f"{line}, when this was checked: {(inspect.getdoc(check) or '').splitlines()[0]}")
     return findings
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException | None) -> str:
     """Return where the author's code raised an error, such as ' at poles.py:12'; '' if none of it was running."""
+    if error is None:
+        return ""
     ours = {"metarl", "numpy", "gymnasium", "torch"}
     frames = [
         f" at {Path(frame.f_code.co_filename).name}:{line}"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..adapters.gymnasium import SingleEnv
-from ..base.errors import MetarlError, first_line
+from ..base.errors import MetarlError, first_line, reword
 from ..base.streams import Streams
 from ..families.arrays import ArrayFamily
 from ..families.family import FAMILIES, TaskFamily
@@ -293,8 +293,7 @@ def check_extremes(family: TaskFamily) -> Iterator[str]:
                 try:
                     step = envs.advance(_extreme(envs, habit, t), active)
                 except MetarlError as error:
-                    yield f"under the largest actions, {error}"
-                    return
+                    raise reword(error, f"under the largest actions, {error}") from error.__cause__
                 kept.append((step.observations, step.observations.copy()))
                 if outside := [row for row in step.observations if not _inside(envs, row)]:
                     yield f"observation {outside[0]} is not in {envs.single_observation_space}; widen the space or clip"
@@ -325,8 +324,7 @@ def check_unstable(family: TaskFamily) -> Iterator[str]:
         try:
             step = envs.advance(np.stack([action_at(family.action_space, 0.75)] * 2), np.ones(2, dtype=bool))
         except MetarlError as error:
-            yield f"with unstable physics, {error}"
-            return
+            raise reword(error, f"with unstable physics, {error}") from error.__cause__
         if step.unstable is None or step.unstable.tolist() != [False, True] or not step.truncations[1]:
             yield "a world with unstable physics plays on; do not override `batch` of MujocoFamily"
 
@@ -367,3 +365,14 @@ FAMILY_CHECKS: tuple[Callable[[TaskFamily], Iterator[str]], ...] = (
     check_horizon,
 )
 """Every check of a family."""
+
+COMPARING = (
+    check_gymnasium,
+    check_seeds,
+    check_single,
+    check_batch,
+    check_neighbours,
+    check_pauses,
+    check_first_observation,
+)
+"""The checks that compare two plays. They say nothing of a family that does not repeat its episodes."""

@@ -286,6 +286,60 @@ FAULTY_FAMILIES = [
 ]
 
 
+@dataclass(frozen=True)
+class Failing(Wrapped):
+    """A family around a class that fails in mid-episode, or in one task."""
+
+    def make(self, task: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
+        env = super().make(task, render_mode)
+        step = env.step
+
+        def fail(action: np.ndarray) -> Any:
+            if self.fault == "reward":
+                return step(action)[0], float("nan"), False, False, {}
+            raise OSError("the simulator is gone")
+
+        env.step = fail  # type: ignore[method-assign]
+        return env
+
+
+class Reseeded(Honest):
+    """Seeds NumPy's global generator in each reset, so that a play repeats and a neighbour is felt."""
+
+    def initial(self, task: Values, streams: Streams) -> State:
+        np.random.seed(0)  # noqa: NPY002
+        return {"place": 0.1 * streams.normal()}
+
+    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
+        noise = np.random.normal(size=len(action))  # noqa: NPY002
+        return {"place": state["place"] + task["pull"] * action[:, 0] + noise}
+
+
+class Unseeded(Honest):
+    def initial(self, task: Values, streams: Streams) -> State:
+        return {"place": 0.1 * np.random.default_rng().normal(size=streams.shape)}
+
+
+@pytest.mark.parametrize(
+    ("family", "words"),
+    [
+        (
+            Wrapped("global numbers"),
+            "it draws from NumPy's global generator (np.random); draw every random number from",
+        ),
+        (Reseeded(), "it draws from NumPy's global generator (np.random); draw every random number from"),
+        (Unseeded(), "something in it is not seeded; draw every random number from"),
+        (Failing("reward"), "the reward is nan; keep it finite"),
+        (Failing(""), "OSError: the simulator is gone at test_check.py:"),
+    ],
+    ids=str,
+)
+def test_one_cause_is_one_finding(family: Any, words: str) -> None:
+    findings = check_family(family)
+    assert len(findings) == 1, findings
+    assert words in findings[0]
+
+
 @pytest.mark.parametrize(("family", "words"), FAULTY_FAMILIES, ids=lambda part: str(part).replace(" ", "-")[:40])
 def test_fault_in_a_family_is_found(family: Any, words: str) -> None:
     findings = check_family(family)
