@@ -57,8 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
     from ..base.meter import meter, part_of
     from ..base.progress import say
     from ..base.text import with_noun
-    from ..pictures.film import film, require_numbers
-    from ..pictures.video import write_video
+    from ..pictures.film import count_times, film, require_numbers, usual_every
+    from ..pictures.video import require_room, write_video
     from ..runs.config import make_family
     from ..runs.run import run_config
     from .resolve import resolve_agent
@@ -68,17 +68,20 @@ def run(arguments: argparse.Namespace) -> None:
     plan = trial_plan(arguments, config)
     numbers = require_numbers(numbers, plan)
     resolved = resolve_agent(agent_choice(arguments), config, plan)
-    output = _output(arguments.output, resolved, plan)
+    output, family = _output(arguments.output, resolved, plan), make_family(config)
+    every = arguments.every or usual_every(family)
+    counts = count_times(family, every), len(numbers), plan.rounds
+    require_room(output.suffix.lower(), *counts, fps=arguments.fps, size=arguments.size)
     shown = ", ".join(map(str, numbers))
     say(f"playing {with_noun(plan.num_tasks, 'task')}, filming {shown} in {with_noun(plan.rounds, 'round')}")
     with meter("render", shown=not arguments.quiet) as report:
         filmed = film(
             resolved.agent,
-            make_family(config),
+            family,
             plan,
             numbers,
             agent_name=resolved.record.name,
-            every=arguments.every,
+            every=every,
             threads=arguments.threads,
             report=part_of(report, 0, 2),
         )
@@ -103,12 +106,12 @@ def _task_numbers(first: int | None, chosen: Sequence[int] | None, num_tasks: in
 
 def _output(path: str | None, resolved: ResolvedAgent, plan: TrialPlan) -> Path:
     """Return the video's path. Raises MetarlError if it cannot be written: before the film, not after it."""
-    from ..base.files import require_writable
+    from ..base.files import path_inside, require_writable
     from ..pictures.video import has_ffmpeg, video_suffix
 
     if path is None:
         suffix = ".mp4" if has_ffmpeg() else ".gif"
-        output = resolved.choice.run_dir / f"adaptation{resolved.suffix(plan)}{suffix}"
+        output = path_inside(resolved.choice.run_dir, f"adaptation{resolved.suffix(plan)}{suffix}")
     else:
         output = Path(path)
         video_suffix(output)

@@ -24,6 +24,8 @@ MOST_STEPS = 2**53
 """Most environment steps of a trial: beyond it a float does not count in ones."""
 MOST_BYTES = 2**28
 """Largest file that is read: as Python's lists it takes some gigabytes."""
+MOST_TASKS = 100_000
+"""Most tasks of an evaluation: resampling them for an interval takes some gigabytes."""
 MOST_SCORES = 2_000_000
 """Most tasks times rounds of an evaluation: their file stays well below `MOST_BYTES`."""
 _MOST_DIMENSIONS = 8
@@ -146,6 +148,8 @@ def _complaint(error: ValidationError) -> str:
 
 def _contradiction(document: Document) -> str:
     """Return what in a document of right types cannot be, '' where there is nothing."""
+    if document.plan.num_tasks > MOST_TASKS:
+        return f"plan.num_tasks is {document.plan.num_tasks}: it must be at most {MOST_TASKS}"
     counts = {"tasks": len(document.tasks), "task_index": len(document.task_index)}
     for name, count in counts.items():
         if count != document.plan.num_tasks:

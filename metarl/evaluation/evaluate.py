@@ -20,7 +20,7 @@ from ..trials.episodes import Episodes
 from ..trials.memory import require_plan_memory
 from ..trials.plan import PlanFields, TrialPlan
 from ..trials.rollout import rounds_of
-from .document import LARGEST, MOST_SCORES
+from .document import LARGEST, MOST_SCORES, MOST_TASKS
 from .record import AgentRecord, Evaluation
 
 
@@ -116,7 +116,9 @@ def _in_range(values: np.ndarray) -> np.ndarray:
 
 
 def _require_size(plan: TrialPlan) -> None:
-    """Raise MetarlError for a plan of so many tasks and rounds that its file could not be read again."""
+    """Raise MetarlError for a plan of so many tasks or rounds that no interval could be found, or its file not be read."""
+    if plan.num_tasks > MOST_TASKS:
+        raise MetarlError(f"num_tasks is {plan.num_tasks}; an evaluation has at most {MOST_TASKS} tasks: take fewer")
     if plan.num_tasks * plan.rounds > MOST_SCORES:
         raise MetarlError(
             f"num_tasks is {plan.num_tasks} and rounds is {plan.rounds}, which makes {plan.num_tasks * plan.rounds} "

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..base.errors import MetarlError
+
 _BLOCK = 2**24
 """Most numbers that are resampled at once."""
 
@@ -45,6 +47,7 @@ def crossed_bootstrap(
     deviations of the seeds' statistics from their mean are stretched to give the width of a Student's t interval with
     n - 1 degrees of freedom. The interval of one seed is over tasks alone and says nothing of other seeds.
     """
+    _require_options(resamples, confidence)
     drawn_tasks, drawn_seeds = (rng.integers(size, size=(resamples, size)) for size in (values.shape[1], len(values)))
     return _ends(_resample(values, statistic, drawn_seeds, drawn_tasks, confidence), confidence)
 
@@ -64,12 +67,24 @@ def gap_bootstrap(
     seeds in two kinds of task, such as training tasks and new ones. Each resample draws the seeds for both together and
     the tasks of each apart; the rest is as in `crossed_bootstrap`.
     """
+    _require_options(resamples, confidence)
     drawn_seeds = rng.integers(len(ours), size=(resamples, len(ours)))
     mine, others = (
         _resample(values, statistic, drawn_seeds, rng.integers(tasks, size=(resamples, tasks)), confidence)
         for values, tasks in ((ours, ours.shape[1]), (theirs, theirs.shape[1]))
     )
     return _ends(mine - others, confidence)
+
+
+MOST_RESAMPLES = 100_000
+"""Most resamples of a bootstrap: 2,000 already give ends of an interval to a few hundredths of its width."""
+
+
+def _require_options(resamples: int, confidence: float) -> None:
+    if not 1 <= resamples <= MOST_RESAMPLES:
+        raise MetarlError(f"resamples is {resamples}; it must be from 1 to {MOST_RESAMPLES}")
+    if not 0 < confidence < 1:
+        raise MetarlError(f"confidence is {confidence}; it must be between 0 and 1, such as 0.95")
 
 
 def _resample(
@@ -128,6 +143,7 @@ def paired_bootstrap(
     met: their difference, or whether the one beats the other. Each resample draws tasks, seeds of the one and seeds of
     the other with replacement, all crossed. The seeds of both are moved apart as in `crossed_bootstrap`.
     """
+    _require_options(resamples, confidence)
     drawn = [_counts(rng, resamples, size) for size in (cells.shape[2], cells.shape[0], cells.shape[1])]
     mean = cells.mean(axis=(0, 1, 2), keepdims=True)
     levels = [cells.mean(axis=tuple({0, 1, 2} - {axis}), keepdims=True) - mean for axis in (0, 1)]

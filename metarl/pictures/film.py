@@ -27,6 +27,8 @@ from .drawing import drawing, nothing_drawn
 
 MOST_PICTURES = 100
 """Most pictures of an episode, unless `every` is given."""
+MOST_BYTES = 2**32
+"""Most bytes of all pictures of a film, compressed."""
 
 
 @dataclass(frozen=True)
@@ -122,23 +124,23 @@ def film(
     All tasks of the plan are played: a network rounds by the size of its batch, so that only then the episodes shown
     are those measured, to the last bit. `every` is the number of steps between pictures, by default 100 pictures an
     episode; `report` is called after each with the number taken and the most there can be. Raises MetarlError for a
-    number outside the plan, an `every` below one, a budget above one, a split that does not exist, and a family that
-    cannot be drawn.
+    number outside the plan, an `every` below one, a budget above one, a split that does not exist, a family that
+    cannot be drawn, and, at the first picture, a film of more than `MOST_BYTES`.
     """
     require_agent(agent)
     numbers = require_numbers(numbers, plan)
     require_noise(agent, agent_name, plan)
     if every is not None and every < 1:
         raise MetarlError(f"every is {every}; it must be at least 1 step from one picture to the next")
-    every = every or -(-family.horizon // MOST_PICTURES)
+    every = every or usual_every(family)
     require_plan_memory(family, plan)
     tasks = plan.tasks(family)
-    most = len(numbers) * plan.rounds * (1 + -(-family.horizon // every))
+    most = len(numbers) * plan.rounds * count_times(family, every)
     with (
         drawing(family),
         contextlib.closing(BatchedEnv(family, tasks, plan.replicas, threads=threads, render_mode="rgb_array")) as envs,
     ):
-        camera = _Camera(envs, [number * plan.replicas for number in numbers], every, lambda n: report(n, most))
+        camera = _Camera(envs, [number * plan.replicas for number in numbers], every, most, report)
         envs.batch = camera
         played = rounds_of(agent, envs, seed=plan.trial_seed, deterministic=plan.deterministic)
         rounds = tuple(itertools.islice(played, plan.rounds))
@@ -146,6 +148,25 @@ def film(
         warn_of_unstable(num_unstable, plan)
     takes = tuple(_takes(rounds, camera, number, plan.replicas) for number in numbers)
     return Film(family, agent_name, agent.pools_replicas, plan, numbers, tasks[list(numbers)], every, takes)
+
+
+def usual_every(family: TaskFamily) -> int:
+    """Return the steps between pictures that give an episode of full length at most `MOST_PICTURES`."""
+    return -(-family.horizon // MOST_PICTURES)
+
+
+def count_times(family: TaskFamily, every: int) -> int:
+    """Return the most steps that a film shows: the start, every few steps, and the end."""
+    return 1 + -(-family.horizon // every)
+
+
+def _require_memory(most: int, size: int) -> None:
+    """Raise MetarlError if `most` pictures of `size` bytes, as the first has, do not fit into `MOST_BYTES`."""
+    if most * size > MOST_BYTES:
+        raise MetarlError(
+            f"the film would have {most:,} pictures, about {most * size / 2**30:,.0f} GiB, and the most is "
+            f"{MOST_BYTES / 2**30:.0f} GiB; take more steps between pictures (--every), fewer tasks (--tasks) or rounds"
+        )
 
 
 def require_numbers(numbers: Sequence[int], plan: TrialPlan) -> tuple[int, ...]:
@@ -189,8 +210,10 @@ def _ending(episodes: Episodes, number: int, length: int) -> str:
 class _Camera:
     """A batch that takes pictures of some of its worlds: at the start, every few steps, and at the end."""
 
-    def __init__(self, envs: BatchedEnv, worlds: Sequence[int], every: int, report: Callable[[int], None]) -> None:
-        self.family, self.worlds, self.every, self.report = envs.family, worlds, every, report
+    def __init__(
+        self, envs: BatchedEnv, worlds: Sequence[int], every: int, most: int, report: Callable[[int, int], None]
+    ) -> None:
+        self.family, self.worlds, self.every, self.most, self.report = envs.family, worlds, every, most, report
         self.batch: Batch = envs.batch
         self.reels: list[dict[int, list[Shot]]] = []
         """Pictures of each world, by round."""
@@ -227,9 +250,11 @@ class _Camera:
                 raise nothing_drawn(self.family)
             picture = np.ascontiguousarray(picture[..., :3], dtype=np.uint8)
             packed = zlib.compress(picture.tobytes(), level=1)
+            if not self.taken:
+                _require_memory(self.most, len(packed))
             self.reels[-1][world].append(Shot(self.step_number, picture.shape, packed))
             self.taken += 1
-            self.report(self.taken)
+            self.report(self.taken, self.most)
 
     def change(self, where: np.ndarray, values: Values) -> None:
         self.batch.change(where, values)

@@ -17,6 +17,7 @@ import numpy as np
 from ..base.errors import MetarlError
 from ..base.files import write_atomically
 from ..base.meter import Report, counted, ignore
+from ..base.terminal import one_line
 from ..base.text import decimals_for, number_text, with_noun
 from .drawing import ink_box
 from .film import Film, Take
@@ -28,8 +29,18 @@ if TYPE_CHECKING:
 SUFFIXES = (".mp4", ".gif")
 MOST_PIXELS = 4096
 """Longest side of a video: many H.264 players refuse larger ones."""
+FASTEST = {".mp4": 1000, ".gif": 50}
+"""Most pictures a second: a GIF counts in hundredths, and players slow down those of one hundredth."""
+SMALLEST_SIZE = 16
+"""Narrowest panel in pixels."""
+MOST_FRAMES = 100_000
+"""Most pictures of a video, which takes minutes to write."""
+MOST_GIF_BYTES = 2**31
+"""Most bytes of the pictures of a GIF, which are all in memory when it is written."""
 MARGIN, LINE, BORDER = 12, 20, 4
 """Pixels: around panels, between lines of text, and of the border around an episode that ended early."""
+MOST_LETTERS = 600
+"""Characters of a title or of a task in words."""
 SMALLEST, TEXT, HEADING = 8, 13, 15
 """Font sizes in pixels."""
 WHITE, INK, GREY, ENDED = "#FFFFFF", "#000000", "#666666", "#D55E00"
@@ -76,11 +87,76 @@ def write_video(
     video that is too large, and if the file cannot be written.
     """
     suffix = video_suffix(path)
-    fps = fps or min(20, max(3, round(len(film.times) / 6)))
-    sheet = Sheet(film, size or max(200, 960 // max(3, film.plan.rounds)))
+    fps = _usual_fps(len(film.times)) if fps is None else fps
+    size = usual_size(film.plan.rounds) if size is None else size
+    _require_options(suffix, fps, size)
+    _require_frames(len(film.times))
+    sheet = Sheet(film, size)
     times = [*film.times, *[film.times[-1]] * round(fps * SECONDS_HELD)]
+    if suffix == ".gif":
+        _require_memory(sheet.base.width * sheet.base.height, len(times))
     frames = map(sheet.frame, counted(times, report, len(times)))
     write_atomically(path, _mp4(frames, fps) if suffix == ".mp4" else _gif(sheet, frames, times, fps))
+
+
+def require_room(
+    suffix: str, num_times: int, num_tasks: int, rounds: int, *, fps: int | None = None, size: int | None = None
+) -> None:
+    """Raise MetarlError for a video that could not be written. Call it before the film is taken; it is an estimate.
+
+    The video shows `num_times` steps of `num_tasks` tasks; `fps` and `size` are those of `write_video`.
+    """
+    fps = _usual_fps(num_times) if fps is None else fps
+    size = usual_size(rounds) if size is None else size
+    _require_options(suffix, fps, size)
+    _require_frames(num_times)
+    width = MARGIN + rounds * (size + MARGIN)
+    _require_pixels(width, num_tasks * 4 * LINE)
+    if suffix == ".gif":  # pictures are about twice as wide as high, or less
+        _require_memory(width * num_tasks * (size // 2), num_times)
+
+
+def usual_size(rounds: int) -> int:
+    """Return the width of a panel in pixels, by default 320, and less for more than three rounds."""
+    return max(200, 960 // max(3, rounds))
+
+
+def _usual_fps(num_times: int) -> int:
+    return min(20, max(3, round(num_times / 6)))
+
+
+def _require_options(suffix: str, fps: int, size: int) -> None:
+    fastest = FASTEST[suffix]
+    if not 1 <= fps <= fastest:
+        raise MetarlError(f"fps is {fps}; a {suffix} file shows 1 to {fastest} pictures a second")
+    if not SMALLEST_SIZE <= size <= MOST_PIXELS:
+        raise MetarlError(f"size is {size}; a panel is {SMALLEST_SIZE} to {MOST_PIXELS} pixels wide")
+
+
+def _require_frames(count: int) -> None:
+    if count > MOST_FRAMES:
+        raise MetarlError(
+            f"the video would have {count:,} pictures, and the most is {MOST_FRAMES:,}; take more steps between "
+            "pictures (--every)"
+        )
+
+
+def _require_memory(pixels: int, count: int) -> None:
+    """Raise MetarlError for a GIF whose pictures, a byte a pixel, do not fit into memory at once."""
+    if pixels * count > MOST_GIF_BYTES:
+        raise MetarlError(
+            f"the GIF would take {pixels * count / 2**30:,.0f} GiB of memory for {count:,} pictures, and the most is "
+            f"{MOST_GIF_BYTES / 2**30:.0f} GiB; write an .mp4, or take more steps between pictures (--every) "
+            "or smaller panels (--size)"
+        )
+
+
+def _require_pixels(width: int, height: int) -> None:
+    if max(width, height) > MOST_PIXELS:
+        raise MetarlError(
+            f"the video would have {width} x {height} pixels, but some players take at most {MOST_PIXELS}; "
+            "take fewer tasks (--tasks), fewer rounds (--rounds) or smaller panels (--size)"
+        )
 
 
 def _mp4(frames: Iterable[np.ndarray], fps: int) -> bytes:
@@ -122,9 +198,11 @@ class Sheet:
 
     def __init__(self, film: Film, size: int) -> None:
         self.film, self.size = film, size
-        pictures = [shot.picture for row in film.takes for take in row for shot in take.shots]
-        self.box = ink_box(pictures) if len({picture.shape for picture in pictures}) == 1 else (slice(None),) * 2
-        height, width = pictures[0][self.box].shape[:2]
+        shots = [shot for row in film.takes for take in row for shot in take.shots]
+        alike = len({shot.shape for shot in shots}) == 1
+        # One picture at a time: all of them, no longer compressed, may not fit into memory.
+        self.box = ink_box(shot.picture for shot in shots) if alike else (slice(None),) * 2
+        height, width = shots[0].picture[self.box].shape[:2]
         self.panel = size, round(size * height / width)
         self.decimals = decimals_for(np.array([[take.total, take.mean_return] for row in film.takes for take in row]))
         self.corners: dict[tuple[int, int], tuple[int, int]] = {}
@@ -151,7 +229,7 @@ class Sheet:
 
         def write(text: str, font: ImageFont.FreeTypeFont) -> None:
             nonlocal y
-            for line in _wrap(text, font, width - 2 * MARGIN):
+            for line in _wrap(one_line(text, MOST_LETTERS), font, width - 2 * MARGIN):
                 texts.append((MARGIN, y, line, font))
                 y += LINE
 
@@ -169,11 +247,7 @@ class Sheet:
             y += LINE + panel_height + 2 * LINE
         # H.264 halves the resolution of colours, so sides are even.
         width, height = width + width % 2, y + MARGIN + (y + MARGIN) % 2
-        if max(width, height) > MOST_PIXELS:
-            raise MetarlError(
-                f"the video would have {width} x {height} pixels, but some players take at most {MOST_PIXELS}; "
-                "take fewer tasks (--tasks), fewer rounds (--rounds) or smaller panels (--size)"
-            )
+        _require_pixels(width, height)
         image = Image.new("RGB", (width, height), WHITE)
         pen = ImageDraw.Draw(image)
         for x, y, line, font in texts:

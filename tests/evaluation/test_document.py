@@ -172,7 +172,9 @@ def test_a_file_larger_than_any_evaluation_is_not_read(tmp_path: Path) -> None:
 
 def test_a_plan_whose_file_could_not_be_read_again_is_refused_before_it_is_played() -> None:
     with pytest.raises(MetarlError, match="an evaluation has at most 2000000: take fewer tasks"):
-        evaluate(constant(1), Numbered(), num_tasks=10**7, rounds=2)
+        evaluate(constant(1), Numbered(), num_tasks=10**5, rounds=21)
+    with pytest.raises(MetarlError, match="an evaluation has at most 100000 tasks"):
+        evaluate(constant(1), Numbered(), num_tasks=10**5 + 1, rounds=1)
 
 
 def test_a_large_evaluation_is_below_the_largest_file() -> None:

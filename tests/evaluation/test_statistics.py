@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
+from metarl.base.errors import MetarlError
 from metarl.evaluation import statistics
 from metarl.evaluation.measures import differences, improvements
 from metarl.evaluation.statistics import crossed_bootstrap, gap_bootstrap, iqm, paired_bootstrap
@@ -243,3 +244,23 @@ def test_intervals_of_many_comparisons_at_once_are_those_of_each() -> None:
     for n in range(4):
         alone = paired_bootstrap(cells[..., n], resamples=100, rng=np.random.default_rng(6))
         np.testing.assert_allclose([end[n] for end in together], alone)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"resamples": 0}, "resamples is 0; it must be from 1 to 100000"),
+        ({"resamples": 10**9}, "resamples is 1000000000"),
+        ({"confidence": 1.0}, "confidence is 1.0; it must be between 0 and 1"),
+        ({"confidence": float("nan")}, "confidence is nan"),
+    ],
+)
+def test_a_bootstrap_of_impossible_options_is_refused(options: dict[str, Any], told: str) -> None:
+    values, rng = np.zeros((2, 3)), np.random.default_rng(0)
+    for interval in (
+        lambda: crossed_bootstrap(values, iqm, rng=rng, **options),
+        lambda: gap_bootstrap(values, values, iqm, rng=rng, **options),
+        lambda: paired_bootstrap(values[None], rng=rng, **options),
+    ):
+        with pytest.raises(MetarlError, match=told):
+            interval()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from metarl.base.errors import MetarlError
 from metarl.cli.main import main
@@ -31,7 +32,7 @@ from metarl.families.task import Horizon, Parameter
 from metarl.families.vector import BatchedEnv
 from metarl.pictures import video
 from metarl.pictures.film import Film, film
-from metarl.pictures.video import Sheet, has_ffmpeg, video_suffix, write_video
+from metarl.pictures.video import Sheet, has_ffmpeg, require_room, video_suffix, write_video
 from metarl.runs.config import TrainConfig
 from metarl.training.train import meta_train
 from metarl.trials.plan import TrialPlan
@@ -231,6 +232,12 @@ def _without_checkpoint(run: Path) -> list[str]:
     return []
 
 
+def _with_link(run: Path) -> list[str]:
+    for name in ("adaptation.mp4", "adaptation.gif"):
+        (run / name).symlink_to(run.parent / "elsewhere")
+    return []
+
+
 MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "no checkpoint": (_without_checkpoint, "has no best.safetensors yet"),
     "task outside": (
@@ -243,6 +250,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "no place": (lambda run: ["-o", "/proc/a.gif"], "cannot be written"),
     "unknown split": (lambda run: ["--split", "tset"], "did you mean 'test'?"),
     "too large": (lambda run: ["-o", "a.gif", "--size", "4096", "--among", "1"], "smaller panels (--size)"),
+    "too fast for a GIF": (lambda run: ["-o", "a.gif", "--fps", "51"], "a .gif file shows 1 to 50 pictures a second"),
+    "too wide": (lambda run: ["-o", "a.gif", "--size", "4096", "--rounds", "3"], "smaller panels (--size)"),
+    "too many tasks": (lambda run: ["-o", "a.gif", "--tasks", "99", "--among", "99"], "fewer tasks (--tasks)"),
+    "a link out of the run": (_with_link, "leads out of"),
     "panels too small": (lambda run: ["--size", "3"], "must be at least 160"),
 }
 
@@ -260,13 +271,63 @@ def test_pictures_are_at_least_a_step_apart(every: int) -> None:
         film(Wanderer(1), FAMILY, TrialPlan(num_tasks=1), [0], agent_name="wanderer", every=every)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "num_times", "fps", "size", "told"),
+    [
+        (".mp4", 10**7 + 1, None, None, "10,000,001 pictures, and the most is 100,000; take more steps"),
+        (".gif", 90_000, None, None, "GiB of memory for 90,000 pictures, and the most is 2 GiB; write an .mp4"),
+        (".mp4", 100, 0, None, "fps is 0; a .mp4 file shows 1 to 1000"),
+        (".mp4", 100, 10**9, None, "fps is 1000000000"),
+        (".gif", 100, None, -1, "size is -1; a panel is 16 to 4096 pixels wide"),
+    ],
+)
+def test_a_video_that_could_not_be_written_is_refused_before_the_film_is_taken(
+    suffix: str, num_times: int, fps: int | None, size: int | None, told: str
+) -> None:
+    with pytest.raises(MetarlError, match=re.escape(told)):
+        require_room(suffix, num_times, 3, 2, fps=fps, size=size)
+
+
+def test_a_usual_video_has_room() -> None:
+    for suffix in (".mp4", ".gif"):
+        require_room(suffix, 101, 3, 2)
+        require_room(suffix, 1001, 3, 3, fps=30, size=320)
+
+
+def test_a_film_beyond_memory_is_refused_at_its_first_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metarl.pictures.film.MOST_BYTES", 1000)
+    taken: list[int] = []
+    with pytest.raises(MetarlError, match=r"the film would have \d+ pictures, about .* take more steps"):
+        film(
+            *(Wanderer(2), load("navigation-2d"), TrialPlan(num_tasks=1), [0]),
+            agent_name="wanderer",
+            report=lambda done, most: taken.append(done),
+        )
+    assert taken == []
+
+
+@pytest.mark.parametrize("fps", [0, -1, 51, 10**9])
+def test_a_video_of_an_impossible_speed_is_refused(fps: int, taken: Film, tmp_path: Path) -> None:
+    with pytest.raises(MetarlError, match=f"fps is {fps}"):
+        write_video(taken, tmp_path / "a.gif", fps=fps)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_hostile_name_is_written_into_a_video_as_it_is(taken: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, place, text, **style: written.append(text))
+    Sheet(replace(taken, agent="\x1b[2J\u202e\udcff\n" + "x" * 5000), 200)
+    title = "".join(written[: next(n for n, text in enumerate(written) if text.startswith("task "))])
+    assert title.startswith("\\x1b[2J\\u202e\\udcff ") and len(title) < 700
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_told_in_one_line(mistake: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments, told = MISTAKES[mistake]
     assert main(["render", str(run), *arguments(run)]) == 2
     error = capsys.readouterr().err
     assert told in error and error.startswith("metarl: error: ") and error.count("\n") == 1
-    assert not list(run.glob("adaptation*"))
+    assert not [path for path in run.glob("adaptation*") if path.exists()]  # a link to nowhere stays one
 
 
 class Blind(gymnasium.Env[np.ndarray, Any]):
