@@ -116,7 +116,7 @@ def _in_range(values: np.ndarray) -> np.ndarray:
 
 
 def _require_size(plan: TrialPlan) -> None:
-    """Raise MetarlError for a plan of so many tasks or rounds that no interval could be found, or its file not be read."""
+    """Raise MetarlError for a plan of so many tasks or rounds that its result could not be pooled, or read again."""
     if plan.num_tasks > MOST_TASKS:
         raise MetarlError(f"num_tasks is {plan.num_tasks}; an evaluation has at most {MOST_TASKS} tasks: take fewer")
     if plan.num_tasks * plan.rounds > MOST_SCORES:

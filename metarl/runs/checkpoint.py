@@ -84,14 +84,15 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], Meta]:
     does not have its checksum, and for numbers that are not finite.
     """
     import safetensors
+    from safetensors.torch import load as load_tensors
 
     try:
         require_regular(path)
         _refuse_pickle(Path(path))
-        with safetensors.safe_open(str(path), framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
-            names = file.keys()
-            state = {name: file.get_tensor(name).clone() for name in names}
+        # As bytes: safetensors opens no path that is not UTF-8.
+        data = Path(path).read_bytes()
+        state = load_tensors(data)
+        text = _metadata(data).get(_KEY)
     except FileNotFoundError:
         raise MetarlError(f"checkpoint {path} does not exist; {_REMEDY}") from None
     except OSError as error:
@@ -100,6 +101,13 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], Meta]:
         why = str(error).split("\n", 1)[0]
         raise MetarlError(f"checkpoint {path} is cut off or not a checkpoint ({why}); {_REMEDY}") from None
     return state, _verify(state, text, path)
+
+
+def _metadata(data: bytes) -> Mapping[str, str]:
+    """Return the texts in the header of a safetensors file, which `safetensors` has checked."""
+    size = int.from_bytes(data[:8], "little")
+    found: Mapping[str, str] = json.loads(data[8 : 8 + size]).get("__metadata__") or {}
+    return found
 
 
 def _checksum(state: Mapping[str, Tensor], description: Mapping[str, Any]) -> str:
