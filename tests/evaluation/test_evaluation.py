@@ -97,12 +97,12 @@ class UnequalAtZero(UnequalEpisodes):
 
 @dataclass(frozen=True)
 class Diverges(Numbered):
-    """Pays what no number holds in the tasks above one half."""
+    """Pays what no sum holds in the tasks above one half."""
 
     name: ClassVar[str] = "diverges"
 
     def reward(self, before: State, action: np.ndarray, after: State, task: Values) -> np.ndarray:
-        return np.where(task["number"] > 0.5, np.inf, 1.0)
+        return np.where(task["number"] > 0.5, 1e300, 1.0)
 
 
 NOISY: list[tuple[TaskFamily, int]] = [(UnequalEpisodes(horizon=40), 2), (HeavyCheetah(), 6)]
