@@ -136,6 +136,7 @@ class ObservationEncoder:
         """Numbers of the vectors, which running moments may scale."""
         self.num_one_hot = sum(_num_one_hot(part) for part in self.choices)
         self.num_numbers = self.num_scaled + self.num_one_hot
+        self._pixel_type = np.result_type(np.uint8, *(image.part.dtype for image in self.images))
         self.num_pixels = sum(image.part.size for image in self.images)
         self.num_features = self.num_numbers + len(self.images) * self.image_features
         """Numbers that stand for an observation in the network behind the encoder."""
@@ -157,9 +158,8 @@ class ObservationEncoder:
         lead = self._lead(observations)
         rows = [self.layout.part(image.part, observations).reshape((*lead, image.part.size)) for image in self.images]
         if not rows:
-            return np.zeros((*lead, 0), dtype=np.uint8)
-        kind = np.result_type(*(image.part.dtype for image in self.images))
-        return np.concatenate(rows, axis=-1).astype(kind) if len(rows) > 1 else rows[0].astype(kind, copy=False)
+            return np.zeros((*lead, 0), dtype=self._pixel_type)
+        return (rows[0] if len(rows) == 1 else np.concatenate(rows, axis=-1)).astype(self._pixel_type, copy=False)
 
     def observe(self, observations: np.ndarray, moments: RunningMoments | None = None) -> Observed:
         """Return observations [..., *layout.shape] as arrays of NumPy; `moments` scale the vectors."""
@@ -211,7 +211,17 @@ class ObservationEncoder:
     @property
     def chunk_size(self) -> int:
         """Observations in a chunk."""
-        return max(1, CHUNK_FLOATS // max(1, sum(image.num_activations for image in self.images)))
+        return max(1, CHUNK_FLOATS // max(1, self.num_activations))
+
+    @property
+    def num_activations(self) -> int:
+        """Floats that a gradient through the convolutions of one observation holds."""
+        return sum(image.num_activations for image in self.images)
+
+    @property
+    def num_pixel_bytes(self) -> int:
+        """Bytes of the images of one observation."""
+        return self.num_pixels * self._pixel_type.itemsize
 
     def _encode_again(self, parameters: Mapping[str, Tensor], pixels: Tensor) -> Tensor:
         found: Tensor = checkpoint(self._encode, parameters, pixels, use_reentrant=False, preserve_rng_state=False)

@@ -20,15 +20,15 @@ from metarl.base.settings import Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, cpu_by_default, one_thread
 from metarl.families.family import TaskFamily
-from metarl.families.layout import layout_of
 from metarl.trials.agent import NUM_UPDATES, Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import register_agent
 
 from ..common.advantage import explained_variance, generalized_advantages
+from ..common.encoders import ObservationEncoder
 from ..common.heads import action_head
 from ..common.isolation import own_torch
-from ..common.moments import RunningMoments, ValueScale
+from ..common.moments import ValueScale
 from ..common.ppo import clipped_surrogate, masked_mean
 from ..common.schedule import Schedule
 from ..common.sequences import Sequences, sequences
@@ -37,6 +37,7 @@ from ..common.task_numbers import TaskNumbers
 from ..memories.contract import State, stack_states
 from .config import RL2Config
 from .exploring_starts import ExploringLearner
+from .inputs import InputReader, Inputs
 from .network import RecurrentNetwork
 
 
@@ -44,6 +45,7 @@ class Steps(NamedTuple):
     """Data of each step of trials that an update reads."""
 
     inputs: Tensor
+    pixels: Tensor
     actions: Tensor
     mask: Tensor
     """One where the step is learned from, else zero."""
@@ -90,10 +92,9 @@ class RL2(TrainableAgent):
     def __init__(self, config: RL2Config, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device = config, device
         self.dtype = getattr(torch, config.dtype)
-        self.head = action_head(family.action_space)
-        self.num_observed = layout_of(family.observation_space).size
-        # Observation, previous action, previous reward, and the two ways in which an episode may just have ended.
-        self.num_inputs = self.num_observed + self.head.num_features + 3
+        self.head, self.horizon = action_head(family.action_space), family.horizon
+        encoder = ObservationEncoder(config.encoder, family.observation_space)
+        self.inputs = InputReader(encoder, self.head, dtype=config.dtype, device=device)
         told = {"critic: memory": config.critic == "informed", "inference_coef: 0": config.inference_coef > 0}
         self.task_numbers = TaskNumbers(family) if any(told.values()) else None
         num_task_numbers = 0 if self.task_numbers is None else len(self.task_numbers)
@@ -105,11 +106,10 @@ class RL2(TrainableAgent):
         # With more threads the last bits of orthogonal weights would follow from their number. torch's modules first
         # draw weights from the generator of the process, which are not used.
         with one_thread(), own_torch(seed):
-            self.network = RecurrentNetwork(self.num_inputs, num_task_numbers, self.head, config)
+            self.network = RecurrentNetwork(self.inputs.num_numbers, num_task_numbers, encoder, self.head, config)
             self.network.initialize(torch.Generator().manual_seed(seed))
         self.network.to(device=device, dtype=self.dtype)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.ppo.learning_rate.start)
-        self.input_moments = RunningMoments(self.num_observed + 1)
         self.value_scale = ValueScale()
         self.num_updates = torch.zeros((), dtype=torch.int64)
 
@@ -122,25 +122,6 @@ class RL2(TrainableAgent):
         starts, learner = self.config.exploring_starts, self.begin(streams)
         return ExploringLearner(learner, self.head, starts, streams) if starts.share else learner
 
-    def inputs(self, timestep: TimeStep, first: np.ndarray) -> Tensor:
-        """Return the network's input of a time step of any leading shape [...], [..., d].
-
-        `first` [...] marks the first step of a trial, which has no previous action or reward.
-        """
-        lead, observed = timestep.previous_rewards.shape, self.num_observed
-        raw = np.empty((*lead, observed + 1))
-        raw[..., :observed] = timestep.observations.reshape(*lead, observed)
-        raw[..., observed] = timestep.previous_rewards
-        # In one array, for one transfer to the device.
-        inputs = np.empty((*lead, self.num_inputs), dtype=self.config.dtype)
-        inputs[..., : observed + 1] = self.input_moments.normalize(raw)
-        inputs[..., observed + 1 : -2] = self.head.features(timestep.previous_actions)
-        if first.any():
-            inputs[..., observed:-2][first] = 0.0
-        inputs[..., -2] = timestep.previous_terminations
-        inputs[..., -1] = timestep.previous_truncations
-        return torch.as_tensor(inputs, device=self.device)
-
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)
 
@@ -152,6 +133,12 @@ class RL2(TrainableAgent):
         """
         with restore_on_error(self), one_thread():
             return self._learn(trial, rng)
+
+    def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
+        """Return about how many bytes an update takes: copies of the steps, and what a gradient holds of them."""
+        steps = num_tasks * replicas * rounds * self.horizon
+        held = steps // min(self.config.ppo.num_minibatches, num_tasks * replicas)
+        return self.inputs.num_bytes(steps) + self.network.num_bytes(held, self.config.ppo.num_shards)
 
     def _learn(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         trials = sequences(trial)
@@ -168,7 +155,8 @@ class RL2(TrainableAgent):
         self.value_scale.follow(targets[trials.own], self.network.value)
         chosen = advantages[trials.own]
         steps = Steps(
-            inputs=inputs[:-1],
+            inputs=inputs.numbers[:-1],
+            pixels=inputs.pixels[:-1],
             actions=self._actions(trials),
             mask=self._tensor(trials.own),
             advantages=self._tensor((advantages - chosen.mean()) / (chosen.std() + 1e-8)),
@@ -180,7 +168,8 @@ class RL2(TrainableAgent):
         self._set_learning_rate()
         with ThreadPoolExecutor(self.config.ppo.num_shards) as pool:
             history = [self._step(pool, chosen, pieces) for chosen in self._minibatches(trials.mask.shape[1], rng)]
-        self._observe(trial)
+        if self.config.normalize_inputs:
+            self.inputs.observe(trial)
         metrics = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
         metrics |= {name: schedule.at(int(self.num_updates)) for name, schedule in self._schedules().items()}
         metrics["first_ratio_deviation"] = history[0]["ratio_deviation"]
@@ -198,7 +187,7 @@ class RL2(TrainableAgent):
     def _actions(self, trials: Sequences) -> Tensor:
         return torch.as_tensor(trials.actions, device=self.device)
 
-    def read(self, trials: Sequences) -> tuple[Tensor, Tensor, State]:
+    def read(self, trials: Sequences) -> tuple[Tensor, Inputs, State]:
         """Return features and inputs of trials, both [time + 1, trial, ...], with the memory's present weights.
 
         The third is the memory at the start of each piece, [piece, trial, ...].
@@ -209,18 +198,21 @@ class RL2(TrainableAgent):
         # As many trials at a time as in a shard of a minibatch: the activations then fit a processor's cache.
         sharded = self.config.ppo.num_minibatches * self.config.ppo.num_shards if self.device == "cpu" else 1
         with ThreadPoolExecutor(self.config.ppo.num_shards) as pool:
-            read = list(pool.map(self._read, inputs.split(-(-inputs.shape[1] // sharded), dim=1)))
+            size = -(-inputs.numbers.shape[1] // sharded)
+            shards = zip(*(values.split(size, dim=1) for values in inputs), strict=True)
+            read = list(pool.map(lambda shard: self._read(Inputs(*shard)), shards))
         features, states = zip(*read, strict=True)
         state = {name: torch.cat([each[name] for each in states], dim=1) for name in states[0]}
         return torch.cat(features, dim=1), inputs, state
 
-    def _read(self, inputs: Tensor) -> tuple[Tensor, State]:
-        """Return features of inputs [time + 1, trial, d], and the state at each piece's start, [piece, trial, ...]."""
-        state, states, parts = self.network.memory.initial_state(inputs.shape[1]), [], []
-        time = len(inputs) - 1
+    def _read(self, inputs: Inputs) -> tuple[Tensor, State]:
+        """Return features [time + 1, trial, ...], and the memory at each piece's start, [piece, trial, ...]."""
+        state, states, parts = self.network.memory.initial_state(inputs.numbers.shape[1]), [], []
+        time = len(inputs.numbers) - 1
         with torch.no_grad():
+            encoded = self.network.encode(inputs)
             # What follows the last step is read last, so that no piece begins with it but by chance.
-            for piece in (*inputs[:time].split(self.config.bptt_steps or time), inputs[time:]):
+            for piece in (*encoded[:time].split(self.config.bptt_steps or time), encoded[time:]):
                 states.append(state)
                 features, state = self.network.memory.sequence(piece, state)
                 parts.append(features)
@@ -284,7 +276,8 @@ class RL2(TrainableAgent):
     def _gradient(self, pieces: Pieces, parameters: Sequence[Tensor], trials: np.ndarray) -> Shard:
         config, batch = self.config, pieces.of(torch.as_tensor(trials, device=self.device))
         steps = batch.steps
-        features, _ = self.network.memory.sequence(steps.inputs, batch.state)
+        encoded = self.network.encode(Inputs(steps.inputs, steps.pixels))
+        features, _ = self.network.memory.sequence(encoded, batch.state)
         outputs, values = self.network.actions(features), self.network.values(features, batch.tasks)
         log_prob = self.head.log_prob(outputs, steps.actions)
         surrogate = clipped_surrogate(log_prob, steps.old_log_prob, steps.advantages, steps.mask, config.ppo.clip_range)
@@ -308,19 +301,10 @@ class RL2(TrainableAgent):
         }
         return Shard(torch.autograd.grad(loss, parameters), float(steps.mask.sum()), metrics)
 
-    def _observe(self, trial: Trial) -> None:
-        """Add the trial's observations and rewards to the moments, which scale the inputs of the next trial."""
-        if not self.config.normalize_inputs:
-            return
-        for episodes in trial.rounds:
-            observed = episodes.observations[episodes.mask].reshape(-1, self.num_observed)
-            rewards = episodes.rewards[episodes.mask][:, None]
-            self.input_moments.add(np.concatenate([observed, rewards], axis=1))
-
     def _tensors(self) -> StateDict:
         return {
             **dict(self.network.named_parameters()),
-            **{f"input_moments.{name}": value for name, value in self.input_moments.tensors.items()},
+            **{f"input_moments.{name}": value for name, value in self.inputs.moments.tensors.items()},
             **{f"value_scale.{name}": value for name, value in self.value_scale.tensors.items()},
             NUM_UPDATES: self.num_updates,
         }
@@ -353,7 +337,8 @@ class RL2Learner(Learner):
             self.begun = True
             # Held still where the episode is over: a memory that ran on would tell of the neighbours' longer episodes.
             moving = torch.as_tensor(timestep.active.reshape(-1), device=agent.device)
-            features, self.state = agent.network.memory.step(inputs.flatten(0, 1), self.state, moving)
+            encoded = agent.network.encode(inputs).flatten(0, 1)
+            features, self.state = agent.network.memory.step(encoded, self.state, moving)
             outputs = agent.network.actions(features).unflatten(0, shape)
             if deterministic:
                 return agent.head.mode(outputs)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from metarl.base.settings import Count, Positive, Settings
 
+from ..common.encoders import AutoEncoder, EncoderSettings
 from ..common.schedule import Schedule, Scheduled, ScheduledFraction, ScheduledRate
 from ..memories.config import GRUSettings, MemorySettings
 from .exploring_starts import ExploringStarts
@@ -46,6 +47,10 @@ class RL2Config(Settings):
         "infer_task": "inference_coef: 1.0 for true, 0 for false",
     }
 
+    encoder: EncoderSettings = AutoEncoder()
+    """How observations become numbers, by its name or with its settings: `auto` takes convolutions for images and
+    one-hot vectors for discrete parts, `vector` flattens everything, `pixels` takes every box of rank 2 or 3 for an
+    image."""
     memory: MemorySettings = GRUSettings()
     """Memory of the policy, by its name or with its settings."""
     initial_std: Positive = 0.6

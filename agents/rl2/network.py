@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..common.encoders import ObservationEncoder
 from ..common.heads import ActionHead, GaussianHead
 from ..memories.make import make_memory
+from .inputs import Inputs
 
 if TYPE_CHECKING:
     from .config import RL2Config
@@ -36,14 +38,24 @@ class Insight(nn.Module):
 
 
 class RecurrentNetwork(nn.Module):
-    """A memory with a head for actions, one for values, and one that predicts the task if asked for."""
+    """An encoder of images and a memory, with a head for actions, one for values, and one that predicts the task."""
 
-    def __init__(self, num_inputs: int, num_task_numbers: int, head: ActionHead, config: RL2Config) -> None:
+    def __init__(
+        self,
+        num_numbers: int,
+        num_task_numbers: int,
+        encoder: ObservationEncoder,
+        head: ActionHead,
+        config: RL2Config,
+    ) -> None:
         super().__init__()
+        self._encoder = encoder
+        shapes = encoder.initial_parameters(torch.Generator())
+        self.encoder = nn.ParameterDict({name: nn.Parameter(value) for name, value in shapes.items()})
         self.gaussian = isinstance(head, GaussianHead)
         outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
         size = config.memory.hidden_size
-        self.memory = make_memory(config.memory, num_inputs)
+        self.memory = make_memory(config.memory, num_numbers + len(encoder.images) * encoder.image_features)
         self.policy = nn.Linear(size, outputs)
         self.insight = Insight(size, num_task_numbers) if config.critic == "informed" else None
         self.value = nn.Linear(size * (1 if self.insight is None else 2), 1)
@@ -62,6 +74,20 @@ class RecurrentNetwork(nn.Module):
         for head, gain in ((self.policy, 0.01), (self.value, 1.0)):
             nn.init.orthogonal_(head.weight, gain, generator=generator)
             nn.init.zeros_(head.bias)
+        for name, value in self._encoder.initial_parameters(generator).items():
+            self.encoder[name].data.copy_(value)
+
+    def num_bytes(self, steps: int, shards: int) -> int:
+        """Return about how many bytes a gradient through `steps` steps holds, in `shards` parts at the same time."""
+        weights = list(self.parameters())
+        itemsize, size = weights[0].element_size(), self.policy.in_features
+        of_images = min(steps, shards * self._encoder.chunk_size) * self._encoder.num_activations
+        # Weights, their gradients of each shard and Adam's two moments; three gates and what they read of each step.
+        return itemsize * (sum(w.numel() for w in weights) * (3 + shards) + 8 * size * steps + 2 * of_images)
+
+    def encode(self, inputs: Inputs) -> Tensor:
+        """Return the memory's inputs, [..., d]: the numbers, and features of the images."""
+        return self._encoder.in_chunks(dict(self.encoder.items()), inputs.numbers, inputs.pixels)
 
     def actions(self, features: Tensor) -> Tensor:
         """Return the outputs of the action head, [..., num_outputs], for features of the memory."""

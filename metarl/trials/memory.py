@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from gymnasium import spaces
 
 from ..base.errors import MetarlError
 from ..base.memory import available_memory
 from ..families.family import TaskFamily
-from ..families.spaces import shape_of
+from ..families.layout import layout_of
 from .plan import TrialPlan
 
 _GIB = 2**30
@@ -18,19 +15,9 @@ ROUNDS_KEPT = 2
 """Rounds that an evaluation holds at the same time: the last one, and the one that is played."""
 
 
-def element_bytes(space: spaces.Space[Any]) -> int:
-    """Return the bytes of one element of a space."""
-    if isinstance(space, spaces.Dict):
-        return sum(element_bytes(inner) for inner in space.spaces.values())
-    if isinstance(space, spaces.Tuple):
-        return sum(element_bytes(inner) for inner in space.spaces)
-    itemsize = np.dtype(space.dtype).itemsize if space.dtype is not None else 8
-    return itemsize * int(np.prod(shape_of(space), dtype=object))
-
-
 def trial_bytes(family: TaskFamily, *, tasks: int, replicas: int, rounds: int) -> int:
     """Return the bytes of the arrays of a trial whose rounds are all kept, if every episode lasts to its horizon."""
-    observation, action = element_bytes(family.observation_space), element_bytes(family.action_space)
+    observation, action = (layout_of(space).num_bytes for space in (family.observation_space, family.action_space))
     parameters = sum(8 * int(np.prod(each.train.shape, dtype=object)) for each in family.parameters.values())
     # Each step has a reward (8 bytes), a termination, a truncation and a mask; each world the step before.
     step, world = observation + action + 11, 2 * (observation + action + parameters + 11)

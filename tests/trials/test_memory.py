@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from gymnasium import spaces
 
 import metarl
 from metarl.base.errors import MetarlError
 from metarl.base.memory import _groups, _machine, available_memory
-from metarl.trials.memory import element_bytes, trial_bytes
+from metarl.runs.config import TrainConfig
+from metarl.training.memory import require_training_memory
+from metarl.trials.memory import trial_bytes
 from metarl.trials.rollout import run_trial
+from tests.families.kinds import OBSERVATIONS, Meters
 from tests.small_runs import trained
 
 
@@ -32,10 +35,21 @@ def test_estimate_is_close_to_the_arrays_of_a_trial(name: str) -> None:
     assert arrays_bytes(trial) == pytest.approx(trial_bytes(family, tasks=4, replicas=3, rounds=2), rel=0.15)
 
 
-def test_every_part_of_a_space_counts() -> None:
-    image = spaces.Box(0, 255, (84, 84, 1), np.uint8)
-    parts = spaces.Dict({"image": image, "rest": spaces.Tuple([spaces.Discrete(3), spaces.Box(0, 1, (2,))])})
-    assert element_bytes(parts) == 84 * 84 + 8 + 8
+@pytest.mark.parametrize("seen", OBSERVATIONS)
+def test_estimate_counts_every_part_of_a_space(seen: str) -> None:
+    family = Meters(seen=seen, acted="multi-discrete", horizon=50)
+    with_envs = family.make_vec(family.sample("train", 2, seed=0), 2)
+    trial = run_trial(metarl.make_agent("random", family), with_envs, 2, seed=0)
+    assert arrays_bytes(trial) == pytest.approx(trial_bytes(family, tasks=2, replicas=2, rounds=2), rel=0.1)
+
+
+def test_images_that_do_not_fit_are_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metarl.trials.memory.available_memory", lambda: 100 * 2**20)
+    agent: Any = metarl.make_agent("rl2", Meters(seen="image"))
+    config = TrainConfig(family="meters", agent={"name": "rl2"}, meta_batch_size=10, replicas=1, rounds=2)
+    require_training_memory(agent, Meters(seen="image"), config)
+    with pytest.raises(MetarlError, match=r"a meta-batch would take about .* GiB .*lower meta_batch_size"):
+        require_training_memory(agent, Meters(seen="image"), config.model_copy(update={"meta_batch_size": 20_000}))
 
 
 def test_a_meta_batch_beyond_memory_is_refused_before_it_is_drawn(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_bootstrap_reads_the_true_final_observation_and_leaves_the_memory_alone(
     agent = new_agent(UnequalEpisodes())
     trial = unequal_trial(agent)
     trials = sequences(trial)
-    with_last, inputs, _ = agent.read(trials)
+    with_last, (inputs, _), _ = agent.read(trials)
     lengths = trials.mask.sum(axis=0)
     for column, length in enumerate(lengths):
         memory = agent.network.memory
@@ -162,13 +162,13 @@ def test_policy_is_told_terminations_and_truncations_apart() -> None:
     second_round = next(t for t in witness.timesteps[1:] if (t.previous_terminations | t.previous_truncations).all())
     np.testing.assert_array_equal(second_round.previous_terminations, [[True, True], [False, False]])
     np.testing.assert_array_equal(second_round.previous_truncations, [[False, False], [True, True]])
-    inputs = agent.inputs(second_round, np.zeros((2, 2), dtype=bool))
+    inputs = agent.inputs(second_round, np.zeros((2, 2), dtype=bool)).numbers
     np.testing.assert_array_equal(inputs[..., -2:].numpy()[:, 0], [[1, 0], [0, 1]])
 
 
 def test_first_step_of_a_trial_is_told_no_action_and_no_reward() -> None:
     agent = new_agent(RightArm())
-    agent.input_moments.add(np.array([[0.0, 0.0], [0.0, 1.0]]))
+    agent.inputs.moments.add(np.array([[0.0, 0.0], [0.0, 1.0]]))
     timestep = TimeStep(
         observations=np.zeros((1, 1, 1)),
         previous_actions=np.zeros((1, 1), dtype=np.int64),
@@ -177,8 +177,8 @@ def test_first_step_of_a_trial_is_told_no_action_and_no_reward() -> None:
         previous_truncations=np.zeros((1, 1), dtype=bool),
         active=np.ones((1, 1), dtype=bool),
     )
-    assert (agent.inputs(timestep, np.ones((1, 1), dtype=bool)) == 0).all()
-    assert (agent.inputs(timestep, np.zeros((1, 1), dtype=bool)) != 0).any()
+    assert (agent.inputs(timestep, np.ones((1, 1), dtype=bool)).numbers == 0).all()
+    assert (agent.inputs(timestep, np.zeros((1, 1), dtype=bool)).numbers != 0).any()
 
 
 def test_ratio_is_one_in_the_first_minibatch_and_is_clipped_later() -> None:
@@ -262,7 +262,7 @@ def test_cue_is_remembered_over_fifty_steps(memory: str) -> None:
 def plain_gradient(agent: RL2, trial: Trial) -> dict[str, torch.Tensor]:
     """Return the gradient of PPO's loss at ratio one, by a loop over trials and steps."""
     config, trials = agent.config, sequences(trial)
-    read, inputs, _ = agent.read(trials)
+    read, (inputs, _), _ = agent.read(trials)
     told = torch.zeros(trials.mask.shape[1], 0)
     with torch.no_grad():
         values = agent.value_scale.to_returns(agent.network.values(read, told)).numpy()

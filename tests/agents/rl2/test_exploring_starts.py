@@ -110,7 +110,7 @@ def test_memory_sees_the_actions_that_were_taken_and_not_those_of_the_policy() -
     envs = family.make_vec(family.sample("train", 1, seed=1), 1)
     trial = run_trial(agent, envs, 3, seed=5, training=True)
     trials = sequences(trial)
-    _, inputs, _ = agent.read(trials)
+    _, (inputs, _), _ = agent.read(trials)
     # The learner has not been told of the last step: its memory is that of the whole trial but for what follows.
     _, memory = agent.network.memory.sequence(inputs[:-1], agent.network.memory.initial_state(1))
     torch.testing.assert_close(begun[0].learner.state["hidden"], memory["hidden"], rtol=0, atol=1e-12)

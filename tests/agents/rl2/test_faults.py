@@ -56,7 +56,7 @@ class PlainRL2:
         self.network = copy.deepcopy(agent.network)
         self.parameters = list(self.network.parameters())
         self.optimizer = torch.optim.Adam(self.parameters)
-        self.rows = np.zeros((0, agent.num_observed + 1))
+        self.rows = np.zeros((0, agent.inputs.encoder.num_scaled + 1))
         self.mean = self.square = None
         self.updates = 0
 
