@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import pickle
 import re
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeAwareObservation
 from gymnasium.wrappers import vector as wrappers
@@ -17,8 +20,11 @@ from gymnasium.wrappers import vector as wrappers
 from metarl.adapters.autoreset import AutoresetVectorEnv
 from metarl.adapters.gymnasium import SingleEnv
 from metarl.base.errors import MetarlError
+from metarl.families.classes import ClassFamily
+from metarl.families.distributions import Choice
 from metarl.families.family import FAMILIES, TaskFamily, missing_requirement
 from metarl.families.load import load
+from metarl.families.task import Horizon, Parameter
 from metarl.families.vector import BatchedEnv
 from tests.probes import UnequalEpisodes
 
@@ -86,7 +92,7 @@ def assert_same_infos(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
             assert_same_infos(value, theirs[key])
         elif key == "final_obs":
             for mine, other in zip(value, theirs[key], strict=True):
-                np.testing.assert_array_equal(mine, other)
+                np.testing.assert_equal(mine, other)
         else:
             np.testing.assert_array_equal(value, theirs[key])
             assert value.dtype == theirs[key].dtype
@@ -136,6 +142,56 @@ def test_autoreset_of_episodes_that_end_at_different_times_is_that_of_sync_vecto
         assert_same_infos(ours[4], theirs[4])
         ends += ours[2] | ours[3]
     assert len(set(ends)) > 1
+
+
+class Parts(gymnasium.Env[Any, int]):
+    """Observes its clock and its length as a Dict, and ends after `length` steps."""
+
+    observation_space = spaces.Dict({"clock": spaces.Discrete(9), "length": spaces.Box(0.0, 9.0, (1,))})
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, length: float) -> None:
+        self.length, self.clock = length, 0
+
+    def _look(self) -> dict[str, Any]:
+        return {"clock": np.int64(self.clock), "length": np.array([self.length], dtype=np.float32)}
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.clock = 0
+        return self._look(), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.clock += 1
+        over = self.clock >= self.length
+        return self._look(), float(self.clock), over, False, {"success": over} if self.clock > 1 else {}
+
+
+@dataclass(frozen=True)
+class PartsFamily(ClassFamily):
+    name: ClassVar[str] = "parts"
+    horizon: Horizon = 4
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        return {"length": Parameter(Choice((1.0, 2.0, 3.0, 5.0)))}
+
+    def make(self, task: dict[str, Any], render_mode: str | None) -> Parts:
+        return Parts(task["length"])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_autoreset_of_composed_observations_and_partial_infos_is_that_of_sync_vector_env(mode: AutoresetMode) -> None:
+    family = PartsFamily()
+    batch = family.make_vec(family.sample("train", 5, seed=0))
+    pair: list[Any] = [AutoresetVectorEnv(batch, mode), in_sync(family, 5, mode=mode)]
+    for envs in pair:
+        envs.reset(seed=[1, 2, 3, 4, 5])
+    for _ in range(12):
+        ours, theirs = (envs.step(np.zeros(5, dtype=np.int64)) for envs in pair)
+        for part in ("clock", "length"):
+            assert_equal([ours[0][part]], [theirs[0][part]])
+        assert_equal(ours[1:4], theirs[1:4])
+        assert_same_infos(ours[4], theirs[4])
 
 
 def test_redrawn_tasks_are_the_training_list_of_the_seed_in_turn() -> None:
