@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,9 +53,10 @@ def finite(text: str) -> float:
 
 def add_trial_arguments(parser: Any) -> None:
     """Add the arguments that choose an agent and its trials. Equal arguments name equal episodes in every command."""
-    parser.add_argument("run_dir", metavar="RUN", help="run folder")
-    parser.add_argument(
-        "overrides",
+    # Runs and settings come in any order, and argparse would take the first setting for a second run.
+    parser.add_argument("given", nargs="*", metavar="RUN", help="run folder")
+    parser.add_argument_group("settings").add_argument(
+        "settings_given",
         nargs="*",
         metavar="agent.key=value",
         help="change a setting of the agent: agent.inner_lr=0.05",
@@ -70,7 +72,10 @@ def add_trial_arguments(parser: Any) -> None:
     parser.add_argument("--device", metavar="auto|cpu|cuda", help="device of the networks (default: as in training)")
     parser.add_argument("--checkpoint", metavar="best|last", help="checkpoint to load (default: best)")
     parser.add_argument(
-        "--agent", metavar="NAME", help="use this agent, untrained, instead of the run's: `random` is the floor"
+        "--agent",
+        metavar="NAME",
+        help="use this agent, untrained, instead of the run's: `random` is the floor; sb3:MODEL.zip is a model that "
+        "stable-baselines3 saved",
     )
 
 
@@ -101,14 +106,21 @@ def trial_plan(arguments: argparse.Namespace, config: TrainConfig) -> TrialPlan:
     )
 
 
-def agent_choice(arguments: argparse.Namespace) -> AgentChoice:
-    """Return the agent that the arguments ask for."""
+def runs_and_settings(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
+    """Return the run folders and the settings, such as agent.inner_lr=0.05, among the words of a command."""
+    words = [*arguments.given, *arguments.settings_given, *arguments.extra]
+    settings = [word for word in words if re.match(r"[\w.]+=", word) and not Path(word).is_dir()]
+    return [Path(word) for word in words if word not in settings], settings
+
+
+def agent_choice(arguments: argparse.Namespace, run_dir: Path) -> AgentChoice:
+    """Return the agent that the arguments ask for, of a run or in place of it."""
     from .resolve import AgentChoice
 
     return AgentChoice(
-        run_dir=Path(arguments.run_dir),
+        run_dir=run_dir,
         name=arguments.agent,
         checkpoint=arguments.checkpoint,
         device=arguments.device,
-        overrides=(*arguments.overrides, *arguments.extra),
+        overrides=tuple(runs_and_settings(arguments)[1]),
     )

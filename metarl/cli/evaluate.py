@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..base.code import canonical, file_name
 from ..base.errors import MetarlError
-from .arguments import add_quiet_option, add_trial_arguments, add_wandb_option, agent_choice, at_least, trial_plan
+from .arguments import (
+    add_quiet_option,
+    add_trial_arguments,
+    add_wandb_option,
+    agent_choice,
+    at_least,
+    runs_and_settings,
+    trial_plan,
+)
 from .parser import add_command, is_no_option
+from .resolve import base_agent
 
 if TYPE_CHECKING:
     from ..evaluation.record import Evaluation
+    from ..runs.config import TrainConfig
     from ..trials.plan import TrialPlan
-    from .resolve import ResolvedAgent
+    from .resolve import AgentChoice, ResolvedAgent
 
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = add_command(commands, "evaluate", run, "measure how an agent adapts to unseen tasks", is_no_option)
     add_trial_arguments(parser)
+    parser.add_argument(
+        "--family", metavar="NAME", help="measure --agent on this family, without a run: results go to references/NAME"
+    )
     parser.add_argument(
         "--tasks", dest="num_tasks", type=at_least(1), default=40, metavar="N", help="number of tasks (default: 40)"
     )
@@ -42,19 +57,51 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Evaluate the agent; print the table, write the numbers and the picture."""
+    """Evaluate the agent of each run, or of a family; print the tables, write the numbers and the pictures."""
+    # A run that does not exist is told before the first is measured.
+    for choice, config in [(choice, choice.config()) for choice in _choices(arguments)]:
+        _evaluate(arguments, choice, config)
+
+
+def _choices(arguments: argparse.Namespace) -> list[AgentChoice]:
+    """Return the agent of each run, or the agent for a family. Raises MetarlError where neither is given."""
+    runs, settings = runs_and_settings(arguments)
+    if arguments.family is not None:
+        if runs:
+            raise MetarlError(f"--family and run {runs[0]} were both given; a run has its family: leave one out")
+        if arguments.agent is None:
+            raise MetarlError("--family was given without --agent; name an agent to measure, such as --agent random")
+        if arguments.wandb:
+            raise MetarlError("--wandb was given with --family; results are logged beside a run: leave it out")
+        of_family = [word for word in settings if word.startswith("family.")]
+        words = (f"family={arguments.family}", f"agent={base_agent(arguments.agent)}", *of_family)
+        folder = Path("references", file_name(canonical(arguments.family)))
+        choice = agent_choice(arguments, folder)
+        return [replace(choice, family=words, overrides=tuple(word for word in settings if word not in of_family))]
+    if not runs:
+        raise MetarlError(
+            "no run was given; write `metarl evaluate RUN` with the folder of a run, or `metarl evaluate --family NAME "
+            "--agent NAME`"
+        )
+    for option in ("json", "plot"):
+        if len(runs) > 1 and getattr(arguments, option) is not None:
+            raise MetarlError(f"--{option} was given with {len(runs)} runs; it names one file: leave it out")
+    return [agent_choice(arguments, run) for run in runs]
+
+
+def _evaluate(arguments: argparse.Namespace, choice: AgentChoice, config: TrainConfig) -> None:
     from ..base.meter import meter
     from ..base.progress import say
     from ..evaluation.evaluate import evaluate
     from ..evaluation.figure import plot
     from ..evaluation.table import table
     from ..runs.config import make_family
-    from ..runs.run import run_config
     from .resolve import resolve_agent
 
-    config = run_config(arguments.run_dir, device=arguments.device)
     plan = trial_plan(arguments, config)
-    resolved = resolve_agent(agent_choice(arguments), config, plan)
+    resolved = resolve_agent(choice, config, plan)
+    if choice.family and not (arguments.json and arguments.plot):
+        choice.run_dir.mkdir(parents=True, exist_ok=True)
     result, picture = _outputs(arguments, resolved, plan)
     family = make_family(config)
     with meter("evaluate", shown=not arguments.quiet) as report:

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import MetarlError
-from .arguments import add_quiet_option, add_trial_arguments, add_wandb_option, agent_choice, at_least, trial_plan
+from .arguments import (
+    add_quiet_option,
+    add_trial_arguments,
+    add_wandb_option,
+    agent_choice,
+    at_least,
+    runs_and_settings,
+    trial_plan,
+)
 from .parser import add_command, is_no_option
 
 if TYPE_CHECKING:
@@ -64,10 +72,11 @@ def run(arguments: argparse.Namespace) -> None:
     from .resolve import resolve_agent
 
     numbers = _task_numbers(arguments.tasks, arguments.task, arguments.num_tasks)
-    config = run_config(arguments.run_dir, device=arguments.device)
+    run_dir = _run_dir(arguments)
+    config = run_config(run_dir, device=arguments.device)
     plan = trial_plan(arguments, config)
     numbers = require_numbers(numbers, plan)
-    resolved = resolve_agent(agent_choice(arguments), config, plan)
+    resolved = resolve_agent(agent_choice(arguments, run_dir), config, plan)
     output, family = _output(arguments.output, resolved, plan), make_family(config)
     every = arguments.every or usual_every(family)
     counts = count_times(family, every), len(numbers), plan.rounds
@@ -91,6 +100,15 @@ def run(arguments: argparse.Namespace) -> None:
         from .wandb import log_video
 
         log_video(resolved, config, plan, output)
+
+
+def _run_dir(arguments: argparse.Namespace) -> Path:
+    """Return the folder of the run to film. Raises MetarlError unless it is one."""
+    runs, _ = runs_and_settings(arguments)
+    if len(runs) != 1:
+        told = f"{len(runs)} runs were given" if runs else "no run was given"
+        raise MetarlError(f"{told}; a film is of one: write `metarl render RUN` with the folder of a run")
+    return runs[0]
 
 
 def _task_numbers(first: int | None, chosen: Sequence[int] | None, num_tasks: int) -> Sequence[int]:

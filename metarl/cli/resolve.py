@@ -23,7 +23,7 @@ class AgentChoice:
     """The agent that a user asks a command for."""
 
     run_dir: Path
-    """Folder of the run."""
+    """Folder of the run; without a run, of the results."""
     name: str | None = None
     """Agent to use untrained, registered or `module:Name`; None uses the run's trained agent."""
     checkpoint: str | None = None
@@ -32,6 +32,17 @@ class AgentChoice:
     """Device of the networks; None is the device of the run's config."""
     overrides: tuple[str, ...] = ()
     """Changed settings of the agent, such as 'agent.inner_lr=0.05'."""
+    family: tuple[str, ...] = ()
+    """Settings that stand for a run's config, such as 'family=gridnavi' and 'agent=random'; () with a run."""
+
+    def config(self, overrides: Sequence[str] = ()) -> TrainConfig:
+        """Return the config of the run, or the defaults for the family, with overrides."""
+        from ..runs.config import load_config
+        from ..runs.run import run_config
+
+        if self.family:
+            return load_config(None, [*self.family, *overrides], device=self.device)
+        return run_config(self.run_dir, overrides, device=self.device)
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,18 @@ class ResolvedAgent:
         return "".join(f"-{word}" for word in [*words, *([] if plan.split == "test" else [plan.split])])
 
 
+SB3_MODEL = "sb3:"
+"""What stands before the file of a stable-baselines3 model, in place of an agent's name."""
+
+
+_MODEL_CLASS = "metarl.agents.sb3.model:SB3Model"
+
+
+def base_agent(name: str) -> str:
+    """Return the agent whose settings a config can hold: itself, or for a stable-baselines3 model one without any."""
+    return "random" if name.startswith(SB3_MODEL) else name
+
+
 def resolve_agent(choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> ResolvedAgent:
     """Return the trained agent of a run, or a new agent by its name.
 
@@ -76,7 +99,21 @@ def resolve_agent(choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> 
         raise MetarlError(
             "--agent and --checkpoint were both given; an untrained agent has no checkpoint: leave one out"
         )
+    if choice.name.startswith(SB3_MODEL):
+        return _load_model(choice, choice.name.removeprefix(SB3_MODEL), config)
     return _make_untrained(choice, choice.name, config, plan, written)
+
+
+def _load_model(choice: AgentChoice, path: str, config: TrainConfig) -> ResolvedAgent:
+    """Return the model that stable-baselines3 saved in a file."""
+    from ..evaluation.record import AgentRecord
+    from ..runs.config import make_family
+    from ..trials.registered import make_agent
+
+    if choice.overrides:
+        raise MetarlError(f"{choice.overrides[0]} was given for a saved model, which has no settings; leave it out")
+    agent = make_agent(_MODEL_CLASS, make_family(config), {"path": path}, device=config.device)
+    return ResolvedAgent(choice, agent, AgentRecord(f"{SB3_MODEL}{Path(path).name}"))
 
 
 def _changed_settings(overrides: Sequence[str]) -> dict[str, Any]:
@@ -115,14 +152,13 @@ def _make_untrained(
 ) -> ResolvedAgent:
     from ..evaluation.record import UNTRAINED, AgentRecord
     from ..runs.config import make_family, without_name
-    from ..runs.run import run_config
     from ..trials.agent import TrainableAgent
     from ..trials.registered import AGENTS, make_agent
 
     cls, name = AGENTS[given], canonical(given)
     # The run's own agent keeps the run's settings: it is the agent that the training started from.
     own = [] if cls is AGENTS[config.agent["name"]] else [f"agent={name}"]
-    settings = without_name(run_config(choice.run_dir, [*own, *choice.overrides]).agent)
+    settings = without_name(choice.config([*own, *choice.overrides]).agent)
     rounds = cls.rounds_setting
     if rounds and rounds not in written:
         settings[rounds] = plan.rounds

@@ -249,3 +249,54 @@ def test_a_trained_agent_is_measured_with_other_settings_beside_its_own(run: Pat
     assert "--agent" not in again
     assert main([*measure[:2], *shlex.split(again)[3:]]) == 0
     assert (run / f"evaluation-{names[1]}.json").read_bytes() == before
+
+
+def test_several_runs_are_measured_in_turn_and_a_missing_one_is_told_first(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    assert main(["evaluate", str(run), str(other), "--tasks", "2", "agent.inner_lr=0.01"]) == 0
+    assert capsys.readouterr().out.count("maml-ppo inner_lr=0.01 on navigation-2d") == 2
+    for folder in (run, other):
+        assert (folder / "evaluation-inner_lr=0.01.json").exists()
+    assert main(["evaluate", str(run), str(tmp_path / "missing")]) == 2
+    assert "missing does not exist" in capsys.readouterr().err
+    assert not (run / "evaluation.json").exists()
+    assert main(["evaluate", str(run), str(other), "--json", "one.json"]) == 2
+    assert "--json was given with 2 runs" in capsys.readouterr().err
+
+
+def test_a_run_whose_name_has_an_equals_sign_is_no_setting(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run, tmp_path / "lr=1")
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "lr=1", "--tasks", "2"]) == 0
+    assert (tmp_path / "lr=1" / "evaluation.json").exists()
+
+
+def test_a_reference_is_measured_on_a_family_without_a_run(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--agent", "random", "--tasks", "3", "--replicas", "2"]
+    assert main(["evaluate", "--family", "navigation-2d", "family.horizon=5", *words]) == 0
+    assert main(["evaluate", str(run), *words]) == 0
+    alone = json.loads((tmp_path / "references" / "navigation-2d" / "evaluation-random.json").read_text())
+    assert alone["returns"] == json.loads((run / "evaluation-random.json").read_text())["returns"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            [],
+            "no run was given; write `metarl evaluate RUN` with the folder of a run, or `metarl evaluate --family NAME",
+        ),
+        (["--family", "gridnavi"], "--family was given without --agent"),
+        (["--family", "gridnavi", "--agent", "random", "RUN"], "--family and run RUN were both given"),
+    ],
+)
+def test_what_is_missing_is_said(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", *words]) == 2
+    assert told in capsys.readouterr().err
