@@ -27,7 +27,7 @@ from metarl.families.variation import Variation, parse_variations
 
 from .gymnasium_names import find_spec, make_env
 from .gymnasium_success import SuccessEnv, parse_rule
-from .gymnasium_task import TaskEnv
+from .gymnasium_task import TaskEnv, find_model
 from .gymnasium_trial import try_tasks
 from .gymnasium_wrappers import parse_wrappers, wrap
 
@@ -74,6 +74,7 @@ class AnyGymnasium(ClassFamily):
     """
 
     source = "gymnasium.farama.org"
+    by_settings = True
     presets = {
         "pendulum-gravity": PENDULUM,
         "inverted-pendulum-mass": INVERTED_PENDULUM,
@@ -260,9 +261,9 @@ def _require_known_arguments(env: str, arguments: Mapping[str, Any]) -> None:
 
 
 def _require_model(first: str, env: gymnasium.Env[Any, Any], declared: Mapping[str, Variation]) -> None:
-    model = getattr(env.unwrapped, "model", None)
-    env.close()
-    if not hasattr(model, "opt"):
+    model = find_model(env)
+    if model is None:
+        env.close()
         raise MetarlError(
             f"varies.{first} names a field of a MuJoCo model, but the environment has no model; remove set, "
             "scale and add"
@@ -273,3 +274,4 @@ def _require_model(first: str, env: gymnasium.Env[Any, Any], declared: Mapping[s
                 f"varies.{name}: limb_length works with families of metarl only; write `family: NAME` instead of `env`"
             )
     require_applicable(model, declared)
+    env.close()

@@ -14,6 +14,21 @@ from metarl.families.mujoco.changes import apply, restore
 from metarl.families.variation import Variation
 
 
+def find_model(env: gymnasium.Env[Any, Any]) -> Any:
+    """Return the MuJoCo model of an environment, None where it has none.
+
+    Gymnasium's own have it as `model`; those of dm_control, which Shimmy wraps, have it inside their physics.
+    """
+    inner: Any = env.unwrapped
+    for way in (("model",), ("physics", "model", "ptr"), ("_env", "physics", "model", "ptr")):
+        found = inner
+        for name in way:
+            found = getattr(found, name, None)
+        if hasattr(found, "opt"):
+            return found
+    return None
+
+
 class TaskEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     """An environment whose MuJoCo model and attributes have the values of a task, in every episode."""
 
@@ -23,7 +38,7 @@ class TaskEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.attributes = {name: variation.attributes for name, variation in declared.items() if variation.attributes}
         self.task: Mapping[str, Any] = {}
         if self.changes:
-            self.model = env.unwrapped.model  # type: ignore[attr-defined]
+            self.model = find_model(env)
             self.original = copy.copy(self.model)
 
     def set_task(self, task: Mapping[str, Any]) -> None:

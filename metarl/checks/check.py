@@ -28,6 +28,7 @@ from ..families.load import load
 from ..trials.agent import Agent, require_agent_class
 from ..trials.registered import AGENTS, what_to_install
 from .agent import AGENT_CHECKS
+from .declared import OTHER, FamilyCheck, check_success, fit_remedies
 from .family import COMPARING, FAMILY_CHECKS
 from .probes import Subject as AgentSubject
 from .probes import probes
@@ -91,7 +92,7 @@ def check_family(family: TaskFamily | type[TaskFamily] | str, *, report: Report 
     found = resolve(family) if isinstance(family, str) else family
     name = found.name
     if isinstance(found, TaskFamily):
-        return _check_instance(f"family {name!r}", found, report)
+        return _check_instance(f"family {found.title!r}", found, report)
     findings = []
     presets = found.presets or {"": {}}
     for number, (preset, settings) in enumerate(presets.items()):
@@ -108,15 +109,21 @@ def check_family(family: TaskFamily | type[TaskFamily] | str, *, report: Report 
 
 
 def _check_instance(title: str, family: TaskFamily, report: Report = ignore) -> list[str]:
-    unrepeated = run_checks(title, (check_repeats,), family)
-    others = [check for check in FAMILY_CHECKS if check not in COMPARING]
+    comparing: Sequence[FamilyCheck] = COMPARING
+    others: Sequence[FamilyCheck] = [check for check in FAMILY_CHECKS if check not in COMPARING]
+    repeats: FamilyCheck = check_repeats
+    if family.origin.by_settings:
+        repeats, comparing = fit_remedies(repeats), [*map(fit_remedies, comparing)]
+        others = [*map(fit_remedies, others), check_success]
+    unrepeated = run_checks(title, (repeats,), family)
     findings = run_checks(title, others, family, part_of(report, 0, 2), told=unrepeated)
     if unrepeated:  # each check that compares two plays would find the same fault again
         return unrepeated + findings
-    compared = run_checks(title, COMPARING, family, part_of(report, 1, 2), told=findings)
+    compared = run_checks(title, comparing, family, part_of(report, 1, 2), told=findings)
     if len(compared) > 1 and (shared := find_shared_generators(family)):
         more = f"{len(compared)} rules are broken, first: {compared[0].removeprefix(f'{title}: ')}"
-        compared = [f"{title}: it draws from {shared}; draw every random number from {SOURCES} ({more})"]
+        remedy = OTHER if family.origin.by_settings else f"draw every random number from {SOURCES}"
+        compared = [f"{title}: it draws from {shared}; {remedy} ({more})"]
     return findings + compared
 
 

@@ -204,8 +204,8 @@ def check_parameters(family: TaskFamily) -> Iterator[str]:
         idle = _idle(family)
     for name in idle:
         yield (
-            f"parameter {name!r}, varied alone, changes neither observations nor rewards; use it in every step, "
-            "and recompute what was derived from it"
+            f"parameter {name!r}, varied alone, changes neither observations nor rewards; vary another one, or "
+            "use it in every step and recompute what was derived from it"
         )
 
 
@@ -244,7 +244,7 @@ def check_first_observation(family: TaskFamily) -> Iterator[str]:
     if not all(np.array_equal(row, observations[0], equal_nan=True) for row in observations):
         yield (
             "with the same random numbers, tasks differ in their first observation, which gives the task away; hide "
-            "it, or set `shows_task = True` in the class if that is the intent"
+            "it, or say that it is the intent: `shows_task = True` in the class, `shows_task: true` in YAML"
         )
 
 

@@ -49,6 +49,8 @@ class TaskFamily(ABC):
     """Gymnasium's environment with the same dynamics, '' where there is none. Tests and benchmarks compare with it."""
     shows_task: ClassVar[bool] = False
     """Whether the observation may reveal the task. `check_family` reports a fault where it does and this is False."""
+    by_settings: ClassVar[bool] = False
+    """Whether its settings alone make the environment, so that who uses it in a YAML file has no class to repair."""
     requires: ClassVar[str] = ""
     """Package that the family needs in addition to metarl's, by its import name; '' where it needs none."""
     pauses: ClassVar[bool] = True

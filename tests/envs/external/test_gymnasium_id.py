@@ -241,6 +241,45 @@ def test_success_follows_the_rule(success: Any, expected: list[bool | None], tmp
     assert rate is None or rate[0] == any(expected)
 
 
+def test_entry_of_success_that_never_comes_is_found_by_the_check(tmp_path: Path) -> None:
+    findings = check_family(family_of(tmp_path, success={"info": "nowhere"}, horizon=30))
+    assert len(findings) == 1
+    assert "family 'mine': success.info is 'nowhere', an entry that no info" in findings[0]
+
+
+class Odd(Room):
+    """An environment that breaks three rules."""
+
+    observation_space = spaces.Box(-1, 1, (2,), dtype=np.float64)
+
+    def reset(self, **given: Any) -> Any:
+        super().reset(**given)
+        drawn = np.random.random() if self.pet == "dog" else 0.0  # noqa: NPY002
+        return np.array([self.config["size"]["x"], drawn]), {}
+
+
+@pytest.mark.parametrize(
+    ("pet", "words"),
+    [
+        ("dog", "(np.random); take another environment, or change it by a wrapper of your own"),
+        ("cat", "vary what it does not show, or write `shows_task: true` if that is the intent"),
+    ],
+)
+def test_remedies_of_a_check_can_be_written_in_yaml(pet: str, words: str, tmp_path: Path) -> None:
+    gymnasium.register("Odd-v0", entry_point=Odd)
+    arguments = {"config": {"size": {"y": 2}}, "pet": pet}
+    varies = {"x": {"argument": "config.size.x", "train": {"uniform": [0.1, 0.9]}}}
+    try:
+        findings = check_family(family_of(tmp_path, env="Odd-v0", varies=varies, arguments=arguments, horizon=5))
+    finally:
+        gymnasium.registry.pop("Odd-v0")
+    told = "\n".join(findings)
+    assert words in told
+    assert "write `unbounded`" in told
+    for unwritable in ("`streams`", "in the class", "BatchedEnv"):
+        assert unwritable not in told
+
+
 @pytest.mark.parametrize(
     ("success", "words"),
     [
