@@ -24,7 +24,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def _changelog() -> str:
-    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n", 1)[1]
+    return _without_title("CHANGELOG.md")
+
+
+def _security() -> str:
+    return _without_title("SECURITY.md")
+
+
+def _without_title(file: str) -> str:
+    return (ROOT / file).read_text(encoding="utf-8").split("\n", 1)[1]
 
 
 GENERATED: dict[str, Callable[[], str]] = {
@@ -34,6 +42,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "commands": command_reference.commands,
     "families": registry_pages.gallery,
     "parameters of families": registry_pages.parameters_table,
+    "security": _security,
     "training settings": settings_reference.training_settings,
 }
 """Text by the name that a page asks for it by."""
