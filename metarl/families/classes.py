@@ -133,6 +133,8 @@ class _ClassBatch:
     def render(self, world: int) -> np.ndarray | None:
         try:
             frame = self.envs[world].render()
+        except NotImplementedError:  # Gymnasium's own, of a class that does not draw
+            return None
         except Exception as error:
             raise_in_world(error, world)
         return frame if isinstance(frame, np.ndarray) else None

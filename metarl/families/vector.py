@@ -193,7 +193,11 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return Streams.of(seed, "world", self.tasks.index[:, None], np.arange(self.replicas)).reshape(-1)
 
     def _restart_streams(self, seed: int | Sequence[int | None], where: np.ndarray) -> np.ndarray:
-        """Restart the streams of the worlds in `where` that have a seed, and return which these are, bool [world]."""
+        """Restart the streams of the worlds in `where` that have a seed, and return which these are, bool [world].
+
+        Before the first reset no world has a stream to keep, so all of them count as marked.
+        """
+        where = np.ones_like(where) if self._streams is None else where
         if isinstance(seed, (int, np.integer)):
             if where.all():
                 super().reset(seed=int(seed))  # sets `np_random`

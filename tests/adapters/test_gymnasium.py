@@ -336,6 +336,14 @@ def test_pictures_play_in_the_time_of_the_simulation(name: str) -> None:
 
 
 @pytest.mark.parametrize("seed", [5, [5, 6, 7]])
+def test_first_reset_seeds_the_worlds_that_it_leaves_out(seed: Any) -> None:
+    family = load("half-cheetah-velocity")
+    full, partial = (family.make_vec(family.sample("train", 3, seed=0), threads=0) for _ in range(2))
+    partial.reset(seed=seed, options={"reset_mask": MASKS[0]})
+    assert_equal(partial.reset(options={"reset_mask": ~MASKS[0]})[:1], full.reset(seed=seed)[:1])
+
+
+@pytest.mark.parametrize("seed", [5, [5, 6, 7]])
 def test_seed_of_a_masked_reset_leaves_the_generator_of_the_batch(seed: Any) -> None:
     envs: BatchedEnv = load("navigation-2d").make_vec(load("navigation-2d").sample("train", 3, seed=0))
     envs.reset(seed=1)
