@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..evaluation.record import Evaluation
     from ..runs.run import Run
 
+CONFIGS = Path(__file__).with_name("demo_configs")
+"""Configs of the demonstration. They are installed with the package, so that it runs in any folder."""
 NUM_TASKS = 40
 """Unseen tasks in which each agent is evaluated."""
 
@@ -26,7 +28,7 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = add_command(commands, "demo", run, "train and evaluate two agents in minutes")
     parser.add_argument(
-        "--configs", type=Path, default=Path("configs/demo"), metavar="DIR", help="folder of configs, one run each"
+        "--configs", type=Path, default=CONFIGS, metavar="DIR", help="folder of configs, one run each (default: two)"
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder for the run folders")
 
@@ -41,9 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     paths = sorted(arguments.configs.glob("*.yaml"))
     if not paths:
-        raise MetarlError(
-            f"{arguments.configs} holds no config; run it in the folder of the repository, or give --configs"
-        )
+        raise MetarlError(f"{arguments.configs} holds no config; give --configs a folder of configs, or leave it out")
     start, results = time.monotonic(), []
     for number, path in enumerate(paths, start=1):
         run_dir = free_folder(arguments.runs / f"demo-{path.stem}")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from metarl.base.errors import MetarlError
 from metarl.base.yaml_text import dump_yaml
+from metarl.cli.demo import CONFIGS
 from metarl.runs.config import TrainConfig, load_config, parse_override, resolve
 from tests.base.test_yaml_text import VALUES
 from tests.small_runs import config, write_config
@@ -230,7 +231,12 @@ def test_a_mistake_in_the_file_is_not_blamed_on_the_command_line(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(Path("configs").rglob("*.yaml")) - set(Path("configs/external").iterdir())), ids=str
+    "path",
+    [
+        *sorted(set(Path("configs").rglob("*.yaml")) - set(Path("configs/external").iterdir())),
+        *sorted(CONFIGS.glob("*.yaml")),
+    ],
+    ids=str,
 )
 def test_every_config_of_the_repository_loads(path: Path) -> None:
     assert load_config(path).num_updates > 0
