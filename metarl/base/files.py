@@ -36,6 +36,8 @@ def path_inside(folder: str | Path, name: str | Path) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         return path
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # no such file can exist; whoever writes it is told
+            return path
         raise MetarlError(f"{path} cannot be read ({error.strerror}); remove it, or restore a copy") from None
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise MetarlError(f"{path} is {_kind(mode)}, not a file; remove it, or restore the file from a copy")

@@ -40,6 +40,14 @@ seed = at_least(0, LAST_SEED)
 """Reads a seed."""
 
 
+def is_there(word: str) -> bool:
+    """Return whether a word is the path of something that exists; one too long to be a path is not."""
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def finite(text: str) -> float:
     """Return the finite number in a text."""
     try:
@@ -109,7 +117,7 @@ def trial_plan(arguments: argparse.Namespace, config: TrainConfig) -> TrialPlan:
 def runs_and_settings(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
     """Return the run folders and the settings, such as agent.inner_lr=0.05, among the words of a command."""
     words = [*arguments.given, *arguments.settings_given, *arguments.extra]
-    settings = [word for word in words if re.match(r"[\w.]+=", word) and not Path(word).is_dir()]
+    settings = [word for word in words if re.match(r"[\w.]+=", word) and not is_there(word)]
     return [Path(word) for word in words if word not in settings], settings
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..base.errors import MetarlError
 from ..base.signals import with_remedy
 from ..base.terminal import shell_line
-from .arguments import add_quiet_option, seed
+from .arguments import add_quiet_option, is_there, seed
 from .parser import add_command, is_no_option
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _config_and_overrides(arguments: argparse.Namespace) -> tuple[str | None, li
     named = [f"{key}={value}" for key in ("family", "agent") if (value := getattr(arguments, key)) is not None]
     first = arguments.config
     # argparse takes the first override for CONFIG.
-    is_override = first is not None and "=" in first and not Path(first).exists()
+    is_override = first is not None and "=" in first and not is_there(first)
     overrides = [*named, *([first] if is_override else []), *_overrides(arguments)]
     if first is not None and not is_override:
         return first, overrides

@@ -250,10 +250,22 @@ def test_too_little_memory_costs_one_line_with_the_remedy(
 
 
 def test_a_batch_that_no_machine_holds_costs_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # 160 TB of observations: beyond what a process can address, whatever the system promises.
+    # 160 TB of observations.
     huge = ["family.horizon=10000000", "meta_batch_size=1000", "replicas=1000"]
     assert main(["train", str(write_config(tmp_path)), "--run-dir", str(tmp_path / "run"), *huge]) == 2
-    assert "there is not enough memory" in capsys.readouterr().err
+    assert "a meta-batch would take about" in capsys.readouterr().err
+
+
+def test_a_lack_of_memory_that_was_not_foreseen_costs_one_line(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(*arguments: object, **keywords: object) -> None:
+        raise MemoryError("Unable to allocate 160 TiB")
+
+    monkeypatch.setattr("metarl.evaluation.evaluate.evaluate", failing)
+    assert main(["evaluate", str(run)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("metarl: error: there is not enough memory (Unable to allocate 160 TiB); take fewer tasks")
 
 
 def test_another_runtime_error_keeps_its_traceback(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
