@@ -22,16 +22,27 @@ class Surrogate(NamedTuple):
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of `values` over the steps where `mask` is one."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+    """Return the mean of `values` over the steps where `mask` is one; a value that is not finite elsewhere is left out.
+
+    That holds for its gradient too, where the value is infinite but what it was computed from is not.
+    """
+    return torch.where(mask > 0, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def log_ratios(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Tensor:
+    """Return log_prob - old_log_prob [...], zero where no step was taken.
+
+    It is to be masked here, before exp: a step that was not taken may be infinitely likely, and in a gradient zero
+    times infinity is no number.
+    """
+    return torch.where(mask > 0, log_prob - old_log_prob, 0.0)
 
 
 def clipped_surrogate(
     log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, mask: Tensor, clip_range: float
 ) -> Surrogate:
     """Return the clipped surrogate loss of Schulman et al. (2017), equation 7, over steps [...]."""
-    # Before exp: a step that was not taken may be infinitely likely, and zero times infinity is no number.
-    log_ratio = torch.where(mask > 0, log_prob - old_log_prob, 0.0)
+    log_ratio = log_ratios(log_prob, old_log_prob, mask)
     ratio = torch.exp(log_ratio)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     objective = torch.minimum(ratio * advantages, clipped * advantages)

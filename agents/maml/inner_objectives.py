@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..common.ppo import masked_mean
+from ..common.ppo import log_ratios, masked_mean
 
 InnerObjective = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """(log_prob, old_log_prob, advantages, mask) -> loss."""
@@ -24,7 +24,7 @@ def likelihood_ratio(log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor,
     Its second derivative has low variance: it leaves out the products of different steps' scores (Rothfuss et al.,
     ProMP, ICLR 2019, equation 8; after the first outer epoch, J^LR of equation 12).
     """
-    return -masked_mean(torch.exp(log_prob - old_log_prob) * advantages, mask)
+    return -masked_mean(torch.exp(log_ratios(log_prob, old_log_prob, mask)) * advantages, mask)
 
 
 def dice(log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def dice(log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, mask: Tenso
     Its second derivative is unbiased: DiCE (Foerster et al., ICML 2018) in the form for advantages (Farquhar et al.,
     Loaded DiCE, NeurIPS 2019). The products over an episode make it noisy in long episodes.
     """
-    log_ratio = (log_prob - old_log_prob) * mask
+    log_ratio = log_ratios(log_prob, old_log_prob, mask)
     total = log_ratio.cumsum(0)
     return -masked_mean((torch.exp(total) - torch.exp(total - log_ratio)) * advantages, mask)
 

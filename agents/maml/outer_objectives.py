@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..common.ppo import clipped_surrogate, masked_mean
+from ..common.ppo import clipped_surrogate, log_ratios, masked_mean
 from .records import Round
 
 OuterObjective = Callable[[Tensor, Round], tuple[Tensor, Tensor, Tensor]]
@@ -26,6 +26,6 @@ def clipped_objective(clip_range: float) -> OuterObjective:
 
 def ratio_objective(log_prob: Tensor, data: Round) -> tuple[Tensor, Tensor, Tensor]:
     """Return minus the unclipped surrogate -mean(ratio A), for meta-steps that bound themselves by other means."""
-    ratio = torch.exp(log_prob - data.old_log_prob)
+    ratio = torch.exp(log_ratios(log_prob, data.old_log_prob, data.mask))
     deviation = masked_mean((ratio.detach() - 1).abs(), data.mask)
     return -masked_mean(ratio * data.advantages, data.mask), torch.zeros_like(deviation), deviation
