@@ -43,6 +43,18 @@ def user_code(where: str | Callable[[], str]) -> Iterator[None]:
         raise UserCodeError(f"{place}: {first_line(error)}") from error
 
 
+@contextlib.contextmanager
+def told_at(where: Callable[[], str]) -> Iterator[None]:
+    """Begin an error with `where`: an exception of an author's code, as `user_code` does, and a MetarlError too."""
+    try:
+        with user_code(where):
+            yield
+    except UserCodeError:
+        raise
+    except MetarlError as error:
+        raise reword(error, f"{where()}: {error}") from error.__cause__
+
+
 def reword(error: MetarlError, message: str) -> MetarlError:
     """Return an error of the same class with another message.
 

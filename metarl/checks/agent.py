@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from ..base.errors import MetarlError
+from ..base.errors import MetarlError, user_code
 from ..base.streams import Streams, generator
 from ..families.task import Tasks
 from ..trials.agent import Agent, Learner, Oracle, TrainableAgent, begin_learner, require_tensors
@@ -31,8 +31,10 @@ def check_actions(subject: Subject) -> Iterator[str]:
         for deterministic in (False, True):
             agent = subject.make()
             streams = Streams.of(0, "check", np.arange(NUM_TASKS)[:, None], np.arange(REPLICAS))
-            learner = _Watch(begin_learner(agent, subject.tasks(), streams))
-            rollout(envs, learner, seed=0, deterministic=deterministic)
+            title = f"agent {subject.cls.__name__}"
+            with user_code(f"{title}, begin"):
+                learner = _Watch(begin_learner(agent, subject.tasks(), streams))
+            rollout(envs, learner, seed=0, deterministic=deterministic, title=title)
             for actions in learner.actions:
                 fault = _fault(actions, space)
                 if fault:
@@ -48,7 +50,7 @@ class _Watch(Learner):
         self.actions: list[np.ndarray] = []
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
-        self.actions.append(np.asarray(self.learner.act(timestep, deterministic=deterministic)))
+        self.actions.append(self.learner.act(timestep, deterministic=deterministic))
         return self.actions[-1]
 
     def adapt(self, episodes: Episodes) -> None:
@@ -236,7 +238,6 @@ def check_state(subject: Subject) -> Iterator[str]:
 
 
 AGENT_CHECKS: tuple[Callable[[Subject], Iterator[str]], ...] = (
-    check_actions,
     check_seeds,
     check_evaluation,
     check_batch,
@@ -246,4 +247,4 @@ AGENT_CHECKS: tuple[Callable[[Subject], Iterator[str]], ...] = (
     check_update,
     check_state,
 )
-"""Every check of an agent."""
+"""Every check of an agent, but for `check_actions`, which comes first."""

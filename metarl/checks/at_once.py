@@ -20,7 +20,10 @@ T = TypeVar("T")
 _THREAD_SAFE = sys.stdlib_module_names | {"torch", "numpy", "gymnasium", "pydantic"}
 """Packages whose own lines need not be interrupted: they keep nothing of an agent. Most lines are theirs."""
 
-_PATIENCE = 0.02
+_IN_STEP = frozenset({"act", "adapt", "update"})
+"""Functions that the threads begin together. Turns of a line each then put one thread between two lines of another."""
+
+_PATIENCE = 0.05
 """Seconds to wait for a thread's next line. One that takes longer computes, or waits for a lock of the others."""
 
 
@@ -35,6 +38,7 @@ def run_at_once(works: Sequence[Callable[[], T]]) -> list[T]:
     def run(number: int) -> T:
         sys.settrace(functools.partial(_trace, turns, number))  # of this thread alone, which ends with its work
         try:
+            turns.meet(number)
             return works[number]()
         finally:
             sys.settrace(None)
@@ -46,6 +50,8 @@ def run_at_once(works: Sequence[Callable[[], T]]) -> list[T]:
 
 def _trace(turns: _Turns, number: int, frame: FrameType, event: str, argument: Any) -> Any:
     if event == "call":
+        if frame.f_code.co_name in _IN_STEP:
+            turns.meet(number)
         safe = str(frame.f_globals.get("__name__")).partition(".")[0] in _THREAD_SAFE
         return None if safe else functools.partial(_trace, turns, number)
     if event == "line":
@@ -58,36 +64,61 @@ class _Turns:
 
     def __init__(self, count: int) -> None:
         self.changed = threading.Condition()
-        self.waiting = list(range(count))
-        """Threads that take turns, in this order: all but those that have ended or are not at a line of theirs."""
+        self.alive = set(range(count))
+        """Threads that have not ended."""
+        self.waiting = set(self.alive)
+        """Threads that take turns, in order of their numbers: all alive that were quick to reach a line of theirs."""
         self.turn = 0
+        self.met: set[int] = set()
+        """Threads that wait for the others to begin a function."""
+        self.meetings = 0
 
     def pass_on(self, number: int) -> None:
         """Let the next thread go on by a line, and wait for the own turn."""
         with self.changed:
-            if number not in self.waiting:
-                self.waiting.append(number)
+            self.waiting.add(number)
             if self.turn == number or self.turn not in self.waiting:
                 self._give(number)
             while self.turn != number:
                 holder = self.turn
                 if not self.changed.wait(_PATIENCE) and self.turn == holder:
+                    self.waiting.add(number)  # which another may have dropped
                     self._drop(holder)  # until its next line
+
+    def meet(self, number: int) -> None:
+        """Wait until every thread that has not ended is here, for a second at most; then the first has its turn."""
+        with self.changed:
+            meeting = self.meetings
+            self.met.add(number)
+            self._drop(number)
+            if not self._begin_together():
+                self.changed.wait_for(lambda: self.meetings > meeting, timeout=1.0)
 
     def leave(self, number: int) -> None:
         """Take turns without this thread."""
         with self.changed:
+            self.alive.discard(number)
             self._drop(number)
+            self._begin_together()
+
+    def _begin_together(self) -> bool:
+        if not self.met or not self.met >= self.alive:
+            return False
+        self.met.clear()
+        self.meetings += 1
+        self.waiting = set(self.alive)
+        self.turn = min(self.alive, default=0)
+        self.changed.notify_all()
+        return True
 
     def _drop(self, number: int) -> None:
-        if number in self.waiting:
-            self.waiting.remove(number)
+        self.waiting.discard(number)
         if self.turn == number:
             self._give(number)
 
     def _give(self, number: int) -> None:
         """Give the turn of thread `number` to the next one in order."""
-        behind = [each for each in self.waiting if each > number] or self.waiting
+        behind = {each for each in self.waiting if each > number} or self.waiting
         if behind:
             self.turn = min(behind)
             self.changed.notify_all()

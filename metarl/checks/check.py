@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..base.code import find_class, imported_modules, is_reference
-from ..base.errors import MetarlError, did_you_mean, first_line
+from ..base.errors import MetarlError, UserCodeError, author_traceback, did_you_mean, first_line
 from ..base.meter import Report, counted, ignore, part_of
 from ..base.progress import complain, say
 from ..base.terminal import visible
@@ -27,7 +27,7 @@ from ..families.family import FAMILIES, TaskFamily, missing_requirement
 from ..families.load import load
 from ..trials.agent import Agent, require_agent_class
 from ..trials.registered import AGENTS, what_to_install
-from .agent import AGENT_CHECKS
+from .agent import AGENT_CHECKS, check_actions
 from .declared import OTHER, FamilyCheck, check_success, fit_remedies
 from .family import COMPARING, FAMILY_CHECKS
 from .probes import Subject as AgentSubject
@@ -153,7 +153,9 @@ def check_agent(
             findings.append(f"{title} on {family.name}: it cannot be made ({first_line(error)}); see metarl.Agent")
         else:
             part = part_of(report, number, len(families))
-            findings += run_checks(f"{title} on {family.name}", AGENT_CHECKS, subject, part)
+            named = f"{title} on {family.name}"
+            # Wrong actions break every other check too.
+            findings += run_checks(named, [check_actions], subject) or run_checks(named, AGENT_CHECKS, subject, part)
             continue
     if refused and len(refused) == len(families):
         findings.append(f"{title}: it refuses every family: {refused[0]}; name a family that it plays in `plays`")
@@ -303,6 +305,8 @@ def run_checks(
             fault = line.rpartition(": ")[2]  # behind the task and the step
             if not any(fault in finding for finding in [*told, *findings]):
                 findings.append(f"{title}: {line}")
+                if isinstance(error, UserCodeError):
+                    sys.stderr.write(author_traceback(error))
         except Exception as error:  # the author's code: any error at all may come out of it
             line = f"{title}: {first_line(error)}{_place(error)}"
             if not any(finding.startswith(line) for finding in [*told, *findings]):

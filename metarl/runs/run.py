@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.code import file_name, only_installed
-from ..base.errors import MetarlError
+from ..base.errors import MetarlError, reword, user_code
 from ..base.files import path_inside
 from ..base.settings import shorten
 from ..base.terminal import shell_line
@@ -192,9 +192,10 @@ def restore(
     state, meta = checkpoints.load(path)
     theirs = _require_same(config, meta, path, defining, remedy)
     try:
-        agent.load_state_dict(state)
+        with user_code(f"agent {type(agent).__name__}, load_state_dict"):
+            agent.load_state_dict(state)
     except MetarlError as error:
-        raise MetarlError(f"checkpoint {path}: {error}{unfit}") from None
+        raise reword(error, f"checkpoint {path}: {error}{unfit}") from error.__cause__
     return meta.model_copy(update={"config": theirs})
 
 

@@ -59,6 +59,18 @@ def validation_returns(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
+def require_metrics(logged: object) -> dict[str, float]:
+    """Return what an agent's `update` returned. Raises MetarlError unless it is a dict of numbers by name."""
+    if not isinstance(logged, Mapping):
+        raise MetarlError(f"update returned {type(logged).__name__}; it must return a dict of floats by name")
+    for name, value in logged.items():
+        if not isinstance(name, str) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise MetarlError(
+                f"update logs {name!r} of class {type(value).__name__}; it must log floats by name, such as float(loss)"
+            )
+    return {name: float(value) for name, value in logged.items()}
+
+
 def require_finite(metrics: Mapping[str, float], update: int) -> None:
     """Raise MetarlError for a metric that is NaN or infinite."""
     for name, value in metrics.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..base.errors import MetarlError, reword
+from ..base.errors import MetarlError, reword, user_code
 from ..base.files import path_inside, sweep
 from ..base.progress import Progress, progress_for, say, warn
 from ..base.signals import held_back, with_remedy
@@ -50,7 +50,7 @@ from ..trials.shards import run_sharded_trial
 from .claim import Claim, claimed
 from .log import Origin, RunLog
 from .memory import require_training_memory
-from .metrics import require_finite, time_shares, trial_returns, validation_returns, validation_score
+from .metrics import require_finite, require_metrics, time_shares, trial_returns, validation_returns, validation_score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -190,7 +190,8 @@ class _Training:
         state, meta = checkpoints.load(path)
         if NUM_UPDATES in state:
             state[NUM_UPDATES].zero_()
-        self.agent.load_state_dict(state)
+        with user_code(f"{self._title}, load_state_dict"):
+            self.agent.load_state_dict(state)
         metrics = read_metrics(run_dir)
         require_measured(run_dir, metrics)
         lines = [line for line in metrics if line["update"] < meta.update]
@@ -277,8 +278,8 @@ class _Training:
         with self._named(f"update {number}"):
             with stopwatch.part("trial"):
                 trial = self._trial(stopwatch)
-            with stopwatch.part("update"):
-                learned = self.agent.update(trial, generator(self._seed, "update", number))
+            with stopwatch.part("update"), user_code(f"{self._title}, update"):
+                learned = require_metrics(self.agent.update(trial, generator(self._seed, "update", number)))
         env_steps = int(trial.env_steps[-1].sum())
         metrics = {**trial_returns(trial), **{f"agent/{name}": value for name, value in learned.items()}}
         require_finite(metrics, number)
@@ -303,6 +304,10 @@ class _Training:
             yield
         except MetarlError as error:
             raise reword(error, f"{what}: {error}") from error.__cause__
+
+    @property
+    def _title(self) -> str:
+        return f"agent {type(self.agent).__name__} on family {self.family.name!r}"
 
     @property
     def _seed(self) -> int:
@@ -338,7 +343,8 @@ class _Training:
             config=resolve(self.config),
             versions=versions(),
         )
-        return checkpoints.copy_state(self.agent.state_dict(), meta), meta
+        with user_code(f"update {self.update - 1}: {self._title}, state_dict"):
+            return checkpoints.copy_state(self.agent.state_dict(), meta), meta
 
 
 def _validation_plan(config: TrainConfig) -> TrialPlan:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ..base.errors import MetarlError, first_line, is_lack_of_memory
+from ..base.errors import MetarlError, first_line, is_lack_of_memory, user_code
 from ..base.registry import Registry
 from ..base.settings import validate
 from ..families.family import TaskFamily
@@ -47,8 +47,10 @@ def make_agent(
     if missing := what_to_install(name):
         raise MetarlError(missing)
     config = validate(cls.Config, dict(settings or {}), where=f"agent {name!r}")
+    device = resolve_device(device)
     try:
-        return cls(config, family, seed=seed, device=resolve_device(device))
+        with user_code(f"agent {name!r} on family {family.name!r}, __init__"):
+            return cls(config, family, seed=seed, device=device)
     except (MemoryError, RuntimeError, OSError) as error:
         if not is_lack_of_memory(error):
             raise

@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 from gymnasium import spaces
 
-from ..base.errors import MetarlError
+from ..base.errors import MetarlError, told_at, user_code
 from ..base.stopwatch import Stopwatch
 from ..base.streams import Streams
-from ..families.spaces import shape_of
+from ..families.spaces import limits, shape_of
 from ..families.vector import BatchedEnv
 from .agent import Agent, Learner, begin_learner
 from .episodes import Episodes, TimeStep, Trial
@@ -28,24 +28,29 @@ def rollout(
     deterministic: bool = False,
     stopwatch: Stopwatch | None = None,
     on_step: Callable[[], None] | None = None,
+    title: str = "",
 ) -> Episodes:
     """Return one round: exactly one episode in every replica of every task.
 
     Without `previous` this is the first round of a trial, and `seed` seeds the environment. With the round before as
     `previous`, the first time step shows the learner how it ended, and the environment's random streams go on. A world
     whose episode has ended waits for the others, with `TimeStep.active` false. A `stopwatch` measures the parts
-    `simulation` and `inference`. `on_step` is called after every step.
+    `simulation` and `inference`. `on_step` is called after every step. `title` begins
+    the line of an error of the learner; by default it names the learner's class and the family.
 
-    Raises MetarlError where `act` returns actions of the wrong shape.
+    Raises MetarlError where `act` returns anything but actions of the family's space, and UserCodeError where it fails.
     """
     stopwatch = stopwatch or Stopwatch()
+    title = title or f"learner {type(learner).__name__} on family {envs.family.name!r}"
     with stopwatch.part("simulation"):
         observations = envs.restart(seed=seed)
     timestep = _first_step(envs, observations, previous)
     recorder = _Recorder(envs, stopwatch)
     while timestep.active.any():
-        with stopwatch.part("inference"):
-            actions = learner.act(timestep, deterministic=deterministic)
+        with stopwatch.part("inference"), told_at(lambda: f"{title}, step {recorder.time + 1}"):
+            with user_code(lambda: f"{title}, step {recorder.time + 1}, act"):
+                actions = learner.act(timestep, deterministic=deterministic)
+            actions = require_actions(actions, envs, timestep.active)
         timestep = recorder.step(timestep, actions)
         if on_step is not None:
             on_step()
@@ -65,6 +70,32 @@ def _first_step(envs: BatchedEnv, observations: np.ndarray, previous: Episodes |
         previous_truncations=np.zeros(shape, dtype=bool),
         active=np.ones(shape, dtype=bool),
     )
+
+
+def require_actions(actions: object, envs: BatchedEnv, active: np.ndarray) -> np.ndarray:
+    """Return what `act` returned. Raises MetarlError unless it is an array of actions, [task, replica, *action].
+
+    Actions of a box are finite, and those of other spaces whole numbers inside them. Only `active` worlds count.
+    """
+    space = envs.single_action_space
+    shape = (*envs.shape, *shape_of(space))
+    if not isinstance(actions, np.ndarray):
+        raise MetarlError(f"act returned {type(actions).__name__}; it must return a NumPy array of shape {shape}")
+    if actions.shape != shape:
+        raise MetarlError(f"act returned shape {actions.shape}; it must be {shape}, [task, replica, *action]")
+    if not np.can_cast(actions.dtype, space.dtype or np.float64, "same_kind"):
+        raise MetarlError(f"act returned {actions.dtype}; actions of {space} must be {space.dtype}")
+    # First the whole array: that is quick, and waiting worlds rarely differ.
+    if isinstance(space, spaces.Box):
+        if not np.isfinite(actions).all() and not np.isfinite(actions[active]).all():
+            raise MetarlError("act returned actions that are not finite; look at its observations and parameters")
+        return actions
+    low, high = limits(space)
+    if (actions < low).any() or (actions > high).any():
+        chosen = actions[active]
+        if (wrong := (chosen < low) | (chosen > high)).any():
+            raise MetarlError(f"act returned action {chosen[wrong][0]}, which is not in {space}")
+    return actions.astype(space.dtype, copy=False)
 
 
 class _Recorder:
@@ -87,8 +118,6 @@ class _Recorder:
 
     def step(self, timestep: TimeStep, actions: np.ndarray) -> TimeStep:
         t, shape = self.time, self.envs.shape
-        if actions.shape != self.actions.shape[1:]:
-            raise MetarlError(f"act returned shape {actions.shape}; it must be {self.actions.shape[1:]}")
         clipped = actions if self.bounds is None else np.clip(actions, *self.bounds)
         with self.stopwatch.part("simulation"):
             step = self.envs.advance(clipped.reshape(-1, *actions.shape[2:]), timestep.active.reshape(-1))
@@ -149,8 +178,9 @@ def run_trial(
     """
     if rounds < 1:
         raise MetarlError(f"rounds is {rounds}; it must be at least 1")
-    learner = begin_learner(agent, envs.tasks, _streams(envs, seed), training=training)
-    episodes = tuple(itertools.islice(_rounds(learner, envs, seed=seed, stopwatch=stopwatch), rounds))
+    title = _title(agent, envs)
+    learner = _begin(agent, envs, seed, title, training=training)
+    episodes = tuple(itertools.islice(_rounds(learner, envs, title, seed=seed, stopwatch=stopwatch), rounds))
     none = np.zeros((len(envs.tasks), envs.replicas), dtype=np.int64)
     return Trial(envs.tasks, episodes, none if learner.exploring_steps is None else learner.exploring_steps)
 
@@ -169,17 +199,25 @@ def rounds_of(
     The learner adapts to a round when the next one is asked for. With `deterministic` it takes its policy's mode at
     every step. `on_step` is called after each.
     """
-    learner = begin_learner(agent, envs.tasks, _streams(envs, seed))
-    return _rounds(learner, envs, seed=seed, deterministic=deterministic, stopwatch=stopwatch, on_step=on_step)
+    title = _title(agent, envs)
+    learner = _begin(agent, envs, seed, title)
+    return _rounds(learner, envs, title, seed=seed, deterministic=deterministic, stopwatch=stopwatch, on_step=on_step)
 
 
-def _streams(envs: BatchedEnv, seed: int) -> Streams:
-    return Streams.of(seed, "learner", envs.tasks.index[:, None], np.arange(envs.replicas))
+def _title(agent: Agent, envs: BatchedEnv) -> str:
+    return f"agent {type(agent).__name__} on family {envs.family.name!r}"
+
+
+def _begin(agent: Agent, envs: BatchedEnv, seed: int, title: str, *, training: bool = False) -> Learner:
+    streams = Streams.of(seed, "learner", envs.tasks.index[:, None], np.arange(envs.replicas))
+    with user_code(f"{title}, begin"):
+        return begin_learner(agent, envs.tasks, streams, training=training)
 
 
 def _rounds(
     learner: Learner,
     envs: BatchedEnv,
+    title: str,
     *,
     seed: int,
     deterministic: bool = False,
@@ -188,9 +226,9 @@ def _rounds(
 ) -> Iterator[Episodes]:
     stopwatch = stopwatch or Stopwatch()
     play = functools.partial(rollout, envs, learner, deterministic=deterministic, stopwatch=stopwatch, on_step=on_step)
-    episodes = play(seed=seed)
-    while True:
+    episodes = play(seed=seed, title=f"{title}, round 1")
+    for number in itertools.count(2):
         yield episodes
-        with stopwatch.part("adaptation"):
+        with stopwatch.part("adaptation"), told_at(lambda number=number: f"{title}, adapt to round {number - 1}"):  # type: ignore[misc]
             learner.adapt(episodes)
-        episodes = play(episodes)
+        episodes = play(episodes, title=f"{title}, round {number}")

@@ -12,7 +12,7 @@ from metarl.checks.at_once import run_at_once
 class Cell:
     value = 0
 
-    def swap(self, value: int) -> int:
+    def act(self, value: int) -> int:
         self.value = value
         return self.value
 
@@ -21,7 +21,7 @@ def test_what_two_threads_share_between_two_lines_is_found() -> None:
     cell = Cell()
 
     def work(number: int) -> bool:
-        return all(cell.swap(number) == number for _ in range(50))
+        return all(cell.act(number) == number for _ in range(50))
 
     assert not all(run_at_once([lambda: work(1), lambda: work(2)]))
     assert all(run_at_once([lambda: work(1)]))

@@ -498,15 +498,11 @@ def test_a_trial_that_leaves_the_numbers_stops_training_as_an_update_does(
     monkeypatch.setattr(OverTasks, "start", poisoned)
     # Two learners an update, and one in the evaluation of every second.
     limit = 10
-    with pytest.raises(
-        MetarlError, match=r"^update 4: .*take a lower agent.inner_lr; training stopped, .* holds the agent"
-    ):
+    with pytest.raises(MetarlError, match=r"^update 4: .*are not finite .*; training stopped, .* holds the agent"):
         trained(tmp_path / "run", num_updates=9, rounds=3, rollout_shards=1)
     assert load(tmp_path / "run" / "last.safetensors")[1].update == 4
     limit = 9
     calls.clear()
-    with pytest.raises(
-        MetarlError, match=r"^update 3: evaluation: .*take a lower agent.inner_lr; training stopped, .* holds"
-    ):
+    with pytest.raises(MetarlError, match=r"^update 3: evaluation: .*are not finite .*; training stopped, .* holds"):
         trained(tmp_path / "other", num_updates=9, rounds=3, rollout_shards=1)
     assert load(tmp_path / "other" / "last.safetensors")[1].update == 3
