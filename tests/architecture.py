@@ -45,6 +45,7 @@ OPTIONAL = frozenset(
         "plotly",
         "sb3_contrib",
         "stable_baselines3",
+        "tensorboard",
         "wandb",
     }
 )

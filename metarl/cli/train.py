@@ -37,12 +37,24 @@ def add_parser(commands: Any) -> None:
         help="run folder, in which {seed} becomes the seed (default: runs/<family>-<agent>-seed<seed>)",
     )
     parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
+    parser.add_argument(
+        "--log",
+        type=_loggers,
+        metavar="NAME,...",
+        help="where metrics go beside metrics.jsonl: any of wandb, tensorboard and csv, or none (default: wandb, as "
+        "the config says; a resumed run keeps tensorboard and csv)",
+    )
     add_quiet_option(parser)
 
 
 def _seeds(text: str) -> list[int]:
     """Return the seeds in a text such as '0,1,2'."""
     return [seed(part) for part in text.split(",")]
+
+
+def _loggers(text: str) -> list[str]:
+    """Return the loggers in a text such as 'csv,tensorboard'; 'none' alone is no logger."""
+    return [] if text == "none" else text.split(",")
 
 
 def _settings() -> Iterable[str]:
@@ -73,7 +85,8 @@ def _train(arguments: argparse.Namespace) -> None:
         configs, done = _begin(arguments), []
         for number, config in enumerate(configs):
             try:
-                done.append(meta_train(config, _run_dir(arguments, config.seed), progress=not arguments.quiet))
+                run_dir = _run_dir(arguments, config.seed)
+                done.append(meta_train(config, run_dir, progress=not arguments.quiet, loggers=arguments.log))
             except KeyboardInterrupt as interrupt:
                 remedy = getattr(interrupt, "remedy", "")
                 if remedy and (rest := [each.seed for each in configs[number + 1 :]]):
@@ -93,7 +106,7 @@ def _go_on(arguments: argparse.Namespace) -> Path:
     config, run_dir = _resume(arguments)
     made = count_updates(run_dir, config)
     if made < config.num_updates:
-        return meta_train(config, run_dir, resume=True, progress=not arguments.quiet)
+        return meta_train(config, run_dir, resume=True, progress=not arguments.quiet, loggers=arguments.log)
     updates, more = with_noun(made, "update"), made > config.num_updates
     asked = f"has {updates} already, more than num_updates={config.num_updates}"
     state = asked if more else f"is finished: {updates} made"

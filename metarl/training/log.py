@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,8 +21,8 @@ from ..runs.code import record_code
 from ..runs.config import TrainConfig, resolve
 from ..runs.record import CONFIG, METRICS, PICTURE, PROVENANCE, read_sessions
 from .claim import Claim, claim_folder
+from .loggers import LOGGERS, Logger, chosen_loggers
 from .repair import repair_metrics
-from .wandb import WandbLog
 
 if TYPE_CHECKING:
     from ..evaluation.record import Evaluation
@@ -51,21 +51,25 @@ class RunLog:
         *,
         updates: int = 0,
         origin: Origin | None = None,
+        loggers: Sequence[str] | None = None,
     ) -> None:
         """Open the log of a run that has made `updates` updates; lines of later updates are dropped.
 
         The folder is claimed unless it is a claim already. `origin` is the checkpoint that a new run starts from.
+        `loggers` are named in `metarl.training.loggers`; None takes W&B, and those that the folder has files of.
         """
         self._claim = run_dir if isinstance(run_dir, Claim) else claim_folder([Path(run_dir)])
         self.run_dir = self._claim.run_dir
         self._metrics = self._claim.metrics
         try:
-            self._begin(config, updates, origin)
+            self._loggers = self._begin(config, updates, origin, loggers)
         except BaseException:
             self._claim.release()
             raise
 
-    def _begin(self, config: TrainConfig, updates: int, origin: Origin | None) -> None:
+    def _begin(
+        self, config: TrainConfig, updates: int, origin: Origin | None, names: Sequence[str] | None
+    ) -> list[Logger]:
         kept = repair_metrics(self._metrics, path_inside(self.run_dir, METRICS), updates)
         if len(kept) < updates:
             warn(f"{self.run_dir / METRICS} holds {len(kept)} of {updates} updates; the other lines are lost")
@@ -73,16 +77,23 @@ class RunLog:
         keep_models(self.run_dir, config.family)
         record_code(self.run_dir, config.family["name"], config.agent["name"])
         _add_session(self.run_dir, updates, origin)
-        self._wandb = WandbLog(self.run_dir, config)
-        # A resumed run becomes a new W&B run with all updates, so that no curve has a gap or a repetition.
-        for line in kept:
-            self._wandb.log(json.loads(line))
+        rows = [json.loads(line) for line in kept]
+        made: list[Logger] = []
+        try:
+            for name in chosen_loggers(names, self.run_dir):
+                made.append(LOGGERS[name](self.run_dir, config, rows))
+        except BaseException:
+            for logger in made:
+                logger.finish(False)
+            raise
+        return made
 
     def write(self, metrics: Mapping[str, float | int]) -> None:
         """Append one line, `update` and `env_steps` first, and send it to W&B. Raises OSError on a full disk."""
         first = {name: metrics[name] for name in ("update", "env_steps")}
         _write(self._metrics, json.dumps({**first, **metrics}, allow_nan=False).encode() + b"\n")
-        self._wandb.log(metrics)
+        for logger in self._loggers:
+            logger.log(metrics)
 
     def sync(self) -> None:
         """Flush all lines to disk. A checkpoint relies on them, so it is written afterwards."""
@@ -92,11 +103,13 @@ class RunLog:
         """Write the adaptation curve to validation.png and send it to W&B with the final tables."""
         picture = path_inside(self.run_dir, PICTURE)
         plot([evaluation], picture)
-        self._wandb.summarize(evaluation, env_steps, picture)
+        for logger in self._loggers:
+            logger.summarize(evaluation, env_steps, picture)
 
     def close(self, *, completed: bool) -> None:
         """Close the file and the W&B run. Without `completed`, W&B marks the run as crashed."""
-        self._wandb.finish(completed)
+        for logger in self._loggers:
+            logger.finish(completed)
         self._claim.release()
 
 
