@@ -10,6 +10,7 @@ from gymnasium import spaces
 from ..base.errors import MetarlError
 from ..base.streams import Streams
 from ..families.family import TaskFamily
+from ..families.layout import layout_of
 from ..families.spaces import shape_of
 from .agent import Agent, Learner
 from .episodes import Episodes, TimeStep
@@ -66,11 +67,11 @@ class LoneTrial:
 
     def _timestep(self, observation: np.ndarray) -> TimeStep:
         """Return the time step of the replica that plays; the others wait."""
-        replica, space = len(self._round) - 1, self.family.observation_space
+        replica = len(self._round) - 1
         episode = self._round[-1]
         if not episode.actions and self._before:
             episode = self._before[replica]
-        observations = np.zeros((1, self.replicas, *shape_of(space)), dtype=space.dtype)
+        observations = layout_of(self.family.observation_space, self.family.name).zeros((1, self.replicas))
         observations[0, replica] = observation
         action = self.family.action_space
         previous = np.zeros((1, self.replicas, *shape_of(action)), dtype=action.dtype)
@@ -107,8 +108,8 @@ class LoneTrial:
 def _join(played: list[_Episode], family: TaskFamily) -> Episodes:
     """Return the episodes of one task as a round, each a replica, padded to the longest."""
     time, replicas = max(len(each.actions) for each in played), len(played)
-    observation, action = family.observation_space, family.action_space
-    observations = np.zeros((time, 1, replicas, *shape_of(observation)), dtype=observation.dtype)
+    action = family.action_space
+    observations = layout_of(family.observation_space, family.name).zeros((time, 1, replicas))
     actions = np.zeros((time, 1, replicas, *shape_of(action)), dtype=action.dtype)
     rewards = np.zeros((time, 1, replicas))
     terminations, truncations, mask = (np.zeros((time, 1, replicas), dtype=bool) for _ in range(3))

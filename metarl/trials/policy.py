@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from ..base.errors import MetarlError
 from ..base.streams import generator
 from ..families.family import TaskFamily
-from ..families.spaces import shape_of
+from ..families.layout import layout_of
+from ..families.spaces import action_at, shape_of
 from .agent import Agent, Oracle, require_agent
 from .lone import LoneTrial, clip_action
 
@@ -66,6 +67,7 @@ class Policy:
             if value is not None and value < 1:
                 raise MetarlError(f"{name} is {value}; it must be at least 1")
         self.agent, self.family = agent, family
+        self._layout = layout_of(family.observation_space, family.name)
         self.num_envs, self.episodes_per_round = num_envs, episodes_per_round
         self.deterministic, self.seed = deterministic, seed
         self._begun = np.zeros(num_envs or 1, dtype=np.int64)
@@ -103,7 +105,7 @@ class Policy:
 
     def act(
         self,
-        observation: ArrayLike,
+        observation: Any,
         reward: ArrayLike = 0.0,
         terminated: ArrayLike = False,
         truncated: ArrayLike = False,
@@ -132,7 +134,7 @@ class Policy:
         actions = np.zeros((len(self._trials), *shape_of(space)), dtype=space.dtype)
         for index, trial in enumerate(self._trials):
             if ended[index]:
-                actions[index] = space.start if isinstance(space, spaces.Discrete) else 0
+                actions[index] = action_at(space, 0.0)
             else:
                 actions[index] = trial.act(observations[index], float(rewards[index]), deterministic=self.deterministic)
         self._after_end = ended
@@ -143,7 +145,7 @@ class Policy:
 
     def end_episode(
         self,
-        observation: ArrayLike,
+        observation: Any,
         reward: ArrayLike = 0.0,
         terminated: ArrayLike = False,
         truncated: ArrayLike = False,
@@ -178,13 +180,13 @@ class Policy:
             )
 
     def _outcome(
-        self, observation: ArrayLike, reward: ArrayLike, terminated: ArrayLike, truncated: ArrayLike
+        self, observation: Any, reward: ArrayLike, terminated: ArrayLike, truncated: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return the arguments of a step as arrays [env, ...]. Raises MetarlError where one does not fit."""
-        space, num = self.family.observation_space, len(self._begun)
-        shape = shape_of(space) if self.num_envs is None else (num, *shape_of(space))
-        observations = np.asarray(observation)
-        if observations.shape != shape:
+        layout, num = self._layout, len(self._begun)
+        lead = () if self.num_envs is None else (num,)
+        observations = layout.flatten(observation, lead) if layout.composed else np.asarray(observation)
+        if observations.shape != (shape := (*lead, *layout.shape)):
             raise MetarlError(
                 f"the observation has shape {observations.shape}; it must be {shape}, as family {self.family.name!r} "
                 "gives it" + ("" if self.num_envs is None else f" in {num} environments")
@@ -195,7 +197,7 @@ class Policy:
         if not np.isfinite(rewards).all():
             raise MetarlError(f"the reward is {rewards.tolist()}; it must be finite")
         flags = self._flags("terminated", terminated), self._flags("truncated", truncated)
-        observations = observations.reshape(num, *shape_of(space)).astype(space.dtype)
+        observations = observations.reshape(num, *layout.shape).astype(layout.dtype)
         return observations, self._fit("reward", rewards), *flags
 
     def _flags(self, name: str, value: ArrayLike) -> np.ndarray:

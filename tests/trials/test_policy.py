@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from metarl.base.errors import MetarlError
+from metarl.base.streams import Streams
+from metarl.families.arrays import ArrayFamily
+from metarl.families.distributions import Uniform
+from metarl.families.task import Parameter
+from metarl.trials.agent import Agent, Learner
+from metarl.trials.episodes import TimeStep
 from metarl.trials.policy import Policy
 from tests.probes import UnequalEpisodes
 from tests.trials.test_rollout import Noisy
@@ -111,3 +120,44 @@ def test_an_environment_that_resets_in_the_same_step_is_told_from_one_that_reset
     policy.act(rows, [1.0, 1.0], [False, True], [False, False])
     with pytest.raises(MetarlError, match="environment 1 ended its episode in the step before, and now has reward 2"):
         policy.act(rows, [1.0, 2.0], [False, False], [False, False])
+
+
+class Compass(ArrayFamily):
+    """A place and a heading as a Dict, and actions of two choices."""
+
+    name = "compass"
+    horizon = 4
+    parameters: ClassVar = {"pay": Parameter(Uniform(0.0, 1.0))}
+    observation_space = spaces.Dict({"place": spaces.Box(-9.0, 9.0, (2,)), "heading": spaces.Discrete(4)})
+    action_space = spaces.MultiDiscrete([2, 3], start=[1, 5])
+
+    def initial(self, task: Any, streams: Any) -> Any:
+        raise NotImplementedError
+
+    transition = observation = reward = initial  # nothing steps it here
+
+
+class Chooser(Agent, Learner):
+    def begin(self, streams: Streams) -> Chooser:
+        self.shape = streams.shape
+        return self
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        self.seen = timestep.observations
+        return np.broadcast_to([2, 7], (*self.shape, 2))
+
+
+def test_composed_observations_and_actions_of_several_choices_are_taken_as_gymnasium_gives_them() -> None:
+    agent = Chooser()
+    place = np.array([1.5, -2.0], dtype=np.float32)
+    policy = Policy(agent, Compass())
+    assert policy.act({"place": place, "heading": 3}).tolist() == [2, 7]
+    assert sorted(agent.seen[0, 0].tolist()) == [-2.0, 1.5, 3.0]
+    with pytest.raises(MetarlError, match="no part 'heading'"):
+        policy.act({"place": place})
+    several = Policy(agent, Compass(), num_envs=2)
+    both = {"place": np.stack([place, place]), "heading": np.array([3, 0])}
+    several.act(both)
+    # Where an episode has ended, an action that the space holds stands in for the one that is not used.
+    actions = several.act(both, [1.0, 0.0], [True, False], [False, False])
+    assert actions.tolist() == [[1, 5], [2, 7]]
