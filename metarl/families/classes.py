@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import Env, spaces
+from gymnasium.error import DependencyNotInstalled
 
 from ..base.errors import MetarlError, user_code
 from ..base.streams import Streams
@@ -135,6 +136,8 @@ class _ClassBatch:
             frame = self.envs[world].render()
         except NotImplementedError:  # Gymnasium's own, of a class that does not draw
             return None
+        except DependencyNotInstalled as error:
+            raise MetarlError(f"family {self.family.name!r} cannot be drawn: {error}") from None
         except Exception as error:
             raise_in_world(error, world)
         return frame if isinstance(frame, np.ndarray) else None

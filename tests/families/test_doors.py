@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.envs.classic_control import PendulumEnv
+from gymnasium.error import DependencyNotInstalled
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from metarl.base.errors import MetarlError, UserCodeError, author_traceback
@@ -170,6 +171,8 @@ def test_exception_of_an_environment_keeps_its_traceback_below_one_line(error: E
 
 def test_exceptions_where_an_environment_is_made_drawn_changed_and_closed_are_told() -> None:
     class Breaks(Faults):
+        name: ClassVar[str] = "faults"
+
         def make(self, task: dict[str, Any], render_mode: str | None) -> Any:
             env: Any = Faulty(None, None)
             env.render = env.close = functools.partial(fail(ValueError("no picture")), GOOD)
@@ -179,6 +182,8 @@ def test_exceptions_where_an_environment_is_made_drawn_changed_and_closed_are_to
             raise KeyError("wind")
 
     class Unmade(Faults):
+        name: ClassVar[str] = "faults"
+
         def make(self, task: dict[str, Any], render_mode: str | None) -> Any:
             raise FileNotFoundError("model.xml")
 
@@ -197,6 +202,20 @@ def test_exceptions_where_an_environment_is_made_drawn_changed_and_closed_are_to
         UserCodeError, match=r"^family 'faults', task \{'mass': .*\}, make: FileNotFoundError: model.xml"
     ):
         _ = Unmade().action_space
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (DependencyNotInstalled("pip install pygame"), "^family 'faults' cannot be drawn: .*pip install pygame"),
+        (RuntimeError("no display"), r"^family 'faults', task \{'mass': .*\}, render: RuntimeError: no display"),
+    ],
+)
+def test_picture_that_fails_is_told_with_its_remedy(error: Exception, words: str) -> None:
+    envs = Faults().make_vec(Faults().sample("train", 1, seed=0))
+    envs.batch.envs[0].render = functools.partial(fail(error), GOOD)  # type: ignore[attr-defined]
+    with pytest.raises(MetarlError, match=words):
+        envs.render_world(0)
 
 
 def test_object_that_is_no_environment_is_refused() -> None:
