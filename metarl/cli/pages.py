@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from ..base.code import is_reference
 from ..base.terminal import one_line
 from ..families.declaration import is_yaml
 from ..families.family import TaskFamily, missing_requirement
@@ -64,9 +65,11 @@ def family_page(name: str, preset: str | None = None) -> str:
     presets = [(name, _settings(settings) or "the defaults") for name, settings in cls.presets.items()]
     which = f" ({shown!r} is shown; the first is the default)" if presets and shown else ""
     same = f", with the dynamics of {cls.gymnasium_id}" if cls.gymnasium_id else ""
+    # A class that is not registered has no id at Gymnasium.
+    registered = [] if is_reference(cls.name) else [f"gymnasium: metarl/{cls.__name__}-v0{same}"]
     parts = [
         f"{name}: {inspect.getdoc(cls)}",
-        "\n".join([*([f"from: {cls.source}"] if cls.source else []), f"gymnasium: metarl/{cls.__name__}-v0{same}"]),
+        *(["\n".join(origin)] if (origin := [*([f"from: {cls.source}"] if cls.source else []), *registered]) else []),
         f"presets{which}:\n{listing(presets) or '  none'}",
         _inside(family, missing_requirement(cls)),
         f"settings:\n{listing((name, str(value)) for name, value in family.settings.items())}",

@@ -196,7 +196,9 @@ def test_commands_that_show_take_a_reference(command: str, tmp_path: Path, capsy
     write_agent(tmp_path, "shown_agent")
     name = "shown_agent:Still" if command == "agents" else f"shown_{command}:Thermostat"
     assert main([command, name]) == 0
-    assert name in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert name in out
+    assert "metarl/Thermostat-v0" not in out  # it is not registered
 
 
 def test_import_registers_families_for_every_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
