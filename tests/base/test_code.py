@@ -16,7 +16,7 @@ from metarl.adapters.gymnasium import SingleEnv
 from metarl.base.code import canonical, file_name, import_code, only_installed
 from metarl.base.errors import MetarlError, UserCodeError
 from metarl.base.registry import Registry
-from metarl.checks.check import check_family
+from metarl.checks.check import Subject, check_family
 from metarl.cli.main import main
 from metarl.families.family import FAMILIES, TaskFamily
 from metarl.trials.registered import AGENTS
@@ -212,3 +212,19 @@ def test_import_registers_families_for_every_command(tmp_path: Path, capsys: pyt
     out, err = capsys.readouterr()
     assert "imported-room" in out
     assert err.startswith(f"metarl: importing imported_room from {path}\n")
+
+
+def test_workers_of_check_all_import_what_the_command_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_family(tmp_path, "worked_room", "worked-room")
+    chosen = [Subject("family", "worked-room"), Subject("family", "worked-room")]
+    monkeypatch.setattr("metarl.checks.check.subjects", lambda: chosen)
+    try:
+        assert main(["check", "--all", "--quiet", "--jobs", "2", "--import", "worked_room"]) == 0
+    finally:
+        FAMILIES._items.pop("worked-room", None)
+        gymnasium.registry.pop("metarl/Thermostat-v0", None)
+    out, err = capsys.readouterr()
+    assert "2 passed, 0 failed" in out
+    assert err.count("importing worked_room") == 1
