@@ -116,10 +116,14 @@ class DeclaredFamily(OptionFamily):
                     step = envs.advance(envs.action_space.sample(), np.ones(1, dtype=bool))
                 fault = "" if np.isfinite(step.rewards).all() else f"reward {step.rewards[0]}"
                 fault = fault or ("" if np.isfinite(step.observations).all() else "an observation that is not finite")
+        except MetarlError as error:  # it names family, task and step, which the line below says better
+            fault = str(error).rpartition("episode: ")[2].partition(";")[0]
         except Exception as error:  # the family's own code may raise anything
             fault = first_line(error)
         if fault:
-            raise MetarlError(f"parameters.{name}: value {shown} gives {fault} in its first step; take another range")
+            raise MetarlError(
+                f"parameters.{name}: value {shown} cannot be played, first step: {fault}; take another range"
+            )
 
 
 def _example(parameters: Mapping[str, Parameter]) -> str:
