@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..base.files import path_inside
 from ..evaluation.figure import plot
 from ..training.wandb import Job, WandbLog
 
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 def log_evaluation(resolved: ResolvedAgent, config: TrainConfig, evaluation: Evaluation, picture: Path) -> None:
     """Log an evaluation and its picture, and the video of the same agent and trials if the run folder has one."""
     plan = evaluation.plan
-    video = resolved.choice.run_dir / f"adaptation{resolved.suffix(plan)}"
+    name = f"adaptation{resolved.suffix(plan)}"
+    films = [path_inside(resolved.choice.run_dir, f"{name}{suffix}") for suffix in (".mp4", ".gif")]
     with _open_log(resolved, config, plan, "evaluate") as log, tempfile.TemporaryDirectory() as folder:
         if picture.suffix.lower() != ".png":  # W&B shows pixels only
             picture = Path(folder) / "adaptation.png"
             plot([evaluation], picture)
         log.summarize(evaluation, _env_steps(resolved), picture)
-        for film in (video.with_name(f"{video.name}.mp4"), video.with_name(f"{video.name}.gif")):
+        for film in films:
             if film.exists():
                 log.show(film, _env_steps(resolved))
                 break

@@ -50,26 +50,25 @@ class CsvLog:
 
     def __init__(self, run_dir: Path, rows: Sequence[Row]) -> None:
         self._path = path_inside(run_dir, CSV)
-        self._rows = list(rows)
-        self._columns: dict[str, None] = {}
-        self._rewrite()
+        self._columns: list[str] = []
+        self._rewrite(rows)
 
     def log(self, metrics: Row) -> None:
         """Append a row."""
-        if metrics.keys() <= self._columns.keys():
+        if metrics.keys() <= set(self._columns):
             with self._path.open("a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, list(self._columns)).writerow(metrics)
-            self._rows.append(dict(metrics))
+                csv.DictWriter(file, self._columns).writerow(metrics)
         else:
-            self._rows.append(dict(metrics))
-            self._rewrite()
+            with self._path.open(encoding="utf-8", newline="") as file:
+                earlier = list(csv.DictReader(file))
+            self._rewrite([*earlier, metrics])
 
-    def _rewrite(self) -> None:
-        self._columns = dict.fromkeys(["update", "env_steps", *(name for row in self._rows for name in row)])
+    def _rewrite(self, rows: Sequence[Row]) -> None:
+        self._columns = list(dict.fromkeys(["update", "env_steps", *(name for row in rows for name in row)]))
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(self._columns))
+        writer = csv.DictWriter(text, self._columns)
         writer.writeheader()
-        writer.writerows(self._rows)
+        writer.writerows(rows)
         write_atomically(self._path, text.getvalue().encode())
 
     def summarize(self, evaluation: Evaluation, env_steps: int, picture: Path) -> None:

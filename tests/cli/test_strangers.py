@@ -106,3 +106,14 @@ def test_a_run_folder_does_not_choose_the_server_that_gets_the_key(
         assert main([word.replace("RUN", str(run)) for word in command]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "settings lies in a run folder and would change W&B's server or account; remove it" in line
+
+
+def test_a_video_that_leads_out_of_a_run_folder_is_not_uploaded(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _environment(monkeypatch, tmp_path)
+    (tmp_path / "secret").write_text("mine")
+    (run / "adaptation.gif").symlink_to(tmp_path / "secret")
+    assert main(["evaluate", str(run), "--tasks", "2", "--wandb"]) == 2
+    assert f"adaptation.gif leads out of {run}" in capsys.readouterr().err
+    assert not (run / "wandb").exists()
