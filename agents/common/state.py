@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
-from metarl.trials.agent import TrainableAgent
+from metarl.trials.agent import NUM_UPDATES, TrainableAgent
 
 StateDict = dict[str, Tensor]
 """Everything that training changes, by name."""
+
+MOST_COUNTED = 2**53
+"""Largest count that a state may hold: every whole number up to it is a float64."""
 
 _ADAM_SLOTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -68,8 +71,12 @@ def load_training_state(
     load_optimizer(optimizer, parameters, state)
 
 
-def require_same_shapes(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    """Raise MetarlError unless `state` has the names and shapes of `expected`."""
+def require_fitting(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Raise MetarlError unless `state` can take the place of `expected`.
+
+    It has the same names and shapes, every number is finite, counts are whole and not negative, and neither are sums of
+    squares.
+    """
     missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or unknown:
         first = f"{missing[0]!r} is missing" if missing else f"{unknown[0]!r} is unknown"
@@ -80,14 +87,31 @@ def require_same_shapes(expected: Mapping[str, Tensor], state: Mapping[str, Tens
                 f"the saved agent does not fit: {name!r} has shape {tuple(state[name].shape)}, here it is "
                 f"{tuple(tensor.shape)}; was it trained on another family or preset?"
             )
+        if fault := _fault(name.rpartition(".")[2], state[name]):
+            raise MetarlError(f"the saved agent is damaged: {name!r} {fault}; take another checkpoint")
+
+
+_COUNTS = frozenset({"step", "count", NUM_UPDATES})
+_SQUARES = frozenset({"exp_avg_sq", "squares", "square"})
+
+
+def _fault(kind: str, tensor: Tensor) -> str:
+    """Return what is wrong with a tensor whose name ends in `kind`, '' if nothing is."""
+    if not tensor.isfinite().all():
+        return "holds a number that is not finite"
+    if kind in _COUNTS and not (0 <= float(tensor) <= MOST_COUNTED and float(tensor).is_integer()):
+        return f"is {float(tensor):g}; it must be a whole number from 0 to {MOST_COUNTED:g}"
+    if kind in _SQUARES and (tensor < 0).any():
+        return "holds a negative mean or sum of squares"
+    return ""
 
 
 @contextlib.contextmanager
 def restore_on_error(agent: TrainableAgent) -> Iterator[None]:
-    """Give the agent its state back if a MetarlError is raised inside: an update that fails changes nothing."""
+    """Give the agent its state back if an error or a signal is raised inside: an update that fails changes nothing."""
     before = agent.state_dict()
     try:
         yield
-    except MetarlError:
+    except BaseException:
         agent.load_state_dict(before)
         raise

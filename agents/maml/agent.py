@@ -23,7 +23,7 @@ from metarl.trials.episodes import Episodes, TimeStep, Trial
 from ..common.heads import action_head
 from ..common.moments import RunningMoments
 from ..common.policy import LOG_STD, MLPPolicy
-from ..common.state import StateDict, load_tensors, require_same_shapes, restore_on_error
+from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from .adaptation import AdaptContext, AdaptNothing, make_adaptation
 from .baselines import Baseline, LinearBaseline, LinearBaselineConfig, NetworkBaseline, flat_observations
 from .config import MAMLConfig
@@ -156,7 +156,7 @@ class MAML(TrainableAgent):
     @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
         """Restore the result of `state_dict`. Raises MetarlError where names or shapes differ."""
-        require_same_shapes(self.state_dict(), state)
+        require_fitting(self.state_dict(), state)
         load_tensors(self._tensors(), state)
         for part, holder in self._parts().items():
             prefix = f"{part}."

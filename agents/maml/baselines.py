@@ -76,12 +76,23 @@ def flat_observations(episodes: Episodes) -> tuple[np.ndarray, np.ndarray]:
     return episodes.observations.reshape(*shape, -1), episodes.final_observations.reshape(*shape[1:], -1)
 
 
+MOST_FEATURES = 256
+"""Longest observation that the linear baseline takes as it is. Memory and time grow with the square of the length."""
+
+
 class LinearBaseline:
-    """Fits a linear function of observation and time to each task's own round (Duan et al., 2016)."""
+    """Fits a linear function of observation and time to each task's own round (Duan et al., 2016).
+
+    Observations of more than `MOST_FEATURES` numbers, such as images, are first projected to as many random directions,
+    which are the same in every run.
+    """
 
     def values(self, episodes: Episodes, returns: np.ndarray) -> Values:
         """Return the values of the fit to `returns`."""
-        return Values(*linear_baseline(*flat_observations(episodes), returns, episodes.mask))
+        observations, final = flat_observations(episodes)
+        if observations.shape[-1] > MOST_FEATURES:
+            observations, final = project(observations, final, episodes.mask)
+        return Values(*linear_baseline(observations, final, returns, episodes.mask))
 
     def learn(self, rounds: Sequence[tuple[Episodes, np.ndarray]], rng: np.random.Generator) -> dict[str, float]:
         """Do nothing: every round is fitted anew."""
@@ -93,6 +104,25 @@ class LinearBaseline:
 
     def load_state_dict(self, state: StateDict) -> None:
         """Do nothing."""
+
+
+def project(observations: np.ndarray, final: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return observations [time, task, replica, d] and final ones [task, replica, d] in `MOST_FEATURES` directions.
+
+    Each task's observations are first scaled by the mean and the deviation of all numbers in them. The directions are
+    those of a fixed Gaussian random projection (Johnson and Lindenstrauss, 1984).
+    """
+    size = observations.shape[-1]
+    directions = np.random.default_rng(size).normal(size=(size, MOST_FEATURES)).astype(np.float32) / np.sqrt(size)
+    projected = np.zeros((*observations.shape[:-1], MOST_FEATURES), dtype=np.float32)
+    projected_final = np.zeros((*final.shape[:-1], MOST_FEATURES), dtype=np.float32)
+    for task in range(observations.shape[1]):  # one at a time: a batch of images as floats would fill the memory
+        taken = mask[:, task]
+        seen = observations[:, task][taken].astype(np.float32)
+        mean, deviation = seen.mean(dtype=np.float64), max(seen.std(dtype=np.float64), 1e-6)
+        projected[:, task][taken] = ((seen - mean) / deviation).astype(np.float32) @ directions
+        projected_final[task] = ((final[task] - mean) / deviation).astype(np.float32) @ directions
+    return projected, projected_final
 
 
 def _linear(fan_in: int, fan_out: int) -> nn.Linear:

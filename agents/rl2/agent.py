@@ -32,7 +32,7 @@ from ..common.moments import ValueScale
 from ..common.ppo import clipped_surrogate, masked_mean
 from ..common.schedule import Schedule
 from ..common.sequences import Sequences, sequences
-from ..common.state import StateDict, load_training_state, require_same_shapes, restore_on_error, training_state
+from ..common.state import StateDict, load_training_state, require_fitting, restore_on_error, training_state
 from ..common.task_numbers import TaskNumbers
 from ..memories.contract import State, stack_states
 from .config import RL2Config
@@ -317,7 +317,7 @@ class RL2(TrainableAgent):
     @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
         """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
-        require_same_shapes(self.state_dict(), state)
+        require_fitting(self.state_dict(), state)
         load_training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()), state)
 
 

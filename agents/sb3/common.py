@@ -18,7 +18,7 @@ from metarl.families.spaces import ActionSpace
 from metarl.trials.episodes import Episodes
 
 from ..common.heads import CategoricalHead
-from ..common.state import StateDict, load_training_state, require_same_shapes, training_state
+from ..common.state import StateDict, load_training_state, require_fitting, training_state
 from .own import Minibatches
 
 Space = spaces.Box | spaces.Discrete
@@ -152,7 +152,7 @@ def policy_state(policy: Any) -> StateDict:
 
 def load_policy_state(policy: Any, state: StateDict) -> None:
     """Restore a state of `policy_state`. Raises MetarlError where names or shapes differ."""
-    require_same_shapes(policy_state(policy), state)
+    require_fitting(policy_state(policy), state)
     load_training_state(dict(policy.state_dict()), policy.optimizer, dict(policy.named_parameters()), state)
 
 

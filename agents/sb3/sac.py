@@ -27,7 +27,7 @@ from ..common.state import (
     load_optimizer,
     load_tensors,
     optimizer_state,
-    require_same_shapes,
+    require_fitting,
     restore_on_error,
 )
 from .common import Spaces, explain_bad_outputs, flatten_box, new_model, select_steps
@@ -178,7 +178,13 @@ class SB3SAC(TrainableAgent):
     @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
         """Restore a state. Raises MetarlError where names or shapes differ."""
-        require_same_shapes(self.state_dict(), state)
+        require_fitting(self.state_dict(), state)
+        size = self.model.replay_buffer.buffer_size  # type: ignore[union-attr]
+        if not 0 <= int(state["replay.pos"]) < size:
+            raise MetarlError(
+                f"the saved agent is damaged: 'replay.pos' is {int(state['replay.pos'])}, outside the {size} steps of "
+                "the replay buffer; take another checkpoint"
+            )
         load_tensors({**self._tensors(), **self._replay()}, state)
         for optimizer, parameters in self._optimizers():
             load_optimizer(optimizer, parameters, state)

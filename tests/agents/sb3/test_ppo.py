@@ -174,7 +174,9 @@ def test_numbers_that_are_not_finite_stop_it_and_leave_it_as_it_was(settings: di
 def test_a_policy_that_is_not_finite_is_told_of_in_one_line() -> None:
     family = load("navigation-2d", horizon=6)
     agent = new_agent(family)
-    agent.load_state_dict({name: value * float("nan") for name, value in agent.state_dict().items()})
+    with torch.no_grad():
+        for parameter in agent.model.policy.parameters():
+            parameter.fill_(float("nan"))
     with pytest.raises(MetarlError, match="outputs are not finite numbers"):
         a_trial(agent, family)
 
