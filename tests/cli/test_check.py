@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +124,21 @@ def test_ctrl_c_ends_check_all_at_once() -> None:
 def test_everything_registered_passes_check_all() -> None:
     done = subprocess.run(command("check", "--all"), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
+def test_a_signal_to_checks_of_everything_ends_their_processes_too() -> None:
+    process = subprocess.Popen(
+        command("check", "--all", "--jobs", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    tasks, deadline, children = Path(f"/proc/{process.pid}/task"), time.monotonic() + 60, set[str]()
+    while len(children) < 3:  # both, and multiprocessing's tracker of resources
+        assert time.monotonic() < deadline and process.poll() is None
+        children |= {child for task in tasks.iterdir() for child in (task / "children").read_text().split()}
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    ended = time.monotonic() + 10
+    while alive := [child for child in children if Path(f"/proc/{child}").exists()]:
+        assert time.monotonic() < ended, alive
+        time.sleep(0.02)
