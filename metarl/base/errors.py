@@ -15,6 +15,9 @@ LONGEST_LINE = 500
 MOST_LISTED = 12
 """Options that a remedy lists in full."""
 
+AUTHOR_ERRORS = (Exception, SystemExit)
+"""What an author's code may raise: `sys.exit()` inside it must not end metarl without a word."""
+
 
 class MetarlError(Exception):
     """A mistake in a config, a task or a file. The command line prints it as one line and exits with status 2."""
@@ -36,7 +39,7 @@ def user_code(where: str | Callable[[], str]) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except AUTHOR_ERRORS as error:
         if isinstance(error, MetarlError) or is_lack_of_memory(error):
             raise
         place = where if isinstance(where, str) else where()

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import Env, spaces
 from gymnasium.error import DependencyNotInstalled
 
-from ..base.errors import MetarlError, user_code
+from ..base.errors import AUTHOR_ERRORS, MetarlError, user_code
 from ..base.streams import Streams
 from .batch import Step, fps_of
 from .doors import (
@@ -100,7 +100,7 @@ class _ClassBatch:
         for i in np.flatnonzero(where).tolist():
             try:
                 result = self.envs[i].reset(seed=int(seeds[i]))
-            except Exception as error:
+            except AUTHOR_ERRORS as error:
                 raise_in_world(error, i)
             seen, _ = read_result(result, RESET, i)
             self.observations[i] = read_observation(self.layout, seen, i)
@@ -112,7 +112,7 @@ class _ClassBatch:
         for i in np.flatnonzero(where).tolist():
             try:
                 result = self.envs[i].step(actions[i])
-            except Exception as error:
+            except AUTHOR_ERRORS as error:
                 raise_in_world(error, i)
             seen, reward, terminated, truncated, info = read_result(result, STEP, i)
             self.observations[i] = read_observation(self.layout, seen, i)
@@ -128,7 +128,7 @@ class _ClassBatch:
         for i in np.flatnonzero(where):
             try:
                 self.family.change(self.envs[i], {name: value[i].tolist() for name, value in values.items()})
-            except Exception as error:
+            except AUTHOR_ERRORS as error:
                 raise_in_world(error, int(i))
 
     def render(self, world: int) -> np.ndarray | None:
@@ -138,7 +138,7 @@ class _ClassBatch:
             return None
         except DependencyNotInstalled as error:
             raise MetarlError(f"family {self.family.name!r} cannot be drawn: {error}") from None
-        except Exception as error:
+        except AUTHOR_ERRORS as error:
             raise_in_world(error, world)
         return frame if isinstance(frame, np.ndarray) else None
 

@@ -29,7 +29,7 @@ class WorldError(Exception):
         self.fault, self.world = fault, world
 
 
-def raise_in_world(error: Exception, world: int) -> NoReturn:
+def raise_in_world(error: BaseException, world: int) -> NoReturn:
     """Raise the exception of an author's code as a WorldError. Those that need no more words pass as they are."""
     if isinstance(error, MetarlError) or is_lack_of_memory(error):
         raise error

@@ -12,7 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ..base.errors import MetarlError, UserCodeError, first_line, is_lack_of_memory, user_code
+from ..base.errors import AUTHOR_ERRORS, MetarlError, UserCodeError, first_line, is_lack_of_memory, user_code
 from ..base.streams import Streams
 from .batch import Batch, Step
 from .doors import WorldError, describe, find_infinite
@@ -141,7 +141,7 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             if seeded is not None:
                 self.batch.begin(seeded)
             observations = self.batch.reset(where, streams.where(where))
-        except Exception as error:
+        except AUTHOR_ERRORS as error:
             raise self._tell(error, "reset", where) from error.__cause__ or error
         self._require_finite("observation", observations, where, "reset")
         self._elapsed[where] = 0
@@ -225,7 +225,7 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             raise ResetNeededError("a world was stepped after its episode had ended; reset it first")
         try:
             step = self.batch.step(actions, where, self._streams.where(where))
-        except Exception as error:
+        except AUTHOR_ERRORS as error:
             raise self._tell(error, "step", where) from error.__cause__ or error
         self._require_finite("reward", step.rewards, where, "step")
         self._require_finite("observation", step.observations, where, "step")
@@ -274,14 +274,14 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self.values = values
         try:
             self.batch.change(where, values)
-        except Exception as error:
+        except AUTHOR_ERRORS as error:
             raise self._tell(error, "change", where) from error.__cause__ or error
 
     def task(self, world: int) -> dict[str, Any]:
         """Return the current task of a world, as numbers and lists by parameter name."""
         return {name: value[world].tolist() for name, value in self.values.items()}
 
-    def _tell(self, error: Exception, doing: str, where: np.ndarray) -> Exception:
+    def _tell(self, error: BaseException, doing: str, where: np.ndarray) -> BaseException:
         """Return the error of the family's code in `doing` with the family, the task and the step in front of it."""
         if isinstance(error, WorldError):
             kind = MetarlError if error.__cause__ is None else UserCodeError
@@ -325,7 +325,7 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         """Return a picture of one world, as `render` does."""
         try:
             return self.batch.render(world)
-        except Exception as error:
+        except AUTHOR_ERRORS as error:
             raise self._tell(error, "render", np.arange(self.num_envs) == world) from error.__cause__ or error
 
     def close_extras(self, **kwargs: Any) -> None:

@@ -38,6 +38,11 @@ def test_an_authors_exception_becomes_one_line_with_its_cause() -> None:
     assert isinstance(error.__cause__, ZeroDivisionError)
 
 
+def test_an_author_who_exits_does_not_end_metarl_without_a_word() -> None:
+    with pytest.raises(UserCodeError, match="SystemExit: 3"), user_code("family mine, step"):
+        raise SystemExit(3)
+
+
 def test_the_place_is_asked_for_only_where_something_broke() -> None:
     with user_code(lambda: pytest.fail("nothing broke")):
         pass
