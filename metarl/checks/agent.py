@@ -16,6 +16,7 @@ from gymnasium import spaces
 
 from ..base.errors import MetarlError, user_code
 from ..base.streams import Streams, generator
+from ..families.spaces import first_outside
 from ..families.task import Tasks
 from ..trials.agent import Agent, Learner, Oracle, TrainableAgent, begin_learner, require_tensors
 from ..trials.episodes import Episodes, TimeStep, select_tasks
@@ -61,11 +62,11 @@ def _fault(actions: np.ndarray, space: spaces.Space[Any]) -> str:
     shape = (NUM_TASKS, REPLICAS, *(space.shape or ()))
     if actions.shape != shape:
         return f"shape {actions.shape}; it must be [task, replica, *action], here {shape}"
-    if isinstance(space, spaces.Discrete):
+    if not isinstance(space, spaces.Box):
         if not np.issubdtype(actions.dtype, np.integer):
             return f"{actions.dtype}; actions of a discrete space must be integers"
-        if (actions < space.start).any() or (actions >= space.start + space.n).any():
-            return f"action {actions.max()}; they must lie in {space}"
+        if (outside := first_outside(space, actions.reshape(-1, *shape[2:]))) is not None:
+            return f"action {outside}; they must lie in {space}"
     elif not np.issubdtype(actions.dtype, np.floating) or not np.isfinite(actions).all():
         return f"{actions.dtype}, or numbers that are not finite; actions of a box must be finite floats"
     return ""
@@ -248,3 +249,6 @@ AGENT_CHECKS: tuple[Callable[[Subject], Iterator[str]], ...] = (
     check_state,
 )
 """Every check of an agent, but for `check_actions`, which comes first."""
+
+SPACE_CHECKS: tuple[Callable[[Subject], Iterator[str]], ...] = (check_update,)
+"""The same on further kinds of spaces, where only what depends on the space is new."""

@@ -27,11 +27,11 @@ from ..families.family import FAMILIES, TaskFamily, missing_requirement
 from ..families.load import load
 from ..trials.agent import Agent, require_agent_class
 from ..trials.registered import AGENTS, what_to_install
-from .agent import AGENT_CHECKS, check_actions
+from .agent import AGENT_CHECKS, SPACE_CHECKS, check_actions
 from .declared import OTHER, FamilyCheck, check_success, fit_remedies
 from .family import COMPARING, FAMILY_CHECKS
 from .probes import Subject as AgentSubject
-from .probes import probes
+from .probes import other_spaces, probes
 from .repeats import SOURCES, check_repeats, find_shared_generators
 
 T = TypeVar("T")
@@ -132,8 +132,8 @@ def check_agent(
 ) -> list[str]:
     """Return one line for each rule that an agent's class breaks: the fault, the rule, the remedy.
 
-    It plays `families`. By default these are the ones that it names in `plays`, or else one with continuous and one
-    with discrete actions, whose episodes end early at different times. A family that the agent refuses with a
+    It plays `families`. By default these are the ones that it names in `plays`, or else families with actions and
+    observations of every kind, whose episodes end early at different times. A family that the agent refuses with a
     MetarlError is left out. Raises MetarlError for an unknown name, and for anything but a class that extends
     `metarl.Agent`.
     """
@@ -141,8 +141,10 @@ def check_agent(
     require_agent_class(cls)
     title = f"agent {cls.__name__}"
     findings, refused = [], []
+    brief: set[str] = set()
     if families is None:
-        families = [load(name) for name in cls.plays] or probes()
+        families = [load(name) for name in cls.plays] or [*probes(), *other_spaces()]
+        brief = {family.name for family in other_spaces()}
     for number, family in enumerate(families):
         subject = AgentSubject(cls, family)
         try:
@@ -150,12 +152,16 @@ def check_agent(
         except MetarlError as error:
             refused.append(str(error))
         except Exception as error:  # the author's class: any error at all may come out of it
-            findings.append(f"{title} on {family.name}: it cannot be made ({first_line(error)}); see metarl.Agent")
+            findings.append(
+                f"{title} on {family.name}: it cannot be made ({first_line(error)}); raise MetarlError for spaces that "
+                "it cannot play"
+            )
         else:
             part = part_of(report, number, len(families))
             named = f"{title} on {family.name}"
+            checks = SPACE_CHECKS if family.name in brief else AGENT_CHECKS
             # Wrong actions break every other check too.
-            findings += run_checks(named, [check_actions], subject) or run_checks(named, AGENT_CHECKS, subject, part)
+            findings += run_checks(named, [check_actions], subject) or run_checks(named, checks, subject, part)
             continue
     if refused and len(refused) == len(families):
         findings.append(f"{title}: it refuses every family: {refused[0]}; name a family that it plays in `plays`")

@@ -1,4 +1,4 @@
-"""What agents are checked on: two small families, and trials in them."""
+"""What agents are checked on: small families, and trials in them."""
 
 from __future__ import annotations
 
@@ -83,9 +83,68 @@ class Press(Reach):
         return super().transition(state, np.stack([move, move], axis=1), task, streams)
 
 
+@dataclass(frozen=True)
+class Look(Reach):
+    """The same through a camera, in a Dict, with two choices at once: back, stand or forth on each axis."""
+
+    name = "the checks' family with a Dict of observations and MultiDiscrete actions"
+
+    @property
+    def observation_space(self) -> spaces.Dict:  # type: ignore[override]
+        """The camera's picture, position and fuse, and which side the point is on."""
+        camera = spaces.Box(0, 255, (6, 6, 1), dtype=np.uint8)
+        return spaces.Dict({"camera": camera, "place": super().observation_space, "side": spaces.Discrete(2)})
+
+    @property
+    def action_space(self) -> spaces.MultiDiscrete:  # type: ignore[override]
+        """The choices."""
+        return spaces.MultiDiscrete([3, 3])
+
+    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
+        """Move and burn."""
+        return super().transition(state, 0.3 * (action - 1.0), task, streams)
+
+    def observation(self, state: State) -> Any:
+        """Return a picture with the point in it, position and fuse, and the side."""
+        row, column = np.clip(3 + np.floor(2 * state["position"]), 0, 5).astype(int).T
+        camera = np.zeros((len(row), 6, 6, 1), dtype=np.uint8)
+        camera[np.arange(len(row)), row, column] = 255
+        return {"camera": camera, "place": super().observation(state), "side": (column > 2).astype(np.int64)}
+
+
+@dataclass(frozen=True)
+class Flip(Reach):
+    """The same with two switches, and a number as its observation."""
+
+    name = "the checks' family with Discrete observations and MultiBinary actions"
+
+    @property
+    def observation_space(self) -> spaces.Discrete:  # type: ignore[override]
+        """Steps left before the episode terminates."""
+        return spaces.Discrete(9)
+
+    @property
+    def action_space(self) -> spaces.MultiBinary:  # type: ignore[override]
+        """The switches: one for each axis."""
+        return spaces.MultiBinary(2)
+
+    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
+        """Move and burn."""
+        return super().transition(state, np.where(action == 1, 0.3, -0.2), task, streams)
+
+    def observation(self, state: State) -> np.ndarray:
+        """Return the fuse."""
+        return state["fuse"].astype(np.int64)
+
+
 def probes() -> list[TaskFamily]:
-    """Return the families that agents are checked on by default."""
+    """Return the families whose spaces every agent is expected to play."""
     return [Reach(), Press()]
+
+
+def other_spaces() -> list[TaskFamily]:
+    """Return families with spaces of every other kind, which an agent plays, or refuses with a MetarlError."""
+    return [Look(), Flip()]
 
 
 @dataclass(frozen=True)

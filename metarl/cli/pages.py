@@ -110,8 +110,18 @@ def _settings(settings: Any) -> str:
 
 def space_in_words(space: spaces.Space[Any]) -> str:
     """Return a space in plain words, such as '6 numbers, -1 to 1 (float32)'."""
-    if isinstance(space, spaces.Discrete):
-        return f"one of {space.n} (discrete, {space.start} to {space.start + space.n - 1})"
+    match space:
+        case spaces.Discrete():
+            return f"one of {space.n} (discrete, {space.start} to {space.start + space.n - 1})"
+        case spaces.MultiDiscrete():
+            counts = ", ".join(map(str, space.nvec.reshape(-1)[:8])) + (", ..." if space.nvec.size > 8 else "")
+            return f"{space.nvec.size} choices, of {counts}"
+        case spaces.MultiBinary():
+            return f"{in_times(space.shape) or '1'} switches, on or off"
+        case spaces.Dict():
+            return "; ".join(f"{name}: {space_in_words(inner)}" for name, inner in space.spaces.items())
+        case spaces.Tuple():
+            return "; ".join(f"{i}: {space_in_words(inner)}" for i, inner in enumerate(space.spaces))
     if not isinstance(space, spaces.Box):
         return str(space)
     size = in_times(space.shape) or "1"

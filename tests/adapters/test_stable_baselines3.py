@@ -19,6 +19,7 @@ from metarl.base.streams import Streams
 from metarl.base.threads import one_thread
 from metarl.families.batch import State
 from metarl.families.task import Values
+from tests.families.kinds import OBSERVATIONS, Meters
 from tests.families.test_families import PendulumGravity
 from tests.probes import UnequalEpisodes
 from tests.scripted import Numbered
@@ -232,3 +233,26 @@ def test_unknown_success_is_known_from_the_first_one_on_over_resets() -> None:
     play(env, 2)
     env.reset()
     assert all("is_success" in info for info in play(env, 2)[-1][-1])
+
+
+def test_a_dict_of_observations_is_passed_on_and_an_algorithm_learns_from_it() -> None:
+    family = Meters(seen="dict", acted="multi-binary", horizon=3)
+    tasks = family.sample("train", 2, seed=0)
+    env = make_sb3_vec(family, 2, tasks=tasks)
+    observations: Any = env.reset()
+    assert isinstance(env.observation_space, spaces.Dict) and observations.keys() == env.observation_space.keys()
+    assert observations["camera"].shape == (2, 6, 6, 1) and observations["camera"].dtype == np.uint8
+    for _ in range(3):
+        observations, _, ended, infos = env.step(np.ones((2, 3), dtype=np.int8))
+    assert ended.all()
+    last = infos[0]["terminal_observation"]
+    assert last in env.observation_space
+    assert not np.array_equal(last["place"], observations["place"][0])
+
+
+def test_an_algorithm_learns_from_a_dict_of_observations(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The library's convolutions need a picture of at least 36 pixels a side, so there is none.
+    parts = {"place": spaces.Box(-9.0, 9.0, (2,), dtype=np.float32), "way": spaces.Discrete(4)}
+    monkeypatch.setitem(OBSERVATIONS, "parts", spaces.Dict(parts))
+    env = make_sb3_vec(Meters(seen="parts", acted="multi-binary"), 2, tasks=Meters().sample("train", 2, seed=0))
+    PPO("MultiInputPolicy", env, n_steps=4, batch_size=8, n_epochs=1, device="cpu").learn(8)

@@ -20,7 +20,7 @@ from metarl.families.task import Horizon, Parameter, Values
 
 PLACE = spaces.Box(-np.inf, np.inf, (2,), dtype=np.float32)
 IMAGE = spaces.Box(0, 255, (6, 6, 1), dtype=np.uint8)
-OBSERVATIONS: Mapping[str, spaces.Space[Any]] = {
+OBSERVATIONS: dict[str, spaces.Space[Any]] = {
     "vector": PLACE,
     "image": IMAGE,
     "floats": spaces.Box(0.0, 1.0, (2, 5, 5), dtype=np.float32),

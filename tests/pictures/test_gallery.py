@@ -60,6 +60,13 @@ def test_a_distribution_is_said_in_words(distribution: Distribution, words: str)
     ("space", "words"),
     [
         (spaces.Discrete(5), "one of 5 (discrete, 0 to 4)"),
+        (spaces.MultiDiscrete([[2, 3], [4, 5]]), "4 choices, of 2, 3, 4, 5"),
+        (spaces.MultiBinary((2, 3)), "2 x 3 switches, on or off"),
+        (
+            spaces.Dict({"way": spaces.Discrete(2), "keys": spaces.MultiBinary(3)}),
+            "keys: 3 switches, on or off; way: one of 2 (discrete, 0 to 1)",
+        ),
+        (spaces.Tuple([spaces.Discrete(2)]), "0: one of 2 (discrete, 0 to 1)"),
         (spaces.Box(-np.inf, np.inf, (17,), dtype=np.float64), "17 numbers, unbounded (float64)"),
         (spaces.Box(-1, 1, (1,)), "1 number, -1 to 1 (float32)"),
         (
