@@ -19,7 +19,7 @@ T = TypeVar("T")
 Report = Callable[[float, float], None]
 """Is told how much of the work is done, and how much there is in all."""
 
-SECONDS_BEFORE_BAR = 2.0
+SECONDS_BEFORE = 2.0
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -49,13 +49,14 @@ def meter(
     *,
     shown: bool = True,
     stream: TextIO | None = None,
-    before: float = SECONDS_BEFORE_BAR,
+    before: float = SECONDS_BEFORE,
     between: float = SECONDS_BETWEEN_LINES,
 ) -> Iterator[Report]:
     """Show the progress of the work inside, which calls what is yielded.
 
-    On a terminal a bar appears after `before` seconds and goes away at the end; elsewhere a line is written every
-    `between` seconds. Work that is quicker shows nothing. A thread draws, so that reporting costs the work nothing.
+    On a terminal a bar appears after `before` seconds and goes away at the end; elsewhere a line is written after
+    `before` seconds, and then every `between` seconds. Work that is quicker shows nothing. A thread draws, so that
+    reporting costs the work nothing.
     """
     shows = _Meter(title, sys.stderr if stream is None else stream, before, between) if shown else None
     try:
@@ -96,7 +97,9 @@ class _Meter:
             draw(before, between)
 
     def _lines(self, before: float, between: float) -> None:
-        while not self.over.wait(between):
+        pause = before
+        while not self.over.wait(pause):
+            pause = between
             share = f"{min(self.done / self.total, 1.0):.0%}, " if self.total > 0 else ""
             self.stream.write(f"metarl: {self.title}: {share}{self.left}\n")
             self.stream.flush()

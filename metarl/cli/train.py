@@ -77,23 +77,49 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     from ..base.progress import say
-    from ..training.train import meta_train
 
     if arguments.resume is not None:
         done = [_go_on(arguments)]
     else:
-        configs, done = _begin(arguments), []
-        for number, config in enumerate(configs):
-            try:
-                run_dir = _run_dir(arguments, config.seed)
-                done.append(meta_train(config, run_dir, progress=not arguments.quiet, loggers=arguments.log))
-            except KeyboardInterrupt as interrupt:
-                remedy = getattr(interrupt, "remedy", "")
-                if remedy and (rest := [each.seed for each in configs[number + 1 :]]):
-                    remedy += f"; seeds not begun: {', '.join(map(str, rest))}"
-                    raise with_remedy(interrupt, remedy) from None
-                raise
+        done = _train_each(arguments, _begin(arguments))
     say(f"next: {shell_line(['metarl', 'evaluate', *done])}")
+
+
+def _train_each(arguments: argparse.Namespace, configs: list[TrainConfig]) -> list[Path]:
+    """Train a run for each config and return their folders. An interrupt tells how to train those not begun."""
+    from ..training.train import meta_train
+
+    done: list[Path] = []
+    for number, config in enumerate(configs):
+        try:
+            run_dir = _run_dir(arguments, config.seed)
+            done.append(meta_train(config, run_dir, progress=not arguments.quiet, loggers=arguments.log))
+        except KeyboardInterrupt as interrupt:
+            saved = getattr(interrupt, "remedy", "")
+            # A run that saved nothing is begun anew.
+            rest = [each.seed for each in configs[number + 1 if saved else number :]]
+            if not rest or not (saved or done):
+                raise
+            command = shell_line(["metarl", *_words_for(arguments.words, rest)])
+            remedy = f"{saved}; then train" if saved else "train"
+            raise with_remedy(interrupt, f"{remedy} the seeds not begun with: {command}") from None
+    return done
+
+
+def _words_for(words: Iterable[str], seeds: Iterable[int]) -> list[str]:
+    """Return the words of a command with other seeds in place of its own."""
+    kept, after = [], ""
+    for word in words:
+        option = word.partition("=")[0]
+        if option in ("--seed", "--seeds"):
+            after = "" if "=" in word else option
+        elif after and not word.startswith("-") and "=" not in word:
+            # --seed takes one word, --seeds all that follow.
+            after = after if after == "--seeds" else ""
+        else:
+            after = after if "=" in word and not word.startswith("-") else ""
+            kept.append(word)
+    return [*kept, "--seeds", *map(str, seeds)]
 
 
 def _go_on(arguments: argparse.Namespace) -> Path:

@@ -27,13 +27,21 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_lines_say_how_much_is_done_and_how_long_the_rest_takes() -> None:
     stream = io.StringIO()
-    with meter("evaluate", stream=stream, between=0.02) as report:
+    with meter("evaluate", stream=stream, before=0.02, between=0.02) as report:
         until(lambda: "so far" in stream.getvalue())
         report(1, 4)
         until(lambda: "left" in stream.getvalue())
     lines = stream.getvalue().splitlines()
     assert re.fullmatch(r"metarl: evaluate: \d:\d\d:\d\d so far", lines[0])
     assert re.fullmatch(r"metarl: evaluate: 25%, \d:\d\d:\d\d left", lines[-1])
+
+
+def test_off_a_terminal_the_first_line_comes_as_soon_as_a_bar_would() -> None:
+    stream = io.StringIO()
+    with meter("evaluate", stream=stream, before=0.02, between=60.0):
+        until(lambda: stream.getvalue() != "")
+        time.sleep(0.1)
+    assert stream.getvalue().count("\n") == 1
 
 
 def test_a_bar_on_a_terminal_goes_away_at_the_end() -> None:
@@ -54,7 +62,7 @@ def test_quick_work_shows_nothing(stream: io.StringIO) -> None:
 
 def test_nothing_is_shown_where_it_is_not_wanted() -> None:
     stream = io.StringIO()
-    with meter("evaluate", shown=False, stream=stream, between=0.001) as report:
+    with meter("evaluate", shown=False, stream=stream, before=0.001, between=0.001) as report:
         assert report is ignore
         time.sleep(0.05)
     assert stream.getvalue() == ""
@@ -62,7 +70,7 @@ def test_nothing_is_shown_where_it_is_not_wanted() -> None:
 
 def test_a_closed_terminal_does_not_end_the_work() -> None:
     stream = Closed()
-    with meter("evaluate", stream=stream, between=0.001) as report:
+    with meter("evaluate", stream=stream, before=0.001, between=0.001) as report:
         until(lambda: stream.writes > 0)
         report(1, 2)
     assert stream.writes == 1

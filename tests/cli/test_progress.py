@@ -25,7 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_progress_of_an_evaluation_goes_to_the_error_stream_and_only_where_it_is_wanted(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("metarl.base.meter.meter", functools.partial(meter, between=0.002))
+    monkeypatch.setattr("metarl.base.meter.meter", functools.partial(meter, before=0.002, between=0.002))
     words = ["evaluate", str(run), "--tasks", "30", "--rounds", "3"]
     assert main(words) == 0
     shown = capsys.readouterr()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from metarl.base.signals import with_remedy
 from metarl.cli.main import main
+from metarl.runs.config import TrainConfig
 from tests.small_runs import write_config
 
 SMALL = [
@@ -81,6 +84,29 @@ def test_several_seeds_are_several_runs_and_one_next_command(
     assert words == ["metarl", "evaluate", "my runs/seed4", "my runs/seed5"]
     for number in (4, 5):
         assert yaml.safe_load(Path(f"my runs/seed{number}/config.yaml").read_text())["seed"] == number
+
+
+@pytest.mark.parametrize("asked", [["--seeds", "4", "5", "6"], ["--seed", "4,5,6"], ["--seeds=4,5,6"]])
+@pytest.mark.parametrize("saved", ["", "2 updates saved; resume with: metarl train --resume run"])
+def test_an_interrupt_between_seeds_prints_the_command_that_trains_the_rest(
+    folder: Path, asked: list[str], saved: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def until_seed_5(config: TrainConfig, run_dir: Path, **options: Any) -> Path:
+        if config.seed == 5:
+            raise with_remedy(KeyboardInterrupt(), saved)
+        return run_dir
+
+    words = ["train", str(write_config(folder)), *asked, "num_updates=1", "--run-dir", "run{seed}", "--quiet"]
+    with monkeypatch.context() as patched:
+        patched.setattr("metarl.training.train.meta_train", until_seed_5)
+        assert main(words) == 130
+    told = capsys.readouterr().err.strip()
+    assert saved in told and "nothing was saved" not in told
+    again = shlex.split(told.partition("train the seeds not begun with: ")[2])
+    assert main(again[1:]) == 0
+    # The seed that had saved something is resumed by a command of its own.
+    trained = [yaml.safe_load(path.read_text())["seed"] for path in sorted(folder.glob("run*/config.yaml"))]
+    assert trained == ([6] if saved else [5, 6])
 
 
 def test_a_folder_with_a_dash_in_front_can_be_typed_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
