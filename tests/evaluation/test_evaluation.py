@@ -20,7 +20,7 @@ import pytest
 from gymnasium import spaces
 
 from metarl.base import versions as versions_module
-from metarl.base.errors import MetarlError
+from metarl.base.errors import MetarlError, UserCodeError
 from metarl.base.streams import Streams, generator
 from metarl.base.versions import commit_of, versions
 from metarl.evaluation.evaluate import evaluate
@@ -573,7 +573,7 @@ def test_split_that_is_not_there_is_refused(split: str) -> None:
 def test_environment_is_closed_even_when_the_agent_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = []
     monkeypatch.setattr("metarl.families.vector.BatchedEnv.close", lambda self: closed.append(self.num_tasks))
-    with pytest.raises(IndexError):
+    with pytest.raises(UserCodeError, match="begin: IndexError"):
         evaluate(_failing(), Numbered(), num_tasks=3, task_chunk_size=2)
     assert closed == [2]
 

@@ -79,7 +79,8 @@ def test_report_of_real_runs_writes_page_and_pictures(tmp_path: Path) -> None:
     for seed, run in enumerate(runs, start=1):
         assert metarl("train", config, "--seed", str(seed), "--run-dir", run).returncode == 0
         assert metarl("evaluate", run, "--tasks", "4").returncode == 0
-    done = metarl("report", *runs, "-o", tmp_path / "out" / "page.md", "--title", "Two seeds", "--note", "Mind this.")
+    words = ["--quiet", "--title", "Two seeds", "--note", "Mind this."]
+    done = metarl("report", *runs, "-o", tmp_path / "out" / "page.md", *words)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.splitlines()[1].split()[:3] == ["maml-ppo", "1,", "2"]
@@ -89,14 +90,14 @@ def test_report_of_real_runs_writes_page_and_pictures(tmp_path: Path) -> None:
         assert f"]({name})" in text
         assert 1000 < (tmp_path / "out" / name).stat().st_size < 150_000
     (runs[1] / "evaluation.json").unlink()
-    left = metarl("report", *runs, "-o", tmp_path / "out" / "page.html")
+    left = metarl("report", "--quiet", *runs, "-o", tmp_path / "out" / "page.html")
     assert left.returncode == 0
     assert left.stdout.splitlines()[1].split()[:3] == ["maml-ppo", "seed", "1"]
     (line,) = left.stderr.splitlines()
     assert line.endswith(f"left out: run {runs[1]} has no evaluation.json; write it with `metarl evaluate {runs[1]}`")
     assert "<title>Results on navigation-2d</title>" in (tmp_path / "out" / "page.html").read_text()
     (runs[0] / "evaluation.json").unlink()
-    refused = metarl("report", runs[1], "-o", tmp_path / "out" / "page.md")
+    refused = metarl("report", "--quiet", runs[1], "-o", tmp_path / "out" / "page.md")
     assert (refused.returncode, refused.stdout) == (2, "")
     (line,) = refused.stderr.splitlines()
     assert line.endswith(f"run {runs[1]} has no evaluation.json; write it with `metarl evaluate {runs[1]}`")
