@@ -112,6 +112,6 @@ def test_rl2_learns_from_trials_of_one_round() -> None:
 def test_actions_that_no_scaled_policy_takes_are_refused_with_the_remedy(
     agent: str, space: spaces.Box, message: str
 ) -> None:
-    family: Any = SimpleNamespace(observation_space=spaces.Box(-1.0, 1.0, (1,)), action_space=space)
+    family: Any = SimpleNamespace(name="x", observation_space=spaces.Box(-1.0, 1.0, (1,)), action_space=space)
     with pytest.raises(MetarlError, match=message):
         make_agent(agent, family, device="cpu")
