@@ -271,7 +271,9 @@ def test_worlds_that_cannot_be_drawn_cost_one_line(needs: str, words: str, tmp_p
 def test_a_user_gets_both_pictures(tmp_path: Path) -> None:
     tasks, worlds = tmp_path / "new" / "tasks.svg", tmp_path / "worlds.png"
     pictures: list[str | Path] = ["--plot", tasks, "--render", worlds]
-    done = metarl("families", "point-sparse", *pictures, "--tasks", "2", "--split", "extrapolation", "--steps", "1")
+    done = metarl(
+        "families", "point-sparse", *pictures, "--quiet", "--tasks", "2", "--split", "extrapolation", "--steps", "1"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"tasks: {tasks}\nworlds: {worlds}\n"
     assert tasks.read_text().startswith("<?xml")

@@ -209,7 +209,7 @@ def test_gif_needs_no_ffmpeg_and_is_the_same_each_time(
 def test_render_writes_a_gif_into_the_run_folder_without_ffmpeg(run: Path, tmp_path: Path) -> None:
     (tmp_path / "shadow").mkdir()
     (tmp_path / "shadow" / "imageio_ffmpeg.py").write_text("raise ImportError\n")
-    done = metarl("render", run, "--tasks", "1", "--among", "2", PYTHONPATH=str(tmp_path / "shadow"))
+    done = metarl("render", run, "--quiet", "--tasks", "1", "--among", "2", PYTHONPATH=str(tmp_path / "shadow"))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == "playing 2 tasks, filming 0 in 2 rounds"
     assert done.stdout.splitlines()[-1] == f"video: {run / 'adaptation.gif'}"
