@@ -82,7 +82,7 @@ def test_folders_of_tests_mirror_those_of_the_sources() -> None:
     sources = {Path(file).parent for file in architecture.sources()}
     mirrored = {Path(*folder.parts[1:]) if folder.parts[0] == "metarl" else folder for folder in sources}
     tests = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
-    assert tests - mirrored == {Path("docs")}
+    assert tests - mirrored == {Path("docs"), Path("fuzz")}
 
 
 @pytest.mark.parametrize("module", ["metarl", "metarl.cli.main"])
