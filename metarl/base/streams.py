@@ -73,7 +73,7 @@ class Streams:
 
         The stream of a waiting world must stand still, or its later numbers would depend on its neighbours.
         """
-        return self if moving.all() else Streams(self.keys, self.counters, moving)
+        return self if np.count_nonzero(moving) == moving.size else Streams(self.keys, self.counters, moving)
 
     def at(self, rows: np.ndarray, draw: Callable[[Streams], T]) -> T:
         """Return `draw` of the streams of `rows`, int64 [n]; those that move advance."""

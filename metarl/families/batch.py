@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,9 +23,11 @@ def fps_of(metadata: Mapping[str, Any] | None) -> int:
     return round(fps) if isinstance(fps, (int, float)) and 0.5 < fps < float("inf") else DEFAULT_FPS
 
 
-@dataclass(frozen=True)
-class Step:
-    """The result of one step of a batch. A world that did not step keeps its observation and earns nothing."""
+class Step(NamedTuple):
+    """The result of one step of a batch. A world that did not step keeps its observation and earns nothing.
+
+    A tuple, as it is made in a third of the time of a frozen dataclass.
+    """
 
     observations: np.ndarray
     """Observation of each world. [world, *observation]"""

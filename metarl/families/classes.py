@@ -86,6 +86,8 @@ class _ClassBatch:
         self.envs = [family.make_checked(task, render_mode) for task in self.tasks]
         self.layout = layout_of(family.observation_space, family.name)
         self.observations = self.layout.zeros((count,))
+        self.due = (None if self.layout.composed else self.layout.shape, self.layout.dtype)
+        """Shape and type of an observation that is stored as it is; no array has shape None, of composed ones."""
 
     @property
     def render_fps(self) -> int:
@@ -107,6 +109,7 @@ class _ClassBatch:
         return self.observations
 
     def step(self, actions: np.ndarray, where: np.ndarray, streams: Streams) -> Step:
+        shape, dtype = self.due
         rewards = np.zeros(len(where))
         terminations, truncations, successes, known = (np.zeros(len(where), dtype=bool) for _ in range(4))
         for i in np.flatnonzero(where).tolist():
@@ -115,11 +118,15 @@ class _ClassBatch:
             except AUTHOR_ERRORS as error:
                 raise_in_world(error, i)
             seen, reward, terminated, truncated, info = read_result(result, STEP, i)
-            self.observations[i] = read_observation(self.layout, seen, i)
-            rewards[i] = read_reward(reward, i)
-            terminations[i] = read_flag("terminated", terminated, i)
-            truncations[i] = read_flag("truncated", truncated, i)
-            if (success := read_success(info)) is not None:
+            if not isinstance(seen, np.ndarray) or seen.shape != shape or seen.dtype != dtype:
+                seen = read_observation(self.layout, seen, i)
+            self.observations[i] = seen
+            rewards[i] = reward if type(reward) is float else read_reward(reward, i)
+            if terminated is not False:
+                terminations[i] = read_flag("terminated", terminated, i)
+            if truncated is not False:
+                truncations[i] = read_flag("truncated", truncated, i)
+            if info and (success := read_success(info)) is not None:
                 successes[i], known[i] = success, True
         told = (successes, None, known) if known.any() else (None, None, None)
         return Step(self.observations, rewards, terminations, truncations, *told)

@@ -77,6 +77,8 @@ class FunctionBatch:
         self.family, self.values, self.dynamics = family, values, dynamics
         self.state: State = {}
         self.layout = layout_of(family.observation_space, family.name)
+        # Kind of numbers of an observation that is its own array; no array has the kind '' of a composed one.
+        self._kind = "" if self.layout.composed else self.layout.dtype.kind
 
     @property
     def render_fps(self) -> int:
@@ -102,7 +104,7 @@ class FunctionBatch:
         none = np.zeros(len(where), dtype=bool)
         rewards = self._row("reward", family.reward(before, actions, after, self.values), "biuf", where.shape)
         ended = family.terminated(after, self.values)
-        over = none if ended is False else none | self._row("terminated", ended, "b", where.shape, ())
+        over = none if ended is False else self._read_end(ended, none)
         successes, known = self._read_successes(family.success(after, self.values), where.shape)
         return Step(
             observations=self._observe(len(where)),
@@ -114,15 +116,21 @@ class FunctionBatch:
             known=known,
         )
 
-    def _row(self, name: str, given: Any, kinds: str, *shapes: tuple[int, ...]) -> np.ndarray:
+    def _row(self, name: str, given: Any, kinds: str, shape: tuple[int, ...]) -> np.ndarray:
         """Return what a function of the family gave. Raises MetarlError for another shape or kind of numbers."""
         array = given if isinstance(given, np.ndarray) else np.asarray(given)
-        if array.shape not in shapes:
-            raise MetarlError(f"{name} of family {self.family.name!r} has shape {array.shape}; it must be {shapes[0]}")
+        if array.shape != shape:
+            raise MetarlError(f"{name} of family {self.family.name!r} has shape {array.shape}; it must be {shape}")
         if array.dtype.kind not in kinds:
             kind = "bool" if kinds == "b" else "numbers"
             raise MetarlError(f"{name} of family {self.family.name!r} has dtype {array.dtype}; it must be {kind}")
         return array
+
+    def _read_end(self, given: Any, none: np.ndarray) -> np.ndarray:
+        """Return whether each episode terminates, bool [world], of what the family gave: one bool holds for all."""
+        array = np.asarray(given)
+        array = np.broadcast_to(array, none.shape) if array.ndim == 0 else array
+        return self._row("terminated", array, "b", none.shape)
 
     def _read_successes(self, given: Any, shape: tuple[int, ...]) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return the successes and of which worlds they are known; None in place of both where nothing is."""
@@ -136,7 +144,9 @@ class FunctionBatch:
 
     def _observe(self, num_worlds: int) -> np.ndarray:
         """Return the observation of every world, [world, *observation]. Raises MetarlError for a wrong shape."""
-        observations = self.layout.flatten(self.family.observation(self.state), (num_worlds,))
+        observations = self.family.observation(self.state)
+        if not isinstance(observations, np.ndarray) or observations.dtype.kind != self._kind:
+            observations = self.layout.flatten(observations, (num_worlds,))
         if observations.shape != (num_worlds, *self.layout.shape):
             first = "world" if observations.shape[:1] == (num_worlds,) else "other"
             found, right = ([first, *observations.shape[1:]], ["world", *self.layout.shape])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -15,10 +16,10 @@ from gymnasium.vector.utils import batch_space
 from ..base.errors import AUTHOR_ERRORS, MetarlError, UserCodeError, first_line, is_lack_of_memory, user_code
 from ..base.streams import Streams
 from .batch import Batch, Step
-from .doors import WorldError, describe, find_infinite
+from .doors import WorldError, describe, find_infinite, is_surely_finite
 from .faults import ArgumentTypeError, ArgumentValueError, InvalidActionError, ResetNeededError
 from .layout import layout_of
-from .spaces import ActionSpace, first_outside, require_actions, shape_of
+from .spaces import ActionSpace, first_outside, lie_within, limits, require_actions, shape_of
 from .task import Tasks, Values
 
 
@@ -101,7 +102,7 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         }
         self._spec: EnvSpec | None = None
         self._streams: Streams | None = None
-        self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
+        self._elapsed, self._horizon = np.zeros(self.num_envs, dtype=np.int64), np.asarray(family.horizon)
         self._ended = np.ones(self.num_envs, dtype=bool)
 
     @property
@@ -112,6 +113,17 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     @spec.setter
     def spec(self, spec: EnvSpec | None) -> None:
         self._spec = complete_spec(spec, self.family.horizon)
+
+    @functools.cached_property
+    def action_shape(self) -> tuple[int, ...]:
+        """Shape of one action: () for a discrete one."""
+        return shape_of(self.single_action_space)
+
+    @functools.cached_property
+    def action_limits(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The least and the greatest action, each [*action]; None for a box, whose actions the rollout clips."""
+        space = self.single_action_space
+        return None if isinstance(space, spaces.Box) else limits(space)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -168,7 +180,9 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     def require_seeds(self, seed: Any) -> None:
         """Raise ArgumentTypeError or ArgumentValueError unless `seed` is None, a seed, or a list of them."""
-        if seed is None or isinstance(seed, (int, np.integer)):
+        if seed is None:
+            return
+        if isinstance(seed, (int, np.integer)):
             seed = [seed] * self.num_envs
         if not isinstance(seed, (Sequence, np.ndarray)):
             raise ArgumentTypeError(f"seed is {seed!r}; it must be a whole number, or a list with one for each world")
@@ -221,31 +235,27 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
         Raises MetarlError where the episode of a marked world has ended.
         """
-        if (self._ended & where).any() or self._streams is None:
+        if np.count_nonzero(self._ended & where) or self._streams is None:
             raise ResetNeededError("a world was stepped after its episode had ended; reset it first")
         try:
             step = self.batch.step(actions, where, self._streams.where(where))
         except AUTHOR_ERRORS as error:
             raise self._tell(error, "step", where) from error.__cause__ or error
-        self._require_finite("reward", step.rewards, where, "step")
-        self._require_finite("observation", step.observations, where, "step")
+        observations, rewards = self._as_observations(step.observations), np.zeros(self.num_envs)
+        np.copyto(rewards, step.rewards, where=where)
+        if not (is_surely_finite(rewards) and is_surely_finite(observations)):
+            self._require_finite("reward", rewards, where, "step")
+            self._require_finite("observation", observations, where, "step")
         self._elapsed += where
         terminations = step.terminations & where
-        truncations = step.truncations | (self._elapsed >= self.family.horizon)
-        if step.unstable is not None:
+        # The horizon is an array, too: it compares in half the time of an int.
+        truncations = step.truncations | (self._elapsed >= self._horizon)
+        if step.unstable is not None and np.count_nonzero(step.unstable):
             # Cut off, not terminated: a breakdown of the simulation says nothing about later rewards.
             truncations, terminations = truncations | step.unstable, terminations & ~step.unstable
         truncations = truncations & where & ~terminations
         self._ended |= terminations | truncations
-        return Step(
-            self._as_observations(step.observations),
-            np.where(where, step.rewards, 0.0),
-            terminations,
-            truncations,
-            step.successes,
-            step.unstable,
-            step.known,
-        )
+        return Step(observations, rewards, terminations, truncations, step.successes, step.unstable, step.known)
 
     def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step every world.
@@ -261,11 +271,14 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     def check_actions(self, actions: np.ndarray, where: np.ndarray) -> None:
         """Raise InvalidActionError for actions of a wrong shape, or outside a discrete space in a world of `where`."""
-        space = self.single_action_space
-        if actions.shape != (self.num_envs, *shape_of(space)):
+        if actions.shape != (self.num_envs, *self.action_shape):
             raise InvalidActionError(
-                f"actions have shape {actions.shape}; it must be {(self.num_envs, *shape_of(space))}"
+                f"actions have shape {actions.shape}; it must be {(self.num_envs, *self.action_shape)}"
             )
+        # First all actions: that is quick, and those of waiting worlds rarely differ.
+        if self.action_limits is None or lie_within(actions, *self.action_limits):
+            return
+        space = self.single_action_space
         if (outside := first_outside(space, actions[where])) is not None:
             raise InvalidActionError(f"action {outside} is not in {space}; give one that is")
 
@@ -359,7 +372,7 @@ def write_infos(step: Step, where: np.ndarray) -> dict[str, Any]:
     """
     infos: dict[str, Any] = {}
     for name, flags, known in (("success", step.successes, step.known), ("unstable", step.unstable, None)):
-        if flags is not None and (told := where if known is None else where & known).any():
+        if flags is not None and np.count_nonzero(told := where if known is None else where & known):
             infos[name], infos[f"_{name}"] = flags & told, told.copy()
     return infos
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any, Protocol
@@ -98,13 +98,11 @@ class _ShardWatch(Stopwatch):
         super().__init__()
         self._given_up = given_up
 
-    @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[None]:
+    def part(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Measure a part, as a stopwatch does."""
         if self._given_up.is_set():
             raise _GivenUpError
-        with super().part(name):
-            yield
+        return super().part(name)
 
 
 def _join_tasks(trials: Sequence[Trial], tasks: Tasks) -> Trial:

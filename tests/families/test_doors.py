@@ -295,6 +295,16 @@ def test_success_of_nan_in_an_array_family_is_unknown(monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(infos["_success"], [True, False, True])
 
 
+def test_numbers_of_a_world_that_waits_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    envs = UnequalEpisodes().make_vec(UnequalEpisodes().sample("train", 3, seed=0))
+    envs.reset(seed=0)
+    monkeypatch.setattr(UnequalEpisodes, "reward", lambda *arguments: np.array([1.0, NAN, np.inf]))
+    where = np.array([True, False, False])
+    np.testing.assert_array_equal(envs.advance(np.zeros((3, 2)), where).rewards, [1.0, 0.0, 0.0])
+    with pytest.raises(MetarlError, match="the reward is nan"):
+        envs.advance(np.zeros((3, 2)), ~where)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_large_numbers_are_finite(dtype: Any) -> None:
     large = np.full(4, 0.9 * np.finfo(dtype).max, dtype=dtype)
