@@ -29,7 +29,7 @@ class Stopwatch:
 
 
 class _Part:
-    """The context of one part. Every step of a rollout has two, and a generator would take three times as long."""
+    """The context of one part. Every step of a rollout has two, and a generator would take twice as long."""
 
     __slots__ = ("began", "name", "stopwatch")
 
