@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
     every = arguments.every or usual_every(family)
     counts = count_times(family, every), len(numbers), plan.rounds
     require_room(output.suffix.lower(), *counts, fps=arguments.fps, size=arguments.size)
-    shown = ", ".join(map(str, numbers))
+    shown = f"{'task' if len(numbers) == 1 else 'tasks'} {', '.join(map(str, numbers))}"
     say(f"playing {with_noun(plan.num_tasks, 'task')}, filming {shown} in {with_noun(plan.rounds, 'round')}")
     with meter("render", shown=not arguments.quiet) as report:
         filmed = film(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from .arguments import add_quiet_option, finite
@@ -17,13 +18,13 @@ def add_parser(commands: Any) -> None:
         run,
         "write a page on evaluated runs: the seeds of a setting together, settings side by side",
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of an evaluated run")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of an evaluated run, or of several runs")
     parser.add_argument(
         "-o",
         "--output",
-        required=True,
         metavar="PAGE",
-        help="the page: .md with three pictures beside it, .html in one file, or .tex with the tables alone",
+        help="the page: .md with three pictures beside it, .html in one file, or .tex with the tables alone; without "
+        "it the summary is printed and nothing written",
     )
     parser.add_argument("--title", metavar="TEXT", help="title of the page")
     parser.add_argument(
@@ -46,38 +47,42 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the page."""
+    """Write the page, if one is asked for, and print its summary."""
     from ..base.files import require_writable
     from ..base.meter import meter
     from ..base.progress import say, warn
     from ..base.text import align_columns
     from ..report.about import About
     from ..report.groups import group_runs
-    from ..report.runs import read_runs
+    from ..report.runs import find_runs, read_runs
     from ..report.summary import summary_table
     from ..report.tables import Asked
     from ..report.write import page_path, write_results
 
-    output = page_path(arguments.output)
-    require_writable(output)
+    output = page_path(arguments.output) if arguments.output else None
+    if output:
+        require_writable(output)
+    paths = find_runs(arguments.runs)
     with meter("report", shown=not arguments.quiet) as report:
-        runs, left_out = read_runs(arguments.runs, report)
+        runs, left_out = read_runs(paths, report)
         report(0, 0)  # how long the page takes is not known
         for each in left_out:
             warn(f"left out: {each.why}")
         groups = group_runs(runs)
         tables = Asked(arguments.threshold, tuple(arguments.normalize) if arguments.normalize else None)
-        again = _command(arguments)
-        write_results(groups, output, About(again, arguments.title, arguments.note, tables, left_out))
-    say(f"{align_columns(summary_table(groups).plain_rows())}\n\npage: {output}")
+        if output:
+            again = _command(arguments, paths)
+            write_results(groups, output, About(again, arguments.title, arguments.note, tables, left_out))
+    written = f"page: {output}" if output else "for the page with every task, curves and commands add: -o page.html"
+    say(f"{align_columns(summary_table(groups).plain_rows())}\n\n{written}")
 
 
-def _command(arguments: argparse.Namespace) -> str:
+def _command(arguments: argparse.Namespace, paths: Sequence[str]) -> str:
     """Return the command that writes the page again. Title and notes stand on the page itself."""
     from ..base.terminal import shell_line
     from ..report.commands import portable
 
     asked = [] if arguments.threshold is None else ["--threshold", f"{arguments.threshold:g}"]
     asked += ["--normalize", *arguments.normalize] if arguments.normalize else []
-    words = [portable(run) for run in arguments.runs]
+    words = [portable(run) for run in paths]
     return shell_line(["metarl", "report", *words, "-o", portable(arguments.output), *asked])

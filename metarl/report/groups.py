@@ -22,6 +22,8 @@ from .setting_names import name_settings
 
 _SAME = frozenset({"seed", "wandb", "threads", "device", "checkpoint_every"})
 """Keys of a config in which runs of one setting may differ."""
+_PLANNED = {"split": "--split", "replicas": "--replicas", "num_tasks": "--tasks", "seed": "--seed"}
+"""Field of a plan to the option of `metarl evaluate` that sets it."""
 
 
 @dataclass(frozen=True)
@@ -269,4 +271,10 @@ def _require_comparable(evaluations: Sequence[tuple[Path, Evaluation]]) -> None:
     (path, first), *others = evaluations
     for other_path, other in others:
         if why := describe_difference(first, other):
-            raise MetarlError(f"{path} and {other_path} {why}; evaluate all on one problem alike")
+            options = [option for what, option in _PLANNED.items() if _plan_of(first, what) != _plan_of(other, what)]
+            same = f" with the same {' and '.join(options)}" if options else ""
+            raise MetarlError(f"{path} and {other_path} {why}; evaluate all on one problem alike{same}")
+
+
+def _plan_of(evaluation: Evaluation, what: str) -> Any:
+    return getattr(evaluation.plan, what)

@@ -17,7 +17,7 @@ from ..base.terminal import shell_line
 from ..base.text import with_noun
 from ..evaluation.record import Evaluation
 from ..runs.config import resolve
-from ..runs.record import minutes_by_update, read_metrics, read_sessions, require_measured
+from ..runs.record import CONFIG, minutes_by_update, read_metrics, read_sessions, require_measured
 from ..runs.run import run_config
 
 EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
@@ -88,6 +88,22 @@ class RunResult:
     def commits(self) -> tuple[str, ...]:
         """First ten digits of each commit that trained it."""
         return tuple(dict.fromkeys((session.get("git_commit") or "unknown")[:10] for session in self.sessions))
+
+
+def find_runs(paths: Sequence[str]) -> list[str]:
+    """Return the folders of runs among the paths, with a folder of several runs replaced by the runs in it, by name."""
+    found: list[str] = []
+    for path in paths:
+        inside = [] if (Path(path) / CONFIG).exists() else sorted(map(str, _runs_in(Path(path))))
+        found += inside or [path]  # of a folder without runs, reading it says what is missing
+    return found
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    try:
+        return [each for each in folder.iterdir() if (each / CONFIG).is_file()]
+    except OSError:
+        return []
 
 
 def read_runs(paths: Sequence[str | Path], report: Report = ignore) -> tuple[list[RunResult], list[LeftOut]]:

@@ -156,7 +156,7 @@ CODE = [
 
 @pytest.mark.parametrize("block", CODE, ids=str)
 def test_python_block_runs(block: Block, tmp_path: Path) -> None:
-    for package in ("minigrid", "metaworld"):
+    for package in ("minigrid", "metaworld", "torchrl"):
         if package in block.text and importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
     walkthrough = Walkthrough.begin(tmp_path)

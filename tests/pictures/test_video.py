@@ -211,7 +211,7 @@ def test_render_writes_a_gif_into_the_run_folder_without_ffmpeg(run: Path, tmp_p
     (tmp_path / "shadow" / "imageio_ffmpeg.py").write_text("raise ImportError\n")
     done = metarl("render", run, "--quiet", "--tasks", "1", "--among", "2", PYTHONPATH=str(tmp_path / "shadow"))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0] == "playing 2 tasks, filming 0 in 2 rounds"
+    assert done.stdout.splitlines()[0] == "playing 2 tasks, filming task 0 in 2 rounds"
     assert done.stdout.splitlines()[-1] == f"video: {run / 'adaptation.gif'}"
     with Image.open(run / "adaptation.gif") as image:
         assert image.n_frames == 6
@@ -224,7 +224,7 @@ def test_render_names_the_file_by_agent_and_split(run: Path, capsys: pytest.Capt
     assert main(["render", str(run), *few, "--agent", "random", "--split", "extrapolation"]) == 0
     suffix = ".mp4" if has_ffmpeg() else ".gif"
     assert (run / f"adaptation-random-extrapolation{suffix}").exists()
-    assert "filming 1 in 1 round\n" in capsys.readouterr().out
+    assert "filming task 1 in 1 round\n" in capsys.readouterr().out
 
 
 def _without_checkpoint(run: Path) -> list[str]:

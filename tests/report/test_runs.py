@@ -139,3 +139,53 @@ def test_variant_of_an_agent_that_was_trained_on_since_is_left_out(tmp_path: Pat
     altered(own, trained={"updates": 8}).save(run / "evaluation.json")
     (hidden,) = read_run(run).left_out
     assert "differ in trained: updates: 4, 8; evaluate both alike" in hidden.why
+
+
+def test_folder_of_runs_stands_for_the_runs_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (1, 2):
+        run_folder(tmp_path / "runs" / f"seed{seed}", scores(seed), seed=seed)
+    (tmp_path / "runs" / "notes").mkdir()
+    assert main(["report", str(tmp_path / "runs"), "-o", str(tmp_path / "page.md")]) == 0
+    assert re.search(r"maml-ppo +1, 2 ", capsys.readouterr().out)
+    again = (tmp_path / "page.md").read_text().split("metarl report", 1)[1]
+    assert "seed1" in again
+    assert "seed2" in again
+
+
+def test_run_in_a_folder_of_runs_that_was_not_evaluated_is_left_out_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (1, 2):
+        run_folder(tmp_path / "runs" / f"seed{seed}", scores(seed), seed=seed)
+    (tmp_path / "runs" / "seed2" / "evaluation.json").unlink()
+    assert main(["report", str(tmp_path / "runs")]) == 0
+    assert f"metarl evaluate {tmp_path / 'runs' / 'seed2'}" in capsys.readouterr().err
+
+
+def test_folder_without_runs_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "there is no config.yaml in it" in line
+
+
+def test_report_without_a_page_prints_the_summary_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_folder(tmp_path / "run", scores(0))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    before = sorted(run.iterdir())
+    assert main(["report", str(run)]) == 0
+    assert "add: -o page.html" in capsys.readouterr().out
+    assert sorted(run.iterdir()) == before
+    assert not list(Path.cwd().iterdir())
+
+
+def test_runs_measured_with_other_replicas_name_the_option_that_makes_them_comparable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (run_folder(tmp_path / f"seed{seed}", scores(seed), seed=seed) for seed in (1, 2))
+    other = Evaluation.load(second / "evaluation.json")
+    altered(other, replicas=3).save(second / "evaluation.json")
+    assert main(["report", str(first), str(second)]) == 2
+    assert "alike with the same --replicas" in capsys.readouterr().err
