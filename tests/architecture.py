@@ -42,6 +42,7 @@ OPTIONAL = frozenset(
         "imageio_ffmpeg",
         "metaworld",
         "minigrid",
+        "onnx",
         "plotly",
         "sb3_contrib",
         "stable_baselines3",

@@ -161,6 +161,17 @@ class ObservationEncoder:
             return np.zeros((*lead, 0), dtype=self._pixel_type)
         return (rows[0] if len(rows) == 1 else np.concatenate(rows, axis=-1)).astype(self._pixel_type, copy=False)
 
+    def one_hot_of(self, part: Part, values: Tensor) -> Tensor:
+        """Return a discrete part as `one_hot` does, of a tensor [batch, size]: bool [batch, number]."""
+        if isinstance(part.space, spaces.MultiBinary):
+            return values != 0
+        counts = zip(*_counts(part), strict=True)
+        columns = [
+            values[:, i, None] == start + torch.arange(count, device=values.device)
+            for i, (start, count) in enumerate(counts)
+        ]
+        return torch.cat(columns, dim=-1)
+
     def observe(self, observations: np.ndarray, moments: RunningMoments | None = None) -> Observed:
         """Return observations [..., *layout.shape] as arrays of NumPy; `moments` scale the vectors."""
         vectors = self.scaled(observations)
@@ -250,7 +261,7 @@ def _convolve(parameters: Mapping[str, Tensor], number: int, image: Image, pixel
     weights = [(parameters[f"{name}-weight"], parameters[f"{name}-bias"]) for name in names]
     low, high = (float(limit) for limit in _range(image.part.space))
     x = (pixels.to(weights[0][0].dtype) - low) / (high - low)
-    x = x.reshape(len(x), *image.part.shape)
+    x = x.reshape(x.shape[0], *image.part.shape)  # its `len` is a constant to whoever traces it
     if x.dim() == 3:
         x = x.unsqueeze(1)
     elif not image.channels_first:

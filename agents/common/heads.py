@@ -20,6 +20,8 @@ from metarl.families.spaces import ActionSpace, draw_actions, limits, shape_of
 class ActionHead(Protocol):
     """A kind of action distribution; a network computes the `num_outputs` numbers that define one."""
 
+    space: Any
+    """Space of the actions."""
     num_outputs: int
     """Numbers that define one distribution."""
     num_features: int
@@ -52,6 +54,23 @@ class ActionHead(Protocol):
     def features(self, actions: np.ndarray) -> np.ndarray:
         """Return the features of `actions` [..., *action] for a network's input, [..., num_features]."""
         ...
+
+    def likeliest(self, outputs: Tensor) -> Tensor:
+        """Return the most likely actions as the environment takes them, for an exported step. [..., *action]"""
+        ...
+
+    def described(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Return the numbers that define the distributions by name, in units of the action space."""
+        ...
+
+    def features_of(self, actions: Tensor) -> Tensor:
+        """Return what `features` returns, as a tensor."""
+        ...
+
+
+def dtype_of(space: spaces.Space[Any]) -> torch.dtype:
+    """Return torch's type for the elements of a space."""
+    return torch.from_numpy(np.zeros(0, dtype=space.dtype)).dtype
 
 
 def require_scalable(space: spaces.Box) -> None:
@@ -89,6 +108,7 @@ class GaussianHead:
         self.num_outputs, self.num_features = 2 * self.dim, self.dim
         self.centre = ((space.high + space.low) / 2).astype(np.float64).reshape(-1)
         self.half = ((space.high - space.low) / 2).astype(np.float64).reshape(-1)
+        self.space = space
 
     def _to_unit_box(self, actions: Tensor) -> Tensor:
         flat = actions.reshape(*actions.shape[: actions.dim() - len(self.shape)], self.dim)
@@ -134,11 +154,31 @@ class GaussianHead:
         flat = actions.reshape(*actions.shape[: actions.ndim - len(self.shape)], self.dim)
         return np.clip((flat - self.centre) / self.half, -1.0, 1.0)
 
+    def likeliest(self, outputs: Tensor) -> Tensor:
+        """Return the means, clipped to the box."""
+        low, high = torch.from_numpy(self.space.low), torch.from_numpy(self.space.high)
+        return self.described(outputs)["action_mean"].float().to(low.dtype).clamp(low, high)
+
+    def described(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Return means and standard deviations, not clipped, float64 [..., *action]."""
+        mean, log_std = outputs.double().chunk(2, dim=-1)
+        half, centre = torch.from_numpy(self.half), torch.from_numpy(self.centre)
+        shape = (*outputs.shape[:-1], *self.shape)
+        return {
+            "action_mean": (mean * half + centre).reshape(shape),
+            "action_std": (log_std.exp() * half).reshape(shape),
+        }
+
+    def features_of(self, actions: Tensor) -> Tensor:
+        """Return the actions scaled to [-1, 1] and clipped."""
+        return self._to_unit_box(actions.double()).clamp(-1.0, 1.0)
+
 
 class CategoricalHead:
     """One of n actions; outputs are logits."""
 
     def __init__(self, space: spaces.Discrete) -> None:
+        self.space = space
         self.num_outputs = self.num_features = int(space.n)
         self.start = int(space.start)
 
@@ -177,6 +217,19 @@ class CategoricalHead:
         """Return the actions as one-hot vectors; a value outside the space counts as the nearest action."""
         index = np.clip(actions - self.start, 0, self.num_features - 1)
         return index[..., None] == np.arange(self.num_features)
+
+    def likeliest(self, outputs: Tensor) -> Tensor:
+        """Return the likeliest actions."""
+        return outputs.argmax(-1) + self.start
+
+    def described(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Return the logits, [..., n]."""
+        return {"action_logits": outputs}
+
+    def features_of(self, actions: Tensor) -> Tensor:
+        """Return the actions as one-hot vectors."""
+        index = (actions - self.start).clamp(0, self.num_features - 1)
+        return index[..., None] == torch.arange(self.num_features, device=actions.device)
 
 
 class MultiCategoricalHead:
@@ -233,6 +286,20 @@ class MultiCategoricalHead:
         flat = self._flat(actions)
         return np.concatenate([head.features(flat[..., i]) for i, head in enumerate(self.heads)], axis=-1)
 
+    def likeliest(self, outputs: Tensor) -> Tensor:
+        """Return the likeliest actions."""
+        chosen = torch.stack([head.likeliest(logits) for head, logits in self._each(outputs)], dim=-1)
+        return chosen.reshape(*outputs.shape[:-1], *self.space.shape).to(dtype_of(self.space))
+
+    def described(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Return the logits of all choices, one behind the other."""
+        return {"action_logits": outputs}
+
+    def features_of(self, actions: Tensor) -> Tensor:
+        """Return the choices as one-hot vectors, one behind the other."""
+        each = self._flat(actions).unbind(-1)
+        return torch.cat([head.features_of(one) for head, one in zip(self.heads, each, strict=True)], dim=-1)
+
 
 def _sum(terms: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(terms)).sum(0)
@@ -281,6 +348,19 @@ class BernoulliHead:
     def features(self, actions: np.ndarray) -> np.ndarray:
         """Return the switches, one for on and zero for off."""
         return np.asarray(self._flat(actions))
+
+    def likeliest(self, outputs: Tensor) -> Tensor:
+        """Return the likeliest actions."""
+        return (outputs > 0).reshape(*outputs.shape[:-1], *self.shape).to(dtype_of(self.space))
+
+    def described(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Return the logits of on."""
+        return {"action_logits": outputs}
+
+    def features_of(self, actions: Tensor) -> Tensor:
+        """Return the switches, one for on and zero for off."""
+        features: Tensor = self._flat(actions)
+        return features
 
 
 HEADS: Mapping[type[Any], Callable[[Any], ActionHead]] = {

@@ -39,9 +39,13 @@ class RunningMoments:
         """
         if self.count == 0:
             return values
-        variance = (self.squares / self.count).numpy()
-        scale = np.where(variance > _FLOOR**2, np.sqrt(np.maximum(variance, _FLOOR**2)), np.inf)
-        return np.clip((values - self.mean.numpy()) / scale, -10.0, 10.0)
+        return np.clip((values - self.mean.numpy()) / self.scale, -10.0, 10.0)
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Standard deviation of each column, infinite where it has never varied. [size]"""
+        variance = (self.squares / self.count.clamp(min=1)).numpy()
+        return np.where(variance > _FLOOR**2, np.sqrt(np.maximum(variance, _FLOOR**2)), np.inf)
 
 
 class ValueScale:

@@ -19,6 +19,7 @@ from metarl.families.family import TaskFamily
 from metarl.families.layout import layout_of
 from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
+from metarl.trials.export import ExportedStep
 
 from ..common.heads import action_head
 from ..common.moments import RunningMoments
@@ -27,6 +28,7 @@ from ..common.state import StateDict, load_tensors, require_fitting, restore_on_
 from .adaptation import AdaptContext, AdaptNothing, make_adaptation
 from .baselines import Baseline, LinearBaseline, LinearBaselineConfig, NetworkBaseline, flat_observations
 from .config import MAMLConfig
+from .exported import exported_step
 from .meta_step import MetaStep, require_finite
 from .objective import MetaObjective
 from .over_tasks import OverTasks
@@ -49,7 +51,8 @@ class MAML(TrainableAgent):
         generator = torch.Generator().manual_seed(seed)
         context_size = config.adapts.size if isinstance(config.adapts, AdaptContext) else 0
         head = action_head(family.action_space)
-        policy = MLPPolicy(layout_of(family.observation_space).size, head, config.hidden_sizes, context_size)
+        self.layout = layout_of(family.observation_space)
+        policy = MLPPolicy(self.layout.size, head, config.hidden_sizes, context_size)
         initial = policy.initial_parameters(
             generator, initial_std=config.initial_std, dtype=getattr(torch, config.dtype), device=device
         )
@@ -190,3 +193,10 @@ class MAMLLearner(Learner):
             self.fast = self.agent.over_tasks.adapt(self.fast, data)
             if self.agent.device == "cuda":
                 torch.cuda.synchronize()  # otherwise the time of the adaptation counts as that of the next action
+
+    def exported_step(self) -> ExportedStep:
+        """Return the policy with its present parameters: the meta-learned ones before an adaptation."""
+        agent, adaptation = self.agent, self.agent.objective.adaptation
+        fast = {name: value[0] for name, value in self.fast.items()}
+        meta = {name: value.detach() for name, value in agent.parameters.items()}
+        return exported_step(agent.objective.policy, adaptation.policy(meta, fast), agent.layout, agent.moments)

@@ -18,7 +18,7 @@ def gru_features(cells: nn.GRU, inputs: Tensor, start: Tensor) -> tuple[Tensor, 
     """
     ends = []
     for layer, hidden in enumerate(start):
-        inputs = _GRULayer.apply(inputs, hidden, *_weights(cells, layer))  # type: ignore[no-untyped-call]
+        inputs = _GRULayer.apply(inputs, hidden, *weights_of(cells, layer))  # type: ignore[no-untyped-call]
         ends.append(inputs[-1])
     return inputs, torch.stack(ends)
 
@@ -27,12 +27,13 @@ def gru_step(cells: nn.GRU, inputs: Tensor, before: Tensor) -> Tensor:
     """Return the memory [layer, trial, size] after one step from `before`; `inputs` is [trial, d]."""
     after = []
     for layer, hidden in enumerate(before):
-        inputs = torch.gru_cell(inputs, hidden, *_weights(cells, layer))
+        inputs = torch.gru_cell(inputs, hidden, *weights_of(cells, layer))
         after.append(inputs)
     return torch.stack(after)
 
 
-def _weights(cells: nn.GRU, layer: int) -> Iterator[Tensor]:
+def weights_of(cells: nn.GRU | nn.LSTM, layer: int) -> Iterator[Tensor]:
+    """Return the weights of a layer, then its biases, as cells of torch take them."""
     return (getattr(cells, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
 
 

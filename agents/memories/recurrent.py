@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .contract import Memory, State
-from .gru import gru_features, gru_step
+from .gru import gru_features, gru_step, weights_of
 
 _FEW_TRIALS = 48
 """Number of trials up to which `gru_features` is faster than torch: 1.6 times at 16 trials, 1.2 times at 32."""
@@ -54,6 +54,19 @@ class Recurrent(Memory):
         if not moving.all():
             following = {name: torch.where(moving[:, None, None], following[name], state[name]) for name in state}
         return features, following
+
+    def exported_step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return what `step` returns where all move, by operations that can be exported; nn.LSTM is none."""
+        if isinstance(self.cells, nn.GRU):
+            after = gru_step(self.cells, inputs, state["hidden"].transpose(0, 1))
+            return after[-1], {"hidden": after.transpose(0, 1)}
+        hidden, cells = [], []
+        for layer in range(self.cells.num_layers):
+            before = state["hidden"][:, layer], state["cell"][:, layer]
+            inputs, cell = torch.lstm_cell(inputs, before, *weights_of(self.cells, layer))
+            hidden.append(inputs)
+            cells.append(cell)
+        return inputs, {"hidden": torch.stack(hidden, dim=1), "cell": torch.stack(cells, dim=1)}
 
     def sequence(self, inputs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """Return features of a sequence, and the memory after it."""

@@ -22,6 +22,7 @@ from metarl.base.threads import acting, cpu_by_default, one_thread
 from metarl.families.family import TaskFamily
 from metarl.trials.agent import NUM_UPDATES, Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
+from metarl.trials.export import ExportedStep
 from metarl.trials.registered import register_agent
 
 from ..common.advantage import explained_variance, generalized_advantages
@@ -37,6 +38,7 @@ from ..common.task_numbers import TaskNumbers
 from ..memories.contract import State, stack_states
 from .config import RL2Config
 from .exploring_starts import ExploringLearner
+from .exported import exported_step
 from .inputs import InputReader, Inputs
 from .network import RecurrentNetwork
 
@@ -346,3 +348,7 @@ class RL2Learner(Learner):
 
     def adapt(self, episodes: Episodes) -> None:
         """Keep the memory, which holds what was learned."""
+
+    def exported_step(self) -> ExportedStep:
+        """Return the step with the memory as an input. Raises MetarlError for a memory that is neither GRU nor LSTM."""
+        return exported_step(self.agent.network, self.agent.inputs, self.agent.config.memory.name)

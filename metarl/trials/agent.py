@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -47,6 +47,9 @@ from ..base.streams import Streams
 from ..families.family import TaskFamily
 from ..families.task import Tasks
 from .episodes import Episodes, TimeStep, Trial
+
+if TYPE_CHECKING:
+    from .export import ExportedStep
 
 ORACLE = "oracle, shown the task"
 """What listings and results add to the name of an oracle."""
@@ -78,6 +81,13 @@ class Learner(ABC):
 
         A learner with a memory needs nothing here: the first `act` of the next round shows how the last episode ended.
         """
+
+    def exported_step(self) -> ExportedStep | None:
+        """Return the policy of now as a module of torch, for `Policy.export`; None, the default, if there is none.
+
+        Raises MetarlError, which says why, where an agent can be exported but not with its settings.
+        """
+        return None
 
 
 class NoSettings(Settings):

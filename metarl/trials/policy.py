@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from numpy.typing import ArrayLike
 
 from ..base.errors import MetarlError
 from ..base.streams import generator
+from ..base.versions import versions
 from ..families.family import TaskFamily
 from ..families.layout import layout_of
 from ..families.spaces import action_at, shape_of
 from .agent import Agent, Oracle, require_agent
+from .export import require_exportable, write_step
 from .lone import LoneTrial, clip_action
 
 
@@ -162,6 +165,47 @@ class Policy:
             raise MetarlError("terminated and truncated are both False; end_episode needs the one that is True")
         self._require_noise()
         self._end(ended, *given)
+
+    def export(self, path: str | Path, *, env: int | None = None) -> None:
+        """Write the policy's step to a file that runs without this package.
+
+        The step takes raw observations in a batch and returns the deterministic action and the numbers that define the
+        distribution of samples. An agent that adapts by gradient steps is written as it is now, adapted to the task or
+        not; one with a memory takes its memory as an input, zeros at the start of a trial, and returns the next one.
+        Metadata in the file, named metarl.json, describes its inputs.
+
+        Args:
+            path: A file that ends in .onnx, or in .pt2 for `torch.export.load`.
+            env: Environment whose policy is written, where `num_envs` is above one.
+
+        Raises:
+            MetarlError: for another ending, a package that is not installed, and an agent that cannot be exported.
+        """
+        require_exportable(path)
+        if env is None and len(self._trials) > 1:
+            raise MetarlError(
+                f"the policy plays {len(self._trials)} environments, each with a task of its own; say which policy to "
+                "export, such as env=0"
+            )
+        if env is not None and not 0 <= env < len(self._trials):
+            raise MetarlError(f"env is {env}; it must be from 0 to {len(self._trials) - 1}")
+        trial, agent = self._trials[env or 0], type(self.agent).__name__
+        if (step := trial.learner.exported_step()) is None:
+            raise MetarlError(
+                f"agent {agent} cannot be exported: its policy is no module of torch; agents that adapt by gradient "
+                "steps (maml-ppo) and rl2 with memory gru or lstm can"
+            )
+        family = self.family
+        about = {
+            "family": family.name,
+            "agent": agent,
+            "observation_space": str(family.observation_space),
+            "action_space": str(family.action_space),
+            "horizon": family.horizon,
+            "rounds": trial.rounds,
+            "versions": versions(),
+        }
+        write_step(step, path, about)
 
     def _end(
         self,
