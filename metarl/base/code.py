@@ -196,12 +196,12 @@ def _import(module: str, spec: ModuleSpec) -> ModuleType:
             and f"{module}.".startswith(f"{cause.name}.")
         ):
             raise MetarlError(f"module {module!r} is not found: there is no {cause.name!r} in {place}") from None
+        if isinstance(cause, SystemExit):
+            raise MetarlError(
+                f"module {module!r} ends the process when it is imported; put what it runs behind "
+                "`if __name__ == '__main__':`"
+            ) from None
         if cause is None:
             raise MetarlError(f"module {module!r} cannot be imported: {error}") from None
         raise
-    except SystemExit:
-        raise MetarlError(
-            f"module {module!r} ends the process when it is imported; put what it runs behind "
-            "`if __name__ == '__main__':`"
-        ) from None
     return sys.modules[module]

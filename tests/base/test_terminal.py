@@ -113,7 +113,7 @@ def test_a_stream_of_few_characters_takes_every_name(encoding: str) -> None:
 
 
 def test_streams_that_were_closed_at_the_start_are_no_error_and_no_file_takes_their_place(tmp_path: Path) -> None:
-    words = " ".join(command("families", "navigation-2d", "--plot", tmp_path / "tasks.svg"))
+    words = " ".join(command("families", "navigation-2d", "--plot", tmp_path / "tasks.svg", "--quiet"))
     for closed in (">&-", "<&- >&- 2>&-"):
         done = subprocess.run(["bash", "-c", f"{words} {closed}"], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), closed

@@ -159,7 +159,7 @@ def test_broken_plug_in_leaves_the_others_usable_and_is_named(monkeypatch: pytes
 
     broken = EntryPoint("broken", "no_such_module_anywhere", "metarl.probes")
     monkeypatch.setattr("metarl.base.registry.entry_points", lambda group: [broken])
-    registry: Registry[int] = Registry("probe", "probes", "metarl.probes")
+    registry: Registry[int] = Registry("probe", "probes", "metarl.probes", lambda item, title: None)
     registry.add("one", 1)
     assert registry["one"] == 1
     with pytest.raises(MetarlError, match="no_such_module_anywhere failed to import"):

@@ -299,7 +299,7 @@ def test_reward_of_another_shape_is_refused_by_the_familys_name() -> None:
 
     envs = Column().make_vec(Column().sample("train", 3, seed=0))
     envs.reset(seed=0)
-    with pytest.raises(MetarlError, match=r"'unequal-episodes' has shape \(3, 1\); it must be \(3,\)"):
+    with pytest.raises(MetarlError, match=r"Column' has shape \(3, 1\); it must be \(3,\)"):
         envs.step(np.zeros((3, 2)))
 
 
