@@ -59,6 +59,11 @@ class TaskFamily(ABC):
     """Whether several batches can step at the same time, each on its own thread, as `rollout_shards` needs."""
     horizon: Horizon
 
+    @classmethod
+    def model_digest(cls) -> str:
+        """Return the digest of a model file of one's own that the class names; '' where it names none."""
+        return ""
+
     @property
     @abstractmethod
     def parameters(self) -> Mapping[str, Parameter]:

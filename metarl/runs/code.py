@@ -13,7 +13,7 @@ import site
 import stat
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +24,7 @@ from ..base.errors import MetarlError
 from ..base.files import path_inside, read_inside, write_atomically
 from ..base.progress import warn
 from ..base.settings import Settings, validate
-from ..families.family import FAMILIES
+from ..families.family import FAMILIES, TaskFamily
 from ..trials.registered import AGENTS
 
 CODE = "code.json"
@@ -40,6 +40,8 @@ class Module(Settings):
     """Folder that Python must search for it. None if it is installed, so that the name is enough."""
     sha256: str | None = None
     """Digest of its file, None if it is installed."""
+    models: Mapping[str, str] = Field(default_factory=dict)
+    """Digest of the model file, such as MJCF with its meshes, of each class of a family that names one."""
 
 
 class Code(Settings):
@@ -54,10 +56,10 @@ def record_code(run_dir: str | Path, family: str, agent: str) -> None:
 
     Modules that an earlier session of the run needed stay. Without any, no file is written.
     """
-    classes = (FAMILIES[family].__module__, AGENTS[agent].__module__)
-    names = dict.fromkeys([*imported_modules(), *classes])
+    played = FAMILIES[family]
+    names = dict.fromkeys([*imported_modules(), played.__module__, AGENTS[agent].__module__])
     modules = {each.module: each for each in _read(run_dir).modules}
-    modules |= {name: _describe(name) for name in names if _is_own(name)}
+    modules |= {name: _describe(name, played) for name in names if _is_own(name)}
     if modules:
         content = Code(modules=tuple(modules.values())).model_dump(mode="json")
         write_atomically(path_inside(run_dir, CODE), f"{json.dumps(content, indent=2)}\n".encode())
@@ -66,8 +68,8 @@ def record_code(run_dir: str | Path, family: str, agent: str) -> None:
 def recall_code(run_dir: str | Path) -> None:
     """Import the modules that a run needs, from where it found them.
 
-    Warns of a file that has changed since. Raises MetarlError for a module that is gone, and for a folder that a
-    stranger may have named: inside the run folder, relative, or of another user.
+    Warns of a file that has changed since, of code or of a family's model. Raises MetarlError for a module that is
+    gone, and for a folder that a stranger may have named: inside the run folder, relative, or of another user.
     """
     with only_installed():
         for record in _read(run_dir).modules:
@@ -90,12 +92,13 @@ def _is_own(module: str) -> bool:
     return module.partition(".")[0] not in ("metarl", "__main__", "builtins")
 
 
-def _describe(module: str) -> Module:
-    file = source_file(module)
+def _describe(module: str, family: type[TaskFamily]) -> Module:
+    file, digest = source_file(module), family.model_digest() if family.__module__ == module else ""
+    models = {family.__name__: digest} if digest else {}
     if file is None or _is_installed(file):
-        return Module(module=module)
+        return Module(module=module, models=models)
     depth = module.count(".") + (file.name == "__init__.py")
-    return Module(module=module, folder=str(file.parents[depth]), sha256=_digest(file))
+    return Module(module=module, folder=str(file.parents[depth]), sha256=_digest(file), models=models)
 
 
 def _is_installed(file: Path) -> bool:
@@ -120,6 +123,13 @@ def _recall(record: Module, run_dir: Path) -> None:
     file = source_file(module)
     if record.sha256 is not None and file is not None and _digest(file) != record.sha256:
         _warn_once(f"{file} has changed since {run_dir} was trained; its results may not be repeated")
+    for name, digest in record.models.items():
+        family = getattr(sys.modules.get(module), name, None)
+        if isinstance(family, type) and issubclass(family, TaskFamily) and family.model_digest() != digest:
+            _warn_once(
+                f"the model file of {module}:{name}, or a file it refers to, has changed since {run_dir} was trained; "
+                "its results may not be repeated"
+            )
 
 
 @functools.cache

@@ -76,6 +76,48 @@ def write_family(folder: Path, module: str, name: str | None = None) -> Path:
     return path
 
 
+ROBOT = """
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from metarl import MujocoFamily, Parameter, Uniform
+
+@dataclass(frozen=True)
+class Slider(MujocoFamily):
+    asset = str(Path(__file__).with_name("slider.xml"))
+    frame_skip = 1
+    horizon: int = 3
+    observation_space = Box(-np.inf, np.inf, (2,), dtype=np.float64)
+    parameters = {"place": Parameter(Uniform(-0.5, 0.5))}
+
+    def initial(self, model, streams):
+        return 0.1 * streams.normal((model.nq,)), np.zeros((*streams.shape, model.nv))
+
+    def observation(self, state):
+        return np.concatenate([state["qpos"], state["qvel"]], axis=1)
+
+    def reward(self, before, action, after, task):
+        return -np.abs(after["qpos"][:, 0] - task["place"])
+"""
+
+SLIDER = """
+<mujoco><asset><mesh name="tetra" file="tetra.obj"/></asset><worldbody><body>
+<joint name="slide" type="slide" axis="1 0 0"/><geom type="mesh" mesh="tetra"/>
+</body></worldbody><actuator><motor joint="slide" ctrllimited="true" ctrlrange="-1 1"/></actuator></mujoco>
+"""
+
+TETRA = "v 1 1 1\nv 1 -1 -1\nv -1 1 -1\nv -1 -1 1\nf 1 2 3\nf 1 4 2\nf 1 3 4\nf 2 4 3\n"
+
+
+def write_robot(folder: Path, module: str) -> None:
+    """Write the module of a MuJoCo family, and beside it its model file and a mesh."""
+    for name, text in ((f"{module}.py", ROBOT), ("slider.xml", SLIDER), ("tetra.obj", TETRA)):
+        (folder / name).write_text(text)
+
+
 def write_agent(folder: Path, module: str) -> Path:
     """Write an agent's module."""
     path = folder / f"{module}.py"

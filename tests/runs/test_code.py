@@ -17,7 +17,7 @@ import pytest
 from metarl.base.errors import MetarlError
 from metarl.runs.code import CODE, recall_code
 from metarl.runs.run import default_run_dirs
-from tests.runs.own_code import metarl_in, write_agent, write_family, write_own_config
+from tests.runs.own_code import metarl_in, write_agent, write_family, write_own_config, write_robot
 from tests.small_runs import configured
 
 
@@ -110,6 +110,22 @@ def test_code_that_changed_since_costs_one_warning(copied: Path, project: Path, 
     told, warning = done.stderr.splitlines()
     assert told == f"metarl: importing project_room from {project}/project_room.py"
     assert warning.startswith(f"metarl: warning: {project}/project_room.py has changed since {copied} was trained")
+
+
+def test_model_file_or_mesh_that_changed_since_costs_one_warning(tmp_path: Path) -> None:
+    # Takes seconds: each of three commands is a process of its own, as the module is imported once in each.
+    write_robot(tmp_path, "project_robot")
+    write_own_config(tmp_path, "project_robot.py:Slider")
+    done = metarl_in(tmp_path, "train", "own.yaml", "--run-dir", "run")
+    assert done.returncode == 0, done.stderr
+    unchanged = metarl_in(tmp_path, "evaluate", "run", "--tasks", "2")
+    assert "has changed" not in unchanged.stderr
+    mesh = tmp_path / "tetra.obj"
+    mesh.write_text(mesh.read_text().replace("v 1 1 1", "v 2 2 2"))
+    done = metarl_in(tmp_path, "evaluate", "run", "--tasks", "2")
+    assert done.returncode == 0, done.stderr
+    (warning,) = (line for line in done.stderr.splitlines() if "has changed since" in line)
+    assert warning.startswith("metarl: warning: the model file of project_robot:Slider, or a file it refers to")
 
 
 def test_code_that_is_gone_costs_one_line_with_the_way_to_name_it(copied: Path, project: Path, tmp_path: Path) -> None:

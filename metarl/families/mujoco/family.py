@@ -96,8 +96,13 @@ class MujocoFamily(FunctionFamily):
     @functools.cached_property
     def _content(self) -> str:
         """Digest of a model file of one's own, so that an edited file is another model; '' for Gymnasium's."""
-        path = Path(self.asset)
-        return fingerprint(path) if path.is_absolute() and path.is_file() else ""
+        return _digest_of(self.asset)
+
+    @classmethod
+    def model_digest(cls) -> str:
+        """Return the digest of a model file of one's own with all files it refers to; '' for Gymnasium's."""
+        asset = getattr(cls, "asset", None)  # a class may leave it to its subclasses, or make it a property
+        return _digest_of(asset) if isinstance(asset, str) else ""
 
     @functools.cached_property
     def dt(self) -> float:
@@ -270,3 +275,8 @@ def _find_longest_delay(family: MujocoFamily, values: Values) -> int:
         )
     distributions = filter(None, (family.parameters[name].train, family.parameters[name].extrapolation))
     return int(max(given.max(), *(distribution.range[1] for distribution in distributions)))
+
+
+def _digest_of(asset: str) -> str:
+    path = Path(asset)
+    return fingerprint(path) if path.is_absolute() and path.is_file() else ""
