@@ -97,6 +97,12 @@ class Image:
     """Height and width of the image, and behind each convolution."""
 
     @property
+    def limits(self) -> tuple[float, float]:
+        """Least and greatest value of a pixel."""
+        low, high = _range(self.part.space)
+        return float(low), float(high)
+
+    @property
     def flat_size(self) -> int:
         """Numbers behind the last convolution."""
         return self.convolutions[-1][1] * math.prod(self.sides[-1])
@@ -259,7 +265,7 @@ def _convolve(parameters: Mapping[str, Tensor], number: int, image: Image, pixel
     """Return features of one image of each row of `pixels` [n, size], [n, image_features]."""
     names = [_name(number, layer) for layer in range(len(image.convolutions) + 1)]
     weights = [(parameters[f"{name}-weight"], parameters[f"{name}-bias"]) for name in names]
-    low, high = (float(limit) for limit in _range(image.part.space))
+    low, high = image.limits
     x = (pixels.to(weights[0][0].dtype) - low) / (high - low)
     x = x.reshape(x.shape[0], *image.part.shape)  # its `len` is a constant to whoever traces it
     if x.dim() == 3:

@@ -2,6 +2,9 @@
 
 Parameters are dicts of tensors by name. Meta-training improves the *meta-parameters*; an inner step moves the *fast*
 parameters, of which each task has its own. Together they give the parameters that the policy runs with.
+
+Where observations have images, an encoder stands before the network. It adapts where all parameters do; where the last
+layer, a context or a latent vector adapts, it is meta-learned and the same in all tasks.
 """
 
 from __future__ import annotations
@@ -14,25 +17,26 @@ from torch import Tensor
 
 from metarl.base.settings import Settings, Width
 
-from ..common.policy import CONTEXT, MLPPolicy, Parameters
+from ..common.policy import CONTEXT, Parameters
+from .policy import ENCODER, EncodedPolicy
 
 
 class AdaptAll(Settings):
-    """All parameters of the policy adapt: MAML (Finn et al., ICML 2017)."""
+    """All parameters of the policy adapt, those of its encoder too: MAML (Finn et al., ICML 2017)."""
 
     name: Literal["all"] = "all"
     """All parameters."""
 
 
 class AdaptLastLayer(Settings):
-    """The last layer of the policy adapts: ANIL (Raghu et al., ICLR 2020)."""
+    """The last layer of the policy adapts, and no encoder: ANIL (Raghu et al., ICLR 2020)."""
 
     name: Literal["last-layer"] = "last-layer"
     """The last layer."""
 
 
 class AdaptContext(Settings):
-    """A context vector in the policy's input adapts: CAVIA (Zintgraf et al., ICML 2019)."""
+    """A context vector in the input of the first layer adapts, no encoder: CAVIA (Zintgraf et al., ICML 2019)."""
 
     name: Literal["context"] = "context"
     """A context vector."""
@@ -41,7 +45,10 @@ class AdaptContext(Settings):
 
 
 class AdaptLatent(Settings):
-    """A latent vector adapts, from which all parameters are decoded: after LEO (Rusu et al., ICLR 2019)."""
+    """A latent vector adapts, from which all parameters behind the encoder are decoded.
+
+    After LEO (Rusu et al., ICLR 2019), whose encoder of images is the same in all tasks too.
+    """
 
     name: Literal["latent"] = "latent"
     """A latent vector."""
@@ -121,7 +128,7 @@ START, DECODER = "latent.start", "latent.decoder."
 
 
 class Latent:
-    """A short vector adapts; a linear decoder turns it into an offset of every parameter of the policy.
+    """A short vector adapts; a linear decoder turns it into an offset of every parameter behind the policy's encoder.
 
     From LEO it takes the low-dimensional space and the learned decoder. It has no encoder: the vector starts at a
     learned place, and the gradient of the first round moves it.
@@ -132,13 +139,14 @@ class Latent:
 
     def meta_parameters(self, policy: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """Return the policy's parameters, the decoder, and the vector's start, which is zero."""
-        total = sum(value.numel() for value in policy.values())
+        decoded = {name: value for name, value in policy.items() if not name.startswith(ENCODER)}
+        total = sum(value.numel() for value in decoded.values())
         # |D D^T g| is about scale^2 sqrt(size total) |g|. This scale makes a step as long as one on the parameters.
         scale = (self.size * total) ** -0.25
         decoder = {
             f"{DECODER}{name}": scale
             * torch.randn(*value.shape, self.size, generator=generator, dtype=torch.float64).to(value)
-            for name, value in policy.items()
+            for name, value in decoded.items()
         }
         return {**policy, **decoder, START: next(iter(policy.values())).new_zeros(self.size)}
 
@@ -148,14 +156,15 @@ class Latent:
 
     def policy(self, meta: Parameters, fast: Parameters) -> Parameters:
         """Return the policy's parameters plus the decoded offsets."""
-        return {
+        shared = {name: value for name, value in meta.items() if name.startswith(ENCODER)}
+        return shared | {
             name.removeprefix(DECODER): meta[name.removeprefix(DECODER)] + decoder @ fast[START]
             for name, decoder in meta.items()
             if name.startswith(DECODER)
         }
 
 
-def make_adaptation(adapts: Adapts, policy: MLPPolicy, names: tuple[str, ...]) -> Adaptation:
+def make_adaptation(adapts: Adapts, policy: EncodedPolicy, names: tuple[str, ...]) -> Adaptation:
     """Return the adaptation that settings ask for; `names` are the names of the policy's parameters."""
     match adapts:
         case AdaptContext():

@@ -16,22 +16,24 @@ from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, cpu_by_default
 from metarl.families.family import TaskFamily
-from metarl.families.layout import layout_of
 from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.export import ExportedStep
 
+from ..common.encoders import ObservationEncoder
 from ..common.heads import action_head
 from ..common.moments import RunningMoments
-from ..common.policy import LOG_STD, MLPPolicy
+from ..common.policy import LOG_STD
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from .adaptation import AdaptContext, AdaptNothing, make_adaptation
-from .baselines import Baseline, LinearBaseline, LinearBaselineConfig, NetworkBaseline, flat_observations
+from .baseline_inputs import BaselineInputs
+from .baselines import Baseline, LinearBaseline, LinearBaselineConfig, NetworkBaseline
 from .config import MAMLConfig
 from .exported import exported_step
 from .meta_step import MetaStep, require_finite
 from .objective import MetaObjective
 from .over_tasks import OverTasks
+from .policy import EncodedPolicy
 from .ppo import PPOConfig, PPOStep
 from .records import Round
 from .reptile import ReptileConfig, ReptileStep
@@ -51,8 +53,8 @@ class MAML(TrainableAgent):
         generator = torch.Generator().manual_seed(seed)
         context_size = config.adapts.size if isinstance(config.adapts, AdaptContext) else 0
         head = action_head(family.action_space)
-        self.layout = layout_of(family.observation_space)
-        policy = MLPPolicy(self.layout.size, head, config.hidden_sizes, context_size)
+        encoder = ObservationEncoder(config.encoder, family.observation_space)
+        policy = EncodedPolicy(encoder, head, config.hidden_sizes, context_size)
         initial = policy.initial_parameters(
             generator, initial_std=config.initial_std, dtype=getattr(torch, config.dtype), device=device
         )
@@ -64,9 +66,9 @@ class MAML(TrainableAgent):
         self.meta_step = self._make_meta_step()
         self.objective = MetaObjective(config, policy, adaptation, step_size, self.meta_step.objective)
         self.over_tasks = OverTasks(self.objective, self.parameters, config.task_chunk_size)
-        self.moments = RunningMoments(policy.sizes[0]) if config.normalize_observations else None
-        self.baseline = self._make_baseline(policy.sizes[0], generator)
-        self.rounds = Rounds(config, self.over_tasks, self.baseline, self.moments, device)
+        self.moments = RunningMoments(encoder.num_scaled) if config.normalize_observations else None
+        self.baseline = self._make_baseline(BaselineInputs(encoder), generator)
+        self.rounds = Rounds(config, self.over_tasks, encoder, self.baseline, self.moments, device)
 
     def _make_meta_step(self) -> MetaStep:
         outer = self.config.outer
@@ -76,12 +78,12 @@ class MAML(TrainableAgent):
             return ReptileStep(self.parameters, outer, self.config.inner_lr)
         return TRPOStep(outer)
 
-    def _make_baseline(self, observation_size: int, generator: torch.Generator) -> Baseline:
+    def _make_baseline(self, inputs: BaselineInputs, generator: torch.Generator) -> Baseline:
         config = self.config.baseline
         if isinstance(config, LinearBaselineConfig):
-            return LinearBaseline()
+            return LinearBaseline(inputs)
         dtype = getattr(torch, self.config.dtype)
-        return NetworkBaseline(config, observation_size, generator=generator, dtype=dtype, device=self.device)
+        return NetworkBaseline(config, inputs, generator=generator, dtype=dtype, device=self.device)
 
     @property
     def min_rounds(self) -> int:
@@ -115,7 +117,7 @@ class MAML(TrainableAgent):
         metrics |= self.baseline.learn([(episodes, self.rounds.returns(episodes)) for episodes in trial.rounds], rng)
         if self.moments is not None:
             for episodes in trial.rounds:
-                self.moments.add(flat_observations(episodes)[0][episodes.mask])
+                self.moments.add(self.rounds.encoder.scaled(episodes.observations[episodes.mask]))
         return metrics
 
     def _raise_std_to_floor(self) -> None:
@@ -178,9 +180,8 @@ class MAMLLearner(Learner):
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return the actions of each task's own policy, [task, replica, *action]."""
         agent, head = self.agent, self.agent.objective.head
-        observations = timestep.observations.reshape(*self.streams.shape, -1)
         with acting():
-            outputs = agent.over_tasks.outputs(self.fast, agent.rounds.observe(observations))
+            outputs = agent.over_tasks.outputs(self.fast, *agent.rounds.observe(timestep.observations))
             if deterministic:
                 return head.mode(outputs)
             return head.sample(outputs, self.streams.where(timestep.active))
@@ -199,4 +200,4 @@ class MAMLLearner(Learner):
         agent, adaptation = self.agent, self.agent.objective.adaptation
         fast = {name: value[0] for name, value in self.fast.items()}
         meta = {name: value.detach() for name, value in agent.parameters.items()}
-        return exported_step(agent.objective.policy, adaptation.policy(meta, fast), agent.layout, agent.moments)
+        return exported_step(agent.objective.policy, adaptation.policy(meta, fast), agent.moments)

@@ -17,6 +17,7 @@ from metarl.trials.episodes import Episodes
 from ..common.advantage import baseline_features, linear_baseline
 from ..common.moments import RunningMoments, ValueScale
 from ..common.state import StateDict, load_training_state, training_state
+from .baseline_inputs import MOST_FEATURES, BaselineInputs, project
 
 
 class LinearBaselineConfig(Settings):
@@ -70,27 +71,20 @@ class Baseline(Protocol):
         ...
 
 
-def flat_observations(episodes: Episodes) -> tuple[np.ndarray, np.ndarray]:
-    """Return observations [time, task, replica, d] and final ones [task, replica, d], each flattened to one row."""
-    shape = episodes.mask.shape
-    return episodes.observations.reshape(*shape, -1), episodes.final_observations.reshape(*shape[1:], -1)
-
-
-MOST_FEATURES = 256
-"""Longest observation that the linear baseline takes as it is. Memory and time grow with the square of the length."""
-
-
 class LinearBaseline:
     """Fits a linear function of observation and time to each task's own round (Duan et al., 2016).
 
-    Observations of more than `MOST_FEATURES` numbers, such as images, are first projected to as many random directions,
-    which are the same in every run.
+    Observations of more than `MOST_FEATURES` numbers are first projected to as many random directions, which are the
+    same in every run.
     """
+
+    def __init__(self, inputs: BaselineInputs) -> None:
+        self.inputs = inputs
 
     def values(self, episodes: Episodes, returns: np.ndarray) -> Values:
         """Return the values of the fit to `returns`."""
-        observations, final = flat_observations(episodes)
-        if observations.shape[-1] > MOST_FEATURES:
+        observations, final = self.inputs(episodes)
+        if not self.inputs.encoder.images and observations.shape[-1] > MOST_FEATURES:
             observations, final = project(observations, final, episodes.mask)
         return Values(*linear_baseline(observations, final, returns, episodes.mask))
 
@@ -104,25 +98,6 @@ class LinearBaseline:
 
     def load_state_dict(self, state: StateDict) -> None:
         """Do nothing."""
-
-
-def project(observations: np.ndarray, final: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return observations [time, task, replica, d] and final ones [task, replica, d] in `MOST_FEATURES` directions.
-
-    Each task's observations are first scaled by the mean and the deviation of all numbers in them. The directions are
-    those of a fixed Gaussian random projection (Johnson and Lindenstrauss, 1984).
-    """
-    size = observations.shape[-1]
-    directions = np.random.default_rng(size).normal(size=(size, MOST_FEATURES)).astype(np.float32) / np.sqrt(size)
-    projected = np.zeros((*observations.shape[:-1], MOST_FEATURES), dtype=np.float32)
-    projected_final = np.zeros((*final.shape[:-1], MOST_FEATURES), dtype=np.float32)
-    for task in range(observations.shape[1]):  # one at a time: a batch of images as floats would fill the memory
-        taken = mask[:, task]
-        seen = observations[:, task][taken].astype(np.float32)
-        mean, deviation = seen.mean(dtype=np.float64), max(seen.std(dtype=np.float64), 1e-6)
-        projected[:, task][taken] = ((seen - mean) / deviation).astype(np.float32) @ directions
-        projected_final[task] = ((final[task] - mean) / deviation).astype(np.float32) @ directions
-    return projected, projected_final
 
 
 def _linear(fan_in: int, fan_out: int) -> nn.Linear:
@@ -142,14 +117,15 @@ class NetworkBaseline:
     def __init__(
         self,
         config: NetworkBaselineConfig,
-        observation_size: int,
+        inputs: BaselineInputs,
         *,
         generator: torch.Generator,
         dtype: torch.dtype,
         device: str,
     ) -> None:
+        self.inputs = inputs
         self.num_epochs, self.dtype, self.device = config.num_epochs, dtype, device
-        sizes = (2 * observation_size + 4, *self.hidden_sizes)
+        sizes = (2 * inputs.size + 4, *self.hidden_sizes)
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise(sizes):
             layers += [_linear(fan_in, fan_out), nn.Tanh()]
@@ -174,7 +150,7 @@ class NetworkBaseline:
 
     def values(self, episodes: Episodes, returns: np.ndarray) -> Values:
         """Return the network's values; `returns` are not used."""
-        observations, final = flat_observations(episodes)
+        observations, final = self.inputs(episodes)
         steps = np.arange(len(observations)).reshape(-1, 1, 1)
         values = self._values(baseline_features(observations, steps)) * episodes.mask
         return Values(values, self._values(baseline_features(final, episodes.mask.sum(axis=0))))
@@ -183,7 +159,7 @@ class NetworkBaseline:
         """Fit the network to the returns, in minibatches of an eighth of all steps."""
         features, targets = [], []
         for episodes, returns in rounds:
-            observations, _ = flat_observations(episodes)
+            observations, _ = self.inputs(episodes)
             seen = baseline_features(observations, np.arange(len(observations)).reshape(-1, 1, 1))
             features.append(seen[episodes.mask])
             targets.append(returns[episodes.mask])

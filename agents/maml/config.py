@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from metarl.base.settings import Count, Fraction, Positive, Settings, Widths
 
+from ..common.encoders import AutoEncoder, EncoderSettings
 from .adaptation import AdaptAll, AdaptNothing, Adapts
 from .baselines import BaselineConfig, LinearBaselineConfig
 from .ppo import PPOConfig
@@ -38,6 +39,10 @@ class MAMLConfig(Settings):
 
     removed: ClassVar[Mapping[str, str]] = {"distribution": "it follows from the action space"}
 
+    encoder: EncoderSettings = AutoEncoder()
+    """How observations become numbers, by its name or with its settings: `auto` takes convolutions for images and
+    one-hot vectors for discrete parts, `vector` flattens everything, `pixels` takes every box of rank 2 or 3 for an
+    image."""
     hidden_sizes: Widths = (64, 64)
     """Units of each hidden layer of the tanh policy; an empty list makes the policy linear."""
     initial_std: Positive = 1.0
@@ -45,12 +50,13 @@ class MAMLConfig(Settings):
     min_std: Positive = 1e-3
     """Floor of the standard deviation before adaptation, kept by the meta-update. A task's inner steps may go below."""
     normalize_observations: bool = False
-    """Shift and scale observations by their running mean and standard deviation over training."""
+    """Shift and scale the vectors of observations by their running mean and standard deviation over training."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of the networks."""
     adapts: Adapts = AdaptAll()
-    """Parameters that an inner step moves: all of them (MAML), the last layer (ANIL), a context vector in the input
-    (CAVIA), a latent vector from which all are decoded (LEO), or nothing."""
+    """Parameters that an inner step moves: all of them (MAML), the last layer (ANIL), a context vector in the input of
+    the first layer (CAVIA), a latent vector from which all are decoded (LEO), or nothing. An encoder of images moves in
+    the first case alone."""
     inner_lr: Positive = 0.1
     """Step size of the inner step; its initial value if `outer.inner_lr_kind` learns it."""
     inner_objective: Literal["likelihood-ratio", "dice", "policy-gradient"] = "likelihood-ratio"

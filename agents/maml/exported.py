@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from metarl.families.layout import Layout
 from metarl.trials.export import ExportedStep
 
 from ..common.exported import Inputs, ObservationInputs, Scaling, action_outputs
 from ..common.moments import RunningMoments
-from ..common.policy import MLPPolicy, Parameters
+from ..common.policy import Parameters
+from .policy import EncodedPolicy
 
 
-def exported_step(
-    policy: MLPPolicy, parameters: Parameters, layout: Layout, moments: RunningMoments | None
-) -> ExportedStep:
-    """Return the step of a policy with `parameters` of its own, which scales observations by `moments`."""
-    observations = ObservationInputs(layout)
+def exported_step(policy: EncodedPolicy, parameters: Parameters, moments: RunningMoments | None) -> ExportedStep:
+    """Return the step of a policy with `parameters` of its own, which scales vectors by `moments`."""
+    observations = ObservationInputs(policy.encoder.layout)
     return ExportedStep(_Step(policy, parameters, observations, Scaling(moments)), observations.examples())
 
 
@@ -24,7 +23,7 @@ class _Step(nn.Module):
     """From an observation to actions."""
 
     def __init__(
-        self, policy: MLPPolicy, parameters: Parameters, observations: ObservationInputs, scaling: Scaling
+        self, policy: EncodedPolicy, parameters: Parameters, observations: ObservationInputs, scaling: Scaling
     ) -> None:
         super().__init__()
         self.policy, self.observations, self.scaling = policy, observations, scaling
@@ -35,6 +34,20 @@ class _Step(nn.Module):
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
         parameters = {name: self.get_buffer(buffer) for name, buffer in self.names.items()}
-        numbers = self.scaling(self.observations.numbers(inputs, self.observations.parts))
         dtype = next(iter(parameters.values())).dtype
-        return action_outputs(self.policy.head, self.policy(parameters, numbers.to(dtype)))
+        outputs = self.policy(parameters, self._numbers(inputs).to(dtype), self._pixels(inputs))
+        return action_outputs(self.policy.head, outputs)
+
+    def _numbers(self, inputs: Inputs) -> Tensor:
+        """Return the vectors, scaled, and the one-hot vectors, float64 [batch, num_numbers]."""
+        encoder = self.policy.encoder
+        vectors = [self.scaling(self.observations.numbers(inputs, encoder.vectors))] if encoder.vectors else []
+        choices = [encoder.one_hot_of(part, self.observations.rows(inputs, part)).double() for part in encoder.choices]
+        if not (vectors or choices):
+            return next(iter(inputs.values())).flatten(1)[:, :0].double()
+        return torch.cat([*vectors, *choices], dim=-1)
+
+    def _pixels(self, inputs: Inputs) -> Tensor:
+        """Return the images, flattened, [batch, num_pixels]; anything where there are none."""
+        rows = [self.observations.rows(inputs, image.part).double() for image in self.policy.encoder.images]
+        return torch.cat(rows, dim=-1) if rows else next(iter(inputs.values()))

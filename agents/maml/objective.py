@@ -13,12 +13,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..common.policy import MLPPolicy, Parameters
+from ..common.policy import Parameters
 from ..common.ppo import masked_mean
 from .adaptation import Adaptation
 from .config import MAMLConfig
 from .inner_objectives import INNER_OBJECTIVES
 from .outer_objectives import OuterObjective
+from .policy import EncodedPolicy
 from .records import Measures, Outcome, Round
 from .step_size import StepSize
 
@@ -29,7 +30,7 @@ class MetaObjective:
     def __init__(
         self,
         config: MAMLConfig,
-        policy: MLPPolicy,
+        policy: EncodedPolicy,
         adaptation: Adaptation,
         step_size: StepSize,
         outer_objective: OuterObjective,
@@ -42,13 +43,13 @@ class MetaObjective:
         # Otherwise the earlier rounds are only measured, and need no second derivative.
         self._differentiates_measures = outer.rounds == "all" or outer.inner_kl_coef > 0 or outer.ent_coef > 0
 
-    def outputs(self, meta: Parameters, fast: Parameters, observations: Tensor) -> Tensor:
+    def outputs(self, meta: Parameters, fast: Parameters, observations: Tensor, pixels: Tensor) -> Tensor:
         """Return the action distributions' parameters, [..., num_outputs], for observations [..., d]."""
-        return self.policy(self.adaptation.policy(meta, fast), observations)
+        return self.policy(self.adaptation.policy(meta, fast), observations, pixels)
 
     def inner_loss(self, fast: Parameters, meta: Parameters, data: Round) -> tuple[Tensor, Measures]:
         """Return the loss of an inner step on a round, and the round's measures at the same parameters."""
-        outputs = self.outputs(meta, fast, data.observations)
+        outputs = self.outputs(meta, fast, data.observations, data.pixels)
         log_prob = self.head.log_prob(outputs, data.actions)
         loss = self.inner_objective(log_prob, data.old_log_prob, data.advantages, data.mask)
         if not self._differentiates_measures:
@@ -89,7 +90,7 @@ class MetaObjective:
         """
         *earlier, last = rounds
         fast, history, norms = self.adapt(meta, tuple(earlier))
-        outputs = self.outputs(meta, fast, last.observations)
+        outputs = self.outputs(meta, fast, last.observations, last.pixels)
         loss, clip_fraction, ratio_deviation = self.outer_objective(self.head.log_prob(outputs, last.actions), last)
         entropy = masked_mean(self.head.entropy(outputs), last.mask)
         zero = torch.zeros_like(loss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,13 +35,21 @@ class OverTasks:
         start = self.objective.adaptation.start(_detach(self.parameters))
         return {name: value.expand(num_tasks, *value.shape).clone() for name, value in start.items()}
 
-    def outputs(self, fast: Parameters, observations: Tensor) -> Tensor:
-        """Return the action distributions' parameters [task, ..., num_outputs] for observations [task, ..., d]."""
+    def outputs(self, fast: Parameters, observations: Tensor, pixels: Tensor) -> Tensor:
+        """Return the action distributions' parameters [task, step, ..., num_outputs].
+
+        `observations` is [task, step, ..., d]; `pixels`, beside them, are read in chunks of steps, so that memory does
+        not grow with their number.
+        """
+        mapped = torch.vmap(self.objective.outputs, in_dims=(None, 0, 0, 0))
         with torch.no_grad():
-            outputs: Tensor = torch.vmap(self.objective.outputs, in_dims=(None, 0, 0))(
-                self.parameters, fast, observations
-            )
-        return outputs
+            if not pixels.shape[-1]:
+                outputs: Tensor = mapped(self.parameters, fast, observations, pixels)
+                return outputs
+            images = len(pixels) * math.prod(pixels.shape[2:-1])
+            size = max(1, self.objective.policy.encoder.chunk_size // images)
+            parts = zip(observations.split(size, dim=1), pixels.split(size, dim=1), strict=True)
+            return torch.cat([mapped(self.parameters, fast, *part) for part in parts], dim=1)
 
     def adapt(self, fast: Parameters, data: Round) -> dict[str, Tensor]:
         """Return every task's fast parameters after one inner step. Raises MetarlError if one is not finite."""

@@ -11,7 +11,9 @@ class Round(NamedTuple):
     """One round of a batch of tasks. The losses see one task of it, without the first axis: vmap takes that away."""
 
     observations: Tensor
-    """Normalized observations, one row each. [task, time, replica, d]"""
+    """Normalized vectors of the observations, then their one-hot vectors. [task, time, replica, d]"""
+    pixels: Tensor
+    """Images of the observations, flattened; bytes stay bytes. [task, time, replica, num_pixels]"""
     actions: Tensor
     """Actions as sampled. [task, time, replica, *action]"""
     advantages: Tensor

@@ -10,10 +10,11 @@ from metarl.base.errors import MetarlError
 from metarl.trials.episodes import Episodes, Trial
 
 from ..common.advantage import discounted_returns, explained_variance, generalized_advantages, normalize_advantages
+from ..common.encoders import ObservationEncoder, Observed
 from ..common.moments import RunningMoments
 from ..common.policy import Parameters
 from ..common.ppo import masked_mean
-from .baselines import Baseline, flat_observations
+from .baselines import Baseline
 from .config import MAMLConfig
 from .over_tasks import OverTasks
 from .records import Round
@@ -26,16 +27,19 @@ class Rounds:
         self,
         config: MAMLConfig,
         over_tasks: OverTasks,
+        encoder: ObservationEncoder,
         baseline: Baseline,
         moments: RunningMoments | None,
         device: str,
     ) -> None:
-        self.config, self.over_tasks, self.baseline, self.moments = config, over_tasks, baseline, moments
+        self.config, self.over_tasks, self.encoder = config, over_tasks, encoder
+        self.baseline, self.moments = baseline, moments
         self.dtype, self.device = getattr(torch, config.dtype), device
 
-    def observe(self, observations: np.ndarray) -> Tensor:
-        """Return flat observations [..., d] as the policy's input."""
-        return self._tensor(observations if self.moments is None else self.moments.normalize(observations))
+    def observe(self, observations: np.ndarray) -> Observed:
+        """Return observations [..., *observation] as the policy's input: numbers and pixels, as tensors."""
+        seen = self.encoder.observe(observations, self.moments)
+        return Observed(self._tensor(seen.numbers), torch.as_tensor(seen.pixels, device=self.device))
 
     def returns(self, episodes: Episodes) -> np.ndarray:
         """Return discounted returns to the end of the episode, [time, task, replica]: the baseline's targets."""
@@ -64,12 +68,13 @@ class Rounds:
                 "the advantages are not finite; check the family's rewards and observations, or take a lower "
                 "agent.inner_lr"
             )
-        observations = self.observe(_task_first(flat_observations(episodes)[0]))
+        observations, pixels = self.observe(_task_first(episodes.observations))
         kind = self.dtype if np.issubdtype(episodes.actions.dtype, np.floating) else None
         actions = torch.as_tensor(_task_first(episodes.actions), dtype=kind, device=self.device)
-        outputs = self.over_tasks.outputs(fast, observations)
+        outputs = self.over_tasks.outputs(fast, observations, pixels)
         return Round(
             observations=observations,
+            pixels=pixels,
             actions=actions,
             advantages=self._tensor(_task_first(advantages)),
             mask=self._tensor(_task_first(episodes.mask)),
@@ -98,7 +103,7 @@ class Rounds:
     def _adaptation_kl(self, fast: Parameters, data: Round) -> float:
         """Return how far an inner step moved the policies: KL(acting || adapted) on the round, in nats."""
         head = self.over_tasks.objective.head
-        outputs = self.over_tasks.outputs(fast, data.observations)
+        outputs = self.over_tasks.outputs(fast, data.observations, data.pixels)
         return float(masked_mean(head.kl(data.old_outputs, outputs), data.mask))
 
     def _tensor(self, array: np.ndarray) -> Tensor:

@@ -9,7 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 from gymnasium import spaces
-from metarl.agents.maml.baselines import MOST_FEATURES, LinearBaseline, project
+from metarl.agents.common.encoders import ObservationEncoder, VectorEncoder
+from metarl.agents.maml.baseline_inputs import MOST_FEATURES, BaselineInputs, project
+from metarl.agents.maml.baselines import LinearBaseline
 
 from metarl.base.streams import Streams, generator
 from metarl.families.arrays import ArrayFamily
@@ -79,5 +81,6 @@ def test_the_projection_of_a_task_is_the_same_alone_and_says_what_the_observatio
     np.testing.assert_array_equal(end[0], ends[1])
     # What the picture shows is what the values can follow: its brightness.
     target = observations.mean(axis=-1)
-    values = LinearBaseline().values(episodes, target).steps
+    encoder = ObservationEncoder(VectorEncoder(), family.observation_space)
+    values = LinearBaseline(BaselineInputs(encoder)).values(episodes, target).steps
     assert np.abs(values - target).mean() < 0.1 * np.abs(target - target.mean()).mean()
