@@ -86,8 +86,11 @@ def _fits(array: np.ndarray, dtype: np.dtype[Any]) -> bool:
 
 def read_reward(given: Any, world: int) -> float:
     """Return the reward of one world. Raises WorldError unless it is one number."""
-    if isinstance(given, (int, float, np.number, np.bool_)) and not isinstance(given, complex):
-        return float(given)
+    if isinstance(given, (int, float, np.integer, np.floating, np.bool_)):
+        try:
+            return float(given)
+        except OverflowError:  # a whole number beyond every float
+            raise WorldError(f"the reward is {describe(given)}; keep it finite", world) from None
     if isinstance(given, np.ndarray) and given.shape == () and given.dtype.kind in "biuf":
         return float(given)
     raise WorldError(f"the reward is {describe(given)}; it must be one number", world)

@@ -125,6 +125,11 @@ STEPS: Mapping[str, tuple[Returns, str]] = {
     "a reward of NaN": (lambda o: (o, NAN, False, False, {}), "the reward is nan; keep it finite"),
     "a reward that is None": (lambda o: (o, None, False, False, {}), "the reward is None; it must be one number"),
     "a reward that is an array": (lambda o: (o, np.ones(1), False, False, {}), r"shape \(1,\); it must be one number"),
+    "a complex reward": (
+        lambda o: (o, np.complex64(1j), False, False, {}),
+        "the reward is .*1j.*; it must be one number",
+    ),
+    "a reward beyond floats": (lambda o: (o, 10**400, False, False, {}), r"the reward is 10+\.\.\.; keep it finite"),
     "an end that is None": (lambda o: (o, 1.0, None, False, {}), "terminated is None; it must be a bool"),
     "an end that is NaN": (lambda o: (o, 1.0, False, NAN, {}), "truncated is nan; it must be a bool"),
     "an end that is text": (lambda o: (o, 1.0, "False", False, {}), "terminated is 'False'; it must be a bool"),
