@@ -167,7 +167,7 @@ class AnyGymnasium(ClassFamily):
             )
         except Exception as error:  # the environment's code may raise anything
             if isinstance(error, TypeError):
-                _require_known_arguments(self.env, arguments)
+                _require_known_arguments(self.env, arguments, self.varies)
             missing = isinstance(error, (ImportError, gymnasium.error.DependencyNotInstalled))
             remedy = (
                 "install its dependency, or take another" if missing else "give arguments that its constructor takes"
@@ -245,7 +245,7 @@ def _require_readable(env: str, seen: spaces.Space[Any], actions: spaces.Space[A
         ) from None
 
 
-def _require_known_arguments(env: str, arguments: Mapping[str, Any]) -> None:
+def _require_known_arguments(env: str, arguments: Mapping[str, Any], varied: Mapping[str, Any]) -> None:
     """Raise MetarlError for an argument that the environment's constructor does not have."""
     entry = find_spec(env).entry_point
     creator = load_env_creator(entry) if isinstance(entry, str) else entry
@@ -257,7 +257,10 @@ def _require_known_arguments(env: str, arguments: Mapping[str, Any]) -> None:
         return
     for name in arguments:
         if name not in known:
-            raise MetarlError(f"argument {name!r} is unknown to environment {env!r}; {did_you_mean(name, known)}")
+            attribute = f"; for an attribute of the environment, write attribute: {name}" if name in varied else ""
+            raise MetarlError(
+                f"argument {name!r} is unknown to environment {env!r}; {did_you_mean(name, known)}{attribute}"
+            )
 
 
 def _require_model(first: str, env: gymnasium.Env[Any, Any], declared: Mapping[str, Variation]) -> None:

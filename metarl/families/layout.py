@@ -152,6 +152,11 @@ def layout_of(space: spaces.Space[Any], family: str = "", wrappers: str = "gymna
                 f"a Dict or Tuple of them: turn it into one with {wrappers}.TransformObservation, or leave the part "
                 "out with FilterObservation"
             )
+        if not part.size:
+            where = f" of part {part.name!r}" if path else ""
+            raise MetarlError(
+                f"{owner} observation space {leaf}{where}, which holds no number; leave it out, or give it one"
+            )
         parts.append(part)
         start += part.size
     if not parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,8 @@ def require_actions(family: str, space: spaces.Space[Any], wrappers: str = "gymn
             f"{at_fault}; actions must be a Box, Discrete, MultiDiscrete or MultiBinary: turn them into one with "
             f"{wrappers}.TransformAction"
         )
+    if not math.prod(shape_of(space)):
+        raise MetarlError(f"{at_fault}, which holds no number; give it one")
     if not isinstance(space, spaces.Box):
         return
     if not np.issubdtype(space.dtype, np.floating):

@@ -278,6 +278,10 @@ def test_ranges_may_touch(train: dict[str, Any], beyond: dict[str, Any]) -> None
             {"varies": {"gg": {"train": {"uniform": [1, 5]}}}},
             "'gg' is unknown to environment 'Pendulum-v1'; did you.*'g'",
         ),
+        (
+            {"env": "CartPole-v1", "varies": {"gravity": {"train": {"uniform": [5, 15]}}}},
+            "'gravity' is unknown to environment 'CartPole-v1'; .*for an attribute .* write attribute: gravity",
+        ),
         ({"varies": {"m": {"scale": "body_mass[*]", "train": {"uniform": [1, 2]}}}}, "has no model"),
         ({"arguments": {"g": 3}}, "both given"),
         (

@@ -15,7 +15,7 @@ from metarl.adapters.gymnasium import SingleEnv
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.checks.check import check_family
-from metarl.families.layout import map_arrays
+from metarl.families.layout import layout_of, map_arrays
 from metarl.families.spaces import action_at, draw_actions, first_outside, require_actions
 from tests.families.kinds import ACTIONS, OBSERVATIONS, ArrayMeters, Meter, Meters
 
@@ -104,6 +104,27 @@ def test_an_action_outside_its_space_is_refused(acted: str, outside: Any) -> Non
     with pytest.raises(gymnasium.error.InvalidAction, match="is not in"):
         envs.step(np.stack([inside, np.asarray(outside)]))
     envs.step(np.stack([inside, inside]))
+
+
+@pytest.mark.parametrize(
+    ("space", "named"),
+    [
+        (spaces.Box(-1, 1, (0,)), "(0,), float32), which"),
+        (
+            spaces.Dict({"seen": spaces.Discrete(2), "none": spaces.Box(0, 1, (0,))}),
+            "(0,), float32) of part 'none'",
+        ),
+    ],
+)
+def test_observations_without_a_number_are_refused_before_an_agent_reads_them(space: Any, named: str) -> None:
+    with pytest.raises(MetarlError) as caught:
+        layout_of(space, "blind")
+    assert named in str(caught.value) and "which holds no number; leave it out" in str(caught.value)
+
+
+def test_actions_without_a_number_are_refused() -> None:
+    with pytest.raises(MetarlError, match=r"'still' has action space .* which holds no number; give it one"):
+        require_actions("still", spaces.Box(-1, 1, (2, 0)))
 
 
 @pytest.mark.parametrize("acted", ACTIONS)
