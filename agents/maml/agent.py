@@ -39,20 +39,21 @@ from .records import Round
 from .reptile import ReptileConfig, ReptileStep
 from .rounds import Rounds
 from .step_size import LEARNED_RATE, make_step_size
-from .trpo import TRPOStep
+from .trpo import TRPOConfig, TRPOStep
 
 
 class MAML(TrainableAgent):
     """Adapts by policy-gradient steps from a starting point that was meta-learned through those steps."""
 
     Config: ClassVar[type[MAMLConfig]] = MAMLConfig
+    memory_setting: ClassVar[str] = "task_chunk_size"
 
     @cpu_by_default()
     def __init__(self, config: MAMLConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device = config, device
         generator = torch.Generator().manual_seed(seed)
         context_size = config.adapts.size if isinstance(config.adapts, AdaptContext) else 0
-        head = action_head(family.action_space)
+        head, self.horizon = action_head(family.action_space), family.horizon
         encoder = ObservationEncoder(config.encoder, family.observation_space)
         policy = EncodedPolicy(encoder, head, config.hidden_sizes, context_size)
         initial = policy.initial_parameters(
@@ -94,6 +95,19 @@ class MAML(TrainableAgent):
     def begin(self, streams: Streams) -> MAMLLearner:
         """Return a learner at the meta-learned starting point in every task."""
         return MAMLLearner(self, streams)
+
+    def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
+        """Return about how many bytes an update takes: what a gradient holds of a chunk of tasks, and of each task."""
+        config, policy = self.config, self.objective.policy
+        steps, itemsize = replicas * rounds * self.horizon, torch.finfo(getattr(torch, config.dtype)).bits // 8
+        inputs = 2 * policy.encoder.num_pixel_bytes + (8 + itemsize) * policy.encoder.num_numbers
+        gradients = num_tasks * sum(value.numel() for value in self.parameters.values()) * itemsize
+        held = min(num_tasks, config.task_chunk_size or num_tasks) * steps * policy.num_activations * itemsize
+        if self.device != "cpu":
+            return num_tasks * steps * inputs
+        # As measured: an exact gradient holds the backward pass of inner steps too, and a product with a Hessian more.
+        copies = 1 if config.outer.meta_gradient == "first-order" else 4 if isinstance(config.outer, TRPOConfig) else 2
+        return num_tasks * steps * inputs + gradients + copies * held
 
     @cpu_by_default()
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:

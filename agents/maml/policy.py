@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Sequence
 
 import torch
@@ -51,10 +49,3 @@ class EncodedPolicy:
     def num_activations(self) -> int:
         """Floats that a gradient through the policy holds of one observation."""
         return self.encoder.num_numbers + self.encoder.num_activations + 2 * sum(self.network.sizes[1:])
-
-    @property
-    def num_parameters(self) -> int:
-        """Numbers that are the parameters of the encoder and the network."""
-        shapes = self.encoder.initial_parameters(torch.Generator()).values()
-        sizes = self.network.sizes
-        return sum(value.numel() for value in shapes) + sum(map(math.prod, itertools.pairwise(sizes)))

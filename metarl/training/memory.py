@@ -11,13 +11,14 @@ from ..trials.memory import ROUNDS_KEPT, require_memory
 def require_training_memory(agent: TrainableAgent, family: TaskFamily, config: TrainConfig) -> None:
     """Raise MetarlError if a meta-batch or the validation does not fit into the memory that is free."""
     tasks, replicas, rounds = config.meta_batch_size, config.replicas, config.rounds
+    own = f", or agent.{agent.memory_setting}" if agent.memory_setting else ""
     require_memory(
         family,
         what="a meta-batch",
         tasks=tasks,
         replicas=replicas,
         rounds=rounds,
-        remedy="lower meta_batch_size, replicas, rounds or family.horizon",
+        remedy=f"lower meta_batch_size, replicas, rounds or family.horizon{own}",
         more=agent.memory_estimate(tasks, replicas, rounds),
     )
     require_memory(

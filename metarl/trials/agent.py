@@ -144,6 +144,9 @@ class Agent(ABC):
 class TrainableAgent(Agent):
     """An agent that meta-training improves and a checkpoint holds. Write `update` and the two methods of its state."""
 
+    memory_setting: ClassVar[str] = ""
+    """Setting that trades memory for time, '' for none. A training that does not fit into memory names it."""
+
     def begin_training(self, streams: Streams) -> Learner:
         """Return a new learner for a trial of training. By default, the learner of `begin`.
 

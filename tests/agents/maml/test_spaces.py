@@ -21,6 +21,8 @@ from metarl.families.arrays import ArrayFamily
 from metarl.families.batch import State
 from metarl.families.distributions import Choice
 from metarl.families.task import Horizon, Parameter, Values
+from metarl.runs.config import TrainConfig
+from metarl.training.memory import require_training_memory
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
 from tests.agents.maml import problems
@@ -184,6 +186,26 @@ def test_baselines_see_what_an_image_shows_through_few_numbers() -> None:
     flat = np.concatenate([rows.reshape(80, -1), np.ones((80, 1))], axis=1)
     fit = flat @ np.linalg.lstsq(flat, light.ravel(), rcond=1e-6)[0]
     assert np.abs(fit - light.ravel()).max() < 2
+
+
+def test_a_training_on_images_that_cannot_fit_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = ArrayMeters(seen="image", horizon=200)
+    monkeypatch.setattr("metarl.trials.memory.available_memory", lambda: 2**30)
+    whole = {"family": "array-meters", "agent": {"name": "maml-ppo"}, "meta_batch_size": 20, "replicas": 10}
+    config = TrainConfig(**whole, evaluation={"num_tasks": 2})  # type: ignore[arg-type]
+    with pytest.raises(MetarlError, match=r"a meta-batch would take about .*family.horizon, or agent.task_chunk_size"):
+        require_training_memory(problems.new_agent(family), family, config)
+    require_training_memory(problems.new_agent(family, task_chunk_size=1), family, config)
+
+
+def test_the_estimate_of_memory_grows_with_what_a_gradient_holds() -> None:
+    family = ArrayMeters(seen="image")
+    estimates = {
+        name: problems.new_agent(family, name).memory_estimate(20, 10, 2)
+        for name in ("fomaml", "maml-ppo", "maml-trpo")
+    }
+    assert estimates["fomaml"] < estimates["maml-ppo"] < estimates["maml-trpo"]
+    assert problems.new_agent(family).memory_estimate(40, 10, 2) == 2 * estimates["maml-ppo"]
 
 
 @dataclass(frozen=True)
