@@ -51,6 +51,41 @@ def flatten_box(space: spaces.Space[Any]) -> spaces.Box:
     return spaces.Box(space.low.reshape(-1), space.high.reshape(-1), dtype=space.dtype.type)
 
 
+LEAST_SIDE = 36
+"""Pixels along the shorter side of the smallest image that the library's convolutions take."""
+
+
+def is_image(space: spaces.Space[Any]) -> bool:
+    """Return whether the library takes observations of the space for images: bytes of rank 3."""
+    return (
+        isinstance(space, spaces.Box)
+        and len(space.shape) == 3
+        and space.dtype == np.uint8
+        and bool((space.low == 0).all() and (space.high == 255).all())
+    )
+
+
+def policy_for(space: spaces.Space[Any]) -> tuple[str, spaces.Box]:
+    """Return the library's policy for observations, and their space as it takes them: vectors, or channels first.
+
+    Raises MetarlError for a space other than a box, and for images that are too small for its convolutions.
+    """
+    if not is_image(space):
+        return "MlpPolicy", flatten_box(space)
+    shown = channels_first(np.zeros(space.shape or (), dtype=np.uint8)).shape
+    if min(shown[1:]) < LEAST_SIDE:
+        raise MetarlError(
+            f"sb3-ppo's CnnPolicy takes images of at least {LEAST_SIDE} x {LEAST_SIDE} pixels, not {space}; wrap the "
+            "environment (gymnasium.wrappers.ResizeObservation or FlattenObservation), or take rl2 or maml-ppo"
+        )
+    return "CnnPolicy", spaces.Box(0, 255, shown, dtype=np.uint8)
+
+
+def channels_first(images: np.ndarray) -> np.ndarray:
+    """Return images [..., height, width, channel] with the channels first; those that have them there, unchanged."""
+    return images if np.argmin(images.shape[-3:]) == 0 else np.moveaxis(images, -1, -3)
+
+
 def plain_actions(space: spaces.Space[Any]) -> Space:
     """Return the same space. Raises MetarlError unless it is a Box or Discrete."""
     if not isinstance(space, (spaces.Box, spaces.Discrete)):

@@ -23,14 +23,16 @@ from ..common.isolation import own_torch
 from ..common.state import StateDict, restore_on_error
 from .common import (
     Spaces,
+    channels_first,
     count_from_zero,
     draw_actions,
     explain_bad_outputs,
-    flatten_box,
+    is_image,
     list_steps,
     load_policy_state,
     new_model,
     plain_actions,
+    policy_for,
     policy_state,
     require_finite,
     train_on,
@@ -93,6 +95,7 @@ class SB3PPO(TrainableAgent):
             self.model = _new_model(config, family, device)
         self.pools_replicas = config.adapts
         self.action_space = plain_actions(family.action_space)
+        self.sees_images = is_image(family.observation_space)
 
     def begin(self, streams: Streams) -> SB3Learner:
         """Return a learner that plays the agent's policy."""
@@ -100,8 +103,12 @@ class SB3PPO(TrainableAgent):
 
     def observations(self, array: np.ndarray) -> Tensor:
         """Return observations [..., *observation] as input of the library's policies, [n, *observation]."""
-        flat = array.reshape(-1, *self.model.observation_space.shape)  # type: ignore[misc]
-        return self.model.policy.obs_to_tensor(flat)[0]  # type: ignore[return-value]
+        return self.model.policy.obs_to_tensor(self._laid_out(array))[0]  # type: ignore[return-value]
+
+    def _laid_out(self, array: np.ndarray) -> np.ndarray:
+        """Return observations as the library lays them out, [n, *observation]."""
+        shown = channels_first(array) if self.sees_images else array
+        return shown.reshape(-1, *self.model.observation_space.shape)  # type: ignore[misc]
 
     def buffer(self, rounds: Sequence[Episodes], model: PPO) -> RolloutBuffer:
         """Return a full buffer of the steps of episodes, one episode after the other, with advantages by `model`.
@@ -116,7 +123,7 @@ class SB3PPO(TrainableAgent):
             np.concatenate(parts) for parts in zip(*played, strict=True)
         )
         index = count_from_zero(self.action_space, actions)
-        values, log_prob = self._evaluate(model, observations, index)
+        values, log_prob = self._evaluate(model, self._laid_out(observations), index)
         with torch.no_grad():
             after = model.policy.predict_values(self.observations(finals)).flatten()
         rewards = rewards.astype(np.float64)
@@ -124,7 +131,7 @@ class SB3PPO(TrainableAgent):
         made = RolloutBuffer(
             len(rewards), model.observation_space, model.action_space, model.device, model.gae_lambda, model.gamma
         )
-        made.observations[:] = observations.reshape(len(observations), 1, -1)
+        made.observations[:] = self._laid_out(observations)[:, None]
         made.actions[:] = index.reshape(len(index), 1, -1)
         made.rewards[:, 0], made.episode_starts[:, 0] = rewards, starts
         made.values[:, 0], made.log_probs[:, 0] = values.flatten().cpu().numpy(), log_prob.cpu().numpy()
@@ -136,7 +143,8 @@ class SB3PPO(TrainableAgent):
         """Return values and log-probabilities of steps under `model`. Raises MetarlError where one is not finite."""
         with torch.no_grad():
             values, log_prob, _ = model.policy.evaluate_actions(
-                self.observations(observations), torch.as_tensor(index, device=model.device)
+                model.policy.obs_to_tensor(observations)[0],
+                torch.as_tensor(index, device=model.device),
             )
         require_finite(values, log_prob)
         return values, log_prob
@@ -218,8 +226,7 @@ def _new_model(config: SB3PPOConfig, family: Spaces, device: str) -> PPO:
     sizes, log_std_init = list(settings.pop("hidden_sizes")), settings.pop("log_std_init")
     return new_model(
         PPO,
-        "MlpPolicy",
-        flatten_box(family.observation_space),
+        *policy_for(family.observation_space),
         plain_actions(family.action_space),
         device=device,
         n_steps=2,  # steps of the library's own buffer, which is never used
