@@ -20,3 +20,9 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def copy(run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run, tmp_path / "copy"))
+
+
+@pytest.fixture(autouse=True)
+def no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep lines of progress, which a busy machine shows, out of what a test reads."""
+    monkeypatch.setattr("metarl.base.meter.SECONDS_BEFORE", 3600.0)

@@ -49,16 +49,17 @@ def meter(
     *,
     shown: bool = True,
     stream: TextIO | None = None,
-    before: float = SECONDS_BEFORE,
+    before: float | None = None,
     between: float = SECONDS_BETWEEN_LINES,
 ) -> Iterator[Report]:
     """Show the progress of the work inside, which calls what is yielded.
 
-    On a terminal a bar appears after `before` seconds and goes away at the end; elsewhere a line is written after
-    `before` seconds, and then every `between` seconds. Work that is quicker shows nothing. A thread draws, so that
-    reporting costs the work nothing.
+    On a terminal a bar appears after `before` seconds (None: `SECONDS_BEFORE`) and goes away at the end; elsewhere a
+    line is written after `before` seconds, and then every `between` seconds. Work that is quicker shows nothing. A
+    thread draws, so that reporting costs the work nothing.
     """
-    shows = _Meter(title, sys.stderr if stream is None else stream, before, between) if shown else None
+    wait = SECONDS_BEFORE if before is None else before
+    shows = _Meter(title, sys.stderr if stream is None else stream, wait, between) if shown else None
     try:
         yield ignore if shows is None else shows.report
     finally:

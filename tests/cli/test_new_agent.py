@@ -50,7 +50,7 @@ def test_a_name_that_a_class_of_metarl_has_too_makes_a_package_that_works(tmp_pa
 
 def test_installed_it_is_an_agent_as_any_other(package: Path, tmp_path: Path) -> None:
     path = {"PYTHONPATH": str(package / "src")}
-    lines = [line.split(maxsplit=1) for line in metarl("agents", **path).stdout.splitlines()]
+    lines = [line.split(maxsplit=1) for line in metarl("agents", **path).stdout.splitlines() if line.startswith("  ")]
     assert dict(lines)[NAME].startswith("A linear policy whose bias adapts")
     assert "inner_lr" in metarl("agents", NAME, **path).stdout
     checked = metarl("check", NAME, **path)
