@@ -11,7 +11,7 @@ from typing import NoReturn
 import numpy as np
 from gymnasium import spaces
 
-from ..base.errors import MetarlError, told_at, user_code
+from ..base.errors import AUTHOR_ERRORS, MetarlError, told_at, user_code
 from ..base.stopwatch import Stopwatch
 from ..base.streams import Streams
 from ..families.doors import is_surely_finite
@@ -37,8 +37,8 @@ def rollout(
     Without `previous` this is the first round of a trial, and `seed` seeds the environment. With the round before as
     `previous`, the first time step shows the learner how it ended, and the environment's random streams go on. A world
     whose episode has ended waits for the others, with `TimeStep.active` false. A `stopwatch` measures the parts
-    `simulation` and `inference`. `on_step` is called after every step. `title` begins
-    the line of an error of the learner; by default it names the learner's class and the family.
+    `simulation` and `inference`. `on_step` is called after every step. `title` begins the line of an error of the
+    learner; by default it names the learner's class and the family.
 
     Raises MetarlError where `act` returns anything but actions of the family's space, and UserCodeError where it fails.
     """
@@ -53,7 +53,7 @@ def rollout(
             try:
                 actions = learner.act(timestep, deterministic=deterministic)
                 actions = require_actions(actions, envs, timestep.active)
-            except Exception as error:
+            except AUTHOR_ERRORS as error:
                 _raise_at(f"{title}, step {recorder.time + 1}", error)
         timestep = recorder.step(timestep, actions)
         if on_step is not None:
@@ -61,7 +61,7 @@ def rollout(
     return recorder.episodes(timestep.observations)
 
 
-def _raise_at(place: str, error: Exception) -> NoReturn:
+def _raise_at(place: str, error: BaseException) -> NoReturn:
     """Raise an error of `act`, or of what it returned, with the place in front of it.
 
     Only an error pays for the context managers: they would take a tenth of a step of 40 points.

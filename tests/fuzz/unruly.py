@@ -57,6 +57,7 @@ AGENT_FAULTS = (
     "act: text",
     "act: raises",
     "act: OSError",
+    "act: SystemExit",
     "adapt: raises",
     "begin: raises",
     "begin: None",
