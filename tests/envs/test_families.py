@@ -131,7 +131,7 @@ def test_random_agent_needs_bounds_and_gaussian_policy_too() -> None:
     from gymnasium import spaces
 
     unbounded = spaces.Box(-np.inf, np.inf, (2,))
-    family: Any = SimpleNamespace(observation_space=unbounded, action_space=unbounded)
+    family: Any = SimpleNamespace(name="open", observation_space=unbounded, action_space=unbounded)
     for name in ("random", "maml-ppo", "rl2"):
         with pytest.raises(MetarlError, match="bounds"):
             metarl.make_agent(name, family, device="cpu")

@@ -249,7 +249,9 @@ def learned(family: ArrayFamily, updates: int, num_trials: int, **settings: obje
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_two_armed_bandit_whose_first_pull_tells_all_is_solved(memory: str) -> None:
     # Best is 5.5: the first pull is a coin toss, the rest are known. Random is 3.
-    assert learned(RightArm(), 30, 128, memory=memory, hidden_size=32, learning_rate=5e-3) > 5.3
+    # At 5e-3 a Transformer stays at random with one seed of four, and which one depends on the machine's rounding.
+    learning_rate = 2e-3 if memory == "transformer" else 5e-3
+    assert learned(RightArm(), 30, 128, memory=memory, hidden_size=32, learning_rate=learning_rate) > 5.3
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
