@@ -134,8 +134,8 @@ def check_agent(
 
     It plays `families`. By default these are the ones that it names in `plays`, or else families with actions and
     observations of every kind, whose episodes end early at different times. A family that the agent refuses with a
-    MetarlError is left out, and so is one of unusual spaces that the agent cannot be made for. Raises MetarlError for an
-    unknown name, and for anything but a class that extends `metarl.Agent`.
+    MetarlError is left out, and so is one of unusual spaces that the agent cannot be made for. Raises MetarlError for
+    an unknown name, and for anything but a class that extends `metarl.Agent`.
     """
     cls = resolve(agent) if isinstance(agent, str) else agent
     require_agent_class(cls)
@@ -149,11 +149,10 @@ def check_agent(
         subject = AgentSubject(cls, family)
         try:
             subject.make()
-        except MetarlError as error:
-            refused.append(str(error))
         except Exception as error:  # the author's class: any error at all may come out of it
-            if family.name in brief:  # most agents of one's own are for a few kinds of spaces
-                refused.append(first_line(error))
+            # Most agents of one's own are for a few kinds of spaces, and are not made for unusual ones.
+            if isinstance(error, MetarlError) or family.name in brief:
+                refused.append(str(error))
             else:
                 findings.append(
                     f"{title} on {family.name}: it cannot be made ({first_line(error)}); raise MetarlError for spaces "
