@@ -164,7 +164,6 @@ def check_agent(
             checks = SPACE_CHECKS if family.name in brief else AGENT_CHECKS
             # Wrong actions break every other check too.
             findings += run_checks(named, [check_actions], subject) or run_checks(named, checks, subject, part)
-            continue
     if refused and len(refused) == len(families):
         findings.append(f"{title}: it refuses every family: {refused[0]}; name a family that it plays in `plays`")
     return findings
