@@ -23,6 +23,7 @@ def copy(run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep lines of progress, which a busy machine shows, out of what a test reads."""
+def as_in_a_quick_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep lines of progress, which a busy machine shows, and modules that other tests imported out of a test."""
     monkeypatch.setattr("metarl.base.meter.SECONDS_BEFORE", 3600.0)
+    monkeypatch.setattr("metarl.base.code._imported", {})
