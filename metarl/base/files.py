@@ -49,15 +49,19 @@ def read_inside(folder: str | Path, name: str | Path) -> bytes:
     return path_inside(folder, name).read_bytes()
 
 
-def folder_inside(folder: str | Path, name: str) -> Path:
+def folder_inside(folder: str | Path, name: str, own_links: str | None = None) -> Path:
     """Return the path of the folder `name` in a run folder, for a program that writes there on its own.
 
-    Raises MetarlError as `path_inside` does, for whatever lies in it at any depth.
+    `own_links` is a pattern, relative to that folder, of links that the program makes itself and never writes through.
+    Raises MetarlError as `path_inside` does, for whatever else lies in it at any depth.
     """
     path = path_inside(folder, name)
     for parent, folders, files in os.walk(path):
         for each in (*folders, *files):
-            path_inside(folder, (Path(parent) / each).relative_to(folder))
+            found = Path(parent) / each
+            own = own_links is not None and found.is_symlink() and found.relative_to(path).match(own_links)
+            if not own:
+                path_inside(folder, found.relative_to(folder))
     return path
 
 

@@ -42,6 +42,8 @@ Mode = Literal["online", "offline", "disabled"]
 
 RUN_ID = "run-id.txt"
 """File in a run's W&B folder with the id of its W&B run."""
+SERVICE_LOG = "*/logs/debug-core.log"
+"""Link that W&B makes in each session, to the log of its service: in another run, another cache or a former place."""
 Table = tuple[list[str | int], list[list[Any]]]
 """Names of the columns, and the rows."""
 
@@ -273,7 +275,7 @@ def require_own_folder(run_dir: Path) -> None:
 
     W&B reads `wandb/settings` of the current folder: in a stranger's run it could send the user's key anywhere.
     """
-    found = [folder_inside(run_dir, name) / "settings" for name in ("wandb", ".wandb")]
+    found = [folder_inside(run_dir, name, SERVICE_LOG) / "settings" for name in ("wandb", ".wandb")]
     here = Path.cwd()
     above = [here, *here.parents]
     if run_dir.resolve() in above or any((folder / PROVENANCE).is_file() for folder in above):

@@ -81,6 +81,16 @@ def test_a_link_out_at_any_depth_of_a_folder_is_refused(tmp_path: Path) -> None:
         folder_inside(tmp_path / "run", "wandb")
 
 
+def test_only_the_own_links_of_a_program_may_lead_out_of_its_folder(tmp_path: Path) -> None:
+    logs = tmp_path / "run" / "wandb" / "session" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "debug-core.log").symlink_to(tmp_path / "elsewhere" / "core.log")
+    folder_inside(tmp_path / "run", "wandb", "*/logs/debug-core.log")
+    (logs / "debug.log").symlink_to(tmp_path)
+    with pytest.raises(MetarlError, match="debug.log leads out of"):
+        folder_inside(tmp_path / "run", "wandb", "*/logs/debug-core.log")
+
+
 def test_a_name_with_dots_or_a_sibling_with_the_same_start_is_outside(tmp_path: Path) -> None:
     for name in ("run", "run-2"):
         (tmp_path / name).mkdir()

@@ -94,6 +94,18 @@ def test_every_run_has_an_id_of_its_own_that_a_resumed_run_keeps(
     assert about["display_name"] == "b"
 
 
+def test_runs_that_share_a_service_are_resumed_and_evaluated_from_another_place(tmp_path: Path) -> None:
+    offline: dict[str, Any] = {"wandb": {"mode": "offline"}, "evaluation": {"every": 9, "num_tasks": 1}}
+    for name in ("first", "second"):
+        trained(tmp_path / name, num_updates=1, **offline)
+        moved = (tmp_path / name).rename(tmp_path / f"{name}-moved")
+        (log,) = moved.glob("wandb/offline-*/logs/*core*")
+        assert moved.resolve() not in log.resolve().parents
+        trained(moved, num_updates=2, resume=True, **offline)
+        assert main(["evaluate", str(moved), "--tasks", "1", "--wandb"]) == 0
+        assert len(set(run_ids(moved))) == 2
+
+
 def test_the_run_of_a_sweep_keeps_the_id_that_its_agent_gave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "sweep123")
     monkeypatch.setenv("WANDB_SWEEP_ID", "s")
