@@ -103,7 +103,6 @@ def test_runs_that_share_a_service_are_resumed_and_evaluated_from_another_place(
         assert moved.resolve() not in log.resolve().parents
         trained(moved, num_updates=2, resume=True, **offline)
         assert main(["evaluate", str(moved), "--tasks", "1", "--wandb"]) == 0
-        assert len(set(run_ids(moved))) == 2
 
 
 def test_the_run_of_a_sweep_keeps_the_id_that_its_agent_gave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
