@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO, cast
 
-from .terminal import MOST_CHARACTERS, Quiet, one_line, visible
+from .terminal import MOST_CHARACTERS, STDOUT, Quiet, one_line, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -51,7 +51,7 @@ class Bar(Progress):
             MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}", markup=False),
             TimeRemainingColumn(),
-            console=Console(file=cast("TextIO", Quiet(sys.stdout))),
+            console=Console(file=cast("TextIO", Quiet(sys.stdout, STDOUT))),
         )
         self._bar.start()
         self._task = self._bar.add_task(visible(self.title), total=total, completed=done, numbers="")
@@ -114,7 +114,7 @@ def _validation(metrics: Mapping[str, float]) -> dict[str, float]:
 
 def say(text: str) -> None:
     """Write text and a line feed to standard output at once."""
-    stream = Quiet(sys.stdout)
+    stream = Quiet(sys.stdout, STDOUT)
     stream.write(f"{visible(text)}\n")
     stream.flush()
 

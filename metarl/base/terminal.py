@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from .errors import MetarlError
+
 MOST_CHARACTERS = 400
 """Characters of an error or a warning, its beginning included."""
 _GAP = " [...] "
@@ -65,14 +67,21 @@ def _shell_byte(octet: int) -> str:
     return chr(octet) if plain else f"\\x{octet:02x}"
 
 
+STDOUT = "standard output"
+"""What messages call the stream."""
+
+
 class Quiet:
     """A stream to a reader that may leave, as `| head -1` does, or a terminal that is closed: then it falls silent.
 
-    Everything else that a stream can do, the stream inside does.
+    Any other failure, such as a full disk, is an error that names the stream as it is `called`. A stream that is called
+    nothing, such as standard error, falls silent then too: nothing is left to tell it on. Everything else that a stream
+    can do, the stream inside does.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, called: str = "") -> None:
         self.stream: TextIO = stream.stream if isinstance(stream, Quiet) else stream
+        self.called = called
 
     def write(self, text: str) -> int:
         """Write text, or nothing if nobody reads it."""
@@ -95,8 +104,10 @@ class Quiet:
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self.stream.fileno())
                 os.close(nowhere)
-            if error.errno not in (errno.EPIPE, errno.EIO, errno.ENXIO):
-                raise
+            if self.called and error.errno not in (errno.EPIPE, errno.EIO, errno.ENXIO):
+                raise MetarlError(
+                    f"{self.called} could not be written ({error.strerror}); send it to where there is room"
+                ) from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -106,11 +117,11 @@ class Quiet:
 def quiet_streams() -> Iterator[None]:
     """Let standard output and error fall silent in the block, instead of an error, when nobody reads them."""
     old = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = cast("TextIO", Quiet(old[0])), cast("TextIO", Quiet(old[1]))
+    sys.stdout, sys.stderr = cast("TextIO", Quiet(old[0], STDOUT)), cast("TextIO", Quiet(old[1]))
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # a full disk was told of already, or it holds the help of argparse
+        with contextlib.suppress(MetarlError):  # it was told of already
             sys.stdout.flush()
         sys.stdout, sys.stderr = old
 

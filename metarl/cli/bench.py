@@ -15,36 +15,27 @@ from .parser import Parser, add_command
 def add_parser(commands: Any) -> None:
     """Add the command and its two parts, `sim` and `train`; without one it is `sim`."""
     parser = add_command(commands, "bench", run_sim, "measure how fast environments step and agents train")
-    parser.set_defaults(**SIM_DEFAULTS)
+    parser.default_part = "sim"
     parts = parser.add_subparsers(title="parts", metavar="PART", parser_class=Parser)
     _add_sim(parts)
     _add_train(parts)
 
 
-SIM_DEFAULTS: dict[str, Any] = {
-    "families": None,
-    "worlds": 64,
-    "seconds": 0.5,
-    "repeats": 5,
-    "rivals": True,
-    "json": None,
-    "quiet": False,
-}
-"""What `metarl bench` measures without a part."""
-
-
 def _add_sim(parts: Any) -> None:
     parser = add_command(parts, "sim", run_sim, "measure how fast environments step (the default)")
     parser.add_argument("--families", nargs="+", metavar="NAME", help="families to measure (default: all)")
-    parser.add_argument("--worlds", type=at_least(1, 1_000_000), metavar="N", help="worlds side by side (default: 64)")
     parser.add_argument(
-        "--seconds", type=_above_zero(finite), metavar="S", help="length of a measurement (default: 0.5)"
+        "--worlds", type=at_least(1, 1_000_000), default=64, metavar="N", help="worlds side by side (default: 64)"
     )
-    parser.add_argument("--repeats", type=at_least(1), metavar="N", help="measurements of each (default: 5)")
-    parser.add_argument("--rivals", action=BooleanOptionalAction, help="measure other libraries too (default: yes)")
+    parser.add_argument(
+        "--seconds", type=_above_zero(finite), default=0.5, metavar="S", help="length of a measurement (default: 0.5)"
+    )
+    parser.add_argument("--repeats", type=at_least(1), default=5, metavar="N", help="measurements of each (default: 5)")
+    parser.add_argument(
+        "--rivals", action=BooleanOptionalAction, default=True, help="measure other libraries too (default: yes)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file too")
     add_quiet_option(parser)
-    parser.set_defaults(**SIM_DEFAULTS)
 
 
 def _add_train(parts: Any) -> None:

@@ -87,7 +87,7 @@ def test_only_the_own_links_of_a_program_may_lead_out_of_its_folder(tmp_path: Pa
     (logs / "debug-core.log").symlink_to(tmp_path / "elsewhere" / "core.log")
     folder_inside(tmp_path / "run", "wandb", "*/logs/debug-core.log")
     (logs / "debug.log").symlink_to(tmp_path)
-    with pytest.raises(MetarlError, match="debug.log leads out of"):
+    with pytest.raises(MetarlError, match=r"debug\.log leads out of"):
         folder_inside(tmp_path / "run", "wandb", "*/logs/debug-core.log")
 
 

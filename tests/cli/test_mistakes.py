@@ -187,6 +187,25 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         "--jobs was given without --all",
     ),
     "no processes": (lambda folder, run: ["check", "--all", "--jobs", "0"], "must be at least 1"),
+    "unknown option before a part": (lambda folder, run: ["bench", "--tasks", "0"], "argument '--tasks' is unknown;"),
+    "option of the default part": (
+        lambda folder, run: ["bench", "--import", "math", "--worlds", "0"],
+        "argument --worlds: 0 is too small: it must be at least 1",
+    ),
+    "no part": (lambda folder, run: ["bench", "0"], "part '0' is unknown; known: sim, train"),
+    "option before the command": (lambda folder, run: ["--seed", "3", "train"], "argument '--seed' is unknown;"),
+    "unknown option before a choice": (
+        lambda folder, run: ["completion", "--short", "0"],
+        "argument '--short' is unknown;",
+    ),
+    "unknown option in place of what is required": (
+        lambda folder, run: ["report", "--short"],
+        "argument '--short' is unknown;",
+    ),
+    "value behind a short option": (
+        lambda folder, run: ["report", "-opage.html"],
+        "the following arguments are required: RUN",
+    ),
 }  # fmt: skip
 
 
@@ -211,6 +230,27 @@ def test_a_gpu_that_is_not_there_costs_one_line_and_no_folder(
     assert main(arguments) == 2
     assert "set device=cpu or device=auto" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--help",), ("--version",), ("train", "--help"), ("families",), ("agents", "rl2"), ("completion", "bash")],
+)
+def test_a_full_standard_output_costs_one_line_that_names_it(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w") as full, monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", full)
+        assert main(words) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("metarl: error: standard output could not be written (No space left on device); ")
+    assert line.count("\n") == 1
+
+
+def test_a_full_standard_error_changes_no_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w", buffering=1) as full, monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", full)
+        assert main(["trian"]) == 2
 
 
 def test_the_process_ends_with_status_2_and_one_line(tmp_path: Path) -> None:
