@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.bounds import LAST_SEED, MOST, MOST_THREADS
+from ..base.errors import MetarlError
 
 if TYPE_CHECKING:
     from ..runs.config import TrainConfig
@@ -99,15 +100,23 @@ def add_wandb_option(parser: Any) -> None:
     )
 
 
-def trial_plan(arguments: argparse.Namespace, config: TrainConfig) -> TrialPlan:
-    """Return the plan that the arguments ask for; rounds and replicas are those of the run's config by default."""
+def trial_plan(arguments: argparse.Namespace, config: TrainConfig | None = None) -> TrialPlan:
+    """Return the plan that the arguments ask for; rounds and replicas are those of the run's config by default.
+
+    Without a config they have any value that fits: enough to refuse contradictory options before a run is loaded.
+    Raises MetarlError for options that contradict each other.
+    """
     from ..trials.plan import TrialPlan
 
+    if arguments.agent is not None and arguments.checkpoint is not None:
+        raise MetarlError(
+            "--agent and --checkpoint were both given; an untrained agent has no checkpoint: leave one out"
+        )
     return TrialPlan(
         split=arguments.split,
         num_tasks=arguments.num_tasks,
-        rounds=arguments.rounds or config.rounds,
-        replicas=arguments.replicas or config.replicas,
+        rounds=arguments.rounds or (2 if config is None else config.rounds),
+        replicas=arguments.replicas or (1 if config is None else config.replicas),
         budget=arguments.budget,
         deterministic=arguments.deterministic,
         seed=arguments.seed,

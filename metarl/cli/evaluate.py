@@ -58,9 +58,12 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate the agent of each run, or of a family; print the tables, write the numbers and the pictures."""
-    # A run that does not exist is told before the first is measured.
-    for choice, config in [(choice, choice.config()) for choice in _choices(arguments)]:
-        _evaluate(arguments, choice, config)
+    # Options that contradict each other are told before a run is loaded, a missing run before the first is measured.
+    trial_plan(arguments)
+    _asked_outputs(arguments)
+    found = [(choice, choice.config()) for choice in _choices(arguments)]
+    for choice, config, plan in [(*each, trial_plan(arguments, each[1])) for each in found]:
+        _evaluate(arguments, choice, config, plan)
 
 
 def _choices(arguments: argparse.Namespace) -> list[AgentChoice]:
@@ -89,24 +92,21 @@ def _choices(arguments: argparse.Namespace) -> list[AgentChoice]:
     return [agent_choice(arguments, run) for run in runs]
 
 
-def _evaluate(arguments: argparse.Namespace, choice: AgentChoice, config: TrainConfig) -> None:
+def _evaluate(arguments: argparse.Namespace, choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> None:
     from ..base.meter import meter
     from ..base.progress import say
     from ..evaluation.evaluate import evaluate
     from ..evaluation.figure import plot
     from ..evaluation.table import table
-    from ..runs.config import make_family
     from .resolve import resolve_agent
 
-    plan = trial_plan(arguments, config)
     resolved = resolve_agent(choice, config, plan)
     if choice.family and not (arguments.json and arguments.plot):
         choice.run_dir.mkdir(parents=True, exist_ok=True)
     result, picture = _outputs(arguments, resolved, plan)
-    family = make_family(config)
     with meter("evaluate", shown=not arguments.quiet) as report:
         evaluation = evaluate(
-            resolved.agent, family, plan, record=resolved.record, threads=arguments.threads, report=report
+            resolved.agent, resolved.family, plan, record=resolved.record, threads=arguments.threads, report=report
         )
     _save(evaluation, result, keep=arguments.json is None)
     plot([evaluation], picture)
@@ -117,28 +117,38 @@ def _evaluate(arguments: argparse.Namespace, choice: AgentChoice, config: TrainC
         log_evaluation(resolved, config, evaluation, picture)
 
 
+def _asked_outputs(arguments: argparse.Namespace) -> tuple[Path | None, Path | None]:
+    """Return the paths of the numbers and of the picture that the options name.
+
+    Raises MetarlError if they are one, and if the numbers cannot be written.
+    """
+    from ..base.figures import picture_suffix
+    from ..base.files import is_stream, require_writable
+
+    result, picture = (None if each is None else Path(each) for each in (arguments.json, arguments.plot))
+    if result is not None:
+        require_writable(result)
+    if picture is None and result is not None and not is_stream(result):  # nothing lies beside a pipe or a device
+        picture = result.parent / f"{result.stem}.png"
+    if picture is not None:
+        picture_suffix(picture)
+    if result is not None and result == picture:
+        raise MetarlError(f"numbers and picture would both be {result}; give --json another name, such as F.json")
+    return result, picture
+
+
 def _outputs(arguments: argparse.Namespace, resolved: ResolvedAgent, plan: TrialPlan) -> tuple[Path, Path]:
     """Return the paths of the numbers and of the picture.
 
     Raises MetarlError if a file cannot be written: before the evaluation, not after it.
     """
-    from ..base.figures import picture_suffix
-    from ..base.files import is_stream, path_inside, require_writable
+    from ..base.files import require_writable
 
-    suffix = resolved.suffix(plan)
-    run_dir = resolved.choice.run_dir
-    result = Path(arguments.json) if arguments.json else path_inside(run_dir, f"evaluation{suffix}.json")
-    if arguments.plot:
-        picture = Path(arguments.plot)
-    elif arguments.json and not is_stream(result):
-        picture = result.parent / f"{result.stem}.png"
-    else:  # nothing lies beside a pipe or a device
-        picture = path_inside(run_dir, f"adaptation{suffix}.png")
-    require_writable(result)
-    picture_suffix(picture)
-    if result == picture:
-        raise MetarlError(f"numbers and picture would both be {result}; give --json another name, such as F.json")
-    require_writable(picture)
+    result, picture = _asked_outputs(arguments)
+    result = result or resolved.result("evaluation", plan, ".json")
+    picture = picture or resolved.result("adaptation", plan, ".png")
+    for path in (result, picture):
+        require_writable(path)
     return result, picture
 
 

@@ -35,6 +35,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print the list of families, or show one of them."""
     _require_owners(arguments)
+    _require_pictures(arguments)
     from ..base.progress import say
     from ..families.family import FAMILIES, describe, missing_requirement
     from .pages import family_page, grouped_listing
@@ -63,9 +64,19 @@ def _require_owners(arguments: argparse.Namespace) -> None:
                 raise MetarlError(f"--{option} was given without {owner}; add {owner}, or leave --{option} out")
 
 
-def _draw(arguments: argparse.Namespace) -> None:
+def _require_pictures(arguments: argparse.Namespace) -> None:
+    """Refuse two pictures in one file, and files that are no pictures or cannot be written."""
     from ..base.figures import picture_suffix
     from ..base.files import require_writable
+
+    if arguments.plot is not None and arguments.plot == arguments.render:
+        raise MetarlError(f"--plot and --render are both {arguments.plot!r}; give each picture a file of its own")
+    for picture in filter(None, (arguments.plot, arguments.render)):
+        picture_suffix(picture)
+        require_writable(picture)
+
+
+def _draw(arguments: argparse.Namespace) -> None:
     from ..base.meter import meter
     from ..base.progress import say
     from ..families.family import missing_requirement
@@ -75,11 +86,6 @@ def _draw(arguments: argparse.Namespace) -> None:
     family = load(arguments.name, arguments.preset)
     if missing := missing_requirement(family.origin):
         raise MetarlError(missing)
-    if arguments.plot == arguments.render:
-        raise MetarlError(f"--plot and --render are both {arguments.plot!r}; give each picture a file of its own")
-    for picture in filter(None, (arguments.plot, arguments.render)):
-        picture_suffix(picture)
-        require_writable(picture)
     if arguments.plot:
         with meter("families", shown=not arguments.quiet):
             plot_tasks(family, arguments.plot, arguments.tasks or 200)

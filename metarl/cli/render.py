@@ -66,18 +66,19 @@ def run(arguments: argparse.Namespace) -> None:
     from ..base.progress import say
     from ..base.text import with_noun
     from ..pictures.film import count_times, film, require_numbers, usual_every
-    from ..pictures.video import require_room, write_video
-    from ..runs.config import make_family
-    from ..runs.run import run_config
+    from ..pictures.video import require_room, video_suffix, write_video
     from .resolve import resolve_agent
 
+    # What contradicts itself is told before the run is loaded.
     numbers = _task_numbers(arguments.tasks, arguments.task, arguments.num_tasks)
-    run_dir = _run_dir(arguments)
-    config = run_config(run_dir, device=arguments.device)
+    numbers = require_numbers(numbers, trial_plan(arguments))
+    if arguments.output is not None:
+        video_suffix(arguments.output)
+    choice = agent_choice(arguments, _run_dir(arguments))
+    config = choice.config()
     plan = trial_plan(arguments, config)
-    numbers = require_numbers(numbers, plan)
-    resolved = resolve_agent(agent_choice(arguments, run_dir), config, plan)
-    output, family = _output(arguments.output, resolved, plan), make_family(config)
+    resolved = resolve_agent(choice, config, plan)
+    output, family = _output(arguments.output, resolved, plan), resolved.family
     every = arguments.every or usual_every(family)
     counts = count_times(family, every), len(numbers), plan.rounds
     require_room(output.suffix.lower(), *counts, fps=arguments.fps, size=arguments.size)
@@ -124,14 +125,10 @@ def _task_numbers(first: int | None, chosen: Sequence[int] | None, num_tasks: in
 
 def _output(path: str | None, resolved: ResolvedAgent, plan: TrialPlan) -> Path:
     """Return the video's path. Raises MetarlError if it cannot be written: before the film, not after it."""
-    from ..base.files import path_inside, require_writable
-    from ..pictures.video import has_ffmpeg, video_suffix
+    from ..base.files import require_writable
+    from ..pictures.video import has_ffmpeg
 
-    if path is None:
-        suffix = ".mp4" if has_ffmpeg() else ".gif"
-        output = path_inside(resolved.choice.run_dir, f"adaptation{resolved.suffix(plan)}{suffix}")
-    else:
-        output = Path(path)
-        video_suffix(output)
+    named = None if path is None else Path(path)
+    output = named or resolved.result("adaptation", plan, ".mp4" if has_ffmpeg() else ".gif")
     require_writable(output)
     return output

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from ..base.errors import MetarlError
 from .arguments import add_quiet_option, finite
 from .parser import add_command
 
@@ -59,6 +60,8 @@ def run(arguments: argparse.Namespace) -> None:
     from ..report.tables import Asked
     from ..report.write import page_path, write_results
 
+    if arguments.normalize and arguments.normalize[0] == arguments.normalize[1]:
+        raise MetarlError(f"--normalize is {arguments.normalize[0]!r} twice; name one row for 0 and another for 1")
     output = page_path(arguments.output) if arguments.output else None
     if output:
         require_writable(output)

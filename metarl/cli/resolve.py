@@ -13,6 +13,7 @@ from ..base.errors import MetarlError
 
 if TYPE_CHECKING:
     from ..evaluation.record import AgentRecord
+    from ..families.family import TaskFamily
     from ..runs.config import TrainConfig
     from ..trials.agent import Agent
     from ..trials.plan import TrialPlan
@@ -53,8 +54,16 @@ class ResolvedAgent:
     """What the user asked for."""
     agent: Agent
     """The agent."""
+    family: TaskFamily
+    """The family that it plays."""
     record: AgentRecord
     """What results say of it."""
+
+    def result(self, name: str, plan: TrialPlan, ending: str) -> Path:
+        """Return the path of a result in the run folder, such as `adaptation-random.png`."""
+        from ..base.files import path_inside
+
+        return path_inside(self.choice.run_dir, f"{name}{self.suffix(plan)}{ending}")
 
     def suffix(self, plan: TrialPlan) -> str:
         """Return the suffix that tells a result's file from others in the run folder; '' for the usual result.
@@ -83,8 +92,8 @@ def base_agent(name: str) -> str:
 def resolve_agent(choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> ResolvedAgent:
     """Return the trained agent of a run, or a new agent by its name.
 
-    `config` is the run's. Raises MetarlError for a setting that the agent does not take, a missing or damaged
-    checkpoint, and a checkpoint of an agent that is asked for by name.
+    `config` is the run's. Raises MetarlError for a setting that the agent does not take, and for a missing or damaged
+    checkpoint.
     """
     from ..evaluation.record import AgentRecord
     from ..runs.run import load_run
@@ -94,11 +103,7 @@ def resolve_agent(choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> 
         checkpoint = choice.checkpoint or "best"
         run = load_run(choice.run_dir, checkpoint, device=choice.device, overrides=choice.overrides)
         settings = _record_settings(written, run.config.agent)
-        return ResolvedAgent(choice, run.agent, AgentRecord(config.agent["name"], settings, run.provenance))
-    if choice.checkpoint is not None:
-        raise MetarlError(
-            "--agent and --checkpoint were both given; an untrained agent has no checkpoint: leave one out"
-        )
+        return ResolvedAgent(choice, run.agent, run.family, AgentRecord(config.agent["name"], settings, run.provenance))
     if choice.name.startswith(SB3_MODEL):
         return _load_model(choice, choice.name.removeprefix(SB3_MODEL), config)
     return _make_untrained(choice, choice.name, config, plan, written)
@@ -112,8 +117,9 @@ def _load_model(choice: AgentChoice, path: str, config: TrainConfig) -> Resolved
 
     if choice.overrides:
         raise MetarlError(f"{choice.overrides[0]} was given for a saved model, which has no settings; leave it out")
-    agent = make_agent(_MODEL_CLASS, make_family(config), {"path": path}, device=config.device)
-    return ResolvedAgent(choice, agent, AgentRecord(f"{SB3_MODEL}{Path(path).name}"))
+    family = make_family(config)
+    agent = make_agent(_MODEL_CLASS, family, {"path": path}, device=config.device)
+    return ResolvedAgent(choice, agent, family, AgentRecord(f"{SB3_MODEL}{Path(path).name}"))
 
 
 def _changed_settings(overrides: Sequence[str]) -> dict[str, Any]:
@@ -162,6 +168,7 @@ def _make_untrained(
     rounds = cls.rounds_setting
     if rounds and rounds not in written:
         settings[rounds] = plan.rounds
-    agent = make_agent(name, make_family(config), settings, seed=config.seed, device=config.device)
+    family = make_family(config)
+    agent = make_agent(name, family, settings, seed=config.seed, device=config.device)
     title = f"{name}{UNTRAINED}" if isinstance(agent, TrainableAgent) else name
-    return ResolvedAgent(choice, agent, AgentRecord(title, _record_settings(written, settings)))
+    return ResolvedAgent(choice, agent, family, AgentRecord(title, _record_settings(written, settings)))

@@ -54,7 +54,11 @@ def _seeds(text: str) -> list[int]:
 
 def _loggers(text: str) -> list[str]:
     """Return the loggers in a text such as 'csv,tensorboard'; 'none' alone is no logger."""
-    return [] if text == "none" else text.split(",")
+    from ..training.loggers import require_loggers
+
+    names = [] if text == "none" else text.split(",")
+    require_loggers(names)
+    return names
 
 
 def _settings() -> Iterable[str]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..base.files import path_inside
 from ..evaluation.figure import plot
 from ..training.wandb import Job, WandbLog
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 def log_evaluation(resolved: ResolvedAgent, config: TrainConfig, evaluation: Evaluation, picture: Path) -> None:
     """Log an evaluation and its picture, and the video of the same agent and trials if the run folder has one."""
     plan = evaluation.plan
-    name = f"adaptation{resolved.suffix(plan)}"
-    films = [path_inside(resolved.choice.run_dir, f"{name}{suffix}") for suffix in (".mp4", ".gif")]
+    films = [resolved.result("adaptation", plan, ending) for ending in (".mp4", ".gif")]
     with _open_log(resolved, config, plan, "evaluate") as log, tempfile.TemporaryDirectory() as folder:
         if picture.suffix.lower() != ".png":  # W&B shows pixels only
             picture = Path(folder) / "adaptation.png"

@@ -222,6 +222,44 @@ def test_a_mistake_costs_one_line_and_status_2(
     assert message in f"{line}\n"
 
 
+CONTRADICTIONS = {
+    "evaluate RUN --budget 5 --rounds 1": "budget is 5 and rounds is 1; a budget lies between measured rounds",
+    "evaluate RUN --agent random --checkpoint last": "--agent and --checkpoint were both given",
+    "evaluate RUN --json a.png": "numbers and picture would both be a.png",
+    "evaluate RUN --json a.png --plot a.png": "numbers and picture would both be a.png",
+    "evaluate RUN --plot a.bmp": "a picture is written as '.png' or '.svg'",
+    "evaluate RUN RUN --json a.json": "--json was given with 2 runs",
+    "evaluate --family nowhere RUN --agent random": "--family and run RUN were both given",
+    "render RUN --agent random --checkpoint last": "--agent and --checkpoint were both given",
+    "render RUN --task 40": "task 40 is not among the 40 tasks",
+    "render RUN --tasks 5 --among 4": "--tasks is 5, but only 4 are played",
+    "render RUN --tasks 5 --task 4": "--tasks and --task were both given",
+    "render RUN -o a.png": "a video is written as '.mp4' or '.gif'",
+    "report RUN --normalize random random": "--normalize is 'random' twice",
+    "report RUN -o page.doc": "a page is written as",
+    "families nowhere --plot a.png --render a.png": "--plot and --render are both 'a.png'",
+    "families nowhere --plot a.bmp": "a picture is written as '.png' or '.svg'",
+    "families nowhere --split test": "--split was given without --render",
+    "check nowhere --all": "'nowhere' and --all were both given",
+    "train --resume RUN --family nowhere": "--family and --resume were both given",
+    "train --resume RUN --seeds 1 2": "--resume was given with 2 seeds",
+    "train nowhere.yaml --seed 1 --seeds 2": "--seed and --seeds were both given",
+    "train nowhere.yaml --seeds 1 2 --run-dir here": "write {seed} in it",
+    "train nowhere.yaml --log tensorbord": "logger 'tensorbord' is unknown; did you mean 'tensorboard'?",
+}
+"""Command lines that cannot be followed, whatever the run, the config or the family: none of these exists."""
+
+
+@pytest.mark.parametrize("words", CONTRADICTIONS)
+def test_options_that_contradict_each_other_are_refused_before_anything_is_loaded(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert CONTRADICTIONS[words] in line
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_costs_one_line_and_no_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
