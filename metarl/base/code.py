@@ -25,6 +25,9 @@ _WORD = r"[^\W\d]\w*"
 _MODULE = re.compile(rf"{_WORD}(\.{_WORD})*")
 _FORMS = "write module:Name or path/to/file.py:Name"
 
+LOCAL = "<locals>"
+"""What Python puts into the name of a class that is made in a function."""
+
 _looks_here: ContextVar[bool] = ContextVar("looks_here", default=True)
 _imported: dict[str, None] = {}
 
@@ -70,19 +73,33 @@ def import_code(target: str, folder: Path | None = None) -> ModuleType:
     return found
 
 
-def find_class(reference: str) -> Any:
+def find_class(named: str) -> Any:
     """Return what `module:Name` or `path/to/file.py:Name` names, and import its module. Raises MetarlError."""
-    target, name = _split(reference)
+    target, name = _split(named)
     module = import_code(target)
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            known = [each for each in vars(module) if not each.startswith("_")]
             where = f"module {module.__name__!r}" + ("" if found is module else f" has {found.__name__!r}, which")
-            remedy = "put the class into a module of its own" if target == "__main__" else did_you_mean(part, known)
-            raise MetarlError(f"{where} has no {part!r}; {remedy}")
+            raise MetarlError(f"{where} has no {part!r}; {_how_to_reach(module, part)}")
         found = getattr(found, part)
     return found
+
+
+def _how_to_reach(module: ModuleType, name: str) -> str:
+    """Return the remedy for a class that a module does not have."""
+    file = source_file(module.__name__)
+    text = file.read_text(encoding="utf-8", errors="replace") if file is not None and file.suffix == ".py" else ""
+    if re.search(rf"^[ \t]+class {name}\b", text, re.MULTILINE):
+        return "it is made inside a function, where nothing can import it: move it to the top of the module"
+    if module.__name__ == "__main__":
+        return "put the class into a module of its own"
+    return did_you_mean(name, [each for each in vars(module) if not each.startswith("_")])
+
+
+def reference(cls: type) -> str:
+    """Return the name `module:Name` of a class, without the functions that it is made in: it stands in tables."""
+    return f"{cls.__module__}:{cls.__qualname__.rpartition(f'{LOCAL}.')[2]}"
 
 
 def canonical(name: str) -> str:
@@ -109,10 +126,10 @@ def is_findable(module: str) -> bool:
     return _find(module.partition(".")[0]) is not None
 
 
-def _split(reference: str) -> tuple[str, str]:
-    target, _, name = reference.rpartition(":")
+def _split(named: str) -> tuple[str, str]:
+    target, _, name = named.rpartition(":")
     if not target or _MODULE.fullmatch(name) is None:
-        raise MetarlError(f"{reference!r} names no class; {_FORMS}")
+        raise MetarlError(f"{named!r} names no class; {_FORMS}")
     return target, name
 
 

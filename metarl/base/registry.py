@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from .code import find_class, is_reference
+from .code import find_class, is_reference, reference
 from .errors import MetarlError, did_you_mean
 
 T = TypeVar("T")
@@ -43,7 +43,8 @@ class Registry(Generic[T]):
             raise MetarlError(f"{self.kind} name is {name!r}; take a word without ':' and '/'")
         other = self._items.get(name)
         if other is not None and _place(other) != _place(item):
-            raise MetarlError(f"{self.kind} {name!r} is already registered by {other!r}; take another name")
+            holder = reference(other) if isinstance(other, type) else repr(other)
+            raise MetarlError(f"{self.kind} {name!r} is already registered by {holder}; take another name")
         self._items[name] = item
 
     def load(self) -> None:

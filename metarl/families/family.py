@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from ..base.code import reference
 from ..base.errors import MetarlError, did_you_mean
 from ..base.registry import Registry
 from ..base.streams import Streams
@@ -137,7 +138,7 @@ class TaskFamily(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
-            cls.name = f"{cls.__module__}:{cls.__qualname__}"
+            cls.name = reference(cls)
         if cls.__dict__.get("parameters", True) == {}:
             raise MetarlError(f"family class {cls.__name__} has no task parameters; give `parameters` at least one")
 

@@ -19,7 +19,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..base.code import import_code, imported_modules, is_findable, only_installed, source_file
+from ..base.code import LOCAL, import_code, imported_modules, is_findable, only_installed, source_file
 from ..base.errors import MetarlError
 from ..base.files import path_inside, read_inside, write_atomically
 from ..base.progress import warn
@@ -56,8 +56,14 @@ def record_code(run_dir: str | Path, family: str, agent: str) -> None:
 
     Modules that an earlier session of the run needed stay. Without any, no file is written.
     """
-    played = FAMILIES[family]
-    names = dict.fromkeys([*imported_modules(), played.__module__, AGENTS[agent].__module__])
+    played, trained = FAMILIES[family], AGENTS[agent]
+    for kind, name, cls in (("family", family, played), ("agent", agent, trained)):
+        if LOCAL in cls.__qualname__:
+            warn(
+                f"{kind} {name!r} is class {cls.__name__}, made inside a function of {cls.__module__}: no other "
+                "process can load the run; move the class to the top of a module"
+            )
+    names = dict.fromkeys([*imported_modules(), played.__module__, trained.__module__])
     modules = {each.module: each for each in _read(run_dir).modules}
     modules |= {name: _describe(name, played) for name in names if _is_own(name)}
     if modules:

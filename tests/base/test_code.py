@@ -79,7 +79,7 @@ def test_a_subclass_that_is_not_registered_does_not_go_by_the_name_of_its_base()
     class Faster(FAMILIES["navigation-2d"]):  # type: ignore[misc]
         pass
 
-    assert Faster.name == f"{__name__}:{Faster.__qualname__}"
+    assert Faster.name == f"{__name__}:Faster"
 
 
 def test_an_environment_of_such_a_family_plays_in_a_process_that_was_spawned(tmp_path: Path) -> None:
@@ -119,6 +119,7 @@ def test_an_environment_of_such_a_family_plays_in_a_process_that_was_spawned(tmp
         ("random.py:Room", "the name of random.py is that of another module, 'random' in"),
         ("two-words.py:Room", "'two-words' is no name of a module; rename the file"),
         ("leaves:Room", "module 'leaves' ends the process when it is imported"),
+        ("local_room:Cellar", "has no 'Cellar'; it is made inside a function, where nothing can import it: move it to"),
         ("__main__:Room", "module '__main__' has no 'Room'; put the class into a module of its own"),
     ],
 )
@@ -129,6 +130,7 @@ def test_a_wrong_reference_costs_one_line(reference: str, message: str, tmp_path
     (tmp_path / "plain.py").write_text(
         plain.replace("@dataclass(frozen=True)\n", "").replace("class Thermostat", "class Room")
     )
+    (tmp_path / "local_room.py").write_text("def build():\n    class Cellar:\n        pass\n")
     for name in ("random", "two-words"):
         write_family(tmp_path, name)
     (tmp_path / "leaves.py").write_text("raise SystemExit(0)")

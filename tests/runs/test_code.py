@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from metarl.base.errors import MetarlError
-from metarl.runs.code import CODE, recall_code
+from metarl.families.family import FAMILIES
+from metarl.runs.code import CODE, recall_code, record_code
 from metarl.runs.run import default_run_dirs
 from tests.runs.own_code import metarl_in, write_agent, write_family, write_own_config, write_robot
 from tests.small_runs import configured
@@ -216,6 +217,21 @@ def test_a_run_of_built_in_code_has_no_record(tmp_path: Path) -> None:
     from tests.small_runs import trained
 
     assert not (trained(tmp_path / "run", num_updates=1) / CODE).exists()
+
+
+def test_a_class_made_in_a_function_costs_a_warning_and_has_a_plain_name_in_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Cellar(FAMILIES["navigation-2d"]):  # type: ignore[misc]
+        pass
+
+    monkeypatch.setitem(FAMILIES._items, "cellar", Cellar)
+    record_code(tmp_path, "cellar", "random")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("metarl: warning: family 'cellar' is class Cellar, made inside a function of tests.runs")
+    assert line.endswith("no other process can load the run; move the class to the top of a module")
+    record_code(tmp_path, "navigation-2d", "random")
+    assert capsys.readouterr().err == ""
 
 
 def test_folders_of_runs_have_plain_names(tmp_path: Path) -> None:
