@@ -146,13 +146,17 @@ def draw_actions(
 ) -> np.ndarray:
     """Return actions [*streams.shape, *action] of torch's distributions, drawn from `streams` or their modes.
 
-    `chances` holds one distribution of all worlds, or one for each task.
+    `chances` holds one distribution of all worlds, or one for each task. Raises MetarlError where its numbers are not
+    finite.
     """
     shape = streams.shape
     if isinstance(space, spaces.Discrete):
         head, logits = CategoricalHead(space), torch.cat([each.logits for each in chances]).unflatten(0, shape)
+        _require_finite_outputs(logits)
         return head.mode(logits) if deterministic else head.sample(logits, streams)
-    actions = torch.cat([each.mean for each in chances]).unflatten(0, shape).cpu().numpy()
+    means = torch.cat([each.mean for each in chances])
+    _require_finite_outputs(means)
+    actions = means.unflatten(0, shape).cpu().numpy()
     if not deterministic:
         deviations = torch.cat([each.stddev for each in chances]).unflatten(0, shape).cpu().numpy()
         actions = actions + deviations * streams.normal((actions.shape[-1],))
@@ -197,6 +201,15 @@ def require_finite(*judged: Tensor) -> None:
         raise MetarlError("the policy or its values are not finite; take a lower agent.learning_rate")
 
 
+_BAD_OUTPUTS = "the policy's outputs are not finite numbers; take a lower agent.learning_rate"
+
+
+def _require_finite_outputs(outputs: Tensor) -> None:
+    # torch looks at the parameters of its distributions only until a library, such as torchrl, turns that off.
+    if not outputs.isfinite().all():
+        raise MetarlError(_BAD_OUTPUTS)
+
+
 @contextlib.contextmanager
 def explain_bad_outputs() -> Iterator[None]:
     """Raise MetarlError in place of torch's error for a distribution with parameters that are not finite."""
@@ -205,4 +218,4 @@ def explain_bad_outputs() -> Iterator[None]:
     except ValueError as error:
         if not str(error).startswith("Expected parameter"):
             raise
-        raise MetarlError("the policy's outputs are not finite numbers; take a lower agent.learning_rate") from None
+        raise MetarlError(_BAD_OUTPUTS) from None

@@ -23,7 +23,7 @@ _THREAD_SAFE = sys.stdlib_module_names | {"torch", "numpy", "gymnasium", "pydant
 _IN_STEP = frozenset({"act", "adapt", "update"})
 """Functions that the threads begin together. Turns of a line each then put one thread between two lines of another."""
 
-_PATIENCE = 0.05
+_PATIENCE = 0.02
 """Seconds to wait for a thread's next line. One that takes longer computes, or waits for a lock of the others."""
 
 

@@ -83,6 +83,16 @@ def generators() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def distributions_that_judge_nothing() -> Iterator[None]:
+    before = torch.distributions.Distribution._validate_args
+    torch.distributions.Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        torch.distributions.Distribution.set_default_validate_args(before)
+
+
+@contextlib.contextmanager
 def printing() -> Iterator[None]:
     before = np.get_printoptions()
     np.set_printoptions(precision=2, legacy="1.13")
@@ -118,6 +128,7 @@ DISTURBANCES: list[Callable[[], contextlib.AbstractContextManager[None]]] = [
     default_dtype,
     default_device,
     generators,
+    distributions_that_judge_nothing,
     printing,
     other_locale,
     other_folder,

@@ -150,20 +150,27 @@ def test_more_than_one_inner_step_improves_on_one() -> None:
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "multi-task-ppo"])
 def test_meta_learning_solves_the_target_probe(name: str) -> None:
+    # Noise of deviation s costs 5 s^2 a return; not knowing the target costs 5/3 more. An untrained agent has less than
+    # -8 after adaptation, most of it by its noise.
     family = Target()
-    rates = {"cavia": 1.0, "leo": 1.0, "reptile": 0.05}
-    settings: dict[str, Any] = {"hidden_sizes": [16], "inner_lr": rates.get(name, 0.3)}
+    inner, outer = {"cavia": (1.0, 1e-2), "leo": (0.5, 5e-3), "reptile": (0.05, 0.1)}.get(name, (0.3, 1e-2))
+    settings: dict[str, Any] = {"hidden_sizes": [16], "inner_lr": inner}
     if name != "maml-trpo":
-        settings["outer"] = {"learning_rate": 3e-3}
+        settings["outer"] = {"learning_rate": outer}
     agent = make_agent(name, family, settings, seed=0, device="cpu")
     assert isinstance(agent, MAML)
-    for update in range(60):
-        tasks = family.sample("train", 20, seed=0, start=20 * update)
-        agent.update(run_trial(agent, family.make_vec(tasks, 20), 2, seed=update), generator(0, update))
+    for update in range(30):
+        trial = run_trial(
+            agent, family.make_vec(family.sample("train", 20, seed=0, start=20 * update), 20), 2, seed=update
+        )
+        before, after = trial.returns.mean(axis=(1, 2))
+        if after > -4 and after > before + 1.2:
+            break
+        agent.update(trial, generator(0, update))
     trial = run_trial(agent, family.make_vec(family.sample("test", 40, seed=0), 20), 2, seed=0)
     before, after = trial.returns.mean(axis=(1, 2))
-    # Noise of deviation s costs 5 s^2 a return; not knowing the target costs 5/3 more.
-    assert after > before + (0.3 if name == "reptile" else 1.0)
+    assert after > -5
+    assert after > before + 1
 
 
 def test_one_round_is_refused_with_the_remedy() -> None:

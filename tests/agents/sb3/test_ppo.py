@@ -171,8 +171,12 @@ def test_numbers_that_are_not_finite_stop_it_and_leave_it_as_it_was(settings: di
     a_trial(agent, family)
 
 
-def test_a_policy_that_is_not_finite_is_told_of_in_one_line() -> None:
-    family = load("navigation-2d", horizon=6)
+@pytest.mark.parametrize("judged_by_torch", [True, False])  # torchrl, imported anywhere, turns it off for all
+@pytest.mark.parametrize("family", [load("navigation-2d", horizon=6), load("bernoulli-bandit")], ids=str)
+def test_a_policy_that_is_not_finite_is_told_of_in_one_line(
+    family: Any, judged_by_torch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", judged_by_torch)
     agent = new_agent(family)
     with torch.no_grad():
         for parameter in agent.model.policy.parameters():
