@@ -14,15 +14,13 @@ from torch import Tensor
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
-from metarl.families.spaces import ActionSpace
+from metarl.families.spaces import ActionSpace, limits
 from metarl.trials.episodes import Episodes
 
-from ..common.heads import CategoricalHead
+from ..common.heads import action_head
 from ..common.state import StateDict, load_training_state, require_fitting, training_state
+from .inputs import Inputs, from_zero
 from .own import Minibatches
-
-Space = spaces.Box | spaces.Discrete
-"""An action space that agents can have."""
 
 M = TypeVar("M")
 
@@ -41,76 +39,20 @@ class Spaces(Protocol):
         ...
 
 
-def flatten_box(space: spaces.Space[Any]) -> spaces.Box:
-    """Return the same box for vectors: the library's networks take vectors. Raises MetarlError for another space."""
-    if not isinstance(space, spaces.Box):
-        raise MetarlError(
-            f"agents of stable-baselines3 take observations of kind Box, not {space}; wrap the environment "
-            "(gymnasium.wrappers.FlattenObservation), or take rl2 or maml-ppo"
-        )
-    return spaces.Box(space.low.reshape(-1), space.high.reshape(-1), dtype=space.dtype.type)
-
-
-LEAST_SIDE = 36
-"""Pixels along the shorter side of the smallest image that the library's convolutions take."""
-
-
-def is_image(space: spaces.Space[Any]) -> bool:
-    """Return whether the library takes observations of the space for images: bytes of rank 3."""
-    return (
-        isinstance(space, spaces.Box)
-        and len(space.shape) == 3
-        and space.dtype == np.uint8
-        and bool((space.low == 0).all() and (space.high == 255).all())
-    )
-
-
-def policy_for(space: spaces.Space[Any]) -> tuple[str, spaces.Box]:
-    """Return the library's policy for observations, and their space as it takes them: vectors, or channels first.
-
-    Raises MetarlError for a space other than a box, and for images that are too small for its convolutions.
-    """
-    if not is_image(space):
-        return "MlpPolicy", flatten_box(space)
-    shown = channels_first(np.zeros(space.shape or (), dtype=np.uint8)).shape
-    if min(shown[1:]) < LEAST_SIDE:
-        raise MetarlError(
-            f"sb3-ppo's CnnPolicy takes images of at least {LEAST_SIDE} x {LEAST_SIDE} pixels, not {space}; wrap the "
-            "environment (gymnasium.wrappers.ResizeObservation or FlattenObservation), or take rl2 or maml-ppo"
-        )
-    return "CnnPolicy", spaces.Box(0, 255, shown, dtype=np.uint8)
-
-
-def channels_first(images: np.ndarray) -> np.ndarray:
-    """Return images [..., height, width, channel] with the channels first; those that have them there, unchanged."""
-    return images if np.argmin(images.shape[-3:]) == 0 else np.moveaxis(images, -1, -3)
-
-
-def plain_actions(space: spaces.Space[Any]) -> Space:
-    """Return the same space. Raises MetarlError unless it is a Box or Discrete."""
-    if not isinstance(space, (spaces.Box, spaces.Discrete)):
-        raise MetarlError(
-            f"agents of stable-baselines3 take actions of kind Box or Discrete, not {space}; wrap the environment "
-            "(gymnasium.wrappers.TransformAction), or take rl2 or maml-ppo"
-        )
-    return space
-
-
-def new_model(
-    cls: Callable[..., M], policy: str, observation_space: spaces.Box, action_space: Space, **settings: Any
-) -> M:
+def new_model(cls: Callable[..., M], policy: str, inputs: Inputs, action_space: ActionSpace, **settings: Any) -> M:
     """Return a model of the library without an environment, as metarl plays the episodes, and without a logger.
 
-    Action spaces are flattened, and discrete ones start at 0.
+    `policy` is the name of its policy. Action spaces are flattened, and discrete ones start at 0.
     """
     from stable_baselines3.common.logger import Logger
 
     made: Any = cls(policy, None, _init_setup_model=False, **settings)
-    made.observation_space = observation_space
-    if isinstance(action_space, spaces.Discrete):
-        made.action_space = spaces.Discrete(int(action_space.n))
+    made.observation_space = inputs.space
+    if isinstance(action_space, spaces.Box):
+        low, high = action_space.low.reshape(-1), action_space.high.reshape(-1)
+        made.action_space = spaces.Box(low, high, dtype=action_space.dtype.type)
     else:
-        made.action_space = flatten_box(action_space)
+        made.action_space = from_zero(action_space)
     made.n_envs = 1
     made._setup_model()
     made.set_logger(Logger(None, []))
@@ -136,22 +78,27 @@ def list_steps(episodes: Episodes) -> tuple[np.ndarray, ...]:
     return *(select_steps(episodes, array) for array in told), finals
 
 
-def count_from_zero(space: spaces.Box | spaces.Discrete, actions: np.ndarray) -> np.ndarray:
+def count_from_zero(space: ActionSpace, actions: np.ndarray) -> np.ndarray:
     """Return actions [n, *action] as the library's policies take them: flat, and discrete ones from 0."""
-    return actions - space.start if isinstance(space, spaces.Discrete) else actions.reshape(len(actions), -1)
+    if isinstance(space, spaces.Box):
+        return actions.reshape(len(actions), -1)
+    low, high = limits(space)
+    index: np.ndarray = np.clip(actions, low, high) - low  # anything may stand where no step was taken
+    if isinstance(space, spaces.Discrete):
+        return index
+    # In single precision, as in the library's minibatches: its Bernoulli distribution takes no whole numbers.
+    return index.reshape(len(actions), -1).astype(np.float32)
 
 
-def draw_actions(
-    chances: Sequence[Any], space: spaces.Box | spaces.Discrete, streams: Streams, *, deterministic: bool
-) -> np.ndarray:
+def draw_actions(chances: Sequence[Any], space: ActionSpace, streams: Streams, *, deterministic: bool) -> np.ndarray:
     """Return actions [*streams.shape, *action] of torch's distributions, drawn from `streams` or their modes.
 
-    `chances` holds one distribution of all worlds, or one for each task. Raises MetarlError where its numbers are not
-    finite.
+    `chances` holds one distribution of all worlds, or one for each task. A distribution over several choices is a list.
+    Raises MetarlError where its numbers are not finite.
     """
     shape = streams.shape
-    if isinstance(space, spaces.Discrete):
-        head, logits = CategoricalHead(space), torch.cat([each.logits for each in chances]).unflatten(0, shape)
+    if not isinstance(space, spaces.Box):
+        head, logits = action_head(space), torch.cat([_logits(each) for each in chances]).unflatten(0, shape)
         _require_finite_outputs(logits)
         return head.mode(logits) if deterministic else head.sample(logits, streams)
     means = torch.cat([each.mean for each in chances])
@@ -161,6 +108,12 @@ def draw_actions(
         deviations = torch.cat([each.stddev for each in chances]).unflatten(0, shape).cpu().numpy()
         actions = actions + deviations * streams.normal((actions.shape[-1],))
     return np.asarray(actions.reshape(*shape, *space.shape), dtype=space.dtype)
+
+
+def _logits(chances: Any) -> Tensor:
+    """Return the logits of a distribution, of several choices one behind the other. [n, number]"""
+    logits: Tensor = torch.cat([each.logits for each in chances], -1) if isinstance(chances, list) else chances.logits
+    return logits
 
 
 def train_on(model: Any, minibatches: Minibatches) -> dict[str, float]:

@@ -16,10 +16,14 @@ from gymnasium import spaces
 from metarl.base.errors import MetarlError, first_line
 from metarl.base.settings import Settings
 from metarl.base.streams import Streams
+from metarl.base.terminal import one_line
 from metarl.base.threads import acting
 from metarl.families.family import TaskFamily
+from metarl.families.spaces import limits, shape_of
 from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import TimeStep
+
+from .inputs import Inputs, from_zero
 
 MOST_BYTES = 1 << 30
 """Most bytes that a part of a file may have when it is unpacked."""
@@ -39,8 +43,9 @@ class SB3ModelConfig(Settings):
 class SB3Model(Agent):
     """A policy that stable-baselines3 trained and saved. It takes its mode at every step and does not adapt.
 
-    PPO, A2C, SAC, TD3 and DQN with the policy `MlpPolicy`. Only numbers and plain settings are read from the file,
-    never the pickled objects that it holds beside them, so that a stranger's file runs nothing.
+    PPO, A2C, SAC, TD3 and DQN with the library's own policies, `MlpPolicy`, `CnnPolicy` and `MultiInputPolicy`. Only
+    numbers and plain settings are read from the file, never the pickled objects that it holds beside them, so that a
+    stranger's file runs nothing.
     """
 
     Config: ClassVar[type[Settings]] = SB3ModelConfig
@@ -48,7 +53,8 @@ class SB3Model(Agent):
 
     def __init__(self, config: SB3ModelConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.space = family.action_space
-        self.policy = load_policy(Path(config.path), family, device)
+        self.inputs = Inputs(family.observation_space, plain=True)
+        self.policy = load_policy(Path(config.path), family, self.inputs, device)
 
     def begin(self, streams: Streams) -> SB3ModelLearner:
         """Return a learner that plays the policy."""
@@ -64,33 +70,36 @@ class SB3ModelLearner(Learner):
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return the policy's modes, [task, replica, *action]."""
         shape = timestep.active.shape
-        flat = timestep.observations.reshape(-1, *timestep.observations.shape[2:])
         with acting():
-            actions, _ = self.agent.policy.predict(flat, deterministic=True)
+            actions, _ = self.agent.policy.predict(self.agent.inputs.arrays(timestep.observations), deterministic=True)
         space = self.agent.space
-        if isinstance(space, spaces.Discrete):
-            return np.asarray(actions.reshape(shape) + space.start)
-        return np.asarray(actions.reshape(*shape, *(space.shape or ())), dtype=space.dtype)
+        actions = actions.reshape(*shape, *shape_of(space))
+        if not isinstance(space, spaces.Box):  # the library counts them from 0
+            actions = actions + limits(space)[0]
+        return np.asarray(actions, dtype=space.dtype)
 
 
-def load_policy(path: Path, family: TaskFamily, device: str) -> Any:
+def load_policy(path: Path, family: TaskFamily, inputs: Inputs, device: str) -> Any:
     """Return the policy of a file as stable-baselines3's class for the spaces of a family.
 
     Raises MetarlError for a file that is no such model, for one that needs code of its own, and for one whose spaces
     differ from the family's.
     """
     data, weights = _read(path)
+    _require_raw(path, data)
     cls, settings = _policy_class(path, data), _policy_settings(path, data)
-    action_space = family.action_space
-    if isinstance(action_space, spaces.Discrete):
-        action_space = spaces.Discrete(int(action_space.n))  # its actions begin at 0
+    action_space: spaces.Space[Any] = family.action_space
+    if not isinstance(action_space, spaces.Box):
+        action_space = from_zero(action_space)
     try:
-        policy = cls(family.observation_space, action_space, lambda _: 0.0, **settings)
+        settings = {"features_extractor_class": _extractor(inputs, weights), **settings}
+        policy = cls(inputs.space, action_space, lambda _: 0.0, **settings)
         policy.load_state_dict(weights)
     except Exception as error:  # the library's complaint about spaces or weights may be any
         raise MetarlError(
-            f"{path} does not fit family {family.name!r} ({first_line(error)[:200]}); take a model with MlpPolicy that "
-            f"was trained on observations {family.observation_space} and actions {action_space}"
+            f"{path} does not fit family {family.name!r} ({first_line(error)[:200]}); take a model of the library's "
+            f"own policies that was trained on observations {one_line(str(inputs.space))} and actions "
+            f"{one_line(str(action_space))}"
         ) from None
     policy.set_training_mode(False)
     return policy.to(device)
@@ -116,6 +125,27 @@ def _read(path: Path) -> tuple[Mapping[str, Any], Mapping[str, torch.Tensor]]:
     return data, weights
 
 
+def _require_raw(path: Path, data: Mapping[str, Any]) -> None:
+    """Raise MetarlError for a model that saw observations scaled by `VecNormalize`, whose scale is not in the file."""
+    if data.get("_last_original_obs") is not None:  # which the library keeps under VecNormalize alone
+        raise MetarlError(
+            f"{path} was trained under VecNormalize, and the file does not hold its scale; train without it, or write "
+            "an agent that wraps the model and normalizes as VecNormalize did"
+        )
+
+
+def _extractor(inputs: Inputs, weights: Mapping[str, Any]) -> Any:
+    """Return the class by which the library's policies extract features by default.
+
+    A file names its policy by a pickled class alone. The observations and the names of the weights tell it as well.
+    """
+    from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
+
+    if inputs.kind == "MultiInput":
+        return CombinedExtractor
+    return NatureCNN if any(".cnn." in name for name in weights) else FlattenExtractor
+
+
 def _policy_class(path: Path, data: Mapping[str, Any]) -> Any:
     from stable_baselines3.common.policies import ActorCriticPolicy
     from stable_baselines3.dqn.policies import DQNPolicy
@@ -134,8 +164,15 @@ def _policy_class(path: Path, data: Mapping[str, Any]) -> Any:
 
 
 def _policy_settings(path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `policy_kwargs`; classes in it are looked up by name among torch's activations, never unpickled."""
+    """Return `policy_kwargs`. Classes in it are looked up by name, never unpickled.
+
+    Known are torch's activations and the library's own extractors of features.
+    """
+    from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
     from torch.nn.modules import activation
+
+    classes: dict[str, Any] = {str(getattr(activation, name)): getattr(activation, name) for name in activation.__all__}
+    classes |= {str(cls): cls for cls in (CombinedExtractor, FlattenExtractor, NatureCNN)}
 
     written = {"use_sde": data.get("use_sde", False), **(data.get("policy_kwargs") or {})}
     # Not every policy takes `use_sde`.
@@ -143,12 +180,11 @@ def _policy_settings(path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in settings.items():
         if not isinstance(value, str):
             continue
-        name = value.removeprefix("<class 'torch.nn.modules.activation.").removesuffix("'>")
-        if name in activation.__all__:
-            settings[key] = getattr(activation, name)
+        if value in classes:
+            settings[key] = classes[value]
         elif value.startswith("<"):
             raise MetarlError(
-                f"{path} has policy_kwargs {key}={value}, which is code; a model with torch's activations and sizes "
-                "alone can be measured: for others, write an agent that wraps the model"
+                f"{path} has policy_kwargs {key}={value}, which is code; a model with torch's activations, the "
+                "library's extractors and sizes alone can be measured: for others, write an agent that wraps the model"
             )
     return settings

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
+from metarl.families.layout import map_arrays
 
 _STEPS = ("observations", "actions", "values", "log_probs", "advantages", "returns")
 _MEMORIES = ("hidden_states_pi", "cell_states_pi", "hidden_states_vf", "cell_states_vf")
@@ -47,7 +48,7 @@ class Minibatches:
             self._flatten(name)
 
     def _flatten(self, name: str) -> None:
-        setattr(self.buffer, name, self.buffer.swap_and_flatten(getattr(self.buffer, name)))
+        setattr(self.buffer, name, map_arrays(self.buffer.swap_and_flatten, getattr(self.buffer, name)))
 
     @property
     def values(self) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch import Tensor
 from metarl.base.settings import Count, Fraction, Positive, Settings, Widths
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, cpu_by_default, one_thread
+from metarl.families.spaces import ActionSpace
 from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial, select_tasks
 from metarl.trials.registered import register_agent
@@ -23,20 +24,18 @@ from ..common.isolation import own_torch
 from ..common.state import StateDict, restore_on_error
 from .common import (
     Spaces,
-    channels_first,
     count_from_zero,
     draw_actions,
     explain_bad_outputs,
-    is_image,
     list_steps,
     load_policy_state,
     new_model,
-    plain_actions,
-    policy_for,
     policy_state,
     require_finite,
+    select_steps,
     train_on,
 )
+from .inputs import Arrays, Inputs, as_tensors, fill
 from .own import Minibatches, own_policy
 
 if TYPE_CHECKING:
@@ -89,49 +88,38 @@ class SB3PPO(TrainableAgent):
 
     Config: ClassVar[type[Settings]] = SB3PPOConfig
 
-    def __init__(self, config: SB3PPOConfig, family: Spaces, *, seed: int, device: str) -> None:
-        self.config = config
+    def __init__(self, config: SB3PPOConfig, family: Spaces, *, seed: int, device: str, num_told: int = 0) -> None:
+        self.config, self.action_space = config, family.action_space
+        self.inputs = Inputs(family.observation_space, num_told)
         with one_thread(), own_torch(seed):
-            self.model = _new_model(config, family, device)
+            self.model = _new_model(config, self.inputs, family.action_space, device)
         self.pools_replicas = config.adapts
-        self.action_space = plain_actions(family.action_space)
-        self.sees_images = is_image(family.observation_space)
 
-    def begin(self, streams: Streams) -> SB3Learner:
-        """Return a learner that plays the agent's policy."""
-        return SB3Learner(self, streams)
+    def begin(self, streams: Streams, told: np.ndarray | None = None) -> SB3Learner:
+        """Return a learner that plays the agent's policy, and sees what it is `told` of each task, [task, number]."""
+        return SB3Learner(self, streams, told)
 
-    def observations(self, array: np.ndarray) -> Tensor:
-        """Return observations [..., *observation] as input of the library's policies, [n, *observation]."""
-        return self.model.policy.obs_to_tensor(self._laid_out(array))[0]  # type: ignore[return-value]
-
-    def _laid_out(self, array: np.ndarray) -> np.ndarray:
-        """Return observations as the library lays them out, [n, *observation]."""
-        shown = channels_first(array) if self.sees_images else array
-        return shown.reshape(-1, *self.model.observation_space.shape)  # type: ignore[misc]
-
-    def buffer(self, rounds: Sequence[Episodes], model: PPO) -> RolloutBuffer:
+    def buffer(self, rounds: Sequence[Episodes], model: PPO, told: np.ndarray | None = None) -> RolloutBuffer:
         """Return a full buffer of the steps of episodes, one episode after the other, with advantages by `model`.
 
         As in stable-baselines3, the last reward of a truncated episode includes the discounted value of its final
-        observation.
+        observation. `told` is what the policy sees of each task, [task, number].
         """
-        from stable_baselines3.common.buffers import RolloutBuffer
-
         played = [list_steps(episodes) for episodes in rounds]
         observations, actions, rewards, starts, ends, finals = (
             np.concatenate(parts) for parts in zip(*played, strict=True)
         )
-        index = count_from_zero(self.action_space, actions)
-        values, log_prob = self._evaluate(model, self._laid_out(observations), index)
+        shown, shown_last = (None, None) if told is None else _tell(rounds, told)
+        seen, index = self.inputs.arrays(observations, shown), count_from_zero(self.action_space, actions)
+        values, log_prob = self._evaluate(model, seen, index)
         with torch.no_grad():
-            after = model.policy.predict_values(self.observations(finals)).flatten()
+            after = model.policy.predict_values(self.inputs.tensors(model.device, finals, shown_last)).flatten()
         rewards = rewards.astype(np.float64)
         rewards[np.flatnonzero(ends >= 0)] += model.gamma * (ends[ends >= 0] * after.double().cpu().numpy())
-        made = RolloutBuffer(
+        made = type(model.rollout_buffer)(
             len(rewards), model.observation_space, model.action_space, model.device, model.gae_lambda, model.gamma
         )
-        made.observations[:] = self._laid_out(observations)[:, None]
+        fill(made.observations, seen)
         made.actions[:] = index.reshape(len(index), 1, -1)
         made.rewards[:, 0], made.episode_starts[:, 0] = rewards, starts
         made.values[:, 0], made.log_probs[:, 0] = values.flatten().cpu().numpy(), log_prob.cpu().numpy()
@@ -139,36 +127,38 @@ class SB3PPO(TrainableAgent):
         made.compute_returns_and_advantage(torch.zeros(1, dtype=torch.float32), np.ones(1))
         return made
 
-    def _evaluate(self, model: PPO, observations: np.ndarray, index: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _evaluate(self, model: PPO, seen: Arrays, index: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return values and log-probabilities of steps under `model`. Raises MetarlError where one is not finite."""
         with torch.no_grad():
             values, log_prob, _ = model.policy.evaluate_actions(
-                model.policy.obs_to_tensor(observations)[0],
-                torch.as_tensor(index, device=model.device),
+                as_tensors(seen, model.device), torch.as_tensor(index, device=model.device)
             )
         require_finite(values, log_prob)
         return values, log_prob
 
-    def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
+    def update(self, trial: Trial, rng: np.random.Generator, told: np.ndarray | None = None) -> dict[str, float]:
         """Make one update: `PPO.train` on the episodes of a trial, or of its first round if the agent adapts.
 
-        Later rounds are then an adapted policy's. Raises MetarlError where numbers stop being finite, and leaves the
-        agent as it was.
+        Later rounds are then an adapted policy's. `told` is what the policy saw of each task, [task, number]. Raises
+        MetarlError where numbers stop being finite, and leaves the agent as it was.
         """
         with restore_on_error(self):
-            return self.train(self.model, trial.rounds[:1] if self.config.adapts else trial.rounds, rng)
+            return self.train(self.model, trial.rounds[:1] if self.config.adapts else trial.rounds, rng, told)
 
-    def train(self, model: PPO, rounds: Sequence[Episodes], rng: np.random.Generator) -> dict[str, float]:
+    def train(
+        self, model: PPO, rounds: Sequence[Episodes], rng: np.random.Generator, told: np.ndarray | None = None
+    ) -> dict[str, float]:
         """Train `model` on episodes that it played, and return its metrics.
 
         Raises MetarlError where a loss or an output of the trained policy is not finite.
         """
         with one_thread(), explain_bad_outputs():
-            made = self.buffer(rounds, model)
+            made = self.buffer(rounds, model, told)
             metrics = train_on(model, Minibatches(made, rng))
             # Each loss is from before its step, so that the effect of the last step shows only in the policy.
-            discrete = isinstance(self.action_space, spaces.Discrete)
-            self._evaluate(model, made.observations, made.actions[:, 0] if discrete else made.actions)
+            index = made.actions[:, 0] if isinstance(self.action_space, spaces.Discrete) else made.actions
+            several = isinstance(self.action_space, (spaces.MultiDiscrete, spaces.MultiBinary))
+            self._evaluate(model, made.observations, index.astype(np.float32) if several else index)
         return metrics
 
     @cpu_by_default()
@@ -185,8 +175,8 @@ class SB3PPO(TrainableAgent):
 class SB3Learner(Learner):
     """Plays the agent's policy or, after adapting, a copy for each task; noise comes from each world's own stream."""
 
-    def __init__(self, agent: SB3PPO, streams: Streams) -> None:
-        self.agent, self.streams = agent, streams
+    def __init__(self, agent: SB3PPO, streams: Streams, told: np.ndarray | None = None) -> None:
+        self.agent, self.streams, self.told = agent, streams, told
         self.policy = own_policy(agent.model.policy)
         self.models: list[PPO] = []
         """A fine-tuned copy for each task; empty before the first adaptation."""
@@ -200,12 +190,13 @@ class SB3Learner(Learner):
 
     def _chances(self, observations: np.ndarray) -> list[Any]:
         """Return torch's distributions of actions: one of all tasks, or one for each task."""
-        policies = [cast(Any, model.policy) for model in self.models] or [self.policy]
-        seen = observations if self.models else [observations]
-        return [
-            policy.get_distribution(self.agent.observations(part)).distribution
-            for policy, part in zip(policies, seen, strict=True)
-        ]
+        inputs, device = self.agent.inputs, self.agent.model.device
+        if self.models:
+            policies = [cast(Any, model.policy) for model in self.models]
+            pairs = zip(policies, observations, strict=True)
+            return [policy.get_distribution(inputs.tensors(device, part)).distribution for policy, part in pairs]
+        told = None if self.told is None else _repeat(self.told, self.streams.shape)
+        return [self.policy.get_distribution(inputs.tensors(device, observations, told)).distribution]
 
     def adapt(self, episodes: Episodes) -> None:
         """Train each task's copy of the policy on its episodes, if the agent adapts."""
@@ -219,15 +210,28 @@ class SB3Learner(Learner):
             self.agent.train(model, [own], np.random.default_rng(int(seeds[task])))
 
 
-def _new_model(config: SB3PPOConfig, family: Spaces, device: str) -> PPO:
+def _repeat(told: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the row of each task, [task, number], in every place of [..., task, replica]. [..., number]"""
+    return np.broadcast_to(told[:, None], (*shape, told.shape[-1]))
+
+
+def _tell(rounds: Sequence[Episodes], told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is `told` of each task, [task, number], for the steps and the episodes of `list_steps`."""
+    steps = [select_steps(episodes, _repeat(told, episodes.mask.shape)) for episodes in rounds]
+    finals = [_repeat(told, episodes.lengths.shape).reshape(-1, told.shape[-1]) for episodes in rounds]
+    return np.concatenate(steps), np.concatenate(finals)
+
+
+def _new_model(config: SB3PPOConfig, inputs: Inputs, action_space: ActionSpace, device: str) -> PPO:
     from stable_baselines3 import PPO
 
     settings = config.model_dump(exclude={"adapts"})
     sizes, log_std_init = list(settings.pop("hidden_sizes")), settings.pop("log_std_init")
     return new_model(
         PPO,
-        *policy_for(family.observation_space),
-        plain_actions(family.action_space),
+        inputs.policy,
+        inputs,
+        action_space,
         device=device,
         n_steps=2,  # steps of the library's own buffer, which is never used
         policy_kwargs={"net_arch": {"pi": sizes, "vf": sizes}, "log_std_init": log_std_init},

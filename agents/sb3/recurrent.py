@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+import operator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -13,10 +14,13 @@ from torch import Tensor
 from metarl.base.settings import Depth, Settings, Width
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, cpu_by_default, one_thread
+from metarl.families.layout import map_arrays
+from metarl.families.spaces import ActionSpace
 from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import register_agent
 
+from ..common.heads import action_head
 from ..common.isolation import own_torch
 from ..common.sequences import Sequences, sequences
 from ..common.state import StateDict, restore_on_error
@@ -25,20 +29,20 @@ from .common import (
     count_from_zero,
     draw_actions,
     explain_bad_outputs,
-    flatten_box,
     load_policy_state,
     new_model,
-    plain_actions,
     policy_state,
     require_finite,
     train_on,
 )
+from .inputs import Arrays, Inputs, as_tensors, fill
 from .own import RecurrentMinibatches, own_policy
 from .ppo import SB3PPOSettings
 
 if TYPE_CHECKING:
     from sb3_contrib import RecurrentPPO
     from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
+    from stable_baselines3.common.torch_layers import CombinedExtractor
 
 _MEMORIES = ("hidden_states_pi", "cell_states_pi", "hidden_states_vf", "cell_states_vf")
 """Arrays of sb3-contrib's buffer: the memories of policy and critic before each step."""
@@ -68,9 +72,10 @@ class SB3RecurrentPPO(TrainableAgent):
     pools_replicas = False
 
     def __init__(self, config: SB3RecurrentPPOConfig, family: Spaces, *, seed: int, device: str) -> None:
-        self.action_space = plain_actions(family.action_space)
+        self.action_space = family.action_space
+        self.inputs = Inputs(family.observation_space, _count_features(self.action_space) + 3)
         with one_thread(), own_torch(seed):
-            self.model = _new_model(config, family, device)
+            self.model = _new_model(config, self.inputs, self.action_space, device)
 
     @property
     def policy(self) -> Any:
@@ -81,22 +86,20 @@ class SB3RecurrentPPO(TrainableAgent):
         """Return a learner with an empty memory in every replica of every task."""
         return SB3RecurrentLearner(self, streams)
 
-    def inputs(self, timestep: TimeStep, first: np.ndarray) -> np.ndarray:
-        """Return the policy's input for a time step with any leading axes [...], float32 [..., d].
+    def told(self, timestep: TimeStep, first: np.ndarray) -> np.ndarray:
+        """Return what the policy sees beside the observation of a time step with any leading axes [...], [..., number].
 
-        It holds the observation, the previous action (clipped to its space, or one-hot), the previous reward, and two
-        flags: whether the previous step terminated or truncated an episode. All but the observation are zero where
-        `first` [...] marks the first step of a trial.
+        It is the previous action (clipped to its space, or one-hot), the previous reward, and two flags: whether the
+        previous step terminated or truncated an episode. All are zero where `first` [...] marks the first step of a
+        trial.
         """
-        lead, space = first.shape, self.action_space
-        before = timestep.previous_actions
-        if isinstance(space, spaces.Discrete):
-            actions = before[..., None] == space.start + np.arange(space.n)
+        space, before = self.action_space, timestep.previous_actions
+        if isinstance(space, spaces.Box):
+            actions = np.clip(before, space.low, space.high).reshape(*first.shape, -1)
         else:
-            actions = np.clip(before, space.low, space.high).reshape(*lead, -1)
+            actions = action_head(space).features(before)
         ends = (timestep.previous_rewards, timestep.previous_terminations, timestep.previous_truncations)
-        told = np.concatenate([actions, np.stack(ends, axis=-1)], axis=-1) * ~first[..., None]
-        return np.concatenate([timestep.observations.reshape(*lead, -1), told], axis=-1).astype(np.float32)
+        return np.concatenate([actions, np.stack(ends, axis=-1)], axis=-1) * ~first[..., None]
 
     def memory(self, num_trials: int) -> tuple[Tensor, Tensor]:
         """Return an empty memory of one LSTM, [layer, trial, unit] twice."""
@@ -112,8 +115,6 @@ class SB3RecurrentPPO(TrainableAgent):
         Values bootstrap through the end of an episode inside a trial, as the memory does. As in sb3-contrib, the last
         reward of a trial that ends by truncation includes the discounted value of what follows.
         """
-        from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
-
         trials = sequences(trial)
         observations, values, log_prob, memories = self._read(trials)
         mask, ends = trials.mask.T, trials.mask.sum(axis=0)
@@ -128,11 +129,12 @@ class SB3RecurrentPPO(TrainableAgent):
         model, count = self.model, int(mask.sum())
         lstm, space = self.policy.lstm_actor, model.observation_space
         shape = (count, lstm.num_layers, 1, lstm.hidden_size)
-        made = RecurrentRolloutBuffer(
+        made = cast("type[RecurrentRolloutBuffer]", type(model.rollout_buffer))(
             count, space, model.action_space, shape, model.device, model.gae_lambda, model.gamma
         )
-        made.observations[:] = select_steps(observations[:-1])[:, None]
-        made.actions[:] = count_from_zero(self.action_space, select_steps(trials.actions)).reshape(count, 1, -1)
+        fill(made.observations, map_arrays(lambda part: select_steps(part[:-1]), observations))
+        # In place of the buffer's own, whose bytes of MultiBinary actions sb3-contrib's distribution does not take.
+        made.actions = count_from_zero(self.action_space, select_steps(trials.actions)).reshape(count, 1, -1)
         made.rewards[:, 0], made.values[:, 0], made.log_probs[:, 0] = map(
             select_steps, (rewards, values[:-1], log_prob)
         )
@@ -143,8 +145,8 @@ class SB3RecurrentPPO(TrainableAgent):
         made.compute_returns_and_advantage(torch.zeros(1, dtype=torch.float32), np.ones(1))
         return made
 
-    def _read(self, trials: Sequences) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
-        """Return inputs [time + 1, trial, d], values [time + 1, trial], log-probabilities [time, trial] and memories.
+    def _read(self, trials: Sequences) -> tuple[Arrays, np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Return inputs [time + 1, trial, ...], values [time + 1, trial], log-probabilities [time, trial] and memories.
 
         The memories are those before each step, in the order of `_MEMORIES`, [time, trial, layer, unit].
         """
@@ -152,7 +154,8 @@ class SB3RecurrentPPO(TrainableAgent):
 
         first = np.zeros(trials.timesteps.previous_rewards.shape, dtype=bool)
         first[0] = True
-        observations = self.inputs(trials.timesteps, first)
+        arrays = self.inputs.arrays(trials.timesteps.observations, self.told(trials.timesteps, first))
+        observations = map_arrays(lambda part: part.reshape(*first.shape, *part.shape[1:]), arrays)
         time, num_trials = trials.mask.shape
         index = count_from_zero(self.action_space, trials.actions.reshape(time * num_trials, *trials.actions.shape[2:]))
         actions = torch.as_tensor(index, device=self.model.device).unflatten(0, (time, num_trials))
@@ -161,7 +164,7 @@ class SB3RecurrentPPO(TrainableAgent):
         values, log_prob, memories = [], [], []
         with torch.no_grad():
             for t in range(time + 1):
-                seen = torch.as_tensor(observations[t], device=self.model.device)
+                seen = as_tensors(map_arrays(operator.itemgetter(t), observations), self.model.device)
                 if t < time:
                     memories.append([part.swapaxes(0, 1).cpu().numpy() for state in states for part in state])
                     log_prob.append(self.policy.evaluate_actions(seen, actions[t], states, going_on)[1])
@@ -211,10 +214,10 @@ class SB3RecurrentLearner(Learner):
         agent, shape = self.agent, self.streams.shape
         device = agent.model.device
         with acting(), explain_bad_outputs():
-            inputs = agent.inputs(timestep, np.full(shape, not self.begun))
+            told = agent.told(timestep, np.full(shape, not self.begun))
             self.begun = True
-            seen = torch.as_tensor(inputs.reshape(-1, inputs.shape[-1]), device=device)
-            going_on = torch.zeros(len(seen), dtype=torch.float32, device=device)
+            seen = agent.inputs.tensors(device, timestep.observations, told)
+            going_on = torch.zeros(timestep.active.size, dtype=torch.float32, device=device)
             chances, memory = self.policy.get_distribution(seen, self.memory, going_on)
             # A memory that moved after its episode would depend on the length of the neighbours' episodes.
             moving = torch.as_tensor(timestep.active.reshape(1, -1, 1), device=device)
@@ -224,22 +227,39 @@ class SB3RecurrentLearner(Learner):
             return draw_actions([chances.distribution], agent.action_space, streams, deterministic=deterministic)
 
 
-def _new_model(config: SB3RecurrentPPOConfig, family: Spaces, device: str) -> RecurrentPPO:
+def _count_features(space: ActionSpace) -> int:
+    """Return how many numbers tell of an action."""
+    return int(np.prod(space.shape)) if isinstance(space, spaces.Box) else action_head(space).num_features
+
+
+def _new_model(config: SB3RecurrentPPOConfig, inputs: Inputs, action_space: ActionSpace, device: str) -> RecurrentPPO:
     from sb3_contrib import RecurrentPPO
 
-    settings, space = config.model_dump(), plain_actions(family.action_space)
+    settings = config.model_dump()
     sizes = list(settings.pop("hidden_sizes"))
     names = ("log_std_init", "lstm_hidden_size", "n_lstm_layers")
-    # See `inputs`: observation, previous action, previous reward and two flags.
-    num_actions = int(space.n) if isinstance(space, spaces.Discrete) else int(np.prod(space.shape))
-    size = int(np.prod(flatten_box(family.observation_space).shape)) + num_actions + 3
+    combined = {"features_extractor_class": _combine} if inputs.kind == "MultiInput" else {}
     return new_model(
         RecurrentPPO,
-        "MlpLstmPolicy",
-        spaces.Box(-np.inf, np.inf, (size,), dtype=np.float32),
-        space,
+        f"{inputs.kind}LstmPolicy",
+        inputs,
+        action_space,
         device=device,
         n_steps=2,  # steps of the library's own buffer, which is never used
-        policy_kwargs={"net_arch": {"pi": sizes, "vf": sizes}, **{name: settings.pop(name) for name in names}},
+        policy_kwargs={
+            "net_arch": {"pi": sizes, "vf": sizes},
+            **combined,
+            **{name: settings.pop(name) for name in names},
+        },
         **settings,
     )
+
+
+def _combine(space: spaces.Dict) -> CombinedExtractor:
+    """Return the extractor of `MultiInputLstmPolicy` for observations of several parts."""
+    from stable_baselines3.common.torch_layers import CombinedExtractor
+
+    made = CombinedExtractor(space)
+    # With a MultiDiscrete part the library counts features in a number of NumPy, which torch's LSTM does not take.
+    made._features_dim = int(made.features_dim)
+    return made

@@ -15,6 +15,7 @@ from torch import Tensor
 from metarl.base.errors import MetarlError
 from metarl.base.settings import Count, Fraction, Positive, Settings, Widths
 from metarl.base.streams import Streams
+from metarl.base.terminal import one_line
 from metarl.base.threads import acting, cpu_by_default, one_thread
 from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
@@ -30,13 +31,15 @@ from ..common.state import (
     require_fitting,
     restore_on_error,
 )
-from .common import Spaces, explain_bad_outputs, flatten_box, new_model, select_steps
+from .common import Spaces, explain_bad_outputs, new_model, select_steps
+from .inputs import Inputs, fill
 from .own import OwnNoise, ReplaySamples
 
 if TYPE_CHECKING:
     from stable_baselines3 import SAC
 
-_REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+_OBSERVATIONS = ("observations", "next_observations")
+_REPLAY = (*_OBSERVATIONS, "actions", "rewards", "dones", "timeouts")
 """Arrays of stable-baselines3's replay buffer."""
 
 
@@ -71,16 +74,18 @@ class SB3SAC(TrainableAgent):
     """
 
     Config: ClassVar[type[Settings]] = SB3SACConfig
+    memory_setting: ClassVar[str] = "buffer_size"
     pools_replicas = False
 
     def __init__(self, config: SB3SACConfig, family: Spaces, *, seed: int, device: str) -> None:
         space = family.action_space
         if not isinstance(space, spaces.Box):
-            raise MetarlError(f"sb3-sac plays continuous actions only, not {space}; take sb3-ppo")
+            raise MetarlError(f"sb3-sac plays continuous actions only, not {one_line(str(space))}; take sb3-ppo")
         require_scalable(space)
         self.config, self.action_shape = config, space.shape
+        self.inputs = Inputs(family.observation_space)
         with one_thread(), own_torch(seed):
-            self.model = _new_model(config, flatten_box(family.observation_space), space, device)
+            self.model = _new_model(config, self.inputs, space, device)
 
     def begin(self, streams: Streams) -> SB3SACLearner:
         """Return a learner that plays the agent's policy."""
@@ -102,7 +107,9 @@ class SB3SAC(TrainableAgent):
         for more steps than the buffer holds.
         """
         played = [_transitions(episodes) for episodes in rounds]
-        arrays = dict(zip(_REPLAY, (np.concatenate(parts) for parts in zip(*played, strict=True)), strict=True))
+        arrays: dict[str, Any] = dict(
+            zip(_REPLAY, (np.concatenate(parts) for parts in zip(*played, strict=True)), strict=True)
+        )
         buffer: Any = self.model.replay_buffer
         count, size = len(arrays["rewards"]), buffer.buffer_size
         if count > size:
@@ -112,11 +119,16 @@ class SB3SAC(TrainableAgent):
             )
         arrays["actions"] = np.clip(self.model.policy.scale_action(arrays["actions"].reshape(count, -1)), -1, 1)
         places = (buffer.pos + np.arange(count)) % size
+        for name in _OBSERVATIONS:
+            arrays[name] = self.inputs.arrays(arrays[name])
         for name, array in arrays.items():
-            kept = getattr(buffer, name)
-            kept[places] = array.reshape(count, *kept.shape[1:])
+            fill(getattr(buffer, name), array, places)
         buffer.full = buffer.full or buffer.pos + count >= size
         buffer.pos = (buffer.pos + count) % size
+
+    def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
+        """Return the bytes of a full replay buffer and two copies: an update keeps one, and a checkpoint writes one."""
+        return 3 * sum(array.nbytes for array in self._replay().values())
 
     def _train(self, rng: np.random.Generator) -> dict[str, float]:
         with one_thread(), self._own_draws(rng), explain_bad_outputs():
@@ -164,7 +176,11 @@ class SB3SAC(TrainableAgent):
     def _replay(self) -> StateDict:
         """Return the replay buffer as tensors that share its memory, and its position."""
         buffer: Any = self.model.replay_buffer
-        kept = {f"replay.{name}": torch.from_numpy(getattr(buffer, name)) for name in _REPLAY}
+        kept: StateDict = {}
+        for name in _REPLAY:
+            held = getattr(buffer, name)  # a dict for observations of several parts
+            parts = held.items() if isinstance(held, dict) else [("", held)]
+            kept |= {f"replay.{name}{key and '.' + key}": torch.from_numpy(array) for key, array in parts}
         return {**kept, "replay.pos": torch.tensor(buffer.pos), "replay.full": torch.tensor(buffer.full)}
 
     @cpu_by_default()
@@ -203,8 +219,8 @@ class SB3SACLearner(Learner):
         model: Any = self.agent.model
         streams, shape = self.streams.where(timestep.active), self.streams.shape
         with acting():
-            seen = timestep.observations.reshape(-1, *model.observation_space.shape)
-            mean, log_std, _ = model.actor.get_action_dist_params(model.policy.obs_to_tensor(seen)[0])
+            seen = self.agent.inputs.tensors(model.device, timestep.observations)
+            mean, log_std, _ = model.actor.get_action_dist_params(seen)
             mean, deviations = (tensor.unflatten(0, shape).cpu().numpy() for tensor in (mean, log_std.exp()))
         actions = mean if deterministic else mean + deviations * streams.normal((mean.shape[-1],))
         if not np.isfinite(actions[timestep.active]).all():
@@ -214,16 +230,14 @@ class SB3SACLearner(Learner):
         return np.asarray(actions.reshape(*shape, *self.agent.action_shape), dtype=space.dtype)
 
 
-def _new_model(config: SB3SACConfig, observation: spaces.Box, action: spaces.Box, device: str) -> SAC:
+def _new_model(config: SB3SACConfig, inputs: Inputs, action: spaces.Box, device: str) -> SAC:
     from stable_baselines3 import SAC
 
     settings = config.model_dump()
-    # Single precision, as in the networks, halves the memory of the replay buffer.
-    low, high = (bound.astype(np.float32).reshape(-1) for bound in (observation.low, observation.high))
     return new_model(
         SAC,
-        "MlpPolicy",
-        spaces.Box(low, high, dtype=np.float32),
+        inputs.policy,
+        inputs,
         action,
         device=device,
         policy_kwargs={"net_arch": list(settings.pop("hidden_sizes"))},

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from metarl.base.errors import MetarlError
 from metarl.base.streams import generator
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
@@ -26,8 +25,3 @@ def test_images_are_read_by_the_librarys_convolutions(shape: tuple[int, ...], mo
     first = trial.rounds[0].observations[:, 0, 0]
     np.testing.assert_array_equal(seen[:3], first if shape[0] == 3 else np.moveaxis(first, -1, 1))
     assert np.isfinite(list(agent.update(trial, generator(0)).values())).all()
-
-
-def test_images_below_the_least_size_are_refused_with_the_remedy() -> None:
-    with pytest.raises(MetarlError, match=r"at least 36 x 36 pixels.*ResizeObservation.*or take rl2"):
-        make_agent("sb3-ppo", kinds.ArrayMeters(seen="image"), device="cpu")

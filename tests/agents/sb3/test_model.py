@@ -15,6 +15,7 @@ import torch
 from metarl.agents.sb3.model import SB3Model, SB3ModelConfig
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.vec_env import VecNormalize
 
 from metarl import make_sb3_vec
 from metarl.base.errors import MetarlError
@@ -58,6 +59,10 @@ def test_a_saved_model_acts_as_the_library_plays_it(
     seen = episodes.observations.reshape(-1, *family.observation_space.shape)
     expected, _ = model.predict(seen, deterministic=True)
     np.testing.assert_allclose(episodes.actions.reshape(expected.shape), expected, atol=1e-6)
+
+
+class OwnExtractor(FlattenExtractor):
+    pass
 
 
 class Trap:
@@ -105,8 +110,11 @@ def test_models_that_cannot_be_measured_are_refused_in_one_line(tmp_path: Path) 
     assert "is no model of stable-baselines3" in told()
     saved(path, PPO, GRID)
     assert "does not fit family 'navigation-2d'" in told()
-    saved(path, PPO, FAMILY, policy_kwargs={"features_extractor_class": FlattenExtractor})
-    assert "FlattenExtractor'>, which is code" in told()
+    saved(path, PPO, FAMILY, policy_kwargs={"features_extractor_class": OwnExtractor})
+    assert "OwnExtractor'>, which is code" in told()
+    model = PPO("MlpPolicy", VecNormalize(make_sb3_vec(FAMILY, 2)), n_steps=2, batch_size=4, n_epochs=1, device="cpu")
+    model.learn(4).save(path)
+    assert "was trained under VecNormalize, and the file does not hold its scale; train without it" in told()
 
 
 def test_evaluate_takes_a_saved_model_with_a_run_and_without(

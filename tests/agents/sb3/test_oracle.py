@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from metarl.agents.sb3.oracle import SB3PPOOracle, TaskView
+from metarl.agents.common.task_numbers import TaskNumbers
+from metarl.agents.sb3.oracle import SB3PPOOracle
+from metarl.agents.sb3.ppo import SB3PPO
 
 from metarl import load
 from metarl.base.errors import MetarlError
@@ -50,7 +53,7 @@ class HalfFixed(Reach):
     "family", [load("ant-velocity"), load("tabular-mdp", horizon=4), load("humanoid-direction"), HalfFixed()], ids=str
 )
 def test_what_is_shown_of_tasks_has_zero_mean_and_unit_deviation_over_others_of_training(family: TaskFamily) -> None:
-    shown = TaskView(family).scaled(family.sample("train", 2000, seed=5))
+    shown = TaskNumbers(family).scaled(family.sample("train", 2000, seed=5))
     np.testing.assert_allclose(shown.mean(axis=0), 0, atol=0.2)
     np.testing.assert_allclose(shown.std(axis=0), 1, atol=0.2)
 
@@ -58,18 +61,20 @@ def test_what_is_shown_of_tasks_has_zero_mean_and_unit_deviation_over_others_of_
 def test_a_parameter_that_never_varies_is_not_shown() -> None:
     family = HalfFixed()
     tasks = family.sample("train", 6, seed=1)
-    shown = TaskView(family).scaled(tasks)
+    shown = TaskNumbers(family).scaled(tasks)
     assert shown.shape == (6, 2)
     assert np.corrcoef(shown[:, 0], tasks.values["goal"][:, 0])[0, 1] == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("family", [load("bernoulli-bandit", horizon=7), load("navigation-2d", horizon=6), Reach()])
 def test_update_is_that_of_sb3_ppo_on_observations_with_their_task_behind_them(family: TaskFamily) -> None:
-    agent, plain = new_agent(family), new_agent(family).ppo
+    agent = new_agent(family)
+    spaces_behind = SimpleNamespace(observation_space=agent.ppo.inputs.space, action_space=family.action_space)
+    plain = SB3PPO(agent.ppo.config, spaces_behind, seed=0, device="cpu")
     tasks = family.sample("train", 4, seed=1)
     trial = run_trial(agent, family.make_vec(tasks, 3), 2, seed=3)
     size = int(np.prod(family.observation_space.shape))
-    shown = agent.view.scaled(tasks)
+    shown = agent.numbers.scaled(tasks)
 
     def behind(array: np.ndarray) -> np.ndarray:
         made = np.zeros((*array.shape[:-1], size + shown.shape[1]))

@@ -80,6 +80,7 @@ def test_update_is_that_of_the_library_on_what_it_collects_itself(name: str) -> 
     trial = run_trial(agent, family.make_vec(tasks, 1), 3, seed=3)
     theirs = copy.deepcopy(agent.model)
     env = make_sb3_vec(family, 1, tasks=tasks, seed=3)
+    theirs.observation_space = env.observation_space  # which it would refuse ours for, in single precision
     theirs.set_env(env)
     played = iter(np.concatenate([episodes.actions[:, 0, 0] for episodes in trial.rounds]))
     policy = theirs.policy

@@ -21,6 +21,7 @@ from metarl.evaluation.evaluate import evaluate
 from metarl.families.family import TaskFamily
 from metarl.runs.config import TrainConfig
 from metarl.runs.run import load_run
+from metarl.training.memory import require_training_memory
 from metarl.training.train import meta_train
 from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import make_agent
@@ -129,6 +130,16 @@ def test_a_trial_that_the_buffer_does_not_hold_is_refused_and_leaves_the_agent_a
     trial = a_trial(agent, family)
     with pytest.raises(MetarlError, match=r"buffer_size is 119, and a trial has 120 steps; take a larger one"):
         agent.update(trial, generator(0))
+
+
+def test_a_buffer_that_would_outgrow_the_memory_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = load("navigation-2d", horizon=6)
+    agent = new_agent(family, buffer_size=1000)
+    step = 2 * 2 * 4 + 2 * 4 + 3 * 4  # two observations of two numbers, an action of two, reward, end and timeout
+    assert agent.memory_estimate(1, 1, 1) == pytest.approx(3 * 1000 * step, abs=100)
+    monkeypatch.setattr("metarl.trials.memory.available_memory", lambda: 3 * 1000 * step)
+    with pytest.raises(MetarlError, match=r"lower .* or family\.horizon, or agent\.buffer_size"):
+        require_training_memory(agent, family, TrainConfig(**{**config(), "agent": {"name": "sb3-sac"}}))
 
 
 def test_actions_lie_in_the_space_and_deterministic_ones_are_the_middle_of_the_policy() -> None:
