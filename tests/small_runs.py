@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from metarl.runs.checkpoint import Meta, load
 from metarl.runs.config import TrainConfig, resolve
 from metarl.training.train import meta_train
 
@@ -75,6 +79,41 @@ def metarl(*arguments: str | Path, **environment: str) -> subprocess.CompletedPr
         check=False,
         env={**os.environ, **environment},
     )
+
+
+@contextlib.contextmanager
+def started(
+    *arguments: str | Path, metrics: Path | None = None, lines: int = 1, **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command in a process that does not outlive the block, which begins once `metrics` has so many lines.
+
+    Give it more work than it can do: on a busy machine the block begins much later than the last of these lines.
+    """
+    process = subprocess.Popen(command(*arguments), text=True, **options)
+    try:
+        deadline = time.monotonic() + 60
+        while metrics is not None and not (metrics.exists() and metrics.read_bytes().count(b"\n") >= lines):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.002)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def children_of(pid: int) -> set[int]:
+    """Return the processes that a process has started, as Linux lists them."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread may end meanwhile
+            found |= {int(child) for child in (task / "children").read_text().split()}
+    return found
+
+
+def saved(path: Path) -> tuple[dict[str, bytes], Meta]:
+    """Return a checkpoint but for its config, which says how many updates its training was to make."""
+    state, meta = load(path)
+    return {name: tensor.numpy().tobytes() for name, tensor in state.items()}, meta.model_copy(update={"config": {}})
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:

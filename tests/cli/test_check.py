@@ -18,7 +18,7 @@ from metarl.checks.check import Subject, check_all, subjects
 from metarl.cli.main import main
 from metarl.families.family import FAMILIES
 from metarl.trials.registered import AGENTS
-from tests.small_runs import command
+from tests.small_runs import children_of, command, started
 
 
 def test_check_passes_a_good_family(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,17 +106,12 @@ def test_a_checking_process_that_dies_costs_one_line(tmp_path: Path, monkeypatch
 
 
 def test_ctrl_c_ends_check_all_at_once() -> None:
-    process = subprocess.Popen(
-        command("check", "--all", "--jobs", "2"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("passed")
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    _, errors = process.communicate(timeout=20)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with started("check", "--all", "--jobs", "2", start_new_session=True, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("passed")
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors.splitlines()[-1]) == (130, "metarl: interrupted by SIGINT")
 
 
@@ -128,16 +123,15 @@ def test_everything_registered_passes_check_all() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 def test_a_signal_to_checks_of_everything_ends_their_processes_too() -> None:
-    process = subprocess.Popen(
-        command("check", "--all", "--jobs", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    tasks, deadline, children = Path(f"/proc/{process.pid}/task"), time.monotonic() + 60, set[str]()
-    while len(children) < 3:  # both, and multiprocessing's tracker of resources
-        assert time.monotonic() < deadline and process.poll() is None
-        children |= {child for task in tasks.iterdir() for child in (task / "children").read_text().split()}
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    pipes, children = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}, set[int]()
+    with started("check", "--all", "--jobs", "2", **pipes) as process:
+        deadline = time.monotonic() + 60
+        while len(children) < 3:  # both, and multiprocessing's tracker of resources
+            assert time.monotonic() < deadline and process.poll() is None
+            children |= children_of(process.pid)
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
     ended = time.monotonic() + 10
     while alive := [child for child in children if Path(f"/proc/{child}").exists()]:
         assert time.monotonic() < ended, alive

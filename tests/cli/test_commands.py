@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from metarl.families.family import FAMILIES, missing_requirement
 from metarl.runs.config import TrainConfig
 from metarl.training.train import meta_train
 from metarl.trials.registered import AGENTS
-from tests.small_runs import command, config, metarl, write_config
+from tests.small_runs import command, config, metarl, started, write_config
 
 
 @pytest.fixture(scope="module")
@@ -85,25 +84,13 @@ def test_page_of_a_family_has_only_options_that_it_takes_and_a_source_if_it_name
     assert "MuJoCo model" in capsys.readouterr().out
 
 
-def _started(process: subprocess.Popen[str], metrics: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not metrics.exists() or not metrics.read_bytes():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = subprocess.Popen(
-        command("train", write_config(tmp_path, num_updates=100_000, checkpoint_every=1), "--run-dir", run),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _started(process, run / "metrics.jsonl")
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    words = ["train", write_config(tmp_path, num_updates=100_000, checkpoint_every=1), "--run-dir", run]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with started(*words, metrics=run / "metrics.jsonl", **pipes) as process:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     told = rf"metarl: interrupted by SIGINT; \d+ updates? saved; resume with: metarl train --resume {run}"
     assert re.fullmatch(told, errors.strip())
@@ -113,7 +100,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half(tmp_path: Path) -> Non
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    script = f"{' '.join(command('agents', 'maml-ppo'))} | true"
+    script = f"{' '.join(command('families'))} | true"
     done = subprocess.run(script, shell=True, capture_output=True, text=True, check=False)
     assert done.stderr == ""
 

@@ -15,7 +15,7 @@ import pytest
 from metarl.cli.main import main
 from metarl.runs.config import TrainConfig
 from metarl.training.train import meta_train
-from tests.small_runs import config, metarl, trained, write_config
+from tests.small_runs import config, trained, write_config
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,12 @@ def test_train_then_evaluate_leaves_numbers_and_picture_and_says_what_is_next(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_dir = tmp_path / "run"
-    trained = metarl("train", write_config(tmp_path), "--seed", "3", "--run-dir", run_dir, "num_updates=1")
-    assert (trained.returncode, trained.stderr) == (0, "")
-    assert trained.stdout.splitlines()[-1] == f"next: metarl evaluate {run_dir}"
-    assert "update 1/1" in trained.stdout
+    words = [str(write_config(tmp_path)), "--seed", "3", "--run-dir", str(run_dir), "num_updates=1"]
+    assert main(["train", *words]) == 0
+    told, errors = capsys.readouterr()
+    assert errors == ""
+    assert told.splitlines()[-1] == f"next: metarl evaluate {run_dir}"
+    assert "update 1/1" in told
     assert main(["evaluate", str(run_dir), "--tasks", "3"]) == 0
     assert "gain" in capsys.readouterr().out
     result = json.loads((run_dir / "evaluation.json").read_text())

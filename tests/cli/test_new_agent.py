@@ -22,12 +22,6 @@ def test_the_package_has_its_files(package: Path) -> None:
     assert_has_files(package, NAME, "config.yaml")
 
 
-def test_its_own_tests_pass(package: Path) -> None:
-    done = run_tests(package)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 passed" in done.stdout
-
-
 FAULTS = {
     "return policies + step": "return policies - step",
     "self.policy + self.config.outer_lr * gradient": "self.policy - self.config.outer_lr * gradient",
@@ -37,15 +31,18 @@ FAULTS = {
 """Adapting down the gradient; training down it; noise drawn by a world that waits; a state that holds nothing."""
 
 
-def test_its_tests_find_planted_faults(package: Path, tmp_path: Path) -> None:
-    for source, fault in zip(plant(package, NAME, tmp_path, FAULTS), FAULTS, strict=True):
-        done = run_tests(package, source)
-        assert done.returncode == 1 and "failed" in done.stdout, fault + done.stdout + done.stderr
-
-
-def test_a_name_that_a_class_of_metarl_has_too_makes_a_package_that_works(tmp_path: Path) -> None:
-    done = run_tests(write_package("agent", "learner", tmp_path / "learner"))
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_its_own_tests_pass_and_find_planted_faults_also_under_a_name_that_a_class_of_metarl_has(
+    package: Path, tmp_path: Path
+) -> None:
+    other = write_package("agent", "learner", tmp_path / "learner")
+    faulty = plant(package, NAME, tmp_path / "faults", FAULTS)
+    right, named, *wrong = run_tests(
+        tmp_path, (package, package / "src"), (other, other / "src"), *((package, source) for source in faulty)
+    )
+    for status, told in (right, named):
+        assert status == 0 and "3 passed" in told, told
+    for fault, (status, told) in zip(FAULTS, wrong, strict=True):
+        assert status == 1 and "failed" in told, fault + told
 
 
 def test_installed_it_is_an_agent_as_any_other(package: Path, tmp_path: Path) -> None:

@@ -25,23 +25,21 @@ def test_the_package_has_its_files(package: Path) -> None:
     assert_has_files(package, NAME)
 
 
-def test_its_own_tests_pass(package: Path) -> None:
-    done = run_tests(package)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
-
-
 FAULTS = {
     'return -np.abs(after["place"])': 'return np.abs(after["place"])',
     '"velocity": np.zeros(streams.shape)': '"velocity": task["wind"] + np.zeros(streams.shape)',
 }
 
 
-def test_its_tests_find_a_reward_with_the_wrong_sign_and_a_task_given_away(package: Path, tmp_path: Path) -> None:
-    for source in plant(package, NAME, tmp_path, FAULTS):
-        done = run_tests(package, source)
-        assert done.returncode == 1, done.stdout + done.stderr
-        assert "1 failed, 1 passed" in done.stdout
+def test_its_own_tests_pass_and_find_a_reward_with_the_wrong_sign_and_a_task_given_away(
+    package: Path, tmp_path: Path
+) -> None:
+    sources = [package / "src", *plant(package, NAME, tmp_path / "faults", FAULTS)]
+    right, *wrong = run_tests(tmp_path, *((package, source) for source in sources))
+    assert right[0] == 0 and "2 passed" in right[1], right[1]
+    assert len(wrong) == len(FAULTS)
+    for status, told in wrong:
+        assert status == 1 and "1 failed, 1 passed" in told, told
 
 
 def test_installed_it_is_a_family_as_any_other(package: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -71,7 +70,7 @@ def test_a_killed_run_on_a_family_that_a_module_registers_resumes_elsewhere_to_t
     project = tmp_path / "project"
     write_family(project, "registering_room", "registered-room")
     path = write_own_config(
-        project, "registered-room", imports=["registering_room"], num_updates=400, checkpoint_every=1
+        project, "registered-room", imports=["registering_room"], num_updates=100_000, checkpoint_every=1
     )
     program = "import sys; from metarl.cli.main import main; sys.exit(main(sys.argv[1:]))"
     run = tmp_path / "run"
@@ -81,11 +80,13 @@ def test_a_killed_run_on_a_family_that_a_module_registers_resumes_elsewhere_to_t
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while not (run / "last.safetensors").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    try:
+        while not (run / "last.safetensors").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
     made = len((run / "metrics.jsonl").read_text().splitlines()) + 2
     done = metarl_in(tmp_path, "train", "--resume", run, f"num_updates={made}")
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ from metarl.runs.run import default_run_dirs, numbered
 from metarl.training import claim, train
 from metarl.training.claim import Claim, claim_folder, claimed
 from metarl.training.train import meta_train
-from tests.small_runs import command, configured, read_metrics, trained, write_config
+from tests.small_runs import configured, read_metrics, started, trained, write_config
 
 
 def test_many_at_once_take_different_folders(tmp_path: Path) -> None:
@@ -39,9 +39,9 @@ def test_many_at_once_take_different_folders(tmp_path: Path) -> None:
 
 
 def test_two_trainings_at_once_take_different_folders(tmp_path: Path) -> None:
-    words = command("train", write_config(tmp_path, num_updates=2))
-    both = [subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait(120) for process in both] == [0, 0]
+    words, quiet = ["train", write_config(tmp_path, num_updates=2)], {"cwd": tmp_path, "stdout": subprocess.DEVNULL}
+    with started(*words, **quiet) as one, started(*words, **quiet) as other:
+        assert (one.wait(120), other.wait(120)) == (0, 0)
     folders = sorted((tmp_path / "runs").iterdir())
     assert [folder.name for folder in folders] == ["navigation-2d-maml-ppo-seed0", "navigation-2d-maml-ppo-seed0-2"]
     assert [len(read_metrics(folder)) for folder in folders] == [2, 2]

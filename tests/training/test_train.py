@@ -10,7 +10,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from metarl.training.train import meta_train
 from metarl.trials.registered import AGENTS
 from metarl.trials.shards import run_sharded_trial
 from tests.small_runs import AGENTS as SMALL
-from tests.small_runs import command, config, configured, read_metrics, trained, write_config
+from tests.small_runs import config, configured, read_metrics, saved, started, trained, write_config
 
 
 def updates(run_dir: Path) -> list[int]:
@@ -113,22 +112,19 @@ def test_the_number_of_simulation_threads_changes_nothing(tmp_path: Path, agent:
 
 @pytest.mark.parametrize("agent", sorted(SMALL))
 def test_a_killed_run_resumes_bitwise_equal(tmp_path: Path, agent: str) -> None:
-    changes: dict[str, Any] = {"num_updates": 30, "checkpoint_every": 4, "evaluation": {"every": 5, "num_tasks": 2}}
-    killed, whole = tmp_path / "killed", trained(tmp_path / "whole", agent, **changes)
-    process = subprocess.Popen(
-        command("train", write_config(tmp_path, agent, **changes), "--run-dir", killed), stdout=subprocess.DEVNULL
-    )
-    metrics, deadline = killed / "metrics.jsonl", time.monotonic() + 60
-    while not metrics.exists() or metrics.read_bytes().count(b"\n") < 7:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert count_updates(killed, configured(agent, **changes)) < 30
-    assert main(["train", "--resume", str(killed)]) == 0
+    changes: dict[str, Any] = {"checkpoint_every": 4, "evaluation": {"every": 5, "num_tasks": 2}}
+    killed, path = tmp_path / "killed", write_config(tmp_path, agent, num_updates=100_000, **changes)
+    metrics, quiet = killed / "metrics.jsonl", {"stdout": subprocess.DEVNULL}
+    with started("train", path, "--run-dir", killed, metrics=metrics, lines=7, **quiet) as process:
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    # Past the next validation and checkpoint, wherever it was killed.
+    last = count_updates(killed, configured(agent, **changes)) + 7
+    assert main(["train", "--resume", str(killed), f"num_updates={last}"]) == 0
+    whole = trained(tmp_path / "whole", agent, num_updates=last, **changes)
     assert (killed / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
-    assert (killed / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
-    assert updates(killed) == updates(whole) == list(range(30))
+    assert saved(killed / "best.safetensors") == saved(whole / "best.safetensors")
+    assert updates(killed) == updates(whole) == list(range(last))
     timeless = [
         [{k: v for k, v in line.items() if "time/" not in k} for line in read_metrics(d)] for d in (killed, whole)
     ]

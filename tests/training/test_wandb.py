@@ -31,14 +31,13 @@ WITH_SERVICE = """
 import os, signal, sys, time
 from pathlib import Path
 from metarl.training import train, wandb
-from tests.small_runs import trained
+from tests.small_runs import children_of, trained
 wandb.CALL_TIMEOUT = wandb.CLOSE_TIMEOUT = 3.0
 record, longest = train._Training._record, 0.0
 def recorded(self, *arguments):
     global longest
     if self.update == 3:
-        tasks = Path("/proc/self/task").iterdir()
-        (service,) = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        (service,) = children_of(os.getpid())
         os.kill(service, getattr(signal, sys.argv[2]))
     began = time.monotonic()
     record(self, *arguments)
