@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -27,6 +27,18 @@ _FORMS = "write module:Name or path/to/file.py:Name"
 
 LOCAL = "<locals>"
 """What Python puts into the name of a class that is made in a function."""
+
+INSTALL: Mapping[str, str] = {
+    "ale_py": "ale-py",
+    "gym_quadruped": "gym-quadruped",
+    "gymnasium_robotics": "gymnasium-robotics",
+    "highway_env": "highway-env",
+    "metaworld": "metaworld==3.1.1",
+    "minigrid": "minigrid",
+    "miniworld": "miniworld",
+    "shimmy": "shimmy",
+}
+"""What pip installs for modules that documentation and configs name."""
 
 _looks_here: ContextVar[bool] = ContextVar("looks_here", default=True)
 _imported: dict[str, None] = {}
@@ -184,6 +196,8 @@ def _locate(module: str, folder: Path | None) -> ModuleSpec:
 
 
 def _how_to_find(module: str) -> str:
+    if module in INSTALL:
+        return f"pip install {INSTALL[module]}"
     if not _looks_here.get():
         return f"put its folder on PYTHONPATH, or add --import path/to/{module}.py"
     here = [path.stem for path in Path.cwd().glob("*.py")]

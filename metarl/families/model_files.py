@@ -7,6 +7,7 @@ The files lie in a cache of the user, and in the folder of each run that uses th
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
@@ -15,14 +16,17 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..base.code import INSTALL
 from ..base.errors import MetarlError
 from ..base.files import folder_inside
-from .model_parts import find_parts
+from .model_parts import SUFFIXES, find_parts
 
 FOLDER = "models"
 """Folder of a run's model files."""
 REFERENCE = re.compile(rf"{FOLDER}/([0-9a-f]{{32}})/([^/].*)")
 """A file in a setting."""
+PACKAGED = re.compile(r"([A-Za-z_]\w*):([^/\\:][^:]*)")
+"""A file in the folder of an installed package, as a YAML file names it: `package:models/robot.xml`."""
 MOST_BYTES = 50 * 2**20
 """Largest size of a file and all that it refers to."""
 
@@ -35,12 +39,16 @@ _verified: dict[str, Path] = {}
 def absolute_paths(value: Any, folder: Path, key: str = "arguments", *, strict: bool = True) -> Any:
     """Return settings in which names of existing files, relative to `folder`, are absolute.
 
+    `package:models/robot.xml` is a model in the folder of an installed package, which is not imported.
+
     Raises MetarlError for a path that begins with ./ or ../ and leads to no file, unless `strict` is False.
     """
     if isinstance(value, Mapping):
         return {n: absolute_paths(inner, folder, f"{key}.{n}", strict=strict) for n, inner in value.items()}
     if not isinstance(value, str) or REFERENCE.fullmatch(value) or not _may_be_file(value):
         return value
+    if (packaged := PACKAGED.fullmatch(value)) and Path(value).suffix in SUFFIXES:
+        return str(_find_packaged(key, packaged[1], packaged[2]))
     path = folder / value
     if path.is_file():
         return str(path.absolute())
@@ -49,6 +57,26 @@ def absolute_paths(value: Any, folder: Path, key: str = "arguments", *, strict: 
             f"{key} is {value!r}, but {path} does not exist; paths are relative to the file they stand in"
         )
     return value
+
+
+def _find_packaged(key: str, package: str, name: str) -> Path:
+    """Return the path of a file in an installed package. Raises MetarlError where either is missing."""
+    try:
+        found = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # such as a module that was put into sys.modules by hand
+        found = None
+    if found is None:
+        raise MetarlError(
+            f"{key} is a file of package {package!r}, which is not installed; pip install "
+            f"{INSTALL.get(package, package.replace('_', '-'))}"
+        )
+    for folder in found.submodule_search_locations or ():
+        if (path := Path(folder) / name).is_file():
+            return path.absolute()
+    raise MetarlError(
+        f"{key} is {package}:{name}, but package {package!r} has no such file; give the file's path below "
+        f"{next(iter(found.submodule_search_locations or ()), 'the folder of a package')}"
+    )
 
 
 def _may_be_file(value: str) -> bool:

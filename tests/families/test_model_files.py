@@ -67,6 +67,23 @@ def test_family_keeps_its_model_after_the_file_was_edited_or_deleted(tmp_path: P
     assert light != heavy
 
 
+def test_model_of_an_installed_package_is_found_without_importing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_robot(tmp_path / "site" / "robot_shop")
+    (tmp_path / "site/robot_shop/__init__.py").write_text("raise RuntimeError('imported')")
+    path.write_text(path.read_text().replace("robots/hopper.xml", "robot_shop:robots/hopper.xml"))
+    with pytest.raises(
+        MetarlError, match=r"xml_file is a file of package 'robot_shop', which .*; pip install robot-shop"
+    ):
+        load(path)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert foot_mass(load(path)) == 5.0
+    path.write_text(path.read_text().replace("robots/hopper.xml", "robots/hoppper.xml"))
+    with pytest.raises(MetarlError, match=r"package 'robot_shop' has no such file; give the file's path below .*shop$"):
+        load(path)
+
+
 def test_paths_are_relative_to_the_file_they_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_robot(tmp_path)
     (tmp_path / "elsewhere").mkdir()

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import gymnasium
 import pytest
-from metarl.envs.external.gymnasium_names import PACKAGES
+from metarl.envs.external.gymnasium_names import SOURCES, Source
 
 import metarl
-from metarl.base.code import imported_modules, only_installed
+from metarl.base.code import INSTALL, imported_modules, only_installed
 from metarl.base.errors import MetarlError
 
 PLUGIN = """
@@ -61,17 +61,17 @@ def test_an_id_in_a_run_imports_no_module_of_the_current_folder(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("env", "package"),
+    ("env", "package", "install"),
     [
-        ("ALE/Pong-v5", "ale_py"),
-        ("highway-v0", "highway_env"),
-        ("PointMaze_UMaze-v3", "gymnasium_robotics"),
-        ("FetchReach-v4", "gymnasium_robotics"),
-        ("dm_control/cartpole-swingup-v0", "shimmy"),
-        ("MiniGrid-Nowhere-v0", "minigrid"),
+        ("ALE/Pong-v5", "ale_py", "ale-py"),
+        ("highway-v0", "highway_env", "highway-env"),
+        ("PointMaze_UMaze-v3", "gymnasium_robotics", "gymnasium-robotics"),
+        ("FetchReach-v4", "gymnasium_robotics", "gymnasium-robotics"),
+        ("dm_control/cartpole-swingup-v0", "shimmy", '"shimmy[dm-control]"'),
+        ("MiniGrid-Nowhere-v0", "minigrid", "minigrid"),
     ],
 )
-def test_an_id_of_a_known_package_gets_the_words_to_write(env: str, package: str, tmp_path: Path) -> None:
+def test_an_id_of_a_known_package_gets_the_words_to_write(env: str, package: str, install: str, tmp_path: Path) -> None:
     if env in gymnasium.registry:
         pytest.skip("registered in this process")
     (tmp_path / "a.yaml").write_text(f"env: {env}\n{VARIES}")
@@ -80,8 +80,36 @@ def test_an_id_of_a_known_package_gets_the_words_to_write(env: str, package: str
     told = str(caught.value)
     assert told.endswith(f"write env: {package}:{env}, or imports: [{package}]")
     missing = importlib.util.find_spec(package) is None
-    assert (f"pip install {package.replace('_', '-')}, then" in told) == missing
-    assert package in PACKAGES
+    assert (f"pip install {install}, then" in told) == missing
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: f"{source.module}-{source.install}")
+@pytest.mark.parametrize("form", ["env: {0}:{1}\n", "imports: [{0}]\nenv: {1}\n"])
+def test_a_missing_package_gets_its_pip_install(
+    source: Source, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, source.module, None)  # as if it were not installed
+    env = {"ale_py": "ALE/Pong-v5", "gymnasium_robotics": "FetchReach-v4", "highway_env": "highway-v0"}.get(
+        source.module, f"{source.ids.partition('|')[0]}x-v0"
+    )
+    (tmp_path / "a.yaml").write_text(form.format(source.module, env) + VARIES)
+    with pytest.raises(MetarlError) as caught:
+        metarl.load("a.yaml")
+    install = source.install if form.startswith("env") else INSTALL[source.module]
+    assert str(caught.value).endswith(f"pip install {install}")
+    assert source.module in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_shimmy_without_dm_control_gets_the_extra_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shimmy.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "shimmy", raising=False)
+    monkeypatch.setitem(sys.modules, "dm_control", None)
+    (tmp_path / "a.yaml").write_text(f"env: shimmy:dm_control/cartpole-swingup-v0\n{VARIES}")
+    with pytest.raises(MetarlError, match=r"needs package 'dm_control', .*; pip install \"shimmy\[dm-control\]\"$"):
+        metarl.load("a.yaml")
 
 
 @pytest.mark.parametrize(
