@@ -29,6 +29,7 @@ from ..trials.agent import Agent, require_agent_class
 from ..trials.registered import AGENTS, what_to_install
 from .agent import AGENT_CHECKS, SPACE_CHECKS, check_actions
 from .declared import OTHER, FamilyCheck, check_success, fit_remedies
+from .extent import FULL, Extent, choose_extent, describe_loss, limit, measure
 from .family import COMPARING, FAMILY_CHECKS
 from .probes import Subject as AgentSubject
 from .probes import other_spaces, probes
@@ -115,16 +116,30 @@ def _check_instance(title: str, family: TaskFamily, report: Report = ignore) -> 
     if family.origin.by_settings:
         repeats, comparing = fit_remedies(repeats), [*map(fit_remedies, comparing)]
         others = [*map(fit_remedies, others), check_success]
-    unrepeated = run_checks(title, (repeats,), family)
-    findings = run_checks(title, others, family, part_of(report, 0, 2), told=unrepeated)
+    extent = _find_extent(title, family)
+    unrepeated = run_checks(title, [limit(repeats, extent)], family)
+    findings = run_checks(title, [limit(c, extent) for c in others], family, part_of(report, 0, 2), told=unrepeated)
     if unrepeated:  # each check that compares two plays would find the same fault again
         return unrepeated + findings
-    compared = run_checks(title, comparing, family, part_of(report, 1, 2), told=findings)
-    if len(compared) > 1 and (shared := find_shared_generators(family)):
+    plays = [limit(check, extent) for check in comparing]
+    compared = run_checks(title, plays, family, part_of(report, 1, 2), told=findings)
+    if len(compared) > 1 and (shared := find_shared_generators(family, extent)):
         more = f"{len(compared)} rules are broken, first: {compared[0].removeprefix(f'{title}: ')}"
         remedy = OTHER if family.origin.by_settings else f"draw every random number from {SOURCES}"
         compared = [f"{title}: it draws from {shared}; {remedy} ({more})"]
     return findings + compared
+
+
+def _find_extent(title: str, family: TaskFamily) -> Extent:
+    """Return how much the checks play, and say so where a slow family is played less than others."""
+    try:
+        pace = measure(family)
+    except Exception:  # the author's class may raise anything, and the checks tell it better
+        return FULL
+    extent = choose_extent(family, pace)
+    if loss := describe_loss(family, pace, extent):
+        complain("metarl: ", f"{title}: {loss}")
+    return extent
 
 
 def check_agent(

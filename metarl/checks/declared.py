@@ -6,9 +6,10 @@ import functools
 from collections.abc import Callable, Iterator
 
 from ..families.family import TaskFamily
-from .replay import LONG, play_new, shorten
+from .extent import FULL, Extent
+from .replay import play_new, shorten
 
-FamilyCheck = Callable[[TaskFamily], Iterator[str]]
+FamilyCheck = Callable[[TaskFamily, Extent], Iterator[str]]
 
 OTHER = "take another environment, or change it by a wrapper of your own: wrappers: ['module:Class']"
 _SHARED = "vary an argument of the constructor instead of an attribute, or take another environment"
@@ -35,21 +36,21 @@ def fit_remedies(check: FamilyCheck) -> FamilyCheck:
         return check
 
     @functools.wraps(check)
-    def fitted(family: TaskFamily) -> Iterator[str]:
-        for finding in check(family):
+    def fitted(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
+        for finding in check(family, extent):
             yield f"{finding.partition(';')[0]}; {remedy}"
 
     return fitted
 
 
-def check_success(family: TaskFamily) -> Iterator[str]:
+def check_success(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """A rule of success is decided in some episode."""
     rule = family.settings.get("success")
     entry = rule if isinstance(rule, str) else rule.get("info") if isinstance(rule, dict) else None
     if entry is None:
         return
-    episodes = play_new(shorten(family, LONG), family.sample("train", 3, seed=0))
-    ended = family.horizon <= LONG or any(each.terminations.any() for each in episodes)
+    episodes = play_new(shorten(family, extent.rare_steps), family.sample("train", extent.few, seed=0))
+    ended = family.horizon <= extent.rare_steps or any(each.terminations.any() for each in episodes)
     if ended and all(each.successes is None for each in episodes):
         yield (
             f"success.info is {entry!r}, an entry that no info of some episodes has; name another, or write a rule "

@@ -16,6 +16,7 @@ from ..adapters.gymnasium import SingleEnv
 from ..base.errors import MetarlError, first_line, reword
 from ..base.streams import Streams
 from ..families.arrays import ArrayFamily
+from ..families.classes import ClassFamily
 from ..families.family import FAMILIES, TaskFamily
 from ..families.load import load
 from ..families.mujoco.family import MujocoFamily
@@ -24,10 +25,11 @@ from ..families.switching import SwitchingFamily
 from ..families.task import Tasks
 from ..families.vector import BatchedEnv
 from ..trials.episodes import select_tasks
-from .replay import BRIEF, LONG, SHORT, difference, play, play_new, shorten
+from .extent import BRIEF, FULL, Extent
+from .replay import difference, play, play_new, shorten
 
 
-def check_settings(family: TaskFamily) -> Iterator[str]:
+def check_settings(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """A family is a frozen dataclass, and its settings, written as JSON, give an equal family."""
     if not getattr(getattr(type(family), "__dataclass_params__", None), "frozen", False):
         yield "a family can be changed after it is made; decorate the class with @dataclass(frozen=True)"
@@ -45,12 +47,15 @@ def check_settings(family: TaskFamily) -> Iterator[str]:
         yield f"its settings {settings} give another family; keep everything that defines it in dataclass fields"
 
 
-def check_gymnasium(family: TaskFamily) -> Iterator[str]:
+def check_gymnasium(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """One world passes Gymnasium's own checker; warnings of unbounded or unnormalized spaces are allowed."""
     from gymnasium.utils.env_checker import check_env
 
     about_bounds = ("infinity", "symmetric and normalized", "spec")
-    with contextlib.closing(SingleEnv(shorten(family, SHORT))) as env, warnings.catch_warnings(record=True) as caught:
+    with (
+        contextlib.closing(SingleEnv(shorten(family, extent.steps))) as env,
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("always")
         try:
             check_env(env, skip_render_check=True)
@@ -64,10 +69,10 @@ def check_gymnasium(family: TaskFamily) -> Iterator[str]:
             yield f"gymnasium's check_env warns: {text.splitlines()[0]}; see gymnasium.farama.org/api/env"
 
 
-def check_seeds(family: TaskFamily) -> Iterator[str]:
-    """The seed determines the episodes: in a new environment, in the same one again, and in a pickled one."""
-    family = shorten(family, SHORT)
-    tasks = family.sample("train", 3, seed=0)
+def check_seeds(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
+    """The seed determines the episodes: in the same environment again, and in a pickled one."""
+    family = shorten(family, extent.steps)
+    tasks = family.sample("train", extent.few, seed=0)
     with contextlib.closing(family.make_vec(tasks, 2, threads=0)) as envs:
         first = play(envs)
         again = play(envs)
@@ -79,13 +84,11 @@ def check_seeds(family: TaskFamily) -> Iterator[str]:
             f"reset(seed) gives other {name} the second time; keep the task over resets, and draw every random number "
             "from `streams`"
         )
-    if name := difference(first, play_new(family, tasks)):
-        yield f"the same seed gives other {name} in a new environment; draw every random number from `streams`"
 
 
-def check_single(family: TaskFamily) -> Iterator[str]:
+def check_single(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """A single environment keeps its task over resets and pickling."""
-    family = shorten(family, SHORT)
+    family = shorten(family, extent.steps)
     task = family.sample("train", 1, seed=1)[0]
     with contextlib.closing(SingleEnv(family, task)) as env:
         rewards = _rewards(env)
@@ -107,19 +110,20 @@ def _rewards(env: SingleEnv) -> list[float]:
     return rewards
 
 
-def check_batch(family: TaskFamily) -> Iterator[str]:
+def check_batch(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """A task gives the same bits alone and in a batch, on any number of threads and in any order."""
-    family = shorten(family, SHORT)
-    tasks = family.sample("train", 5, seed=0)
+    family = shorten(family, extent.steps)
+    tasks = family.sample("train", extent.num_tasks, seed=0)
     batch = play_new(family, tasks)
     for task in range(len(tasks)):
         if name := difference(batch, play_new(family, tasks[task : task + 1]), task):
             yield (
-                f"task {task} of a batch of 5 gives other {name} alone; compute each row from itself alone, with "
-                "operations that round the same for any number of rows"
+                f"task {task} of a batch of {len(tasks)} gives other {name} alone; compute each row from itself alone, "
+                "with operations that round the same for any number of rows"
             )
             break
-    for threads in (1, 2):
+    # A class of Gymnasium's plays on the calling thread, whatever it is told.
+    for threads in () if family.origin.batch is ClassFamily.batch else (1, 2):
         if name := difference(batch, play_new(family, tasks, threads=threads)):
             yield f"{threads} simulation threads give other {name} than none; let no result depend on threads"
     backwards = play_new(family, tasks[::-1])
@@ -127,9 +131,9 @@ def check_batch(family: TaskFamily) -> Iterator[str]:
         yield f"the tasks in another order give other {name}; compute a world without its place in the batch"
 
 
-def check_neighbours(family: TaskFamily) -> Iterator[str]:
+def check_neighbours(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """Environments of one family do not affect each other: of tasks A, B, A, both A give the same."""
-    family = shorten(family, SHORT)
+    family = shorten(family, extent.steps)
     tasks = family.sample("train", 8, seed=0)
     other = next((i for i in range(1, 8) if tasks[i] != tasks[0]), 1)
     a, b = tasks[:1], tasks[other : other + 1]
@@ -144,11 +148,11 @@ def check_neighbours(family: TaskFamily) -> Iterator[str]:
             yield f"an environment gives other {name} after one of another task was made; share nothing that changes"
 
 
-def check_pauses(family: TaskFamily) -> Iterator[str]:
+def check_pauses(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """A world that waits for its neighbours stands still and draws no random numbers."""
     if not family.pauses:
         return
-    family = shorten(family, SHORT)
+    family = shorten(family, extent.steps)
     tasks = family.sample("train", 2, seed=0)
     expected = play_new(family, tasks)[0]
     coin = np.random.default_rng(0)
@@ -177,7 +181,7 @@ def _by_world(array: np.ndarray) -> np.ndarray:
     return array.reshape(len(array), -1, *array.shape[3:])
 
 
-def check_arrays(family: TaskFamily) -> Iterator[str]:
+def check_arrays(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """The functions of an array family do not change the state that they are given."""
     if not isinstance(family, ArrayFamily):
         return
@@ -193,47 +197,55 @@ def check_arrays(family: TaskFamily) -> Iterator[str]:
             yield f"transition or reward changes state {name!r} in place; return new arrays, and leave `before` alone"
 
 
-def check_parameters(family: TaskFamily) -> Iterator[str]:
+def check_parameters(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """Each parameter of a task, varied alone, changes observations or rewards."""
     if isinstance(family, SwitchingFamily):
         # A phase may be too short, or start too late, to show a parameter's effect. So the first phase is played as if
         # it never ended, and the second as if it started after one step; later ones are like the second.
-        later = [name.removesuffix("@1") for name in _idle(dataclasses.replace(family, switch_at=(1,)), "@1")]
-        idle = [*_idle(family.base), *(f"{name}@{family.switch_at[0]}" for name in later)]
+        later = _idle(dataclasses.replace(family, switch_at=(1,)), extent, "@1")
+        idle = [*_idle(family.base, extent), *(f"{n.removesuffix('@1')}@{family.switch_at[0]}" for n in later)]
     else:
-        idle = _idle(family)
+        idle = _idle(family, extent)
     for name in idle:
         yield (
-            f"parameter {name!r}, varied alone, changes neither observations nor rewards; vary another one, or "
-            "use it in every step and recompute what was derived from it"
+            f"parameter {name!r}, varied alone, changes neither observations nor rewards in "
+            f"{min(extent.rare_steps, family.horizon)} steps of {2 * extent.rare_replicas} episodes of a task; vary "
+            "another one, or use it in every step and recompute what was derived from it"
         )
 
 
-def _idle(family: TaskFamily, ending: str = "") -> list[str]:
+def _idle(family: TaskFamily, extent: Extent, ending: str = "") -> list[str]:
     """Return the parameters whose names end with `ending` and that, varied alone, change nothing."""
-    return [name for name in family.parameters if name.endswith(ending) and not _acts(family, name)]
+    return [name for name in family.parameters if name.endswith(ending) and not _acts(family, name, extent)]
 
 
-def _acts(family: TaskFamily, name: str) -> bool:
+def _acts(family: TaskFamily, name: str, extent: Extent) -> bool:
     if family.parameters[name].train.num_values == 1:
         return True
-    tasks = family.sample("train", 8, seed=0)
-    values = {other: np.repeat(value[:1], len(tasks), axis=0) for other, value in tasks.values.items()}
-    values[name] = tasks.values[name]
+    drawn = _spread(family.sample("train", 64, seed=0).values[name], extent.rare_tasks)
+    usual = family.sample("train", 1, seed=0).values
+    values = {other: np.repeat(value, len(drawn), axis=0) for other, value in usual.items()} | {name: drawn}
     # All tasks have one index, and so the same random numbers.
-    alike = Tasks(values, np.zeros(len(tasks), dtype=np.int64))
-    # Most parameters show in short episodes; rare effects need long ones.
-    return any(_differ(shorten(family, horizon), alike) for horizon in (BRIEF, LONG))
+    alike = Tasks(values, np.zeros(len(drawn), dtype=np.int64))
+    # Most parameters show in a short episode of two tasks; rare effects need many long ones.
+    plays = ((BRIEF, 2, 2), (BRIEF, len(alike), 2), (extent.rare_steps, len(alike), extent.rare_replicas))
+    return any(_differ(shorten(family, steps), alike[:num], replicas) for steps, num, replicas in plays)
 
 
-def _differ(family: TaskFamily, tasks: Tasks) -> bool:
+def _spread(values: np.ndarray, most: int) -> np.ndarray:
+    """Return at most so many values that differ: two that lie far apart, then others as they come."""
+    _, places = np.unique(values.reshape(len(values), -1), axis=0, return_index=True)
+    return values[[places[0], places[-1], *sorted(places[1:-1])][: min(most, len(places))]]
+
+
+def _differ(family: TaskFamily, tasks: Tasks, replicas: int) -> bool:
     """Return whether the episodes of any task differ from those of the first."""
-    episodes = play_new(family, tasks, replicas=16)
+    episodes = play_new(family, tasks, replicas)
     first = [select_tasks(one, slice(1)) for one in episodes]
     return any(difference(episodes, first, task) for task in range(1, len(tasks)))
 
 
-def check_first_observation(family: TaskFamily) -> Iterator[str]:
+def check_first_observation(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """The first observation does not reveal the task."""
     if family.shows_task:
         return
@@ -248,7 +260,7 @@ def check_first_observation(family: TaskFamily) -> Iterator[str]:
         )
 
 
-def check_splits(family: TaskFamily) -> Iterator[str]:
+def check_splits(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """Splits keep to their ranges and share no task, and a task does not depend on how many are drawn."""
     count = 64
     drawn = {split: family.sample(split, count, seed=0) for split in family.splits}
@@ -282,10 +294,10 @@ def _inside(envs: BatchedEnv, row: np.ndarray) -> bool:
     return envs.layout.unflatten(row) in envs.single_observation_space
 
 
-def check_extremes(family: TaskFamily) -> Iterator[str]:
+def check_extremes(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """Under the largest actions, observations stay in their space and rewards finite; no array is returned twice."""
-    family = shorten(family, SHORT)
-    with contextlib.closing(family.make_vec(family.sample("train", 3, seed=0), 1, threads=0)) as envs:
+    family = shorten(family, extent.steps)
+    with contextlib.closing(family.make_vec(family.sample("train", extent.few, seed=0), 1, threads=0)) as envs:
         for habit in range(3):
             observations = envs.restart(seed=0)
             kept, active, t = [(observations, observations.copy())], np.ones(envs.num_envs, dtype=bool), 0
@@ -311,7 +323,7 @@ def _extreme(envs: BatchedEnv, habit: int, t: int) -> np.ndarray:
     return np.stack([action_at(envs.family.action_space, float(high_now))] * envs.num_envs)
 
 
-def check_unstable(family: TaskFamily) -> Iterator[str]:
+def check_unstable(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """Unstable physics end an episode with a flag, and leave finite numbers."""
     if not issubclass(family.origin, MujocoFamily):
         return
@@ -329,8 +341,9 @@ def check_unstable(family: TaskFamily) -> Iterator[str]:
             yield "a world with unstable physics plays on; do not override `batch` of MujocoFamily"
 
 
-def check_horizon(family: TaskFamily) -> Iterator[str]:
+def check_horizon(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """An episode that does not terminate is truncated after `horizon` steps, and then refuses another step."""
+    family = shorten(family, family.horizon if extent.horizon is None else extent.horizon)
     with contextlib.closing(family.make_vec(family.sample("train", 2, seed=0), 1, threads=0)) as envs:
         episodes = play(envs, episodes=1)[0]
         lengths, horizon = episodes.lengths, family.horizon
@@ -348,7 +361,7 @@ def check_horizon(family: TaskFamily) -> Iterator[str]:
         yield "a world whose episode has ended takes another step; refuse steps until a reset"
 
 
-FAMILY_CHECKS: tuple[Callable[[TaskFamily], Iterator[str]], ...] = (
+FAMILY_CHECKS: tuple[Callable[[TaskFamily, Extent], Iterator[str]], ...] = (
     check_settings,
     check_splits,
     check_gymnasium,

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from ..families.family import TaskFamily
-from .replay import SHORT, difference, play_new, shorten
+from .extent import FULL, Extent
+from .replay import difference, play_new, shorten
 
 SOURCES = "`streams` (functions of arrays) or `self.np_random` (a Gymnasium class), which every reset seeds"
 """Where random numbers of an episode come from."""
 
 
-def check_repeats(family: TaskFamily) -> Iterator[str]:
+def check_repeats(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """The same seed gives the same episodes in a new environment."""
-    family = shorten(family, SHORT)
-    tasks = family.sample("train", 3, seed=0)
+    family = shorten(family, extent.steps)
+    tasks = family.sample("train", extent.few, seed=0)
     before = _read_generators()
     name = difference(play_new(family, tasks), play_new(family, tasks))
     if name:
@@ -27,11 +28,11 @@ def check_repeats(family: TaskFamily) -> Iterator[str]:
         yield f"the same seed gives other {name} in a new environment: {told}; draw every random number from {SOURCES}"
 
 
-def find_shared_generators(family: TaskFamily) -> str:
+def find_shared_generators(family: TaskFamily, extent: Extent = FULL) -> str:
     """Return the random generators of the whole process that episodes of a family move, '' for none."""
-    family = shorten(family, SHORT)
+    family = shorten(family, extent.steps)
     before = _read_generators()
-    play_new(family, family.sample("train", 3, seed=0))
+    play_new(family, family.sample("train", extent.few, seed=0))
     return " and ".join(_moved_since(before))
 
 

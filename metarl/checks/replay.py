@@ -15,13 +15,6 @@ from ..trials.agent import Learner
 from ..trials.episodes import Episodes, TimeStep
 from ..trials.rollout import rollout
 
-BRIEF = 5
-"""Steps of an episode in checks that most faults fail at once."""
-SHORT = 25
-"""Steps of an episode in checks that compare one run with another."""
-LONG = 100
-"""Steps of an episode in checks that wait for something rare."""
-
 
 class Player(Learner):
     """A learner that acts at random. Every other replica repeats its first action.

@@ -18,6 +18,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.settings import Settings
 from metarl.base.streams import Streams
 from metarl.checks.check import check, check_agent, check_family, resolve
+from metarl.checks.extent import Pace
 from metarl.families.arrays import ArrayFamily
 from metarl.families.batch import State
 from metarl.families.classes import ClassFamily
@@ -267,7 +268,7 @@ FAULTY_FAMILIES = [
     (Leaking(), "first observation"),
     (InPlace(), "changes state 'place' in place"),
     (DeadParameter(), "parameter 'goal', varied alone"),
-    (Neighbourly(), "of a batch of 5 gives other rewards alone"),
+    (Neighbourly(), "gives other rewards alone"),
     (ByPlace(), "its place in the batch"),
     (Exploding(), "keep it finite"),
     (Unbounded(), "widen the space"),
@@ -345,6 +346,13 @@ def test_fault_in_a_family_is_found(family: Any, words: str) -> None:
     findings = check_family(family)
     assert any(words in finding for finding in findings), findings
     assert all("\n" not in finding for finding in findings)
+
+
+@pytest.mark.parametrize(("family", "words"), FAULTY_FAMILIES, ids=lambda part: str(part).replace(" ", "-")[:40])
+def test_fault_in_a_slow_family_is_found(family: Any, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metarl.checks.check.measure", lambda family: Pace(make=0.3, reset=0.3, step=0.3))
+    findings = check_family(family)
+    assert any(words in finding for finding in findings), findings
 
 
 class HonestConfig(Settings):
