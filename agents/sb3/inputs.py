@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from metarl.families.spaces import limits, shape_of
 
 LEAST_SIDE = 36
 """Pixels along the shorter side of the smallest image that the library's convolutions take."""
+AT_ONCE = 1024
+"""Images that a network reads at a time where it reads all steps of a trial: what convolutions compute is large."""
 TOLD = "told"
 """Key of the numbers that an agent adds to an observation, beside the observation's own parts."""
 
@@ -72,6 +76,14 @@ class Inputs:
     def tensors(self, device: Any, observations: np.ndarray, told: np.ndarray | None = None) -> Any:
         """Return the same as tensors on `device`."""
         return as_tensors(self.arrays(observations, told), device)
+
+    def pieces(self, arrays: Arrays) -> Iterator[tuple[slice, Arrays]]:
+        """Yield arrays of at least one observation in pieces of at most `AT_ONCE`, in one piece without images."""
+        count = len(next(iter(arrays.values())) if isinstance(arrays, dict) else arrays)
+        size = AT_ONCE if any(is_image(part.space) for part in self.layout.parts) else count
+        for first in range(0, count, size):
+            piece = slice(first, first + size)
+            yield piece, map_arrays(operator.itemgetter(piece), arrays)
 
 
 def as_tensors(arrays: Arrays, device: Any) -> Any:

@@ -112,8 +112,7 @@ class SB3PPO(TrainableAgent):
         shown, shown_last = (None, None) if told is None else _tell(rounds, told)
         seen, index = self.inputs.arrays(observations, shown), count_from_zero(self.action_space, actions)
         values, log_prob = self._evaluate(model, seen, index)
-        with torch.no_grad():
-            after = model.policy.predict_values(self.inputs.tensors(model.device, finals, shown_last)).flatten()
+        after = self._values(model, self.inputs.arrays(finals, shown_last))
         rewards = rewards.astype(np.float64)
         rewards[np.flatnonzero(ends >= 0)] += model.gamma * (ends[ends >= 0] * after.double().cpu().numpy())
         made = type(model.rollout_buffer)(
@@ -129,12 +128,21 @@ class SB3PPO(TrainableAgent):
 
     def _evaluate(self, model: PPO, seen: Arrays, index: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return values and log-probabilities of steps under `model`. Raises MetarlError where one is not finite."""
+        actions = torch.as_tensor(index, device=model.device)
         with torch.no_grad():
-            values, log_prob, _ = model.policy.evaluate_actions(
-                as_tensors(seen, model.device), torch.as_tensor(index, device=model.device)
-            )
+            read = [
+                model.policy.evaluate_actions(as_tensors(part, model.device), actions[piece])[:2]
+                for piece, part in self.inputs.pieces(seen)
+            ]
+        values, log_prob = (torch.cat(parts) for parts in zip(*read, strict=True))
         require_finite(values, log_prob)
         return values, log_prob
+
+    def _values(self, model: PPO, seen: Arrays) -> Tensor:
+        """Return values of observations under `model`, [n]."""
+        with torch.no_grad():
+            read = [model.policy.predict_values(as_tensors(part, model.device)) for _, part in self.inputs.pieces(seen)]
+        return torch.cat(read).flatten()
 
     def update(self, trial: Trial, rng: np.random.Generator, told: np.ndarray | None = None) -> dict[str, float]:
         """Make one update: `PPO.train` on the episodes of a trial, or of its first round if the agent adapts.
