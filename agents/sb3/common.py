@@ -14,12 +14,12 @@ from torch import Tensor
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
-from metarl.families.spaces import ActionSpace, limits
+from metarl.families.spaces import ActionSpace, from_zero, limits
 from metarl.trials.episodes import Episodes
 
 from ..common.heads import action_head
 from ..common.state import StateDict, load_training_state, require_fitting, training_state
-from .inputs import Inputs, from_zero
+from .inputs import Inputs
 from .own import Minibatches
 
 M = TypeVar("M")

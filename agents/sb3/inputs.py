@@ -15,7 +15,7 @@ from gymnasium import spaces
 from metarl.base.errors import MetarlError
 from metarl.base.terminal import one_line
 from metarl.families.layout import layout_of, map_arrays
-from metarl.families.spaces import limits, shape_of
+from metarl.families.spaces import from_zero, limits, shape_of
 
 LEAST_SIDE = 36
 """Pixels along the shorter side of the smallest image that the library's convolutions take."""
@@ -113,16 +113,6 @@ def is_image(space: spaces.Space[Any]) -> bool:
 def channels_first(images: np.ndarray) -> np.ndarray:
     """Return images [..., height, width, channel] with the channels first; those that have them there, unchanged."""
     return images if np.argmin(images.shape[-3:]) == 0 else np.moveaxis(images, -1, -3)
-
-
-def from_zero(space: spaces.Space[Any]) -> spaces.Space[Any]:
-    """Return a discrete space as the library has it: flat, and counted from 0."""
-    match space:
-        case spaces.Discrete():
-            return spaces.Discrete(int(space.n))
-        case spaces.MultiDiscrete():
-            return spaces.MultiDiscrete(np.ravel(space.nvec))
-    return spaces.MultiBinary(math.prod(shape_of(space)))
 
 
 def _library_space(space: spaces.Space[Any], *, plain: bool) -> spaces.Space[Any]:

@@ -19,11 +19,11 @@ from metarl.base.streams import Streams
 from metarl.base.terminal import one_line
 from metarl.base.threads import acting
 from metarl.families.family import TaskFamily
-from metarl.families.spaces import limits, shape_of
+from metarl.families.spaces import from_zero, limits, shape_of
 from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import TimeStep
 
-from .inputs import Inputs, from_zero
+from .inputs import Inputs
 
 MOST_BYTES = 1 << 30
 """Most bytes that a part of a file may have when it is unpacked."""

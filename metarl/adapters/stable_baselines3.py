@@ -15,6 +15,7 @@ from ..base.errors import MetarlError
 from ..families.family import TaskFamily
 from ..families.layout import map_arrays
 from ..families.load import load
+from ..families.spaces import from_zero, limits, shape_of
 from ..families.switching import SwitchingFamily
 from ..families.task import Tasks
 from ..families.vector import BatchedEnv, share_worlds
@@ -78,13 +79,39 @@ def _choose(where: np.ndarray, chosen: np.ndarray, others: np.ndarray) -> np.nda
     return np.where(where.reshape(-1, *(1,) * (chosen.ndim - 1)), chosen, others)
 
 
+def _shown_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    """Return a space of observations as stable-baselines3 takes it."""
+    match space:
+        case spaces.Box():
+            return space
+        case spaces.Dict():
+            return spaces.Dict([(key, _shown_space(inner)) for key, inner in space.spaces.items()])
+        case spaces.Tuple():
+            return spaces.Dict([(str(place), _shown_space(inner)) for place, inner in enumerate(space.spaces)])
+    return from_zero(space)
+
+
+def _shown(space: spaces.Space[Any], observations: Any) -> Any:
+    """Return a batch of observations of `space` in its `_shown_space`."""
+    match space:
+        case spaces.Box():
+            return observations
+        case spaces.Dict():
+            return {key: _shown(inner, observations[key]) for key, inner in space.spaces.items()}
+        case spaces.Tuple():
+            return {str(place): _shown(inner, observations[place]) for place, inner in enumerate(space.spaces)}
+    made = from_zero(space)
+    return (observations - limits(space)[0]).reshape(len(observations), *shape_of(made)).astype(made.dtype)
+
+
 class SB3VecEnv(VecEnv):
     """Worlds of one family for stable-baselines3. A world begins a new episode in the step that ends its last one.
 
     In such a step `infos[i]` has `terminal_observation`, `TimeLimit.truncated`, and `is_success` in families that know
     a success: whether any step of the episode was one. For a family around a class that reports success only
     sometimes, it is there from the first report on. `unstable` is true where the physics broke down and cut the episode
-    off. Discrete actions count from 0, as SB3 expects. Use `make_sb3_vec` to make one.
+    off. Discrete parts of observations and actions count from 0 and have rank 1, and a Tuple is a Dict with the keys
+    '0', '1' and so on, as SB3 expects. Use `make_sb3_vec` to make one.
     """
 
     def __init__(self, family: TaskFamily, envs: BatchedEnv, split: str | None, seed: int) -> None:
@@ -96,10 +123,8 @@ class SB3VecEnv(VecEnv):
         self._successes: np.ndarray | None = None
         self._actions: np.ndarray | None = None
         space = envs.single_action_space
-        self._first_action = 0
-        if isinstance(space, spaces.Discrete):
-            self._first_action, space = int(space.start), spaces.Discrete(int(space.n))
-        super().__init__(envs.num_envs, envs.single_observation_space, space)
+        shown = space if isinstance(space, spaces.Box) else from_zero(space)
+        super().__init__(envs.num_envs, _shown_space(envs.single_observation_space), shown)
 
     @property
     def family(self) -> TaskFamily:
@@ -123,7 +148,10 @@ class SB3VecEnv(VecEnv):
         self._draw(np.ones(self.num_envs, dtype=bool))
         self._successes = None if self._successes is None else np.zeros_like(self._successes)
         observations, _ = self._envs.reset(seed=self._seed if restart else None)
-        return observations
+        return self._show(observations)
+
+    def _show(self, observations: Any) -> Any:
+        return _shown(self._envs.single_observation_space, observations)
 
     def _draw(self, where: np.ndarray) -> None:
         """Give the marked worlds the next tasks of the split, unless the worlds keep their tasks."""
@@ -145,9 +173,11 @@ class SB3VecEnv(VecEnv):
         if self._actions is None:
             raise MetarlError("step_wait without step_async; give actions first")
         actions, self._actions = np.asarray(self._actions), None
-        if self._first_action:
-            actions = actions + self._first_action
+        space = self._envs.single_action_space
+        if not isinstance(space, spaces.Box):
+            actions = actions.reshape(self.num_envs, *shape_of(space)) + limits(space)[0]
         observations, rewards, terminations, truncations, flags = self._envs.step(actions)
+        observations = self._show(observations)
         ended = terminations | truncations
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if "success" in flags:
@@ -164,7 +194,7 @@ class SB3VecEnv(VecEnv):
                 self._successes = self._successes & ~ended
             self._draw(ended)
             fresh, _ = self._envs.reset(options={"reset_mask": ended})
-            observations = map_arrays(functools.partial(_choose, ended), fresh, observations)
+            observations = map_arrays(functools.partial(_choose, ended), self._show(fresh), observations)
         return observations, rewards.astype(np.float32), ended, infos
 
     def close(self) -> None:

@@ -44,6 +44,16 @@ def limits(space: spaces.Space[Any]) -> tuple[np.ndarray, np.ndarray]:
     return low, low + count - 1
 
 
+def from_zero(space: spaces.Space[Any]) -> spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary:
+    """Return a discrete space as stable-baselines3 takes it: of rank 1, and counted from 0."""
+    match space:
+        case spaces.Discrete():
+            return spaces.Discrete(int(space.n))
+        case spaces.MultiDiscrete():
+            return spaces.MultiDiscrete(np.ravel(space.nvec))
+    return spaces.MultiBinary(math.prod(shape_of(space)))
+
+
 def require_actions(family: str, space: spaces.Space[Any], wrappers: str = "gymnasium.wrappers") -> None:
     """Raise MetarlError unless a family's actions can be of `space`; the error names a wrapper as the remedy."""
     at_fault = f"family {family!r} has action space {space}"

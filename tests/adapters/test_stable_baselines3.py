@@ -19,6 +19,7 @@ from metarl.base.streams import Streams
 from metarl.base.threads import one_thread
 from metarl.families.batch import State
 from metarl.families.task import Values
+from tests.agents.sb3.sights import Sights
 from tests.families.kinds import OBSERVATIONS, Meters
 from tests.families.test_families import PendulumGravity
 from tests.probes import UnequalEpisodes
@@ -225,6 +226,28 @@ def test_discrete_actions_count_from_zero_for_sb3_wherever_they_do_for_the_famil
     _, rewards, dones, _ = env.step(np.array([0, 1]))
     np.testing.assert_array_equal(rewards, [0.0, 1.0])
     np.testing.assert_array_equal(dones, [False, True])
+
+
+@pytest.mark.parametrize("seen", ["discrete", "multi-discrete", "multi-binary", "tuple"])
+@pytest.mark.parametrize("acted", ["discrete", "multi-discrete", "multi-binary"])
+def test_an_algorithm_learns_from_spaces_that_do_not_begin_at_zero_or_are_no_dict(seen: str, acted: str) -> None:
+    family = Sights(seen=seen, acted=acted, horizon=3)
+    env = make_sb3_vec(family, 2, tasks=family.sample("train", 2, seed=0))
+    raw, _ = family.make_vec(family.sample("train", 2, seed=0), threads=0).reset(seed=0)
+    first: Any = env.reset()
+    if seen == "tuple":
+        assert first.keys() == {"0", "1"}
+        np.testing.assert_array_equal(first["0"], raw[0])
+    else:
+        low = np.asarray(getattr(family.observation_space, "start", 0))
+        np.testing.assert_array_equal(first, (raw - low).reshape(first.shape))
+    policy = "MultiInputPolicy" if seen == "tuple" else "MlpPolicy"
+    PPO(policy, env, n_steps=4, batch_size=8, n_epochs=1, device="cpu").learn(8)
+    for _ in range(3):
+        observations, _, ended, infos = env.step(np.stack([env.action_space.sample()] * 2))
+        alone: Any = {key: part[0] for key, part in observations.items()} if seen == "tuple" else observations[0]
+        assert alone in env.observation_space
+        assert all(info["terminal_observation"] in env.observation_space for info in infos if info)
 
 
 def test_unknown_success_is_known_from_the_first_one_on_over_resets() -> None:

@@ -17,6 +17,7 @@ from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecTransposeImage
 
 from metarl.adapters.gymnasium import SingleEnv
+from metarl.adapters.stable_baselines3 import make_sb3_vec
 from metarl.base.streams import Streams
 from metarl.cli.main import main
 from metarl.evaluation.evaluate import evaluate
@@ -46,6 +47,8 @@ class Certain(Sights):
 
 def own_env(family: Certain, task: Mapping[str, Any] | None = None) -> VecEnv:
     """Return a user's own environment: channels last become channels first by the library's wrapper."""
+    if family.seen in ("discrete", "multi-discrete", "tuple", "dict"):
+        return make_sb3_vec(family, 1, tasks=[task] if task else None)
     env: VecEnv = DummyVecEnv([lambda: SingleEnv(family, task)])
     space = family.observation_space
     images = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
@@ -74,7 +77,7 @@ def own_loop(model: Any, family: Certain, num_tasks: int) -> tuple[list[float], 
         env, total, ended = own_env(family, task), 0.0, False
         observations = env.reset()
         while not ended:
-            action, _ = model.predict(observations, deterministic=True)
+            action, _ = model.predict(observations, deterministic=True)  # which moves channels, where nothing has
             actions.append(action[0])
             observations, rewards, dones, _ = env.step(action)
             total, ended = total + float(rewards[0]), bool(dones[0])
@@ -100,6 +103,11 @@ CASES = [
     (TD3, "MultiInputPolicy", "flat", "box", OFF_POLICY),
     (DQN, "CnnPolicy", "image", "from-zero", {"buffer_size": 10}),
     (DQN, "MultiInputPolicy", "plain", "from-zero", OFF_POLICY),
+    # What the library takes only as `make_sb3_vec` shows it: from 0, of rank 1, a Tuple as a Dict.
+    (PPO, "MlpPolicy", "discrete", "multi-discrete", SMALL),
+    (PPO, "MlpPolicy", "multi-discrete", "discrete", SMALL),
+    (PPO, "MultiInputPolicy", "tuple", "box", SMALL),
+    (DQN, "MultiInputPolicy", "dict", "discrete", OFF_POLICY),
 ]
 
 
