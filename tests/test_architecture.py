@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import metarl
+from metarl.families.family import FAMILIES
 from metarl.runs.config import TrainConfig
 from metarl.trials.registered import AGENTS
 from tests import architecture
@@ -76,6 +79,47 @@ def test_every_folder_of_the_sources_is_a_package_of_the_distribution() -> None:
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     folders = {architecture.module_of(file) for file in architecture.sources() if file.endswith("__init__.py")}
     assert listed == folders
+
+
+IMPORTED_BY_OTHERS = {
+    "imageio": "Gymnasium's MuJoCo viewers import it",
+    "onnxscript": "torch.onnx imports it",
+    "mkdocs": "tool",
+    "mkdocs_material": "theme of mkdocs.yml",
+    "mkdocstrings_python": "plug-in of mkdocs.yml",
+    "build": "tool",
+    "mypy": "tool",
+    "ruff": "tool",
+    "pytest_xdist": "`pytest -n` of the Makefile",
+}
+"""Packages that are installed though nothing of ours imports them, with the reason."""
+MODULES = {"pillow": "PIL", "pyyaml": "yaml"}
+"""Modules of packages that have another name."""
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+CORE = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+
+
+def unused_packages(requirements: Sequence[str], extra: str) -> list[str]:
+    """Return the packages of an extra that no code imports; tests and the site import those of developers."""
+    used = {part for each in architecture.imports() for part in each.target.split(".")}
+    used |= {cls.requires for registry in (FAMILIES, AGENTS) for cls in map(registry.__getitem__, registry)}
+    if extra in ("dev", "docs"):
+        texts = [file.read_text() for top in ("tests", "docs") for file in (ROOT / top).rglob("*.py")]
+        found = (re.findall(r"^ *(?:import|from) (\w+)|importorskip\(.(\w+)", text, re.MULTILINE) for text in texts)
+        used |= {name for names in found for pair in names for name in pair}
+    names = [re.match(r"[\w-]+", each)[0] for each in requirements]  # type: ignore[index]
+    modules = [MODULES.get(name, name.replace("-", "_")) for name in names if name != "metarl-suite"]
+    return [name for name in modules if name not in used | IMPORTED_BY_OTHERS.keys()]
+
+
+@pytest.mark.parametrize("extra", ["", *EXTRAS])
+def test_every_package_that_is_declared_is_used(extra: str) -> None:
+    assert unused_packages(EXTRAS[extra] if extra else CORE, extra) == []
+
+
+def test_a_package_that_nothing_uses_is_found() -> None:
+    assert unused_packages(["optuna>=4", "torch>=2", "ray"], "sweep") == ["optuna", "ray"]
+    assert unused_packages(["hypothesis"], "tensorboard") == ["hypothesis"]
 
 
 def test_folders_of_tests_mirror_those_of_the_sources() -> None:
