@@ -12,8 +12,8 @@ from gymnasium import spaces
 
 from ..base.code import is_reference
 from ..base.terminal import one_line
-from ..families.declaration import is_yaml
-from ..families.family import TaskFamily, missing_requirement
+from ..families.declaration import is_yaml, read_family
+from ..families.family import TaskFamily, describe, missing_requirement
 from ..families.load import OPTIONS, load
 from ..families.mujoco.family import MujocoFamily
 from ..families.words import in_times, in_words, warn_of_few_tasks
@@ -60,8 +60,10 @@ def family_page(name: str, preset: str | None = None) -> str:
     Raises MetarlError for an unknown family or preset.
     """
     family = load(name, preset)
+    if is_yaml(name):
+        return _file_page(name, family, preset)
     cls = family.origin
-    shown = preset or (None if is_yaml(name) else next(iter(cls.presets), None))
+    shown = preset or next(iter(cls.presets), None)
     presets = [(name, _settings(settings) or "the defaults") for name, settings in cls.presets.items()]
     which = f" ({shown!r} is shown; the first is the default)" if presets and shown else ""
     same = f", with the dynamics of {cls.gymnasium_id}" if cls.gymnasium_id else ""
@@ -76,6 +78,43 @@ def family_page(name: str, preset: str | None = None) -> str:
         f"options:\n{listing(_options(cls).items())}",
     ]
     return "\n\n".join(parts)
+
+
+def _file_page(path: str, family: TaskFamily, preset: str | None) -> str:
+    """Return the page of a family that a YAML file declares: what the file says, and what else it may say."""
+    said, cls = read_family(path), family.origin
+    base = ("env", said["env"]) if "env" in said else ("family", f"{said['name']}: {describe(cls)}")
+    rows = [("name", said["title"]), base, *([] if preset is None else [("preset", preset)])]
+    for key, value in said.items():
+        if key == "varies":
+            rows += [(f"varies {name}", _acts_on(name, row)) for name, row in value.items()]
+        elif key not in ("name", "title", "env"):
+            rows.append((key, _in_yaml(value)))
+    rest = [(name, _in_yaml(value)) for name, value in family.settings.items() if name not in (*said, "title")]
+    options = {name: told for name, told in _options(cls).items() if name not in (*said, "title")}
+    parts = [
+        f"{path}: family {said['title']!r}, as the file says\n{listing(rows)}",
+        _inside(family, missing_requirement(cls)),
+        *([f"settings that the file leaves as they are:\n{listing(rest)}"] if rest else []),
+        f"options:\n{listing(options.items())}",
+    ]
+    return "\n\n".join(parts)
+
+
+def _acts_on(name: str, row: Mapping[str, Any]) -> str:
+    """Return what a parameter of `varies` changes; its ranges stand in the table of task parameters."""
+    told = ("train", "extrapolation", "unit", "meaning")
+    changes = [f"{key}: {_in_yaml(value)}" for key, value in row.items() if key not in told]
+    return ", ".join(changes) or f"argument: {name}"
+
+
+def _in_yaml(value: Any) -> str:
+    """Return a value as a YAML file has it on one line."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_in_yaml(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_in_yaml, value))}]"
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
 def _options(cls: type[TaskFamily]) -> dict[str, str]:

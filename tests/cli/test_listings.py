@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from metarl.cli.main import main
-from metarl.cli.pages import grouped_listing
-from metarl.families.family import FAMILIES
+from metarl.cli.pages import family_page, grouped_listing
+from metarl.families.family import FAMILIES, describe
 from metarl.trials.agent import Oracle
 from metarl.trials.registered import AGENTS
 
@@ -39,6 +40,49 @@ def test_families_are_listed_by_kind_each_once(capsys: pytest.CaptureFixture[str
     assert sorted(name for names in found.values() for name in names) == [*FAMILIES]
     assert len(found) == len({FAMILIES[name].__module__.rpartition(".")[0] for name in FAMILIES}) > 3
     assert "point-sparse" in found["Points that move in a plane towards a hidden goal"]
+
+
+def test_the_page_of_a_yaml_file_shows_what_the_file_says(tmp_path: Path) -> None:
+    file = tmp_path / "swing.yaml"
+    file.write_text(
+        """
+env: Pendulum-v1
+name: windy-swing
+horizon: 50
+wrappers: [unbounded, {clip_reward: [-1, 1.0]}]
+success: {return_at_least: -100}
+shows_task: true
+varies:
+  g: {train: {uniform: [5, 15]}, extrapolation: {uniform: [15, 20]}, unit: m/s^2, meaning: gravity}
+  length: {attribute: l, train: {uniform: [0.5, 2]}}
+"""
+    )
+    page = family_page(str(file))
+    assert page.startswith(f"{file}: family 'windy-swing', as the file says\n")
+    rows = [
+        ("name", "windy-swing"),
+        ("env", "Pendulum-v1"),
+        ("wrappers", "[unbounded, {clip_reward: [-1, 1.0]}]"),
+        ("success", "{return_at_least: -100}"),
+        ("shows_task", "true"),
+        ("varies g", "argument: g"),
+        ("varies length", "attribute: l"),
+        ("g", "m/s^2  gravity  uniform 5 to 15   uniform 15 to 20"),
+        ("length", "-      -        uniform 0.5 to 2  none"),
+        ("arguments", "{}"),
+    ]
+    for key, told in rows:
+        assert re.search(rf"^  {key} +{re.escape(told)}$", page, re.MULTILINE), (key, page)
+    assert "Any environment of Gymnasium" not in page
+
+
+def test_the_page_of_a_yaml_file_on_a_family_names_the_family_and_the_preset(tmp_path: Path) -> None:
+    file = tmp_path / "plain.yaml"
+    file.write_text("family: navigation-2d\nparameters: {goal: {train: {choice: [[0.1, 0.2]]}}}\n")
+    page = family_page(str(file), next(iter(FAMILIES["navigation-2d"].presets)))
+    assert f"family      navigation-2d: {describe(FAMILIES['navigation-2d'])}\n" in page
+    assert "parameters  {goal: {train: {choice: [[0.1, 0.2]]}}}\n" in page
+    assert "preset      " in page
 
 
 def test_a_class_of_another_package_is_listed_under_its_name_and_columns_are_those_of_all_groups() -> None:
