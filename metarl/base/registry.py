@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from .code import find_class, is_reference, reference
-from .errors import MetarlError, did_you_mean
+from .errors import AUTHOR_ERRORS, MetarlError, did_you_mean
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class Registry(Generic[T]):
         for entry_point in entry_points(group=self.group):
             try:
                 entry_point.load()
-            except Exception as error:  # somebody else's package: any error at all may come out of it
+            except AUTHOR_ERRORS as error:
                 self.broken[entry_point.value] = f"{type(error).__name__}: {error}".split("\n", 1)[0]
 
     def __getitem__(self, name: str) -> T:
@@ -81,6 +81,10 @@ class Registry(Generic[T]):
                 f"{self.kind} {name!r} is not registered; {did_you_mean(name, self._items)} ({own}){broken}"
             )
         return self._items[name]
+
+    def name_of(self, item: T) -> str:
+        """Return the name that `item` is registered under, '' where there is none. Nothing is imported for it."""
+        return next((name for name, each in self._items.items() if each is item), "")
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, sorted."""

@@ -19,6 +19,7 @@ from ..trials.agent import Agent, Oracle, require_agent
 from ..trials.episodes import Episodes
 from ..trials.memory import require_plan_memory
 from ..trials.plan import PlanFields, TrialPlan
+from ..trials.registered import agent_name
 from ..trials.rollout import rounds_of
 from .document import LARGEST, MOST_SCORES, MOST_TASKS
 from .record import AgentRecord, Evaluation
@@ -44,7 +45,7 @@ def evaluate(
         agent: The agent; each task starts from a new learner of it.
         family: The family that the tasks are from.
         plan: Tasks, rounds, replicas and seed; by default `TrialPlan()`.
-        record: What the result says of the agent; by default the name of its class.
+        record: What the result says of the agent; by default its registered name, or that of its class.
         threads: Native simulation threads, by default one a core. The numbers do not depend on it.
         task_chunk_size: Tasks played side by side, by default all. Fewer take less memory.
         report: Is told the steps played and the most there can be.
@@ -57,7 +58,7 @@ def evaluate(
     """
     require_agent(agent)
     plan = _change_plan(plan, changes)
-    record = replace(record or AgentRecord(type(agent).__name__), oracle=isinstance(agent, Oracle))
+    record = replace(record or AgentRecord(agent_name(agent)), oracle=isinstance(agent, Oracle))
     require_noise(agent, record.name, plan)
     size = _chunk_size(family, plan, task_chunk_size)
     tasks = plan.tasks(family)

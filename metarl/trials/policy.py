@@ -18,6 +18,7 @@ from ..families.spaces import action_at, shape_of
 from .agent import Agent, Oracle, require_agent
 from .export import require_exportable, write_step
 from .lone import LoneTrial, clip_action
+from .registered import agent_name
 
 
 class Policy:
@@ -189,10 +190,10 @@ class Policy:
             )
         if env is not None and not 0 <= env < len(self._trials):
             raise MetarlError(f"env is {env}; it must be from 0 to {len(self._trials) - 1}")
-        trial, agent = self._trials[env or 0], type(self.agent).__name__
+        trial, agent = self._trials[env or 0], agent_name(self.agent)
         if (step := trial.learner.exported_step()) is None:
             raise MetarlError(
-                f"agent {agent} cannot be exported: its policy is no module of torch; agents that adapt by gradient "
+                f"agent {agent!r} cannot be exported: its policy is no module of torch; agents that adapt by gradient "
                 "steps (maml-ppo) and rl2 with memory gru or lstm can"
             )
         family = self.family

@@ -60,6 +60,11 @@ def make_agent(
         ) from None
 
 
+def agent_name(agent: Agent) -> str:
+    """Return the name that an agent's class is registered under; of another class, its own."""
+    return AGENTS.name_of(type(agent)) or type(agent).__name__
+
+
 def missing_package(name: str) -> str:
     """Return the package that an agent needs and that is not installed, '' if there is none."""
     module = AGENTS[name].requires

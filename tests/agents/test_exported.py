@@ -17,7 +17,7 @@ import torch
 from metarl.base.errors import MetarlError
 from metarl.base.streams import generator
 from metarl.trials.policy import Policy
-from metarl.trials.registered import make_agent
+from metarl.trials.registered import AGENTS, make_agent
 from metarl.trials.rollout import run_trial
 from tests.families.kinds import Meters, shown
 from tests.places import ROOT
@@ -96,6 +96,7 @@ def parameters_of(outputs: dict[str, np.ndarray]) -> np.ndarray:
 def compare(policy: Policy, path: Path) -> None:
     """Play a trial by the policy and by the file. Actions and distributions must be the same at every step."""
     run, metadata = load(path)
+    assert metadata["agent"] in AGENTS  # the name that a config writes, not that of the class
     seen, replicas = spied(policy), policy.episodes_per_round
     inputs = metadata["inputs"]
     blank = {name: np.zeros([1, *each["shape"][1:]], dtype=each["dtype"]) for name, each in inputs.items()}
@@ -232,7 +233,7 @@ def test_an_exported_program_runs_where_metarl_is_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("agent", "settings", "file", "message"),
     [
-        ("random", {}, "step.pt2", "agent RandomAgent cannot be exported: its policy is no module of torch"),
+        ("random", {}, "step.pt2", "agent 'random' cannot be exported: its policy is no module of torch"),
         ("rl2", {"memory": "transformer"}, "step.pt2", "memory 'transformer' cannot be exported: .* agent.memory=gru"),
         ("rl2", {"memory": "linear"}, "step.pt2", "memory 'linear' cannot be exported"),
         ("rl2", {}, "step.pt", r"step.pt ends in '.pt'; a policy is exported to a file that ends in .onnx, or in .pt2"),
