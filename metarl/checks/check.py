@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..base.code import find_class, imported_modules, is_reference
-from ..base.errors import MetarlError, UserCodeError, author_traceback, did_you_mean, first_line
+from ..base.errors import MetarlError, UserCodeError, author_traceback, did_you_mean, first_line, user_code
 from ..base.meter import Report, counted, ignore, part_of
 from ..base.progress import complain, say
 from ..base.terminal import visible
@@ -74,7 +74,9 @@ def check(target: str, report: Report = ignore) -> None:
     elif inspect.isclass(found) and issubclass(found, Agent):
         if target in list(AGENTS) and (missing := what_to_install(target)):
             raise MetarlError(missing)
-        findings = check_agent(found, report=report)
+        findings, left_out = _check_agent(found, report=report)
+        for line in left_out:
+            say(f"{target}: {line}")
     else:
         raise MetarlError(
             f"target {target!r} is {found!r}; give a class that extends metarl.TaskFamily or metarl.Agent"
@@ -148,40 +150,54 @@ def check_agent(
     """Return one line for each rule that an agent's class breaks: the fault, the rule, the remedy.
 
     It plays `families`. By default these are the ones that it names in `plays`, or else families with actions and
-    observations of every kind, whose episodes end early at different times. A family that the agent refuses with a
-    MetarlError is left out, and so is one of unusual spaces that the agent cannot be made for. Raises MetarlError for
-    an unknown name, and for anything but a class that extends `metarl.Agent`.
+    observations of every kind, whose episodes end early at different times. A family that the agent's constructor
+    refuses with a MetarlError is left out; any other error of it is a fault. Raises MetarlError for an unknown name,
+    and for anything but a class that extends `metarl.Agent`.
     """
+    return _check_agent(agent, families, report)[0]
+
+
+def _check_agent(
+    agent: type[Agent] | str, families: Sequence[TaskFamily] | None = None, report: Report = ignore
+) -> tuple[list[str], list[str]]:
+    """Return the findings, and a line for each family that the agent refuses."""
     cls = resolve(agent) if isinstance(agent, str) else agent
     require_agent_class(cls)
     title = f"agent {cls.__name__}"
-    findings, refused = [], []
+    findings: list[str] = []
+    refused: dict[str, str] = {}
     brief: set[str] = set()
     if families is None:
         families = [load(name) for name in cls.plays] or [*probes(), *other_spaces()]
         brief = {family.name for family in other_spaces()}
     for number, family in enumerate(families):
-        subject = AgentSubject(cls, family)
+        subject, named = AgentSubject(cls, family), f"{title} on {family.name}"
         try:
-            subject.make()
-        except Exception as error:  # the author's class: any error at all may come out of it
-            # Most agents of one's own are for a few kinds of spaces, and are not made for unusual ones.
-            if isinstance(error, MetarlError) or family.name in brief:
-                refused.append(str(error))
-            else:
-                findings.append(
-                    f"{title} on {family.name}: it cannot be made ({first_line(error)}); raise MetarlError for spaces "
-                    "that it cannot play"
-                )
+            with user_code(f"{named}, __init__"):
+                subject.make()
+        except UserCodeError as error:
+            findings += _told_once(error, findings)
+        except MetarlError as error:
+            refused[family.name] = str(error)
         else:
             part = part_of(report, number, len(families))
-            named = f"{title} on {family.name}"
             checks = SPACE_CHECKS if family.name in brief else AGENT_CHECKS
             # Wrong actions break every other check too.
             findings += run_checks(named, [check_actions], subject) or run_checks(named, checks, subject, part)
     if refused and len(refused) == len(families):
-        findings.append(f"{title}: it refuses every family: {refused[0]}; name a family that it plays in `plays`")
-    return findings
+        why = next(iter(refused.values()))
+        findings.append(f"{title}: it refuses every family: {why}; name a family that it plays in `plays`")
+    return findings, [f"not checked on {name}: {why}" for name, why in refused.items()]
+
+
+def _told_once(error: UserCodeError, findings: Sequence[str]) -> list[str]:
+    """Return the finding of an agent that cannot be made, and print its author's traceback; nothing if it was told."""
+    cause = error.__cause__
+    fault = f"{first_line(cause)}{_place(cause)}" if cause is not None else str(error)
+    if any(fault in finding for finding in findings):
+        return []
+    sys.stderr.write(visible(author_traceback(error)))
+    return [f"{error}{_place(cause)}; raise MetarlError for spaces that it cannot play"]
 
 
 @dataclass(frozen=True)
@@ -257,8 +273,12 @@ def _verdicts(chosen: Sequence[Subject], jobs: int) -> Iterator[Verdict]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker, initargs=(imported_modules(),))
     try:
-        for future in as_completed([pool.submit(judge, subject) for subject in chosen]):
-            yield future.result()
+        for future in as_completed([pool.submit(_judge_in_worker, subject) for subject in chosen]):
+            verdict = future.result()
+            if isinstance(verdict, _Failure):
+                sys.stderr.write(visible(verdict.traceback))
+                raise MetarlError(verdict.line)
+            yield verdict
     except BrokenProcessPool:
         raise MetarlError(
             "a checking process was killed; run with --jobs 1: its last line names the subject before the fatal one"
@@ -275,8 +295,30 @@ def _begin_worker(modules: Sequence[str]) -> None:
     """Prepare a process. It imports the modules of the user's own that register what is checked."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # each process has one core
-    for module in modules:
-        importlib.import_module(module)
+    # Kept, because a pool says of an error here only that its process ended.
+    try:
+        for module in modules:
+            with user_code(f"module {module!r} cannot be imported in a process of the check"):
+                importlib.import_module(module)
+    except MetarlError as error:
+        told = author_traceback(error) if isinstance(error, UserCodeError) else ""
+        _failures.append(_Failure(str(error), told))
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why a process could not be prepared."""
+
+    line: str
+    traceback: str
+    """The author's."""
+
+
+_failures: list[_Failure] = []
+
+
+def _judge_in_worker(subject: Subject) -> Verdict | _Failure:
+    return _failures[0] if _failures else judge(subject)
 
 
 def judge(subject: Subject) -> Verdict:
@@ -285,7 +327,8 @@ def judge(subject: Subject) -> Verdict:
     if subject.kind == "agent":
         if missing := what_to_install(subject.name):
             return Verdict(subject, (), missing, None)
-        return Verdict(subject, check_agent(subject.name), "", time.perf_counter() - began)
+        findings, left_out = _check_agent(subject.name)
+        return Verdict(subject, findings, "; ".join(left_out), time.perf_counter() - began)
     cls = FAMILIES[subject.name]
     if missing := missing_requirement(cls):
         return Verdict(subject, (), missing, None)

@@ -487,6 +487,46 @@ def test_agent_that_refuses_every_family_is_found() -> None:
     ]
 
 
+class Careless(HonestAgent):
+    """Takes every observation for an array."""
+
+    def __init__(self, config: Any, family: TaskFamily, **settings: Any) -> None:
+        if not isinstance(family.observation_space, spaces.Box):
+            raise TypeError("no camera")
+        super().__init__(config, family, **settings)
+
+
+class Choosy(HonestAgent):
+    """Refuses spaces that it cannot play."""
+
+    def __init__(self, config: Any, family: TaskFamily, **settings: Any) -> None:
+        if not isinstance(family.observation_space, spaces.Box):
+            raise MetarlError("no camera; take a Box")
+        super().__init__(config, family, **settings)
+
+
+def test_an_agent_that_breaks_on_unusual_spaces_is_one_finding_with_its_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (finding,) = check_agent(Careless)
+    assert finding.startswith("agent Careless on the checks' family with a Dict of observations and MultiDiscrete acti")
+    assert "__init__: TypeError: no camera at test_check.py:" in finding
+    assert finding.endswith("; raise MetarlError for spaces that it cannot play")
+    told = capsys.readouterr().err
+    assert told.count("TypeError: no camera\n") == 1 and 'raise TypeError("no camera")' in told
+
+
+def test_spaces_that_an_agent_refuses_are_left_out_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    check("tests.checks.test_check:Choosy")
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert [line.partition(": not checked on the checks' family with ")[2] for line in told.out.splitlines()] == [
+        "discrete actions: Discrete(3) is not a Box; take another family",
+        "a Dict of observations and MultiDiscrete actions: no camera; take a Box",
+        "Discrete observations and MultiBinary actions: no camera; take a Box",
+    ]
+
+
 def test_error_inside_a_check_is_one_finding() -> None:
     class Breaking(Honest):
         def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:

@@ -105,6 +105,21 @@ def test_a_checking_process_that_dies_costs_one_line(tmp_path: Path, monkeypatch
         check_all(2, SOME)
 
 
+def test_a_module_that_only_a_checking_process_cannot_import_is_told_as_its_author_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["import multiprocessing", "if multiprocessing.parent_process():", "    raise ValueError('not here')"]
+    (tmp_path / "shy.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("metarl.base.code._imported", {"shy": None})
+    rule = "^module 'shy' cannot be imported in a process of the check: ValueError: not here$"
+    with pytest.raises(MetarlError, match=rule):
+        check_all(2, SOME)
+    told = capsys.readouterr().err
+    assert f'File "{tmp_path}/shy.py", line 3' in told and told.endswith("ValueError: not here\n")
+    assert "metarl/checks" not in told
+
+
 def test_ctrl_c_ends_check_all_at_once() -> None:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with started("check", "--all", "--jobs", "2", start_new_session=True, **pipes) as process:
