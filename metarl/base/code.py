@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import itertools
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,8 @@ INSTALL: Mapping[str, str] = {
 
 _looks_here: ContextVar[bool] = ContextVar("looks_here", default=True)
 _imported: dict[str, None] = {}
+_renamed: dict[str, str] = {}
+_RENAMING = re.compile(rf"(?P<old>{_MODULE.pattern}(?::{_MODULE.pattern})?)=(?P<new>.+)")
 
 
 def is_reference(name: str) -> bool:
@@ -52,6 +55,46 @@ def is_reference(name: str) -> bool:
 def imported_modules() -> tuple[str, ...]:
     """Return the modules that this process imported by name for its user, in their order."""
     return tuple(_imported)
+
+
+def import_by_option(word: str) -> None:
+    """Import a module that a user names, or of OLD=NEW the new one, which old runs then find by its former name.
+
+    OLD and NEW are modules or packages, or both are classes, `module:Name`. NEW may also begin with the path of a file.
+    Raises MetarlError as `import_code` and `find_class` do, and for a module in place of a class.
+    """
+    parts = _RENAMING.fullmatch(word)
+    if parts is None:
+        import_code(word)
+        return
+    old, new = parts["old"], parts["new"]
+    if is_reference(old) != is_reference(new):
+        raise MetarlError(f"{word!r} names a module and a class; write module=module, or module:Name=module:Name")
+    if is_reference(new):
+        find_class(new)
+        _renamed[old] = canonical(new)
+        module = _split(old)[0]
+        if module not in sys.modules and not is_findable(module):
+            _renamed.setdefault(module, _renamed[old].partition(":")[0])
+    else:
+        _renamed[old] = import_code(new).__name__
+
+
+def renamed(name: str) -> str:
+    """Return the name of today of a module or of `module:Name`: another one where `import_by_option` was told it."""
+    if name in _renamed:
+        return _renamed[name]
+    module, colon, attribute = name.partition(":")
+    tops = itertools.accumulate(module.split("."), lambda outer, inner: f"{outer}.{inner}")
+    for top in reversed(list(tops)):
+        if top in _renamed:
+            return f"{_renamed[top]}{module.removeprefix(top)}{colon}{attribute}"
+    return name
+
+
+def how_to_import(module: str) -> str:
+    """Return the option that imports the module of a run that is not found."""
+    return f"--import path/to/{module.partition('.')[0]}.py (renamed: --import {module}=NEW)"
 
 
 @contextlib.contextmanager
@@ -75,6 +118,7 @@ def import_code(target: str, folder: Path | None = None) -> ModuleType:
     """
     if target.endswith(".py"):
         return _import_file(target)
+    target = renamed(target)
     if _MODULE.fullmatch(target) is None:
         raise MetarlError(f"{target!r} names no module; write words with dots between, or the path of a .py file")
     found = sys.modules.get(target)
@@ -87,7 +131,7 @@ def import_code(target: str, folder: Path | None = None) -> ModuleType:
 
 def find_class(named: str) -> Any:
     """Return what `module:Name` or `path/to/file.py:Name` names, and import its module. Raises MetarlError."""
-    target, name = _split(named)
+    target, name = _split(renamed(named))
     module = import_code(target)
     found: Any = module
     for part in name.split("."):
@@ -115,9 +159,10 @@ def reference(cls: type) -> str:
 
 
 def canonical(name: str) -> str:
-    """Return a name without its folder: 'path/to/file.py:Name' becomes 'file:Name'. Other names stay as they are."""
+    """Return the name of today, without its folder: 'path/to/file.py:Name' becomes 'file:Name'."""
     if not is_reference(name):
         return name
+    name = renamed(name)
     target, attribute = _split(name)
     return f"{_of_file(target)[0]}:{attribute}" if target.endswith(".py") else name
 
@@ -199,7 +244,7 @@ def _how_to_find(module: str) -> str:
     if module in INSTALL:
         return f"pip install {INSTALL[module]}"
     if not _looks_here.get():
-        return f"put its folder on PYTHONPATH, or add --import path/to/{module}.py"
+        return f"put its folder on PYTHONPATH, or add {how_to_import(module)}"
     here = [path.stem for path in Path.cwd().glob("*.py")]
     near = did_you_mean(module, here) if here else ""
     guess = f"{near} " if near.startswith("did you mean") else ""

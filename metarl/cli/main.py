@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from ..base.code import import_code
+from ..base.code import import_by_option
 from ..base.errors import MetarlError, UserCodeError, author_traceback, did_you_mean, is_lack_of_memory
 from ..base.progress import complain
 from ..base.signals import raised_signals, with_remedy
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with raised_signals():
                 arguments = parse(argv)
                 for module in getattr(arguments, "imports", ()):
-                    import_code(module)
+                    import_by_option(module)
                 arguments.run(arguments)
             sys.stdout.flush()
         except UserCodeError as error:

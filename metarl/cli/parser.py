@@ -107,7 +107,8 @@ def add_command(
         action="append",
         default=argparse.SUPPRESS,
         metavar="MODULE",
-        help="import a module or .py file that registers families or agents; may be repeated",
+        help="import a module or .py file that registers families or agents, or give the new name of one that an old "
+        "run needs, as OLD=NEW; may be repeated",
     )
     parser.set_defaults(run=run, takes=takes, settings_of=settings_of, options=parser._option_string_actions)
     return parser

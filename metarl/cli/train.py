@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from ..base.errors import MetarlError
+from ..base.errors import MetarlError, did_you_mean
 from ..base.signals import with_remedy
 from ..base.terminal import shell_line
 from .arguments import add_quiet_option, is_there, seed
@@ -41,8 +41,8 @@ def add_parser(commands: Any) -> None:
         "--log",
         type=_loggers,
         metavar="NAME,...",
-        help="where metrics go beside metrics.jsonl: any of wandb, tensorboard and csv, or none (default: wandb, as "
-        "the config says; a resumed run keeps tensorboard and csv)",
+        help="the same as log=NAME,...: where metrics go beside metrics.jsonl, any of wandb, tensorboard and csv, or "
+        "none (default: as the config says, else wandb)",
     )
     add_quiet_option(parser)
 
@@ -52,13 +52,14 @@ def _seeds(text: str) -> list[int]:
     return [seed(part) for part in text.split(",")]
 
 
-def _loggers(text: str) -> list[str]:
-    """Return the loggers in a text such as 'csv,tensorboard'; 'none' alone is no logger."""
-    from ..training.loggers import require_loggers
+def _loggers(text: str) -> str:
+    """Return the override for a text such as 'csv,tensorboard'; 'none' alone is no logger."""
+    from ..runs.config import LoggerName
 
-    names = [] if text == "none" else text.split(",")
-    require_loggers(names)
-    return names
+    for name in [] if text == "none" else text.split(","):
+        if name not in (known := get_args(LoggerName)):
+            raise MetarlError(f"logger {name!r} is unknown; {did_you_mean(name, known)}")
+    return f"log={text}"
 
 
 def _settings() -> Iterable[str]:
@@ -97,7 +98,7 @@ def _train_each(arguments: argparse.Namespace, configs: list[TrainConfig]) -> li
     for number, config in enumerate(configs):
         try:
             run_dir = _run_dir(arguments, config.seed)
-            done.append(meta_train(config, run_dir, progress=not arguments.quiet, loggers=arguments.log))
+            done.append(meta_train(config, run_dir, progress=not arguments.quiet))
         except KeyboardInterrupt as interrupt:
             saved = getattr(interrupt, "remedy", "")
             # A run that saved nothing is begun anew.
@@ -136,7 +137,7 @@ def _go_on(arguments: argparse.Namespace) -> Path:
     config, run_dir = _resume(arguments)
     made = count_updates(run_dir, config)
     if made < config.num_updates:
-        return meta_train(config, run_dir, resume=True, progress=not arguments.quiet, loggers=arguments.log)
+        return meta_train(config, run_dir, resume=True, progress=not arguments.quiet)
     updates, more = with_noun(made, "update"), made > config.num_updates
     asked = f"has {updates} already, more than num_updates={config.num_updates}"
     state = asked if more else f"is finished: {updates} made"
@@ -147,7 +148,10 @@ def _go_on(arguments: argparse.Namespace) -> Path:
 def _begin(arguments: argparse.Namespace) -> list[TrainConfig]:
     """Return the config of each new run: one, or one for each seed."""
     from ..base.progress import say
+    from ..families.model_files import know_models
+    from ..runs.code import recall_code
     from ..runs.config import load_config
+    from ..runs.record import CONFIG
 
     path, overrides = _config_and_overrides(arguments)
     seeds = _asked_seeds(arguments)
@@ -156,6 +160,10 @@ def _begin(arguments: argparse.Namespace) -> list[TrainConfig]:
             f"--run-dir is {arguments.run_dir!r} for {len(seeds)} seeds; write {{seed}} in it, such as "
             f"{arguments.run_dir}-{{seed}}, so that each run has a folder of its own"
         )
+    if path is not None and Path(path).name == CONFIG:
+        # The config of a run repeats it with the code and the models that it had.
+        know_models(Path(path).parent)
+        recall_code(Path(path).parent)
     configs = [load_config(path, [*overrides, f"seed={each}"]) for each in seeds] or [load_config(path, overrides)]
     tuned = Path("configs", configs[0].family["name"], f"{configs[0].agent['name']}.yaml")
     if path is None and tuned.is_file():
@@ -226,4 +234,5 @@ def _resume(arguments: argparse.Namespace) -> tuple[TrainConfig, Path]:
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:
-    return [*arguments.overrides, *arguments.extra, *(word for word in arguments.seeds or () if "=" in word)]
+    log = [] if arguments.log is None else [arguments.log]
+    return [*arguments.overrides, *arguments.extra, *(word for word in arguments.seeds or () if "=" in word), *log]

@@ -51,8 +51,9 @@ def _open_log(
 ) -> Iterator[WandbLog]:
     """Open a W&B run in the group of the agent. The W&B run of the training is not touched."""
     # The user asked for this log, so a training without W&B does not forbid it; WANDB_MODE=disabled does.
-    mode = None if config.wandb.mode == "disabled" else config.wandb.mode
-    config = config.model_copy(update={"wandb": config.wandb.model_copy(update={"mode": mode})})
+    wandb = config.log.wandb
+    wandb = wandb.model_copy(update={"mode": None if wandb.mode == "disabled" else wandb.mode})
+    config = config.model_copy(update={"log": config.log.model_copy(update={"wandb": wandb})})
     name = resolved.choice.name
     job = Job(kind, name, resolved.suffix(plan), {"played": _description(resolved, plan)})
     log = WandbLog(resolved.choice.run_dir, config, job)

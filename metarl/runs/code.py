@@ -19,7 +19,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..base.code import LOCAL, import_code, imported_modules, is_findable, only_installed, source_file
+from ..base.code import (
+    LOCAL,
+    canonical,
+    how_to_import,
+    import_code,
+    imported_modules,
+    is_findable,
+    is_reference,
+    only_installed,
+    renamed,
+    source_file,
+)
 from ..base.errors import MetarlError
 from ..base.files import path_inside, read_inside, write_atomically
 from ..base.progress import warn
@@ -51,10 +62,11 @@ class Code(Settings):
     """In the order of import."""
 
 
-def record_code(run_dir: str | Path, family: str, agent: str) -> None:
+def record_code(run_dir: str | Path, family: str, agent: str) -> list[str]:
     """Write which modules a run needs besides metarl: those of its family and agent, and those imported by name.
 
-    Modules that an earlier session of the run needed stay. Without any, no file is written.
+    Modules that an earlier session of the run needed stay, but for those that were renamed since. Without any, no file
+    is written. Returns the modules that neither name, `family` or `agent`, tells to import.
     """
     played, trained = FAMILIES[family], AGENTS[agent]
     for kind, name, cls in (("family", family, played), ("agent", agent, trained)):
@@ -64,11 +76,13 @@ def record_code(run_dir: str | Path, family: str, agent: str) -> None:
                 "process can load the run; move the class to the top of a module"
             )
     names = dict.fromkeys([*imported_modules(), played.__module__, trained.__module__])
-    modules = {each.module: each for each in _read(run_dir).modules}
+    modules = {each.module: each for each in _read(run_dir).modules if renamed(each.module) == each.module}
     modules |= {name: _describe(name, played) for name in names if _is_own(name)}
     if modules:
         content = Code(modules=tuple(modules.values())).model_dump(mode="json")
         write_atomically(path_inside(run_dir, CODE), f"{json.dumps(content, indent=2)}\n".encode())
+    told = {canonical(each).partition(":")[0] for each in (family, agent) if is_reference(each)}
+    return [name for name in modules if name not in told]
 
 
 def recall_code(run_dir: str | Path) -> None:
@@ -118,7 +132,7 @@ def _digest(file: Path) -> str:
 
 
 def _recall(record: Module, run_dir: Path) -> None:
-    module = record.module
+    module = renamed(record.module)
     if module not in sys.modules and not is_findable(module) and record.folder is not None:
         _require_trusted(record.folder, module, run_dir)
         import_code(module, Path(record.folder))
@@ -177,4 +191,4 @@ def _foreign(path: Path) -> str:
 
 
 def _remedy(module: str) -> str:
-    return f"put its folder on PYTHONPATH, or add --import path/to/{module.partition('.')[0]}.py"
+    return f"put its folder on PYTHONPATH, or add {how_to_import(module)}"

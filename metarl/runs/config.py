@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..base.bounds import LAST_SEED, MOST_THREADS
 from ..base.code import canonical, find_class, import_code, is_reference, only_installed
@@ -67,6 +67,42 @@ class WandbConfig(Settings):
     """Tags of the run, each of at most 64 characters."""
 
 
+LoggerName = Literal["wandb", "tensorboard", "csv"]
+"""Where metrics can go beside metrics.jsonl."""
+
+
+def _each_once(names: tuple[LoggerName, ...]) -> tuple[LoggerName, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+class LogConfig(Settings):
+    """Where metrics go beside metrics.jsonl."""
+
+    to: Annotated[tuple[LoggerName, ...], AfterValidator(_each_once)] = ("wandb",)
+    """Any of wandb, tensorboard and csv, which is progress.csv. `log: [csv]` and `log=csv,tensorboard` are short for
+    it, and `log=none` for an empty list."""
+    wandb: WandbConfig = WandbConfig()
+    """Weights & Biases. `wandb: {...}` without `log` is short for it, and so is `wandb.mode=offline`."""
+
+
+def _with_loggers(value: Any) -> Any:
+    """Return what `log` says as a mapping."""
+    if value is None or value == "none":
+        return {"to": []}
+    names = value.split(",") if isinstance(value, str) else value
+    return {"to": names} if isinstance(names, (list, tuple)) else names
+
+
+def _place_wandb(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config's data with `wandb` in its place, below `log`."""
+    if "wandb" not in data or not isinstance(log := _with_loggers(data.get("log", {})), Mapping):
+        return dict(data)
+    if "wandb" in log:
+        raise ValueError("wandb and log.wandb are both given, which is the same; leave one out")
+    rest = {key: value for key, value in data.items() if key != "wandb"}
+    return {**rest, "log": {**log, "wandb": data["wandb"]}}
+
+
 class TrainConfig(Settings):
     """Everything that a training run depends on."""
 
@@ -99,8 +135,13 @@ class TrainConfig(Settings):
     """Evaluation on validation tasks during training."""
     checkpoint_every: Count = 10
     """Updates between checkpoints."""
-    wandb: WandbConfig = WandbConfig()
-    """Weights & Biases."""
+    log: Annotated[LogConfig, BeforeValidator(_with_loggers)] = LogConfig()
+    """Where metrics go beside metrics.jsonl."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, data: Any) -> Any:
+        return _place_wandb(data) if isinstance(data, Mapping) else data
 
 
 T = TypeVar("T")
@@ -118,13 +159,13 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = (), *, devic
     override.
     """
     written = {} if path is None else _read_config(path)
-    data = {key: _with_name(value) if key in ("family", "agent") else value for key, value in written.items()}
+    data = {key: _spelled_out(key, value) for key, value in written.items()}
     if path is not None and isinstance(family := data.get("family"), dict) and "arguments" in family:
         folder = Path(path).absolute().parent
         data["family"] = {**family, "arguments": absolute_paths(family["arguments"], folder, strict=False)}
     changed: dict[str, str] = {}
     for override in [*overrides, *([] if device is None else [f"device={device}"])]:
-        key, value = parse_override(override)
+        key, value = _full_key(*parse_override(override))
         place = f"command line {shorten(override)}"
         _override(data, key, value, place)
         changed[key] = place
@@ -296,11 +337,29 @@ def _override(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
             place = ".".join(sections[: i + 1])
             raise MetarlError(f"{origin}: {key}: {place!r} is {shorten(inner)}, which has no keys; set {place}=...")
         data[part] = data = dict(inner)
-    data[last] = _with_name(value) if key in ("family", "agent") else value
+    data[last] = _spelled_out(key, value)
+
+
+def _spelled_out(key: str, value: Any) -> Any:
+    """Return the value of a key of a config without short forms."""
+    if key in ("family", "agent"):
+        return _with_name(value)
+    return _with_loggers(value) if key == "log" else value
+
+
+def _full_key(key: str, value: Any) -> tuple[str, Any]:
+    """Return the key and the value of an override without short forms: the loggers alone leave the rest of `log`."""
+    if key.partition(".")[0] == "wandb":
+        return f"log.{key}", value
+    log = _with_loggers(value) if key == "log" and not isinstance(value, Mapping) else None
+    return ("log.to", log["to"]) if isinstance(log, Mapping) else (key, value)
 
 
 def _read_config(path: str | Path) -> dict[str, Any]:
     data = read_yaml(path, "a YAML config")
     if not isinstance(data, dict):
         raise MetarlError(f"{path} holds {shorten(data)}; a config is a mapping of keys to values")
-    return data
+    try:
+        return _place_wandb(data)
+    except ValueError as error:
+        raise MetarlError(f"{path}: {error}") from None

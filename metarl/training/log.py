@@ -1,4 +1,4 @@
-"""The log of a run: a folder with the config, the provenance and one line an update, mirrored to W&B."""
+"""The log of a run: a folder with the config, the provenance and one line an update, and the loggers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +21,7 @@ from ..runs.code import record_code
 from ..runs.config import TrainConfig, resolve
 from ..runs.record import CONFIG, METRICS, PICTURE, PROVENANCE, read_sessions
 from .claim import Claim, claim_folder
-from .loggers import LOGGERS, Logger, chosen_loggers
+from .loggers import LOGGERS, Logger
 from .repair import repair_metrics
 
 if TYPE_CHECKING:
@@ -51,36 +51,34 @@ class RunLog:
         *,
         updates: int = 0,
         origin: Origin | None = None,
-        loggers: Sequence[str] | None = None,
     ) -> None:
         """Open the log of a run that has made `updates` updates; lines of later updates are dropped.
 
         The folder is claimed unless it is a claim already. `origin` is the checkpoint that a new run starts from.
-        `loggers` are named in `metarl.training.loggers`; None takes W&B, and those that the folder has files of.
         """
         self._claim = run_dir if isinstance(run_dir, Claim) else claim_folder([Path(run_dir)])
         self.run_dir = self._claim.run_dir
         self._metrics = self._claim.metrics
         try:
-            self._loggers = self._begin(config, updates, origin, loggers)
+            self._loggers = self._begin(config, updates, origin)
         except BaseException:
             self._claim.release()
             raise
 
-    def _begin(
-        self, config: TrainConfig, updates: int, origin: Origin | None, names: Sequence[str] | None
-    ) -> list[Logger]:
+    def _begin(self, config: TrainConfig, updates: int, origin: Origin | None) -> list[Logger]:
         kept = repair_metrics(self._metrics, path_inside(self.run_dir, METRICS), updates)
         if len(kept) < updates:
             warn(f"{self.run_dir / METRICS} holds {len(kept)} of {updates} updates; the other lines are lost")
-        write_atomically(path_inside(self.run_dir, CONFIG), dump_yaml(resolve(config)).encode())
         keep_models(self.run_dir, config.family)
-        record_code(self.run_dir, config.family["name"], config.agent["name"])
+        imports = record_code(self.run_dir, config.family["name"], config.agent["name"])
+        # With the modules that the run needs, so that a new training by this file is the same.
+        content = {**({"imports": imports} if imports else {}), **resolve(config)}
+        write_atomically(path_inside(self.run_dir, CONFIG), dump_yaml(content).encode())
         _add_session(self.run_dir, updates, origin)
         rows = [json.loads(line) for line in kept]
         made: list[Logger] = []
         try:
-            for name in chosen_loggers(names, self.run_dir):
+            for name in config.log.to:
                 made.append(LOGGERS[name](self.run_dir, config, rows))
         except BaseException:
             for logger in made:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..base.errors import MetarlError, did_you_mean, first_line
+from ..base.errors import MetarlError, first_line
 from ..base.files import folder_inside, path_inside, write_atomically
 from ..base.progress import warn
-from ..runs.config import TrainConfig
+from ..runs.config import LoggerName, TrainConfig
 from .wandb import WandbLog
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _make_writer(folder: Path) -> SummaryWriter:
     return SummaryWriter(str(folder), flush_secs=10)
 
 
-LOGGERS: Mapping[str, Callable[[Path, TrainConfig, Sequence[Row]], Logger]] = {
+LOGGERS: Mapping[LoggerName, Callable[[Path, TrainConfig, Sequence[Row]], Logger]] = {
     "wandb": lambda run_dir, config, rows: _with_rows(WandbLog(run_dir, config), rows),
     "tensorboard": lambda run_dir, config, rows: TensorBoardLog(run_dir, rows),
     "csv": lambda run_dir, config, rows: CsvLog(run_dir, rows),
@@ -150,18 +150,3 @@ def _with_rows(log: WandbLog, rows: Sequence[Row]) -> WandbLog:
     for row in rows:
         log.log(row)
     return log
-
-
-def require_loggers(names: Sequence[str]) -> None:
-    """Raise MetarlError for a name that is no logger's."""
-    for name in names:
-        if name not in LOGGERS:
-            raise MetarlError(f"logger {name!r} is unknown; {did_you_mean(str(name), LOGGERS)}")
-
-
-def chosen_loggers(names: Sequence[str] | None, run_dir: Path) -> tuple[str, ...]:
-    """Return the loggers asked for; of None, W&B and those that the run folder has files of."""
-    if names is not None:
-        return tuple(dict.fromkeys(names))
-    found = {"csv": CSV, "tensorboard": TENSORBOARD}
-    return ("wandb", *(name for name, file in found.items() if path_inside(run_dir, file).exists()))

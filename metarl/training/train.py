@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,6 @@ from ..trials.plan import TrialPlan
 from ..trials.shards import run_sharded_trial
 from .claim import Claim, claimed
 from .log import Origin, RunLog
-from .loggers import require_loggers
 from .memory import require_training_memory
 from .metrics import require_finite, require_metrics, time_shares, trial_returns, validation_returns, validation_score
 
@@ -66,26 +65,22 @@ def meta_train(
     *,
     resume: bool = False,
     progress: bool = True,
-    loggers: Sequence[str] | None = None,
 ) -> Path:
-    """Train an agent and return the run folder, which holds the config, metrics, checkpoints and W&B's files.
+    """Train an agent and return the run folder, which holds the config, metrics, checkpoints and what loggers write.
 
     Without `run_dir` it is the first new folder of runs/<family>-<agent>-seed<seed>, then with -2, -3, ... appended.
     With `resume`, a killed run goes on from its last checkpoint, on a CPU bit for bit as if it had not been killed; a
-    finished run stays as it is. `progress` prints how far the training is. `loggers` are any of 'wandb', 'tensorboard'
-    and 'csv' (progress.csv) beside metrics.jsonl; None takes W&B, and those that a resumed run had. An interrupt, such
-    as KeyboardInterrupt, first saves the last finished update.
+    finished run stays as it is. `progress` prints how far the training is. `config.log` says where metrics go beside
+    metrics.jsonl. An interrupt, such as KeyboardInterrupt, first saves the last finished update.
 
     Raises MetarlError for a folder that holds a run already or cannot be written, an agent that does not learn, a
     metric that is not finite, a checkpoint that does not fit the config, a `start_from` that is missing or does not
-    fit, and a logger that is unknown or not installed.
+    fit, and a logger that is not installed.
     """
     config = TrainConfig.model_validate(resolve(config))
     if run_dir is not None and not resume:
         _require_new(Path(run_dir))
-    require_loggers(loggers or ())
     training = _Training(config)
-    training.loggers = loggers
     with claimed([Path(run_dir)] if run_dir is not None else default_run_dirs(config)) as claim:
         # Only now nobody else changes the folder.
         training.open(claim, resume=resume)
@@ -155,8 +150,6 @@ class _Training:
         self.saved = 0
         """Updates in the last checkpoint."""
         self._opened = False
-        self.loggers: Sequence[str] | None = None
-        """Names of the loggers; None takes W&B, and those that a resumed run had."""
         self.claim: Claim
         self.run_dir: Path
         self.log: RunLog
@@ -230,7 +223,7 @@ class _Training:
     def open_log(self) -> Iterator[None]:
         """Keep the log open, and close it as completed or crashed."""
         with _room(self.run_dir):
-            self.log = RunLog(self.claim, self.config, updates=self.update, origin=self.origin, loggers=self.loggers)
+            self.log = RunLog(self.claim, self.config, updates=self.update, origin=self.origin)
         self._opened = True
         done = False
         try:

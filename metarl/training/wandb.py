@@ -73,7 +73,7 @@ class WandbLog:
         self._instead = "metrics go to metrics.jsonl only" if job.kind == "train" else f"the result is in {run_dir}"
         self._lent: dict[str, str | None] = {}
         try:
-            mode = choose_mode(config.wandb)
+            mode = choose_mode(config.log.wandb)
             if mode == "disabled":
                 return
         except Exception as error:  # a broken installation can raise anything
@@ -310,11 +310,11 @@ def _init(run_dir: Path, config: TrainConfig, mode: Mode, job: Job) -> Run:
         resume="allow" if job.kind == "train" else "never",
         name=name[:128],
         config={**resolve(config), **job.about},
-        project=config.wandb.project,
-        entity=config.wandb.entity,
-        group=config.wandb.group or f"{family_title(config)}-{job.agent or config.agent['name']}"[:128],
+        project=config.log.wandb.project,
+        entity=config.log.wandb.entity,
+        group=config.log.wandb.group or f"{family_title(config)}-{job.agent or config.agent['name']}"[:128],
         job_type=job.kind,
-        tags=[*config.wandb.tags, f"seed-{config.seed}"],
+        tags=[*config.log.wandb.tags, f"seed-{config.seed}"],
         settings=settings,
     )
     run.define_metric("*", step_metric="env_steps")

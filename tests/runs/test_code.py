@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from metarl.base import code
 from metarl.base.errors import MetarlError
 from metarl.families.family import FAMILIES
 from metarl.runs.code import CODE, recall_code, record_code
@@ -136,10 +137,69 @@ def test_code_that_is_gone_costs_one_line_with_the_way_to_name_it(copied: Path, 
     assert done.returncode == 2
     assert done.stderr == (
         f"metarl: error: run {copied} needs module 'project_room', which is gone from {tmp_path}/gone; put its folder "
-        "on PYTHONPATH, or add --import path/to/project_room.py\n"
+        "on PYTHONPATH, or add --import path/to/project_room.py (renamed: --import project_room=NEW)\n"
     )
     done = metarl_in(tmp_path, "evaluate", copied, "--tasks", "2", "--import", project / "project_room.py")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_class_that_was_renamed_and_moved_is_found_by_its_new_name(copied: Path, tmp_path: Path) -> None:
+    change_record(copied, folder=str(tmp_path / "gone"))
+    file = write_family(tmp_path / "kit", "chamber")
+    file.write_text(file.read_text().replace("class Thermostat", "class Heater"))
+    option = ["--import", f"project_room:Thermostat={file}:Heater"]
+    for words in (["train", "--resume", copied, "num_updates=5"], ["evaluate", copied, "--tasks", "2"]):
+        done = metarl_in(tmp_path, *words, *option)
+        assert done.returncode == 0, done.stderr
+        told, *warnings = done.stderr.splitlines()
+        assert told == f"metarl: importing chamber from {file}"
+        # Only the first command finds the code that it was trained with changed; resumed, it has the new one.
+        assert [("has changed since" in line) for line in warnings] == [True] * (words[0] == "train")
+    assert "name: chamber:Heater" in (copied / "config.yaml").read_text()
+    assert json.loads((copied / CODE).read_text())["modules"][0]["module"] == "chamber"
+
+
+def test_a_module_that_was_renamed_is_found_by_its_new_name(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_record(copied, folder=str(copied.parent / "gone"), module="former.room")
+    monkeypatch.setattr(code, "_renamed", {})
+    write_family(copied.parent, "room_of_today")
+    monkeypatch.chdir(copied.parent)
+    code.import_by_option("former.room=room_of_today")
+    recall_code(copied)
+    assert (code.renamed("former.room:A"), code.renamed("former:A")) == ("room_of_today:A", "former:A")
+    assert code.canonical("former.room:Thermostat") == "room_of_today:Thermostat"
+    assert FAMILIES["former.room:Thermostat"].name == "room_of_today:Thermostat"
+    code.import_by_option("older=room_of_today")
+    assert code.renamed("older.inner.deep:A") == "room_of_today.inner.deep:A"
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("former=room_of_yesterday", "module 'room_of_yesterday' is not found"),
+        ("former:A=json", "'former:A=json' names a module and a class; write module=module, or"),
+        ("former:A=json:Nothing", "module 'json' has no 'Nothing'"),
+    ],
+)
+def test_a_new_name_that_leads_nowhere_costs_one_line(word: str, told: str) -> None:
+    with pytest.raises(MetarlError, match=told):
+        code.import_by_option(word)
+
+
+def test_the_config_of_a_run_names_the_modules_it_needs_and_repeats_it_from_anywhere(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    write_family(project, "repeated_room", "repeated-room")
+    config = write_own_config(project, "repeated-room", num_updates=1)
+    first = metarl_in(project, "train", config, "--run-dir", tmp_path / "run", "--import", "repeated_room.py")
+    assert first.returncode == 0, first.stderr
+    content = (tmp_path / "run" / "config.yaml").read_text()
+    assert content.startswith("imports:\n- repeated_room\n")
+    (tmp_path / "elsewhere").mkdir()
+    again = metarl_in(tmp_path / "elsewhere", "train", tmp_path / "run" / "config.yaml", "--run-dir", "again")
+    assert again.returncode == 0, again.stderr
+    copy = tmp_path / "elsewhere" / "again"
+    for name in ("config.yaml", "last.safetensors", CODE):
+        assert (copy / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
 
 
 MARK = "import pathlib; pathlib.Path(__file__).with_name('ran').touch()"

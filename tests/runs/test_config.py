@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +12,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.yaml_text import dump_yaml
 from metarl.cli.demo import CONFIGS
 from metarl.runs.config import TrainConfig, load_config, parse_override, resolve
+from tests.architecture import settings_classes
 from tests.base.test_yaml_text import VALUES
 from tests.small_runs import config, write_config
 
@@ -243,6 +246,54 @@ def test_every_config_of_the_repository_loads(path: Path) -> None:
 
 
 def test_every_setting_has_a_docstring() -> None:
-    models = [TrainConfig, *(TrainConfig.model_fields[name].annotation for name in ("evaluation", "wandb"))]
-    assert all(field.description for model in models for field in model.model_fields.values())  # type: ignore[union-attr]
-    assert config().keys() <= TrainConfig.model_fields.keys()
+    models = settings_classes([TrainConfig])
+    assert {model.__name__ for model in models} == {"TrainConfig", "EvaluationConfig", "LogConfig", "WandbConfig"}
+    assert all(field.description for model in models for field in model.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("written", "overrides", "to", "project"),
+    [
+        ({}, [], ("wandb",), "metarl"),
+        ({"log": ["csv", "tensorboard", "csv"]}, [], ("csv", "tensorboard"), "metarl"),
+        ({"log": "csv"}, [], ("csv",), "metarl"),
+        ({"log": None}, [], (), "metarl"),
+        ({"log": {"to": ["csv"], "wandb": {"project": "p"}}}, ["log=none"], (), "p"),
+        ({"log": ["csv"], "wandb": {"project": "p"}}, ["wandb.tags=[a]"], ("csv",), "p"),
+        ({"wandb": {"project": "p"}}, ["log=csv,wandb"], ("csv", "wandb"), "p"),
+        ({"log": {"wandb": {"project": "p"}}}, ["log.to=[csv]", "wandb.project=q"], ("csv",), "q"),
+        ({"log": "csv"}, ["log={wandb: {project: p}}"], ("wandb",), "p"),
+    ],
+)
+def test_short_forms_of_the_log_say_the_same(
+    written: dict[str, Any], overrides: list[str], to: tuple[str, ...], project: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    rest = {key: value for key, value in config().items() if key != "wandb"}
+    path.write_text(yaml.safe_dump({**rest, **written}))
+    found = load_config(path, overrides)
+    assert (found.log.to, found.log.wandb.project) == (to, project)
+    assert TrainConfig.model_validate(resolve(found)) == found
+    if not overrides:
+        assert TrainConfig(**{**rest, **written}).log == found.log
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("log=tensorbord", "log.to.0 is 'tensorbord': it must be 'wandb', 'tensorboard' or 'csv'"),
+        ("log.to=csv", "log.to is 'csv': it must be a list"),
+        ("log=3", "log is 3: it must be a mapping"),
+        ("log.wandb.mode=on", "log.wandb.mode is 'on': it must be"),
+        ("wandb=3", "log.wandb is 3: it must be a mapping"),
+    ],
+)
+def test_a_wrong_log_costs_one_line(override: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(MetarlError) as caught:
+        load_config(write_config(tmp_path), [override])
+    assert f"command line '{override}': {told}" in str(caught.value)
+
+
+def test_wandb_given_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MetarlError, match=r"wandb and log\.wandb are both given, which is the same; leave one out"):
+        load_config(write_config(tmp_path, log={"wandb": {"project": "p"}}))

@@ -6,15 +6,16 @@ import csv
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from metarl.base.errors import MetarlError
 from metarl.cli.main import main
+from metarl.runs.config import LoggerName
 from metarl.runs.run import load_run
 from metarl.training.log import RunLog
-from metarl.training.loggers import CsvLog
+from metarl.training.loggers import LOGGERS, CsvLog
 from metarl.training.train import meta_train
 from tests.small_runs import configured, read_metrics, write_config
 
@@ -89,16 +90,26 @@ def test_no_logger_leaves_the_metrics_alone(tmp_path: Path, monkeypatch: pytest.
     assert "metrics.jsonl" in names and not names & {"wandb", "tensorboard", "progress.csv"}
 
 
-def test_an_unknown_logger_costs_one_line_and_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(MetarlError, match=r"logger 'tensorbord' is unknown; did you mean 'tensorboard'\?"):
-        meta_train(configured(), tmp_path / "run", progress=False, loggers=["csv", "tensorbord"])
-    assert not (tmp_path / "run").exists()
+def test_every_logger_that_a_config_may_name_is_there() -> None:
+    assert set(get_args(LoggerName)) == set(LOGGERS)
+
+
+def test_a_run_keeps_its_loggers_until_it_is_told_others(tmp_path: Path) -> None:
+    config, run = write_config(tmp_path, log=["csv"]), tmp_path / "run"
+    assert main(["train", str(config), "--run-dir", str(run), "num_updates=1"]) == 0
+    assert main(["train", "--resume", str(run), "num_updates=2"]) == 0
+    assert len(rows(run)) == 2
+    assert main(["train", str(run / "config.yaml"), "--run-dir", str(tmp_path / "again")]) == 0
+    assert rows(tmp_path / "again")[0].keys() == rows(run)[0].keys()
+    assert main(["train", "--resume", str(run), "num_updates=3", "--log", "none"]) == 0
+    assert len(rows(run)) == 2
+    assert load_run(run).config.log.to == ()
 
 
 def test_a_logger_that_is_not_installed_costs_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MetarlError, match=r"the logger 'tensorboard' needs the package tensorboard .*pip install"):
-        meta_train(configured(), tmp_path / "run", progress=False, loggers=["tensorboard"])
+        meta_train(configured(log=["tensorboard"]), tmp_path / "run", progress=False)
 
 
 def test_a_broken_tensorboard_costs_one_warning_and_no_line(
@@ -112,7 +123,7 @@ def test_a_broken_tensorboard_costs_one_warning_and_no_line(
         raise OSError("no room")
 
     monkeypatch.setattr(SummaryWriter, "add_scalar", broken)
-    meta_train(configured(num_updates=2), tmp_path / "run", progress=False, loggers=["tensorboard"])
+    meta_train(configured(num_updates=2, log=["tensorboard"]), tmp_path / "run", progress=False)
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning == "metarl: warning: TensorBoard stopped: OSError: no room; metrics go to metrics.jsonl"
     assert len(read_metrics(tmp_path / "run")) == 2
@@ -124,5 +135,5 @@ def test_a_log_that_leads_out_of_the_run_folder_is_refused(tmp_path: Path, name:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run" / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(MetarlError, match=f"{name} leads out of"):
-        meta_train(configured(), tmp_path / "run", progress=False, loggers=["csv", "tensorboard"])
+        meta_train(configured(log=["csv", "tensorboard"]), tmp_path / "run", progress=False)
     assert not list((tmp_path / "elsewhere").iterdir())
