@@ -142,7 +142,8 @@ def _library_values(space: spaces.Space[Any], made: spaces.Space[Any], values: n
     else:  # in a world that waits they may be anything, and the library has no one-hot vector for that
         low, high = limits(space)
         shown = np.clip(values, low, high) - low
-    return np.asarray(shown.reshape(len(values), *shape_of(made)).astype(made.dtype, copy=False))
+    with np.errstate(over="ignore"):  # torch, too, makes infinity of what single precision does not hold
+        return np.asarray(shown.reshape(len(values), *shape_of(made)).astype(made.dtype, copy=False))
 
 
 def _numbers(count: int) -> spaces.Box:

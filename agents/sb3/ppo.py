@@ -226,7 +226,7 @@ def _repeat(told: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _tell(rounds: Sequence[Episodes], told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what is `told` of each task, [task, number], for the steps and the episodes of `list_steps`."""
     steps = [select_steps(episodes, _repeat(told, episodes.mask.shape)) for episodes in rounds]
-    finals = [_repeat(told, episodes.lengths.shape).reshape(-1, told.shape[-1]) for episodes in rounds]
+    finals = [np.repeat(told, episodes.lengths.shape[1], axis=0) for episodes in rounds]
     return np.concatenate(steps), np.concatenate(finals)
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from metarl.agents.common.task_numbers import TaskNumbers
 from metarl.agents.sb3.oracle import SB3PPOOracle
 from metarl.agents.sb3.ppo import SB3PPO
@@ -22,6 +23,7 @@ from metarl.checks.probes import Reach
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.record import AgentRecord, Evaluation
 from metarl.evaluation.table import table
+from metarl.families.batch import State
 from metarl.families.distributions import Choice
 from metarl.families.family import TaskFamily
 from metarl.families.task import Parameter
@@ -64,6 +66,34 @@ def test_a_parameter_that_never_varies_is_not_shown() -> None:
     shown = TaskNumbers(family).scaled(tasks)
     assert shown.shape == (6, 2)
     assert np.corrcoef(shown[:, 0], tasks.values["goal"][:, 0])[0, 1] == pytest.approx(1.0, abs=1e-5)
+
+
+@dataclass(frozen=True)
+class Same(Reach):
+    """Every task is the same."""
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        return {"goal": Parameter(Choice(((0.1, 0.2),)))}
+
+
+@dataclass(frozen=True)
+class SameDict(Same):
+    """The same in a Dict."""
+
+    @property
+    def observation_space(self) -> spaces.Dict:  # type: ignore[override]
+        return spaces.Dict({"place": super().observation_space})
+
+    def observation(self, state: State) -> Any:
+        return {"place": super().observation(state)}
+
+
+@pytest.mark.parametrize("family", [Same(), SameDict()], ids=["vector", "dict"])
+def test_where_all_tasks_are_the_same_it_is_the_agent_that_sees_none(family: TaskFamily) -> None:
+    agent, plain = new_agent(family), make_agent("sb3-ppo", family, {"hidden_sizes": [8]}, seed=0, device="cpu")
+    trial = run_trial(agent, family.make_vec(family.sample("train", 3, seed=0), 2), 2, seed=0)
+    assert agent.update(trial, generator(1)) == cast(SB3PPO, plain).update(trial, generator(1))
 
 
 @pytest.mark.parametrize("family", [load("bernoulli-bandit", horizon=7), load("navigation-2d", horizon=6), Reach()])
