@@ -33,6 +33,8 @@ def copy(run: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def as_in_a_quick_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep lines of progress, which a busy machine shows, and modules that other tests imported out of a test."""
+    """Keep out of a test what a busy machine shows, lines of progress and time-outs, and what other tests imported."""
     monkeypatch.setattr("metarl.base.meter.SECONDS_BEFORE", 3600.0)
+    for name in ("INIT_TIMEOUT", "CALL_TIMEOUT", "CLOSE_TIMEOUT"):
+        monkeypatch.setattr(f"metarl.training.wandb.{name}", 100.0)
     monkeypatch.setattr("metarl.base.code._imported", {})

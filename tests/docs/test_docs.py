@@ -162,7 +162,7 @@ def test_python_block_runs(block: Block, tmp_path: Path) -> None:
     walkthrough = Walkthrough.begin(tmp_path)
     file = name_of(block) or "block.py"
     (walkthrough.folder / file).write_text(block.text)
-    walkthrough.run([str(walkthrough.python), file], block)
+    walkthrough.run(["python", file], block)
     module = file.removesuffix(".py")
     for words in (words for page, words in IN_BLOCKS if page == block.page and words[0] == "check"):
         if words[1].startswith(f"{module}:"):
@@ -223,7 +223,7 @@ def test_number_that_the_mjcf_tutorial_prints_is_that_of_today(tmp_path: Path) -
     walkthrough = Walkthrough.begin(tmp_path)
     files = [block for block in blocks_of(page) if block.title in ("arm.xml", "arm.py", "look.py")]
     walkthrough.follow(files)
-    printed = walkthrough.run([str(walkthrough.python), "look.py"], files[-1])
+    printed = walkthrough.run(["python", "look.py"], files[-1])
     assert f"```text\n{printed}```" in PAGES[page]
 
 

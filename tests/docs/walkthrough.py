@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from .pages import Block
+from .warm import write_client
 
 NEEDS_NETWORK = ("git clone", "pip install metarl", "wandb agent", "wandb login", "wandb sweep", "wandb sync")
 """Beginnings of commands that a test cannot run."""
@@ -38,7 +39,9 @@ class Walkthrough:
         installed = sysconfig.get_path("purelib")
         # What addsitedir reads there makes editable installs work, metarl's own among them.
         (library / "installed.pth").write_text(f"import site; site.addsitedir({installed!r})\n")
-        _script(python, "metarl", "from metarl.cli.main import main")
+        (home / "warm").mkdir()
+        write_client(python.with_name("metarl"), python, library)
+        write_client(home / "warm" / "python", python, library)
         _script(python, "pip", "from pip._internal.cli.main import main")
         _script(python, "pytest", "from pytest import main")
         return cls(folder, python)
@@ -59,12 +62,13 @@ class Walkthrough:
             elif block.language == "sh":
                 output = self.run(["bash", "-e", "-c", _runnable(block)], block)
             elif block.language == "python":
-                output = self.run([str(self.python), "-c", block.text], block)
+                output = self.run(["python", "-c", block.text], block)
             elif block.language == "text":
                 require_lines(block, output)
 
     def run(self, words: list[str], block: Block) -> str:
         """Run a command and return what it printed. Raises AssertionError where it fails."""
+        home = self.python.parent.parent
         environment = {
             "MPLBACKEND": "agg",
             "PIP_NO_BUILD_ISOLATION": "0",  # pip takes the variable for the option's negation: this turns isolation off
@@ -72,8 +76,8 @@ class Walkthrough:
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "WANDB_MODE": "disabled",
             **os.environ,
-            "PATH": f"{self.python.parent}:{os.environ['PATH']}",
-            "VIRTUAL_ENV": str(self.python.parent.parent),
+            "PATH": f"{home}/warm:{home}/bin:{os.environ['PATH']}",
+            "VIRTUAL_ENV": str(home),
         }
         environment.pop("PYTHONPATH", None)
         done = subprocess.run(

@@ -1,0 +1,129 @@
+"""Processes that begin with torch loaded: most of the time of a short command goes into importing it.
+
+A server imports torch, and nothing of metarl, and forks a process for each command. `python -m tests.docs.warm SOCKET`
+runs it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import site
+import socket
+import subprocess
+import sys
+import tempfile
+import types
+from pathlib import Path
+from typing import Any
+
+from tests.places import ROOT
+
+CLIENT = """#!{python} -IS
+import json, os, socket, sys
+if {name!r} == "python" and not (len(sys.argv) > 1 and (sys.argv[1] == "-c" or sys.argv[1].endswith(".py"))):
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+about = {{"name": {name!r}, "python": {python!r}, "library": {library!r}, "words": sys.argv[1:], "folder": os.getcwd()}}
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+    server.connect({address!r})
+    socket.send_fds(server, [json.dumps({{**about, "environment": dict(os.environ)}}).encode()], [0, 1, 2])
+    status = server.recv(100)
+sys.exit(int(status))
+"""
+"""Stands for a command: hands its words, folder, environment and streams to the server, and exits as it did."""
+
+
+METARL = "import sys; from metarl.cli.main import main; sys.exit(main())"
+
+
+@functools.cache
+def start_server() -> tuple[str, subprocess.Popen[bytes]]:
+    """Return the socket of the server and its process, which ends with this one."""
+    path = f"{tempfile.mkdtemp()}/socket"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "tests.docs.warm", path]
+    server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=ROOT)
+    assert server.stdin is not None and server.stdout is not None
+    atexit.register(server.communicate)
+    assert server.stdout.readline() == b"ready\n"
+    return path, server
+
+
+def write_client(path: Path, python: Path, library: Path) -> None:
+    """Write the command `metarl` or `python`, as its path is named, of the Python with a library of its own."""
+    words = {"name": path.name, "python": str(python), "library": str(library), "address": start_server()[0]}
+    path.write_text(CLIENT.format(**words))
+    path.chmod(0o755)
+
+
+def serve(path: str) -> None:
+    """Answer until standard input ends. In the process of a command, run it and return."""
+    import torch
+    import torch._dynamo  # every optimiser loads it
+
+    assert "metarl" not in sys.modules and torch.get_num_threads() == 1
+    assert len([*Path("/proc/self/task").iterdir()]) == 1, "a thread would be missing in the processes of commands"
+    gc.freeze()  # a collection in each process would copy all of torch's objects
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(path)
+        listener.listen()
+        print("ready", flush=True)
+        while listener in select.select([listener, sys.stdin], [], [])[0]:
+            client, _ = listener.accept()
+            with client:
+                message, streams, _, _ = socket.recv_fds(client, 1 << 20, 3)
+                if os.fork() == 0:
+                    answer(client, json.loads(message), streams)
+                    return
+            for descriptor in streams:
+                os.close(descriptor)
+
+
+def answer(client: socket.socket, about: dict[str, Any], streams: list[int]) -> None:
+    """Run a command in a process of its own and tell its exit status."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if (process := os.fork()) != 0:
+        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        client.send(str(status).encode())
+        os._exit(0)
+    client.close()
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    # Those of the server remember what they were connected to.
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    begin(about)
+    words = ["-c", METARL, *about["words"]] if about["name"] == "metarl" else about["words"]
+    if words[0] == "-c":
+        sys.argv = ["-c", *words[2:]]
+        sys.modules["__main__"] = module = types.ModuleType("__main__")
+        exec(words[1], module.__dict__)
+    else:
+        sys.argv = words
+        runpy.run_path(words[0], run_name="__main__")
+
+
+def begin(about: dict[str, Any]) -> None:
+    """Make this process what Python would be that begins with this folder, environment and library."""
+    os.environ.clear()
+    os.environ.update(about["environment"])
+    os.chdir(about["folder"])
+    sys.executable, sys.prefix = about["python"], str(Path(about["python"]).parent.parent)
+    sys.exec_prefix = sys.prefix
+    program = Path(about["python"] if about["name"] == "metarl" else about["words"][0])
+    standard = [path for path in sys.path[1:] if "site-packages" not in path]
+    sys.path[:] = ["" if str(program) == "-c" else str(program.absolute().parent), *standard]
+    site.addsitedir(about["library"])
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
