@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -13,18 +13,28 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from ..base.errors import MetarlError, UserCodeError, first_line, user_code
 from ..base.streams import Streams
 from .batch import Step, fps_of
-from .doors import RESET, STEP, read_observation, read_result, read_row
+from .doors import RESET, STEP, WorldError, read_observation, read_result, read_row
 from .layout import layout_of
 from .opengl import prepare_opengl
 from .successes import read_successes
 from .task import Values
+from .waiting import (
+    VecEnv,
+    close_within,
+    end_processes,
+    ending_silence,
+    killing_after,
+    killing_new_processes,
+    limit_waits,
+    processes_of,
+)
 from .wrapped import WrappedFamily
 
 if TYPE_CHECKING:
     from .batch import Batch
 
-VecEnv = VectorEnv[Any, Any, Any]
-"""Any Gymnasium vector environment."""
+MOST_SECONDS = 604_800
+"""Longest time to wait for a process, a week."""
 
 
 class VectorFamily(WrappedFamily):
@@ -40,6 +50,11 @@ class VectorFamily(WrappedFamily):
     whole, because there is only one such environment at a time (`side_by_side`).
     """
 
+    worker_timeout: ClassVar[float] = 120.0
+    """Seconds to wait for an answer of the environment's processes, as `AsyncVectorEnv` has them.
+
+    A longer silence of one of them, wherever it is waited for, kills all of them and is an error.
+    """
     pauses = False
     side_by_side = False
     wrapper_module = "gymnasium.wrappers.vector"
@@ -61,7 +76,7 @@ class VectorFamily(WrappedFamily):
     def env_spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
         """Return the spaces of one world of the first training task."""
         envs = self._make_checked(self.sample("train", 1, seed=0).values, None)
-        envs.close()
+        close_within(self.worker_timeout, envs, self.name)
         return envs.single_observation_space, envs.single_action_space
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
@@ -72,14 +87,24 @@ class VectorFamily(WrappedFamily):
         """Return the environment. Raises MetarlError unless it is a vector environment that keeps the rules above."""
         if render_mode is not None:
             prepare_opengl()
-        with user_code(f"family {self.name!r}, make"):
-            envs = self.make(values, render_mode)
+        timeout = self.worker_timeout
+        if not (isinstance(timeout, (int, float)) and 0 < timeout <= MOST_SECONDS):
+            raise MetarlError(
+                f"worker_timeout of family {self.name!r} is {timeout!r}; it must be seconds above 0, at most "
+                f"{MOST_SECONDS:,}"
+            )
+        try:
+            with killing_new_processes(timeout), user_code(f"family {self.name!r}, make"):
+                envs = self.make(values, render_mode)
+        except WorldError as error:
+            raise MetarlError(f"family {self.name!r}, make: {error}") from None
         if not isinstance(envs, VectorEnv):
             raise MetarlError(f"family {self.name!r} makes {envs!r}; `make` must return a gymnasium.vector.VectorEnv")
         fault = _find_fault(envs, len(next(iter(values.values()))))
         if fault:
-            envs.close()
+            close_within(timeout, envs, self.name)
             raise MetarlError(f"the vector environment of family {self.name!r} {fault}")
+        limit_waits(envs, timeout)
         return envs
 
 
@@ -101,6 +126,7 @@ class _VectorBatch:
 
     def __init__(self, family: VectorFamily, envs: VecEnv) -> None:
         self.family, self.name, self.envs = family, family.name, envs
+        self.timeout = family.worker_timeout
         self.layout = layout_of(envs.single_observation_space, family.name)
         self.latest = self.layout.zeros((envs.num_envs,))
         """Latest observation of every world. [world, *observation]"""
@@ -141,7 +167,8 @@ class _VectorBatch:
         options = None if where.all() else {"reset_mask": where.copy()}
         self.broken = True
         try:
-            result = self.envs.reset(seed=seeds.tolist(), options=options)
+            with ending_silence(self.envs, self.timeout):
+                result = self.envs.reset(seed=seeds.tolist(), options=options)
         except (TypeError, ValueError, gymnasium.error.Error) as error:
             raise UserCodeError(
                 f"the vector environment of family {self.name!r} fails in reset(seed=[one a world], "
@@ -166,7 +193,8 @@ class _VectorBatch:
         # Gymnasium's SyncVectorEnv refuses to step an ended world, so ended worlds that wait begin an unused episode.
         self._reset(self.over & ~where, np.zeros(len(where), dtype=np.int64))
         self.broken = True  # until the step has come back: its processes may be gone
-        result = self.envs.step(actions)
+        with ending_silence(self.envs, self.timeout):
+            result = self.envs.step(actions)
         self.broken = False
         observations, rewards, terminations, truncations, infos = read_result(result, STEP)
         count = len(where)
@@ -181,27 +209,24 @@ class _VectorBatch:
         return Step(self.observations, rewards, terminations, truncations, successes, known=known)
 
     def change(self, where: np.ndarray, values: Values) -> None:
-        self.family.change(self.envs, where, values)
+        try:
+            # `set_attr` of an AsyncVectorEnv is the one wait of a change without a limit of its own.
+            with (
+                killing_after(2 * self.timeout, lambda: processes_of(self.envs)),
+                ending_silence(self.envs, self.timeout),
+            ):
+                self.family.change(self.envs, where, values)
+        except WorldError:
+            self.broken = True
+            raise
 
     def render(self, world: int) -> np.ndarray | None:
-        frames: Any = self.envs.render()
+        with ending_silence(self.envs, self.timeout):
+            frames: Any = self.envs.render()
         return None if frames is None else frames[world]
 
     def close(self) -> None:
         if self.broken:
-            _end_processes(self.envs)
-        else:
-            self.envs.close()
-
-
-def _end_processes(envs: VecEnv) -> None:
-    """Release an environment that broke down in a step. Its own `close` may wait for a process that is gone."""
-    processes = getattr(envs.unwrapped, "processes", None)
-    if processes is None:
-        envs.close()
-        return
-    for process in processes:
-        process.kill()
-    for process in processes:
-        process.join(timeout=5)
-    envs.unwrapped.closed = True
+            end_processes(self.envs)
+            return
+        close_within(self.timeout, self.envs, self.name)
