@@ -148,10 +148,6 @@ def _go_on(arguments: argparse.Namespace) -> Path:
 def _begin(arguments: argparse.Namespace) -> list[TrainConfig]:
     """Return the config of each new run: one, or one for each seed."""
     from ..base.progress import say
-    from ..families.model_files import know_models
-    from ..runs.code import recall_code
-    from ..runs.config import load_config
-    from ..runs.record import CONFIG
 
     path, overrides = _config_and_overrides(arguments)
     seeds = _asked_seeds(arguments)
@@ -160,15 +156,22 @@ def _begin(arguments: argparse.Namespace) -> list[TrainConfig]:
             f"--run-dir is {arguments.run_dir!r} for {len(seeds)} seeds; write {{seed}} in it, such as "
             f"{arguments.run_dir}-{{seed}}, so that each run has a folder of its own"
         )
-    if path is not None and Path(path).name == CONFIG:
-        # The config of a run repeats it with the code and the models that it had.
-        know_models(Path(path).parent)
-        recall_code(Path(path).parent)
-    configs = [load_config(path, [*overrides, f"seed={each}"]) for each in seeds] or [load_config(path, overrides)]
+    configs = [_load(path, [*overrides, f"seed={each}"]) for each in seeds] or [_load(path, overrides)]
     tuned = Path("configs", configs[0].family["name"], f"{configs[0].agent['name']}.yaml")
     if path is None and tuned.is_file():
         say(f"settings are the defaults; {tuned} has tuned ones: {shell_line(['metarl', 'train', tuned])}")
     return configs
+
+
+def _load(path: str | None, overrides: list[str]) -> TrainConfig:
+    """Return the config of a file and overrides; that of a run with the code and the models that the run had."""
+    from ..runs.config import load_config
+    from ..runs.record import CONFIG, PROVENANCE
+    from ..runs.run import run_config
+
+    if path is not None and Path(path).name == CONFIG and Path(path).with_name(PROVENANCE).is_file():
+        return run_config(Path(path).parent, overrides)
+    return load_config(path, overrides)
 
 
 def _config_and_overrides(arguments: argparse.Namespace) -> tuple[str | None, list[str]]:

@@ -68,6 +68,8 @@ def test_an_agent_is_made_by_its_reference(tmp_path: Path) -> None:
     agent = metarl.make_agent("still_agent:Still", metarl.load("point-sparse"))
     evaluation = metarl.evaluate(agent, metarl.load("point-sparse"), num_tasks=2, rounds=1, replicas=1)
     assert evaluation.agent.name == "Still"
+    registered = metarl.make_agent("random", metarl.load("point-sparse"))
+    assert metarl.evaluate(registered, metarl.load("point-sparse"), num_tasks=1).agent.name == "random"
 
 
 def test_a_class_without_a_registered_name_passes_the_checks_of_a_family(tmp_path: Path) -> None:

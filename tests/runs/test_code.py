@@ -220,8 +220,12 @@ def test_code_beside_a_run_in_the_current_folder_is_not_run(copied: Path) -> Non
     (copied / CODE).unlink()
     (copied.parent / "project_room.py").write_text(MARK)
     (copied / "project_room.py").write_text(MARK)
-    for folder in (copied, copied.parent):
-        done = metarl_in(folder, "evaluate", copied, "--tasks", "2")
+    for folder, words in (
+        (copied, ["evaluate", copied, "--tasks", "2"]),
+        (copied.parent, ["evaluate", copied, "--tasks", "2"]),
+        (copied, ["train", copied / "config.yaml"]),
+    ):
+        done = metarl_in(folder, *words)
         assert done.returncode == 2
         assert "module 'project_room' is not found; put its folder on PYTHONPATH, or add --import" in done.stderr
         assert not (folder / "ran").exists()
