@@ -127,8 +127,11 @@ class SB3SAC(TrainableAgent):
         buffer.pos = (buffer.pos + count) % size
 
     def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
-        """Return the bytes of a full replay buffer and two copies: an update keeps one, and a checkpoint writes one."""
-        return 3 * sum(array.nbytes for array in self._replay().values())
+        """Return the bytes of a full replay buffer and its copies: the last finished update's, and those of a checkpoint.
+
+        The peak of a training with 330 MiB of images was measured at 4.9 times the buffer.
+        """
+        return 5 * sum(array.nbytes for array in self._replay().values())
 
     def _train(self, rng: np.random.Generator) -> dict[str, float]:
         with one_thread(), self._own_draws(rng), explain_bad_outputs():

@@ -136,8 +136,8 @@ def test_a_buffer_that_would_outgrow_the_memory_is_refused_before_training(monke
     family = load("navigation-2d", horizon=6)
     agent = new_agent(family, buffer_size=1000)
     step = 2 * 2 * 4 + 2 * 4 + 3 * 4  # two observations of two numbers, an action of two, reward, end and timeout
-    assert agent.memory_estimate(1, 1, 1) == pytest.approx(3 * 1000 * step, abs=100)
-    monkeypatch.setattr("metarl.trials.memory.available_memory", lambda: 3 * 1000 * step)
+    assert agent.memory_estimate(1, 1, 1) == pytest.approx(5 * 1000 * step, abs=100)
+    monkeypatch.setattr("metarl.trials.memory.available_memory", lambda: 5 * 1000 * step)
     with pytest.raises(MetarlError, match=r"lower .* or family\.horizon, or agent\.buffer_size"):
         require_training_memory(agent, family, TrainConfig(**{**config(), "agent": {"name": "sb3-sac"}}))
 
