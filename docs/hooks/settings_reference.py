@@ -16,12 +16,15 @@ from pydantic.fields import FieldInfo
 from registry_pages import agent_page, agents_by_kind, first_line
 
 from metarl.base.settings import Settings
-from metarl.runs.config import TrainConfig
+from metarl.runs.config import LogConfig, TrainConfig
 from metarl.trials.registered import AGENTS
 
 CHOICE = "name"
 """Field by which settings that belong to one choice are told apart."""
 WORDS = {int: "integer", float: "number", str: "text", bool: "`true` or `false`", type(None): "`null`"}
+
+BARE = {LogConfig: "list"}
+"""What stands in short for settings, where it is not a number."""
 
 
 def training_settings() -> str:
@@ -182,9 +185,10 @@ def in_words(annotation: Any, metadata: Any = ()) -> str:
         return f"list ({in_words(arguments[0])})" if arguments else "list"
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         choice = _choice(annotation)
-        # A validator before the type's own turns a bare number into a mapping.
-        number = "number or " if any(isinstance(mark, pydantic.BeforeValidator) for mark in metadata) else ""
-        return f"`{choice}`" if choice else f"{number}settings of `{annotation.__name__}`"
+        # A validator before the type's own turns a bare value into a mapping.
+        bare = any(isinstance(mark, pydantic.BeforeValidator) for mark in metadata)
+        short = f"{BARE.get(annotation, 'number')} or " if bare else ""
+        return f"`{choice}`" if choice else f"{short}settings of `{annotation.__name__}`"
     if origin is dict or annotation is dict:
         bare = any(isinstance(mark, pydantic.BeforeValidator) for mark in metadata)
         return "name, or mapping with `name` and settings" if bare else "mapping"

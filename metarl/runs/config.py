@@ -82,7 +82,7 @@ class LogConfig(Settings):
     """Any of wandb, tensorboard and csv, which is progress.csv. `log: [csv]` and `log=csv,tensorboard` are short for
     it, and `log=none` for an empty list."""
     wandb: WandbConfig = WandbConfig()
-    """Weights & Biases. `wandb: {...}` without `log` is short for it, and so is `wandb.mode=offline`."""
+    """Weights & Biases. `wandb: {...}` beside `log` is short for it, and `wandb.mode=offline` for `log.wandb.mode`."""
 
 
 def _with_loggers(value: Any) -> Any:

@@ -200,3 +200,4 @@ def test_nested_settings_lead_to_their_section_without_the_name_of_a_class(site:
     page = _Page(site / "reference" / "config.html")
     assert "EvaluationConfig" not in page.text
     assert "config-evaluation" in page.anchors
+    assert "list or settings, listed below" in " ".join(page.text.split())  # `log: [csv]` is no number
