@@ -127,7 +127,7 @@ class SB3SAC(TrainableAgent):
         buffer.pos = (buffer.pos + count) % size
 
     def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
-        """Return the bytes of a full replay buffer and its copies: the last finished update's, and those of a checkpoint.
+        """Return the bytes of a full replay buffer and its copies, for the last finished update and a checkpoint.
 
         The peak of a training with 330 MiB of images was measured at 4.9 times the buffer.
         """
