@@ -82,11 +82,13 @@ def _where(run: RunResult) -> str:
     if parts:
         return "; ".join(parts)
     if online := sorted(path.name.rsplit("-", 1)[-1] for path in folder.glob("run-*")):
-        wandb = run.config["wandb"]
+        wandb = run.config["log"]["wandb"]
         return html_text(
             f"logged online as {', '.join(online)} in project {wandb['project']!r}; the address was not recorded"
         )
-    if run.config["wandb"]["mode"] == "disabled":
+    if "wandb" not in run.config["log"]["to"]:
+        return "not logged (<code>log</code> does not name <code>wandb</code>)"
+    if run.config["log"]["wandb"]["mode"] == "disabled":
         return "not logged (<code>wandb.mode</code> is <code>disabled</code>)"
     return "its folder holds no files of W&amp;B"
 

@@ -8,7 +8,8 @@ import pytest
 
 from metarl.cli.new_package import new_agent
 from tests.cli.packages import assert_has_files, assert_pip_installs, plant, run_tests, write_package
-from tests.small_runs import metarl
+from tests.docs.pages import Block
+from tests.docs.walkthrough import Walkthrough
 
 NAME = "bold-learner-2"
 
@@ -46,20 +47,22 @@ def test_its_own_tests_pass_and_find_planted_faults_also_under_a_name_that_a_cla
 
 
 def test_installed_it_is_an_agent_as_any_other(package: Path, tmp_path: Path) -> None:
-    path = {"PYTHONPATH": str(package / "src")}
-    lines = [line.split(maxsplit=1) for line in metarl("agents", **path).stdout.splitlines() if line.startswith("  ")]
+    walkthrough = Walkthrough.begin(tmp_path)
+    (walkthrough.library / "agent.pth").write_text(f"{package / 'src'}\n")
+
+    def metarl(*words: str | Path) -> list[str]:
+        told = walkthrough.run(["metarl", *map(str, words)], Block("README.md", 1, "sh", "", ""))
+        return [line for line in told.splitlines() if not line.startswith("metarl: check: ")]  # progress
+
+    lines = [line.split(maxsplit=1) for line in metarl("agents") if line.startswith("  ")]
     assert dict(lines)[NAME].startswith("A linear policy whose bias adapts")
-    assert "inner_lr" in metarl("agents", NAME, **path).stdout
-    checked = metarl("check", NAME, **path)
-    *left_out, last = checked.stdout.splitlines()
-    assert (checked.returncode, last) == (0, f"{NAME}: all checks passed"), checked.stderr
+    assert any("inner_lr" in line for line in metarl("agents", NAME))
+    *left_out, last = metarl("check", NAME)
+    assert last == f"{NAME}: all checks passed"
     assert len(left_out) == 3 and all("needs continuous actions within bounds" in line for line in left_out)
     small = ["num_updates=2", "meta_batch_size=2", "replicas=2", "evaluation.num_tasks=2", "wandb.mode=disabled"]
-    run = tmp_path / "run"
-    trained = metarl("train", package / "config.yaml", "--run-dir", run, *small, **path)
-    assert trained.returncode == 0, trained.stderr
-    measured = metarl("evaluate", run, "--tasks", "2", **path)
-    assert measured.returncode == 0, measured.stderr
+    metarl("train", package / "config.yaml", "--run-dir", "run", *small)
+    metarl("evaluate", "run", "--tasks", "2")
 
 
 @pytest.mark.slow

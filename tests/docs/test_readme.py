@@ -13,6 +13,9 @@ import pytest
 
 from tests.places import ROOT
 
+from .pages import Block
+from .walkthrough import Walkthrough
+
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 THERMOSTAT = next(block for block in BLOCKS if "class Thermostat" in block)
@@ -123,22 +126,23 @@ def test_readme_family_passes_the_check_that_readme_tells_to_run(tmp_path: Path)
 
 def test_readme_family_as_a_package_of_its_own_is_listed_trained_and_evaluated(tmp_path: Path) -> None:
     """What pip leaves behind when it installs a package with the family: a module and its entry point."""
-    (tmp_path / "thermostat.py").write_text(THERMOSTAT)
-    info = tmp_path / "thermostat-1.0.dist-info"
+    walkthrough = Walkthrough.begin(tmp_path)
+    (walkthrough.library / "thermostat.py").write_text(THERMOSTAT)
+    info = walkthrough.library / "thermostat-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thermostat\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[metarl.families]\nthermostat = thermostat\n")
-    (tmp_path / "config.yaml").write_text(
+    (walkthrough.folder / "config.yaml").write_text(
         "{family: thermostat, agent: maml-ppo, num_updates: 2, meta_batch_size: 3, replicas: 4}"
     )
 
     def metarl(*words: str) -> str:
-        return run("-m", "metarl", *words, folder=tmp_path, PYTHONPATH=str(tmp_path))
+        return walkthrough.run(["metarl", *words], Block("README.md", 1, "sh", "", ""))
 
     assert "Hold a room at 20 degrees" in metarl("families")
     metarl("train", "config.yaml", "--run-dir", "run")
     assert "maml-ppo on thermostat" in metarl("evaluate", "run", "--tasks", "4")
-    assert len(json.loads((tmp_path / "run" / "evaluation.json").read_text())["returns"]) == 4
+    assert len(json.loads((walkthrough.folder / "run" / "evaluation.json").read_text())["returns"]) == 4
 
 
 COMMANDS = [
@@ -152,10 +156,12 @@ COMMANDS = [
 def test_readmes_commands_train_evaluate_and_report_as_written(tmp_path: Path) -> None:
     """Every command of README for the shell, in its order; only the training is made smaller, by what stands here."""
     smaller = ["num_updates=1", "meta_batch_size=2", "replicas=2", "evaluation.num_tasks=2"]
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    walkthrough = Walkthrough.begin(tmp_path)
+    (walkthrough.folder / "configs").symlink_to(ROOT / "configs")
     assert [words[0] for words in COMMANDS] == ["train", "evaluate", "evaluate", "report"]
     for words in COMMANDS:
-        run("-m", "metarl", *words, *(smaller if words[0] == "train" else []), folder=tmp_path)
-    page = (tmp_path / "page.html").read_text()
+        more = smaller if words[0] == "train" else []
+        walkthrough.run(["metarl", *words, *more], Block("README.md", 1, "sh", "", ""))
+    page = (walkthrough.folder / "page.html").read_text()
     assert "maml-ppo" in page
     assert "random" in page

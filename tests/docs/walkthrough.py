@@ -27,6 +27,8 @@ class Walkthrough:
     """Where files are written and commands run."""
     python: Path
     """The Python of its own."""
+    library: Path
+    """Where its packages are."""
 
     @classmethod
     def begin(cls, parent: Path) -> Walkthrough:
@@ -44,7 +46,7 @@ class Walkthrough:
         write_client(home / "warm" / "python", python, library)
         _script(python, "pip", "from pip._internal.cli.main import main")
         _script(python, "pytest", "from pytest import main")
-        return cls(folder, python)
+        return cls(folder, python, library)
 
     def follow(self, blocks: list[Block], smaller: Mapping[str, int] = MappingProxyType({})) -> None:
         """Do what the blocks of a page say, one after the other. Raises AssertionError where one does not hold.

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from metarl.base.errors import MetarlError
 from metarl.cli.main import main
@@ -22,6 +23,7 @@ from metarl.evaluation.record import Evaluation
 from metarl.report.about import About
 from metarl.report.groups import group_runs
 from metarl.report.html import html_page
+from metarl.report.run_panels import tracked
 from metarl.report.runs import LeftOut, read_run
 from metarl.report.tables import Asked, build_tables
 from tests.report.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
@@ -189,6 +191,21 @@ def test_page_links_to_wandb_or_says_how_to_get_there(tmp_path: Path, monkeypatc
     assert "wandb sync s1/wandb/offline-run-20261126_194214-u80gt74d" in text
     assert "logged online as xyz in project" in text
     assert "s3</code>: not logged" in text
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ({"to": []}, "not logged (<code>log</code> does not name <code>wandb</code>)"),
+        ({"wandb": {"mode": "disabled"}}, "not logged (<code>wandb.mode</code> is <code>disabled</code>)"),
+        ({"wandb": {"mode": "offline"}}, "its folder holds no files of W&amp;B"),
+    ],
+)
+def test_page_says_why_a_run_is_not_at_wandb(log: dict[str, Any], words: str, tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump({**config, "log": log}))
+    assert words in tracked(group_runs([read_run(run)]))
 
 
 def test_sections_are_all_shown_where_no_script_runs(tmp_path: Path) -> None:
