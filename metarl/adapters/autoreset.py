@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from ..families.arguments import read_mask, require_seeds
 from ..families.faults import ArgumentValueError
 from ..families.vector import BatchedEnv, write_infos
 from .redraw import TaskDraws
@@ -58,8 +59,8 @@ class AutoresetVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes as `BatchedEnv.reset` does. A seed also restarts the lists of tasks that are drawn."""
-        where = self.envs.read_mask(options)
-        self.envs.require_seeds(seed)
+        where = read_mask(options, self.num_envs)
+        require_seeds(seed, self.num_envs)
         if self._draws is not None and seed is not None:
             self._draws.restart(seed, where)
         self._draw(where)
@@ -78,10 +79,8 @@ class AutoresetVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         """
         if self.autoreset_mode is AutoresetMode.DISABLED:
             return self.envs.step(actions)
-        actions = np.asarray(actions)
         waiting = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(self._ended)
-        self.envs.check_actions(actions, ~waiting)
-        step = self.envs.advance(actions, ~waiting)
+        step = self.envs.advance(self.envs.read_actions(actions, ~waiting), ~waiting)
         ended = step.terminations | step.truncations
         observations, infos = step.observations, {}
         if waiting.any():

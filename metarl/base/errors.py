@@ -47,7 +47,7 @@ def user_code(where: str | Callable[[], str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def told_at(where: Callable[[], str]) -> Iterator[None]:
+def told_at(where: str) -> Iterator[None]:
     """Begin an error with `where`: an exception of an author's code, as `user_code` does, and a MetarlError too."""
     try:
         with user_code(where):
@@ -55,7 +55,7 @@ def told_at(where: Callable[[], str]) -> Iterator[None]:
     except UserCodeError:
         raise
     except MetarlError as error:
-        raise reword(error, f"{where()}: {error}") from error.__cause__
+        raise reword(error, f"{where}: {error}") from error.__cause__
 
 
 def reword(error: MetarlError, message: str) -> MetarlError:

@@ -16,7 +16,7 @@ from gymnasium import spaces
 
 from ..base.errors import MetarlError, user_code
 from ..base.streams import Streams, generator
-from ..families.spaces import first_outside
+from ..families.actions import ActionRange
 from ..families.task import Tasks
 from ..trials.agent import Agent, Learner, Oracle, TrainableAgent, begin_learner, require_tensors
 from ..trials.episodes import Episodes, TimeStep, select_tasks
@@ -65,7 +65,7 @@ def _fault(actions: np.ndarray, space: spaces.Space[Any]) -> str:
     if not isinstance(space, spaces.Box):
         if not np.issubdtype(actions.dtype, np.integer):
             return f"{actions.dtype}; actions of a discrete space must be integers"
-        if (outside := first_outside(space, actions.reshape(-1, *shape[2:]))) is not None:
+        if (outside := ActionRange(space).first_outside(actions.reshape(-1, *shape[2:]))) is not None:
             return f"action {outside}; they must lie in {space}"
     elif not np.issubdtype(actions.dtype, np.floating) or not np.isfinite(actions).all():
         return f"{actions.dtype}, or numbers that are not finite; actions of a box must be finite floats"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..base.streams import Streams
-from .batch import State
+from .batch import State, merge
 from .canvas import AxesCanvas
-from .functions import FunctionBatch, FunctionFamily, merge
+from .functions import FunctionBatch, FunctionFamily
 from .task import Values
 
 if TYPE_CHECKING:

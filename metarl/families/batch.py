@@ -23,6 +23,12 @@ def fps_of(metadata: Mapping[str, Any] | None) -> int:
     return round(fps) if isinstance(fps, (int, float)) and 0.5 < fps < float("inf") else DEFAULT_FPS
 
 
+def merge(where: np.ndarray, chosen: State, others: State) -> State:
+    """Return new arrays with the rows of `chosen` where `where` is true, bool [world], and of `others` elsewhere."""
+    pick = {name: where.reshape(-1, *(1,) * (array.ndim - 1)) for name, array in chosen.items()}
+    return {name: np.where(pick[name], array, others[name]) for name, array in chosen.items()}
+
+
 class Step(NamedTuple):
     """The result of one step of a batch. A world that did not step keeps its observation and earns nothing.
 

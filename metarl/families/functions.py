@@ -9,7 +9,7 @@ import numpy as np
 
 from ..base.errors import MetarlError
 from ..base.streams import Streams
-from .batch import DEFAULT_FPS, State, Step
+from .batch import DEFAULT_FPS, State, Step, merge
 from .family import TaskFamily
 from .layout import layout_of
 from .successes import are_unknown
@@ -168,9 +168,3 @@ class FunctionBatch:
     def close(self) -> None:
         """Release windows and threads."""
         self.dynamics.close()
-
-
-def merge(where: np.ndarray, chosen: State, others: State) -> State:
-    """Return new arrays with the rows of `chosen` where `where` is true, bool [world], and of `others` elsewhere."""
-    pick = {name: where.reshape(-1, *(1,) * (array.ndim - 1)) for name, array in chosen.items()}
-    return {name: np.where(pick[name], array, others[name]) for name, array in chosen.items()}

@@ -98,21 +98,3 @@ def action_at(space: ActionSpace, place: float) -> np.ndarray:
     low, high = bounds(space) if isinstance(space, spaces.Box) else limits(space)
     action = low + place * (high - low)
     return np.asarray(action if isinstance(space, spaces.Box) else np.floor(action)).astype(space.dtype)
-
-
-def lie_within(actions: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
-    """Return whether all `actions` [..., *action] lie between two of them, each [*action]."""
-    return not np.count_nonzero((actions < low) | (actions > high))
-
-
-def first_outside(space: spaces.Space[Any], actions: np.ndarray) -> np.ndarray | None:
-    """Return the first of `actions` [n, *action] that a discrete space does not hold, None where it holds them all.
-
-    Actions of a box are not judged: the rollout clips them.
-    """
-    if isinstance(space, spaces.Box):
-        return None
-    low, high = limits(space)
-    beyond = (actions < low) | (actions > high)
-    outside = np.asarray(beyond.any(axis=tuple(range(1, beyond.ndim))))
-    return np.asarray(actions[outside.argmax()]) if outside.any() else None

@@ -14,8 +14,6 @@ from gymnasium import spaces
 from ..base.errors import AUTHOR_ERRORS, MetarlError, told_at, user_code
 from ..base.stopwatch import Stopwatch
 from ..base.streams import Streams
-from ..families.doors import is_surely_finite
-from ..families.spaces import lie_within
 from ..families.vector import BatchedEnv
 from .agent import Agent, Learner, begin_learner
 from .episodes import Episodes, TimeStep, Trial
@@ -52,7 +50,7 @@ def rollout(
         with stopwatch.part("inference"):
             try:
                 actions = learner.act(timestep, deterministic=deterministic)
-                actions = require_actions(actions, envs, timestep.active)
+                actions = read_actions(actions, envs, timestep.active)
             except AUTHOR_ERRORS as error:
                 _raise_at(f"{title}, step {recorder.time + 1}", error)
         timestep = recorder.step(timestep, actions)
@@ -66,7 +64,7 @@ def _raise_at(place: str, error: BaseException) -> NoReturn:
 
     Only an error pays for the context managers: they would take a tenth of a step of 40 points.
     """
-    with told_at(lambda: place), user_code(lambda: f"{place}, act"):
+    with told_at(place), user_code(f"{place}, act"):
         raise error
 
 
@@ -85,29 +83,26 @@ def _first_step(envs: BatchedEnv, observations: np.ndarray, previous: Episodes |
     )
 
 
-def require_actions(actions: object, envs: BatchedEnv, active: np.ndarray) -> np.ndarray:
+def read_actions(actions: object, envs: BatchedEnv, active: np.ndarray) -> np.ndarray:
     """Return what `act` returned. Raises MetarlError unless it is an array of actions, [task, replica, *action].
 
-    Actions of a box are finite, and those of other spaces whole numbers inside them. Only `active` worlds count.
+    Actions of a box are finite, and those of other spaces whole numbers inside them. Only `active` worlds count: others
+    get an action of the space where theirs is none.
     """
-    space, shape = envs.single_action_space, (*envs.shape, *envs.action_shape)
+    taken, shape = envs.action_range, (*envs.shape, *envs.action_shape)
     if not isinstance(actions, np.ndarray):
         raise MetarlError(f"act returned {type(actions).__name__}; it must return a NumPy array of shape {shape}")
     if actions.shape != shape:
         raise MetarlError(f"act returned shape {actions.shape}; it must be {shape}, [task, replica, *action]")
-    if actions.dtype != space.dtype and not np.can_cast(actions.dtype, space.dtype or np.float64, "same_kind"):
-        raise MetarlError(f"act returned {actions.dtype}; actions of {space} must be {space.dtype}")
-    # First the whole array: that is quick, and waiting worlds rarely differ.
-    if envs.action_limits is None:
-        if not is_surely_finite(actions) and not np.isfinite(actions[active]).all():
-            raise MetarlError("act returned actions that are not finite; look at its observations and parameters")
-        return actions
-    low, high = envs.action_limits
-    if not lie_within(actions, low, high):
-        chosen = actions[active]
-        if (wrong := (chosen < low) | (chosen > high)).any():
-            raise MetarlError(f"act returned action {chosen[wrong][0]}, which is not in {space}")
-    return actions.astype(space.dtype, copy=False)
+    if not taken.can_store(actions):
+        raise MetarlError(f"act returned {actions.dtype}; actions of {taken.space} must be {taken.dtype}")
+    if not taken.holds(actions):
+        if (outside := taken.first_outside(actions[active])) is not None:
+            if isinstance(taken.space, spaces.Box):
+                raise MetarlError("act returned actions that are not finite; look at its observations and parameters")
+            raise MetarlError(f"act returned action {outside}, which is not in {taken.space}")
+        actions = taken.settle(actions, active)
+    return taken.store(actions)
 
 
 class _Recorder:
@@ -151,7 +146,7 @@ class _Recorder:
             now = step.successes.reshape(shape) & timestep.active
             self.successes = now if self.successes is None else self.successes | now
         if step.unstable is not None:
-            fell = step.unstable.reshape(shape)
+            fell = step.unstable.reshape(shape) & timestep.active
             self.unstable = fell if self.unstable is None else self.unstable | fell
         self.time += 1
         return following
@@ -193,7 +188,7 @@ def run_trial(
     title = _title(agent, envs)
     learner = _begin(agent, envs, seed, title, training=training)
     episodes = tuple(itertools.islice(_rounds(learner, envs, title, seed=seed, stopwatch=stopwatch), rounds))
-    none = np.zeros((len(envs.tasks), envs.replicas), dtype=np.int64)
+    none = np.zeros(envs.shape, dtype=np.int64)
     return Trial(envs.tasks, episodes, none if learner.exploring_steps is None else learner.exploring_steps)
 
 
@@ -241,6 +236,6 @@ def _rounds(
     episodes = play(seed=seed, title=f"{title}, round 1")
     for number in itertools.count(2):
         yield episodes
-        with stopwatch.part("adaptation"), told_at(lambda number=number: f"{title}, adapt to round {number - 1}"):  # type: ignore[misc]
+        with stopwatch.part("adaptation"), told_at(f"{title}, adapt to round {number - 1}"):
             learner.adapt(episodes)
         episodes = play(episodes, title=f"{title}, round {number}")

@@ -197,6 +197,7 @@ def test_exceptions_where_an_environment_is_made_drawn_changed_and_closed_are_to
     Breaks.observation_space, Breaks.action_space = Faulty.observation_space, Faulty.action_space  # type: ignore[assignment]
     envs = Breaks().make_vec(Breaks().sample("train", 1, seed=0))
     envs.render_mode = "rgb_array"
+    envs.reset(seed=0)
     with pytest.raises(UserCodeError, match=r"^family 'faults', task \{'mass': .*\}, render: ValueError: no picture"):
         envs.render()
     with pytest.raises(UserCodeError, match=r"change: KeyError: 'wind'"):
@@ -218,6 +219,7 @@ def test_exceptions_where_an_environment_is_made_drawn_changed_and_closed_are_to
 )
 def test_picture_that_fails_is_told_with_its_remedy(error: Exception, words: str) -> None:
     envs = Faults().make_vec(Faults().sample("train", 1, seed=0))
+    envs.reset(seed=0)
     envs.batch.envs[0].render = functools.partial(fail(error), GOOD)  # type: ignore[attr-defined]
     with pytest.raises(MetarlError, match=words):
         envs.render_world(0)

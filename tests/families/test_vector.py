@@ -299,8 +299,18 @@ def test_reward_of_another_shape_is_refused_by_the_familys_name() -> None:
 
     envs = Column().make_vec(Column().sample("train", 3, seed=0))
     envs.reset(seed=0)
-    with pytest.raises(MetarlError, match=r"Column' has shape \(3, 1\); it must be \(3,\)"):
+    with pytest.raises(MetarlError, match=r"Column' has shape \(3, 1\); it must be \(3,\)") as caught:
         envs.step(np.zeros((3, 2)))
+    assert caught.value.__cause__ is None  # an error that is its own cause would be printed twice
+
+
+def test_change_of_a_world_leaves_the_tasks_of_the_others() -> None:
+    family = load("navigation-2d")
+    envs = family.make_vec(family.tasks([{"goal": [0.1, 0.0]}, {"goal": [0.2, 0.0]}]))
+    envs.reset(seed=0)
+    envs.change(np.array([True, False]), {"goal": np.full((2, 2), 0.4)})
+    assert [envs.task(world) for world in range(2)] == [{"goal": [0.4, 0.4]}, {"goal": [0.2, 0.0]}]
+    np.testing.assert_allclose(envs.step(np.zeros((2, 2)))[1], [-np.hypot(0.4, 0.4), -0.2])
 
 
 @pytest.mark.parametrize(
