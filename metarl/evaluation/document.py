@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, ValidationError
 
 from ..base.errors import MetarlError
 from ..base.files import require_regular
 from ..base.settings import rule_in, shorten
 from ..families.task import Tasks
+from ..trials.plan import TrialPlan
 
 FORMAT = "metarl evaluation 2"
 """First entry of every evaluation file; files of another format are refused."""
@@ -52,16 +54,15 @@ class AgentEntry(Entry):
     oracle: bool
 
 
-class PlanEntry(Entry):
-    """What a file says of the trials, as `TrialPlan` has it."""
-
-    split: Words
-    num_tasks: int
-    rounds: int
-    replicas: int
-    budget: int
-    deterministic: bool
-    seed: int
+def _read_plan(entry: Any) -> TrialPlan:
+    """Return the plan in a file. Raises ValueError unless it has every field of one, and a value that it can have."""
+    names = [field.name for field in fields(TrialPlan)]
+    if not isinstance(entry, dict) or set(entry) != set(names):
+        raise ValueError(f"it must have the entries {', '.join(names)}")
+    try:
+        return TrialPlan(**entry)
+    except MetarlError as error:
+        raise ValueError(str(error)) from None
 
 
 class Document(Entry):
@@ -72,7 +73,7 @@ class Document(Entry):
     family: Words
     settings: dict[str, JsonValue]
     agent: AgentEntry
-    plan: PlanEntry
+    plan: Annotated[TrialPlan, PlainValidator(_read_plan)]
     unseen: bool
     versions: dict[str, Words]
     commit: Words | None

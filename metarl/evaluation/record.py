@@ -253,7 +253,7 @@ def _evaluation_of(document: Document, entries: Mapping[str, Any]) -> Evaluation
         family=document.family,
         settings=document.settings,
         agent=AgentRecord(**dict(document.agent)),
-        plan=TrialPlan(**dict(document.plan)),
+        plan=document.plan,
         tasks=make_tasks(document),
         returns=make_array(document.returns),
         successes=None if document.successes is None else make_array(document.successes),

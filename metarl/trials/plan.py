@@ -8,18 +8,18 @@ from typing import TypedDict
 import numpy as np
 
 from ..base.bounds import LAST_SEED, MOST
-from ..base.errors import MetarlError
+from ..base.errors import MetarlError, did_you_mean
 from ..base.settings import shorten
 from ..base.streams import generator
 from ..families.family import TaskFamily
-from ..families.task import Tasks
+from ..families.task import SPLITS, Tasks
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialPlan:
     """The trials of an evaluation: equal plans name equal tasks and equal random numbers.
 
-    Raises MetarlError for a count below one, a negative seed, and a budget without a second round.
+    Raises MetarlError for an unknown split, a count below one, a negative seed, and a budget without a second round.
     """
 
     split: str = "test"
@@ -44,6 +44,8 @@ class TrialPlan:
         object.__setattr__(self, "seed", _whole_number("seed", self.seed, 0, LAST_SEED))
         if not isinstance(self.split, str):
             raise MetarlError(f"split is {self.split!r}; it must be the name of a split")
+        if self.split not in SPLITS:
+            raise MetarlError(f"split {shorten(self.split)} is unknown; {did_you_mean(self.split, SPLITS)}")
         if not isinstance(self.deterministic, (bool, np.bool_)):
             raise MetarlError(f"deterministic is {self.deterministic!r}; it must be True or False")
         object.__setattr__(self, "deterministic", bool(self.deterministic))

@@ -131,6 +131,9 @@ def test_a_cut_or_changed_byte_is_refused_in_one_line_or_leaves_a_whole_file(
         ({"tasks": [{"number": 1.0}] * 2 + [{"other": 1.0}]}, "task 2 has the parameters ['other']"),
         ({"tasks": [{"number": 1.0}] * 2 + [{"number": [1.0]}]}, "another shape"),
         ({"settings": {"switch_at": [9, 3]}}, "its steps must ascend"),
+        ({"plan": {**usual()["plan"], "rounds": True}}, "rounds is True; it must be a whole number"),
+        ({"plan": {**usual()["plan"], "split": "tset"}}, "split 'tset' is unknown"),
+        ({"plan": {**usual()["plan"], "more": 1}}, "it must have the entries split, num_tasks, rounds"),
         ({"rewards": [[1.0], [1.0, 2.0], [3.0]]}, "rows of different lengths"),
     ],
 )

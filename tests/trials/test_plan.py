@@ -20,6 +20,11 @@ def test_a_count_below_one_is_refused_by_its_name(name: str, value: int) -> None
         TrialPlan(**{name: value})  # type: ignore[arg-type]
 
 
+def test_an_unknown_split_is_refused_with_the_nearest() -> None:
+    with pytest.raises(MetarlError, match="split 'tset' is unknown; did you mean 'test'"):
+        TrialPlan(split="tset")
+
+
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(MetarlError, match="seed is -1; it must be at least 0"):
         TrialPlan(seed=-1)
