@@ -30,7 +30,7 @@ from ..trials.registered import AGENTS, what_to_install
 from .agent import AGENT_CHECKS, SPACE_CHECKS, check_actions
 from .declared import OTHER, FamilyCheck, check_success, fit_remedies
 from .extent import FULL, Extent, choose_extent, describe_loss, limit, measure
-from .family import COMPARING, FAMILY_CHECKS
+from .family import COMPARING, SINGLE
 from .probes import Subject as AgentSubject
 from .probes import other_spaces, probes
 from .repeats import SOURCES, check_repeats, find_shared_generators
@@ -113,7 +113,7 @@ def check_family(family: TaskFamily | type[TaskFamily] | str, *, report: Report 
 
 def _check_instance(title: str, family: TaskFamily, report: Report = ignore) -> list[str]:
     comparing: Sequence[FamilyCheck] = COMPARING
-    others: Sequence[FamilyCheck] = [check for check in FAMILY_CHECKS if check not in COMPARING]
+    others: Sequence[FamilyCheck] = SINGLE
     repeats: FamilyCheck = check_repeats
     if family.origin.by_settings:
         repeats, comparing = fit_remedies(repeats), [*map(fit_remedies, comparing)]

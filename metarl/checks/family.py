@@ -7,7 +7,7 @@ import dataclasses
 import json
 import pickle
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from ..families.switching import SwitchingFamily
 from ..families.task import Tasks
 from ..families.vector import BatchedEnv
 from ..trials.episodes import select_tasks
+from .declared import FamilyCheck
 from .extent import BRIEF, FULL, Extent
 from .replay import difference, play, play_new, shorten
 
@@ -361,25 +362,18 @@ def check_horizon(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
         yield "a world whose episode has ended takes another step; refuse steps until a reset"
 
 
-FAMILY_CHECKS: tuple[Callable[[TaskFamily, Extent], Iterator[str]], ...] = (
+SINGLE: tuple[FamilyCheck, ...] = (
     check_settings,
     check_splits,
-    check_gymnasium,
-    check_seeds,
-    check_single,
-    check_batch,
-    check_neighbours,
-    check_pauses,
     check_arrays,
     check_parameters,
-    check_first_observation,
     check_extremes,
     check_unstable,
     check_horizon,
 )
-"""Every check of a family."""
+"""The checks that look at one play, or at none."""
 
-COMPARING = (
+COMPARING: tuple[FamilyCheck, ...] = (
     check_gymnasium,
     check_seeds,
     check_single,
