@@ -30,6 +30,7 @@ from .baseline_inputs import BaselineInputs
 from .baselines import Baseline, LinearBaseline, LinearBaselineConfig, NetworkBaseline
 from .config import MAMLConfig
 from .exported import exported_step
+from .memory import update_bytes
 from .meta_step import MetaStep, require_finite
 from .objective import MetaObjective
 from .over_tasks import OverTasks
@@ -39,7 +40,7 @@ from .records import Round
 from .reptile import ReptileConfig, ReptileStep
 from .rounds import Rounds
 from .step_size import LEARNED_RATE, make_step_size
-from .trpo import TRPOConfig, TRPOStep
+from .trpo import TRPOStep
 
 
 class MAML(TrainableAgent):
@@ -97,17 +98,16 @@ class MAML(TrainableAgent):
         return MAMLLearner(self, streams)
 
     def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
-        """Return about how many bytes an update takes: what a gradient holds of a chunk of tasks, and of each task."""
-        config, policy = self.config, self.objective.policy
-        steps, itemsize = replicas * rounds * self.horizon, torch.finfo(getattr(torch, config.dtype)).bits // 8
-        inputs = 2 * policy.encoder.num_pixel_bytes + (8 + itemsize) * policy.encoder.num_numbers
-        gradients = num_tasks * sum(value.numel() for value in self.parameters.values()) * itemsize
-        held = min(num_tasks, config.task_chunk_size or num_tasks) * steps * policy.num_activations * itemsize
-        if self.device != "cpu":
-            return num_tasks * steps * inputs
-        # As measured: an exact gradient holds the backward pass of inner steps too, and a product with a Hessian more.
-        copies = 1 if config.outer.meta_gradient == "first-order" else 4 if isinstance(config.outer, TRPOConfig) else 2
-        return num_tasks * steps * inputs + gradients + copies * held
+        """Return about how many bytes of the machine's memory an update takes: see `update_bytes`."""
+        return update_bytes(
+            self.config,
+            self.objective.policy,
+            sum(value.numel() for value in self.parameters.values()),
+            tasks=num_tasks,
+            steps=replicas * self.horizon,
+            rounds=rounds,
+            device=self.device,
+        )
 
     @cpu_by_default()
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:

@@ -46,6 +46,6 @@ class EncodedPolicy:
         return self.network(parameters, self.encoder(own, observations, pixels))
 
     @property
-    def num_activations(self) -> int:
-        """Floats that a gradient through the policy holds of one observation."""
-        return self.encoder.num_numbers + self.encoder.num_activations + 2 * sum(self.network.sizes[1:])
+    def num_units(self) -> int:
+        """Outputs of all layers of the network together."""
+        return sum(self.network.sizes[1:])

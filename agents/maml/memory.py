@@ -1,0 +1,48 @@
+"""How much memory a meta-update takes, as measured."""
+
+from __future__ import annotations
+
+import torch
+
+from .config import MAMLConfig
+from .policy import EncodedPolicy
+from .trpo import TRPOConfig
+
+TASK_COPIES = 6
+"""Copies of a task's parameters: fast ones of each round, gradients, and what they are made of."""
+IMAGE_COPIES = 1, 2, 4
+"""Copies of the activations of convolutions that a gradient holds of each step: a first-order one, an exact one, and
+the product with an exact Hessian."""
+
+
+def update_bytes(
+    config: MAMLConfig, policy: EncodedPolicy, num_parameters: int, *, tasks: int, steps: int, rounds: int, device: str
+) -> int:
+    """Return about how many bytes of the machine's memory a meta-update takes, beside its trial.
+
+    `steps` are those of all replicas of one task in one round. A chunk of tasks at a time holds activations: a
+    first-order gradient those of one round, an exact one those of all rounds with their backward passes, and TRPO's
+    product with the Hessian of the KL several times as many. Inputs and parameters are held of every task. With
+    observations of numbers, 2 to 5 rounds and layers of 32 to 256 units, this is from 10 % below to 50 % above what a
+    process on a CPU takes.
+    """
+    itemsize = torch.finfo(getattr(torch, config.dtype)).bits // 8
+    encoder = policy.encoder
+    # The baseline computes in float64, and every round keeps its actions, outputs, advantages and mask.
+    inputs = 2 * encoder.num_pixel_bytes + (16 + itemsize) * encoder.num_numbers + 256
+    of_inputs = tasks * rounds * steps * inputs
+    if device != "cpu":
+        return of_inputs
+    of_images, of_layers = _copies(config, rounds)
+    held = of_images * encoder.num_activations + of_layers * policy.num_units
+    chunk = min(tasks, config.task_chunk_size or tasks)
+    return of_inputs + itemsize * round(TASK_COPIES * tasks * num_parameters + chunk * steps * held)
+
+
+def _copies(config: MAMLConfig, rounds: int) -> tuple[float, float]:
+    """Return how many times a gradient holds the outputs of convolutions, and of layers, of each step."""
+    one, exact, product = (rounds * copies for copies in IMAGE_COPIES)
+    has_product = isinstance(config.outer, TRPOConfig)
+    if config.outer.meta_gradient == "first-order":
+        return one, 15.0 if has_product else 5.2
+    return (product, 12 + 42 * (rounds - 1)) if has_product else (exact, 9.5 * rounds)
