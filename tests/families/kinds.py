@@ -39,6 +39,9 @@ ACTIONS: Mapping[str, ActionSpace] = {
 }
 """A space of actions of each kind, by name."""
 
+WANTED = {"wanted": Parameter(Uniform(0.0, 1.0))}
+"""The task of a meter: the action that is paid best, as a place between the lowest and the highest."""
+
 
 def shown(space: spaces.Space[Any], level: float) -> Any:
     """Return the observation of a level from 0 to 1."""
@@ -85,9 +88,7 @@ class Meters(ClassFamily):
     seen: str = "vector"
     acted: str = "box"
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        return {"wanted": Parameter(Uniform(0.0, 1.0))}
+    parameters = WANTED
 
     def make(self, task: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
         return Meter(self.seen, self.acted, task["wanted"])
@@ -102,9 +103,7 @@ class ArrayMeters(ArrayFamily):
     seen: str = "vector"
     acted: str = "box"
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        return {"wanted": Parameter(Uniform(0.0, 1.0))}
+    parameters = WANTED
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
