@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -92,6 +93,22 @@ def test_slow_family_keeps_to_the_budget(pace: Pace) -> None:
 
 def test_measured_pace_is_that_of_the_worlds() -> None:
     assert 0.005 <= measure(Walks(pause=0.005)).step < 0.5
+
+
+def test_wait_for_a_core_is_not_the_familys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine where each step waits a second for its turn, of which the family has nothing."""
+    schedule = tmp_path / "schedstat"
+    schedule.write_text("0 0 0")
+    monkeypatch.setattr("metarl.checks.extent._SCHEDULE", schedule)
+    now = [0.0]
+
+    def wait(seconds: float) -> None:
+        now[0] += 1.0 + seconds
+        schedule.write_text(f"0 {int(schedule.read_text().split()[1]) + 10**9} 0")
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("time.sleep", wait)
+    assert measure(Walks(pause=0.25)).step == pytest.approx(0.25)
 
 
 def test_slow_family_is_told_what_is_played_less(
