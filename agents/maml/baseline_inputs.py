@@ -6,7 +6,8 @@ import numpy as np
 
 from metarl.trials.episodes import Episodes
 
-from ..common.encoders import Image, ObservationEncoder
+from ..common.encoded import EncodedPart
+from ..common.encoders import ObservationEncoder
 
 MOST_FEATURES = 256
 """Longest observation that the linear baseline takes as it is. Memory and time grow with the square of the length."""
@@ -15,13 +16,14 @@ MOST_FEATURES = 256
 class BaselineInputs:
     """Turns observations of any space into rows of numbers.
 
-    Vectors stay as they are, and discrete parts are one-hot. Images are scaled to [-1, 1]; one of more than
-    `MOST_FEATURES` pixels is projected to as many random directions, which are the same in every run.
+    Vectors stay as they are, and discrete parts are one-hot. Images are scaled to [-1, 1], and of a sequence the tokens
+    are counted; more than `MOST_FEATURES` numbers of either are projected to as many random directions, which are the
+    same in every run.
     """
 
     def __init__(self, encoder: ObservationEncoder) -> None:
         self.encoder = encoder
-        self.size = encoder.num_numbers + sum(min(image.part.size, MOST_FEATURES) for image in encoder.images)
+        self.size = encoder.num_numbers + sum(min(each.num_viewed, MOST_FEATURES) for each in encoder.encoded)
         """Numbers of one observation."""
 
     def __call__(self, episodes: Episodes) -> tuple[np.ndarray, np.ndarray]:
@@ -31,25 +33,24 @@ class BaselineInputs:
     def _rows(self, observations: np.ndarray) -> np.ndarray:
         """Return the rows of observations [..., task, replica, *observation]."""
         rows = self.encoder.observe(observations).numbers
-        if not self.encoder.images:
+        if not self.encoder.encoded:
             return np.asarray(rows)
-        flat = [self.encoder.layout.part(image.part, observations) for image in self.encoder.images]
+        flat = [self.encoder.layout.part(each.part, observations) for each in self.encoder.encoded]
         lead = rows.shape[:-1]
         seen = [
-            _view(image, part.reshape(*lead, image.part.size))
-            for image, part in zip(self.encoder.images, flat, strict=True)
+            _view(each, part.reshape(*lead, each.part.size))
+            for each, part in zip(self.encoder.encoded, flat, strict=True)
         ]
         return np.concatenate([rows.astype(np.float32), *seen], axis=-1)
 
 
-def _view(image: Image, pixels: np.ndarray) -> np.ndarray:
-    """Return an image's numbers for a baseline, float32 [..., n], of `pixels` [..., size]."""
-    low, high = image.limits
-    size = image.part.size
-    seen = np.empty((*pixels.shape[:-1], min(size, MOST_FEATURES)), dtype=np.float32)
+def _view(encoded: EncodedPart, values: np.ndarray) -> np.ndarray:
+    """Return numbers of an image or a sequence for a baseline, float32 [..., n], of its `values` [..., size]."""
+    size = encoded.num_viewed
+    seen = np.empty((*values.shape[:-1], min(size, MOST_FEATURES)), dtype=np.float32)
     # One index at a time: a batch of images as floats would fill the memory.
-    for index in range(len(pixels)):
-        scaled = (pixels[index].astype(np.float32) - low) * (2 / (high - low)) - 1
+    for index in range(len(values)):
+        scaled = encoded.view(values[index])
         seen[index] = scaled @ _directions(size) if size > MOST_FEATURES else scaled
     return seen
 

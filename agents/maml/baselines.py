@@ -84,7 +84,7 @@ class LinearBaseline:
     def values(self, episodes: Episodes, returns: np.ndarray) -> Values:
         """Return the values of the fit to `returns`."""
         observations, final = self.inputs(episodes)
-        if not self.inputs.encoder.images and observations.shape[-1] > MOST_FEATURES:
+        if not self.inputs.encoder.encoded and observations.shape[-1] > MOST_FEATURES:
             observations, final = project(observations, final, episodes.mask)
         return Values(*linear_baseline(observations, final, returns, episodes.mask))
 

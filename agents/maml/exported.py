@@ -48,6 +48,6 @@ class _Step(nn.Module):
         return torch.cat([*vectors, *choices], dim=-1)
 
     def _pixels(self, inputs: Inputs) -> Tensor:
-        """Return the images, flattened, [batch, num_pixels]; anything where there are none."""
-        rows = [self.observations.rows(inputs, image.part).double() for image in self.policy.encoder.images]
+        """Return the images and sequences, flattened, [batch, num_pixels]; anything where there are none."""
+        rows = [self.observations.rows(inputs, each.part).double() for each in self.policy.encoder.encoded]
         return torch.cat(rows, dim=-1) if rows else next(iter(inputs.values()))

@@ -18,8 +18,8 @@ ENCODER = "encoder."
 class EncodedPolicy:
     """Action distributions of observations of any space.
 
-    Images go through the convolutions of the encoder, and the network reads their features beside the numbers. Without
-    images there is no encoder, and the network reads the numbers alone.
+    Images and sequences of tokens go through the layers of the encoder, and the network reads their features beside
+    the numbers. Without them there is no encoder, and the network reads the numbers alone.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ class _Step(nn.Module):
         return numbers.to(self.network.policy.weight.dtype)
 
     def _pixels(self, inputs: StepInputs) -> Tensor:
-        """Return the images, flattened, [batch, num_pixels]; anything where there are none."""
-        rows = [self.observations.rows(inputs, image.part) for image in self.encoder.images]
+        """Return the images and sequences, flattened, [batch, num_pixels]; anything where there are none."""
+        rows = [self.observations.rows(inputs, each.part) for each in self.encoder.encoded]
         dtype = self.network.policy.weight.dtype
         return torch.cat([row.to(dtype) for row in rows], dim=-1) if rows else inputs[BEGUN]

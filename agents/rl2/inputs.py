@@ -22,7 +22,7 @@ class Inputs(NamedTuple):
     """Vectors of the observation, previous reward, previous action, the two ways in which an episode may just have
     ended, and one-hot vectors of the observation. [..., num_numbers]"""
     pixels: Tensor
-    """Images of the observation. [..., num_pixels]"""
+    """Images and sequences of tokens of the observation. [..., num_pixels]"""
 
 
 class InputReader:

@@ -38,7 +38,7 @@ class Insight(nn.Module):
 
 
 class RecurrentNetwork(nn.Module):
-    """An encoder of images and a memory, with a head for actions, one for values, and one that predicts the task."""
+    """An encoder and a memory, with a head for actions, one for values, and one that predicts the task."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class RecurrentNetwork(nn.Module):
         self.gaussian = isinstance(head, GaussianHead)
         outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
         size = config.memory.hidden_size
-        self.memory = make_memory(config.memory, num_numbers + len(encoder.images) * encoder.image_features)
+        self.memory = make_memory(config.memory, num_numbers + encoder.num_encoded)
         self.policy = nn.Linear(size, outputs)
         self.insight = Insight(size, num_task_numbers) if config.critic == "informed" else None
         self.value = nn.Linear(size * (1 if self.insight is None else 2), 1)
@@ -86,7 +86,7 @@ class RecurrentNetwork(nn.Module):
         return itemsize * (sum(w.numel() for w in weights) * (3 + shards) + 8 * size * steps + 2 * of_images)
 
     def encode(self, inputs: Inputs) -> Tensor:
-        """Return the memory's inputs, [..., d]: the numbers, and features of the images."""
+        """Return the memory's inputs, [..., d]: the numbers, and features of images and sequences."""
         return self._encoder.in_chunks(dict(self.encoder.items()), inputs.numbers, inputs.pixels)
 
     def actions(self, features: Tensor) -> Tensor:

@@ -18,6 +18,17 @@ LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 """Spaces whose elements are one array. An observation may be a Dict or Tuple of them, at any depth."""
 
 
+class Tokens(spaces.MultiDiscrete):
+    """A sequence of at most `length` tokens: whole numbers below `vocabulary`; 0 is no token, and fills the end."""
+
+    def __init__(self, length: int, vocabulary: int, seed: int | None = None) -> None:
+        # A signed type: Gymnasium stores the size of the vocabulary in the type of its tokens.
+        super().__init__([vocabulary] * length, dtype=np.min_scalar_type(-vocabulary).type, seed=seed)
+
+    def __repr__(self) -> str:
+        return f"Tokens({len(self.nvec)}, {self.nvec[0]})"
+
+
 def shape_of(space: spaces.Space[Any]) -> tuple[int, ...]:
     """Return the shape of one element of a space: () for a discrete one."""
     return space.shape or ()

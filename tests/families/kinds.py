@@ -15,7 +15,7 @@ from metarl.families.arrays import ArrayFamily
 from metarl.families.batch import State
 from metarl.families.classes import ClassFamily
 from metarl.families.distributions import Uniform
-from metarl.families.spaces import ActionSpace, action_at
+from metarl.families.spaces import ActionSpace, Tokens, action_at
 from metarl.families.task import Horizon, Parameter, Values
 
 PLACE = spaces.Box(-np.inf, np.inf, (2,), dtype=np.float32)
@@ -27,6 +27,7 @@ OBSERVATIONS: dict[str, spaces.Space[Any]] = {
     "discrete": spaces.Discrete(7, start=-3),
     "multi-discrete": spaces.MultiDiscrete([3, 300]),
     "multi-binary": spaces.MultiBinary(5),
+    "tokens": Tokens(6, 9),
     "dict": spaces.Dict({"camera": IMAGE, "place": PLACE, "way": spaces.Discrete(4)}),
     "tuple": spaces.Tuple([spaces.Dict({"camera": IMAGE}), spaces.MultiBinary(2)]),
 }

@@ -90,13 +90,13 @@ def test_discrete_observations_alone_are_one_hot() -> None:
 )
 def test_auto_takes_bytes_and_floats_up_to_one_for_images(space: spaces.Box, is_image: bool) -> None:
     encoder = ObservationEncoder(AutoEncoder(), space)
-    assert bool(encoder.images) == is_image
+    assert bool(encoder.encoded) == is_image
     assert encoder.num_pixels + encoder.num_numbers == np.prod(space.shape)
-    assert not ObservationEncoder(VectorEncoder(), space).images
+    assert not ObservationEncoder(VectorEncoder(), space).encoded
 
 
 def test_pixels_takes_every_bounded_box_of_rank_2_or_3_and_refuses_to_find_none() -> None:
-    assert ObservationEncoder(PixelsEncoder(), box(8, 8, dtype=np.float32, high=9.0)).images
+    assert ObservationEncoder(PixelsEncoder(), box(8, 8, dtype=np.float32, high=9.0)).encoded
     with pytest.raises(MetarlError, match=r"finds no image in Box.*take encoder: auto"):
         ObservationEncoder(PixelsEncoder(), box(5, dtype=np.float32, high=1.0))
 

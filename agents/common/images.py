@@ -1,0 +1,131 @@
+"""Images in observations: which parts are images, and convolutions that fit them, as a function of their parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from torch import Tensor
+from torch.nn import functional as F
+
+from metarl.families.layout import Part
+from metarl.families.spaces import limits
+
+from .encoded import EncodedPart, Weights
+
+LAST_CHANNELS = 4
+"""Number of channels up to which the last axis of an image is that of its channels, whatever the first is."""
+LEAST_SIDE = 3
+"""Pixels along the shorter side of the smallest image."""
+
+
+@dataclass(frozen=True)
+class Image(EncodedPart):
+    """A part that is an image, and its convolutions."""
+
+    channels_first: bool
+    convolutions: tuple[tuple[int, int, int, int, int], ...]
+    """Inputs, outputs, kernel, stride and padding of each convolution."""
+    sides: tuple[tuple[int, int], ...]
+    """Height and width of the image, and behind each convolution."""
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Least and greatest value of a pixel."""
+        low, high = _range(self.part.space)
+        return float(low), float(high)
+
+    @property
+    def flat_size(self) -> int:
+        """Numbers behind the last convolution."""
+        return self.convolutions[-1][1] * math.prod(self.sides[-1])
+
+    @property
+    def num_activations(self) -> int:
+        """Floats that a gradient through the convolutions of one image holds."""
+        outputs = zip(self.convolutions, self.sides[1:], strict=True)
+        return self.part.size + sum(2 * out * math.prod(side) for (_, out, *_), side in outputs)
+
+    @property
+    def layers(self) -> dict[str, Weights]:
+        """Weights of the convolutions, and of the layer behind them."""
+        shapes: list[tuple[int, ...]] = [
+            (outputs, inputs, kernel, kernel) for inputs, outputs, kernel, _, _ in self.convolutions
+        ]
+        shapes.append((self.num_features, self.flat_size))
+        named = enumerate(shapes)
+        return {f"image{self.number}-layer{layer}": Weights(shape, math.prod(shape[1:])) for layer, shape in named}
+
+    def encode(self, parameters: Mapping[str, Tensor], values: Tensor) -> Tensor:
+        """Return features of the image in each row of pixels."""
+        weights = [(parameters[f"{name}-weight"], parameters[f"{name}-bias"]) for name in self.layers]
+        low, high = self.limits
+        x = (values.to(weights[0][0].dtype) - low) / (high - low)
+        x = x.reshape(x.shape[0], *self.part.shape)  # its `len` is a constant to whoever traces it
+        if x.dim() == 3:
+            x = x.unsqueeze(1)
+        elif not self.channels_first:
+            x = x.permute(0, 3, 1, 2)
+        for (weight, bias), (_, _, _, stride, padding) in zip(weights[:-1], self.convolutions, strict=True):
+            x = F.relu(F.conv2d(x, weight, bias, stride=stride, padding=padding))
+        return F.relu(F.linear(x.flatten(1), *weights[-1]))
+
+    @property
+    def num_viewed(self) -> int:
+        """Every pixel."""
+        return self.part.size
+
+    def view(self, values: np.ndarray) -> np.ndarray:
+        """Return the pixels, scaled to [-1, 1]."""
+        low, high = self.limits
+        return (values.astype(np.float32) - low) * (2 / (high - low)) - 1
+
+
+def _range(space: spaces.Space[Any]) -> tuple[Any, Any]:
+    low, high = limits(space)
+    return low.min(), high.max()
+
+
+def is_image(space: spaces.Space[Any], whatever: bool) -> bool:
+    """Return whether a part is an image; with `whatever`, its type and its bounds do not matter."""
+    if not isinstance(space, spaces.Box) or len(space.shape) not in (2, 3) or not space.is_bounded():
+        return False
+    low, high = _range(space)
+    if low >= high or min(_sides(space.shape)) < LEAST_SIDE:
+        return False
+    floats = np.issubdtype(space.dtype, np.floating) and len(space.shape) == 3 and low >= 0 and high <= 1
+    return whatever or space.dtype == np.uint8 or bool(floats)
+
+
+def _has_channels_first(shape: tuple[int, ...]) -> bool:
+    """Return whether the first axis of an image of rank 3 is that of its channels: the shorter one of first and last.
+
+    A last axis of up to four channels counts as channels: a strip of three rows in colour is still in colour.
+    """
+    return len(shape) == 3 and shape[0] < shape[-1] and not (shape[-1] <= LAST_CHANNELS and shape[0] >= LEAST_SIDE)
+
+
+def _sides(shape: tuple[int, ...]) -> tuple[int, int]:
+    height, width = shape if len(shape) == 2 else shape[1:] if _has_channels_first(shape) else shape[:2]
+    return height, width
+
+
+def plan_image(part: Part, number: int, channels: tuple[int, ...], num_features: int) -> Image:
+    """Return convolutions that fit an image: strides of 4 and 2 while it is large, 1 when it is small."""
+    first = _has_channels_first(part.shape)
+    inputs = 1 if len(part.shape) == 2 else part.shape[0 if first else -1]
+    convolutions, sides = [], [_sides(part.shape)]
+    for outputs in channels:
+        least, most = sorted(sides[-1])
+        # Kernels and strides of large ones are those of Mnih et al. (2015).
+        large, middling = most >= 48 and least >= 16, most >= 8 and least >= 4
+        kernel, stride, padding = (8, 4, 2) if large else (4, 2, 1) if middling else (3, 1, 1)
+        convolutions.append((inputs, outputs, kernel, stride, padding))
+        height, width = ((side + 2 * padding - kernel) // stride + 1 for side in sides[-1])
+        sides.append((height, width))
+        inputs = outputs
+    return Image(part, number, num_features, first, tuple(convolutions), tuple(sides))
