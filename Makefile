@@ -35,9 +35,10 @@ $(DEV): $(CORE)
 demo: $(CORE)
 	$(BIN)/metarl demo
 
-# One thread for torch and BLAS in each worker: otherwise the workers fight over the cores.
+# One thread for torch and BLAS in each worker: otherwise the workers fight over the cores. Work is stolen by halves, so
+# that the tests of a file, which share what is made for them, mostly stay together.
 test: $(DEV)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff format --check .

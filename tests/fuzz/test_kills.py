@@ -12,7 +12,7 @@ import pytest
 
 from metarl.runs.run import holds_run
 from tests.fuzz.kills import AGENTS, end_by, fingerprint, limit_files, torment
-from tests.small_runs import command, write_config
+from tests.small_runs import command, trained, write_config
 
 
 def test_a_training_ended_at_random_moments_ends_in_the_bits_of_one_left_alone(tmp_path: Path) -> None:
@@ -23,8 +23,7 @@ def test_a_training_ended_at_random_moments_ends_in_the_bits_of_one_left_alone(t
 
 def test_a_disk_that_fills_up_costs_one_line_and_no_bit(tmp_path: Path) -> None:
     path, run_dir = write_config(tmp_path, "rl2", num_updates=6), tmp_path / "run"
-    whole = tmp_path / "whole"
-    assert end_by(command("train", path, "--run-dir", whole), None, 120)[0] == 0
+    whole = trained(tmp_path / "whole", "rl2", num_updates=6)
     size = (whole / "last.safetensors").stat().st_size
     limit = random.Random(3).randrange(size)
     status, errors = end_by(command("train", path, "--run-dir", run_dir), None, 120, limit_files(limit))
