@@ -11,7 +11,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from ..families.arguments import read_mask, require_seeds
 from ..families.faults import ArgumentValueError
-from ..families.vector import BatchedEnv, write_infos
+from ..families.infos import write_infos
+from ..families.vector import BatchedEnv
 from .redraw import TaskDraws
 
 

@@ -16,9 +16,10 @@ from ..families.family import FAMILIES, TaskFamily
 from ..families.faults import ArgumentTypeError, ArgumentValueError
 from ..families.layout import map_arrays
 from ..families.load import OPTIONS, load
-from ..families.vector import BatchedEnv, share_worlds
+from ..families.vector import BatchedEnv
 from .autoreset import AutoresetVectorEnv, read_autoreset_mode
 from .redraw import TaskDraws, read_task_on_reset, require_no_task
+from .worlds import share_worlds
 
 
 class SingleEnv(gymnasium.Env[Any, Any]):
@@ -82,7 +83,8 @@ class SingleEnv(gymnasium.Env[Any, Any]):
         observations, rewards, terminations, truncations, infos = self._envs.step(actions)
         if self.render_mode == "human":
             self.render()
-        info = {name: bool(value[0]) for name, value in infos.items() if not name.startswith("_")}
+        info = {name: value[0] for name, value in infos.items() if not name.startswith("_")}
+        info = {name: bool(value) if isinstance(value, np.bool_) else value for name, value in info.items()}
         return map_arrays(_first, observations), float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info
 
     def render(self) -> np.ndarray | None:

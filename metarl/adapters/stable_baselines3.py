@@ -18,7 +18,8 @@ from ..families.load import load
 from ..families.spaces import from_zero, limits, shape_of
 from ..families.switching import SwitchingFamily
 from ..families.task import Tasks
-from ..families.vector import BatchedEnv, share_worlds
+from ..families.vector import BatchedEnv
+from .worlds import share_worlds
 
 __all__ = ["SB3VecEnv", "make_sb3_vec"]
 

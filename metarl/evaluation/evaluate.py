@@ -14,7 +14,7 @@ from ..base.errors import MetarlError, did_you_mean
 from ..base.meter import Report, ignore, part_of
 from ..base.progress import warn
 from ..families.family import TaskFamily
-from ..families.task import Tasks
+from ..families.task import Measure, Tasks
 from ..trials.agent import Agent, Oracle, require_agent
 from ..trials.episodes import Episodes
 from ..trials.memory import require_plan_memory
@@ -106,7 +106,7 @@ def _evaluation_of(
         # A Gymnasium class may report success only in steps that have it; one that never did does not define it.
         successes=None if np.isnan(scores.successes).all() else np.nan_to_num(scores.successes),
         env_steps_per_task=scores.env_steps,
-        unseen=plan.split != "train" and family.num_tasks is None,
+        unseen=family.is_unseen(plan.split),
         rewards=None if scores.rewards is None else _in_range(scores.rewards),
     )
 
@@ -146,7 +146,7 @@ class _Scores(NamedTuple):
     """What an evaluation keeps of trials."""
 
     returns: np.ndarray
-    """Undiscounted return, mean over replicas. [task, round]"""
+    """Return, or what else the family measures, mean over replicas. [task, round]"""
     successes: np.ndarray
     """Share of replicas with a success, NaN where unknown. [task, round]"""
     env_steps: np.ndarray
@@ -178,7 +178,8 @@ def _play(
         rounds = counter.count(
             rounds_of(agent, envs, seed=plan.trial_seed, deterministic=plan.deterministic, on_step=counter.count_step)
         )
-        return _score(itertools.islice(rounds, plan.rounds_played), plan.budget, pooled=pooled, horizon=horizon)
+        played = itertools.islice(rounds, plan.rounds_played)
+        return _score(played, plan.budget, family.measure, pooled=pooled, horizon=horizon)
 
 
 class _Counter:
@@ -198,7 +199,7 @@ class _Counter:
             yield episodes
 
 
-def _score(rounds: Iterable[Episodes], budget: int, *, pooled: bool, horizon: int | None) -> _Scores:
+def _score(rounds: Iterable[Episodes], budget: int, measure: Measure, *, pooled: bool, horizon: int | None) -> _Scores:
     """Return the scores of a trial, measuring the first of every `budget` rounds. Episodes are not kept.
 
     Environment steps are summed over replicas if `pooled`, else their mean. With a `horizon` the reward of each step is
@@ -212,7 +213,7 @@ def _score(rounds: Iterable[Episodes], budget: int, *, pooled: bool, horizon: in
         if horizon is not None:
             rewards.append((episodes.rewards, episodes.mask))
         if number % budget == 0:
-            returns.append(episodes.returns)
+            returns.append(episodes.scores(measure))
             unknown = np.full(len(episodes.returns), np.nan)
             successes.append(unknown if episodes.successes is None else episodes.successes.mean(axis=1))
     # The steps of an unmeasured round count with the measured round before it: all are spent before the next.

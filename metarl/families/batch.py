@@ -51,6 +51,8 @@ class Step(NamedTuple):
     known: np.ndarray | None = None
     """Whether `successes` says something of each world, which it cannot where an environment is silent; None: of all.
     bool [world]"""
+    targets: np.ndarray | None = None
+    """Action that would have been right in this step; None in a family that knows none. [world, *target]"""
 
 
 class Batch(Protocol):

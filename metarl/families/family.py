@@ -20,7 +20,7 @@ from ..base.registry import Registry
 from ..base.streams import Streams
 from .distributions import Distribution
 from .spaces import ActionSpace
-from .task import SPLITS, Horizon, Parameter, Tasks, Values
+from .task import SPLITS, Horizon, Measure, Parameter, Reveal, Tasks, Values
 from .vector import BatchedEnv
 
 if TYPE_CHECKING:
@@ -80,6 +80,21 @@ class TaskFamily(ABC):
     def action_space(self) -> ActionSpace:
         """Space of one action: a bounded Box of floats, Discrete, MultiDiscrete or MultiBinary."""
 
+    @property
+    def target_space(self) -> ActionSpace | None:
+        """Space of the action that would have been right in a step; None where the family knows none."""
+        return None
+
+    @property
+    def measure(self) -> Measure:
+        """What an episode is measured by; the undiscounted return by default."""
+        return Measure()
+
+    @property
+    def reveal(self) -> Reveal:
+        """When a learner is shown the targets: after each step, after each round, or never."""
+        return "round"
+
     @abstractmethod
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return a batch with one world for each row of `values`.
@@ -129,11 +144,7 @@ class TaskFamily(ABC):
                 f"family {self.name!r} has no extrapolation split, because no task lies outside its training range; "
                 f"take one of {', '.join(self.splits)}"
             )
-        extrapolates = split == "extrapolation"
-        return {
-            name: p.extrapolation if extrapolates and p.extrapolation is not None else p.train
-            for name, p in self.parameters.items()
-        }
+        return {name: parameter.of(split) for name, parameter in self.parameters.items()}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -141,6 +152,11 @@ class TaskFamily(ABC):
             cls.name = reference(cls)
         if cls.__dict__.get("parameters", True) == {}:
             raise MetarlError(f"family class {cls.__name__} has no task parameters; give `parameters` at least one")
+
+    def is_unseen(self, split: str) -> bool:
+        """Return whether training never has the tasks of a split, but by chance in infinitely many."""
+        own = any(parameter.of(split) is not parameter.train for parameter in self.parameters.values())
+        return split != "train" and (own or self.num_tasks is None)
 
     def sample(self, split: str, num_tasks: int, *, seed: int, start: int = 0) -> Tasks:
         """Return tasks `start` to `start + num_tasks` of an endless list, which `split` and `seed` determine.
@@ -161,7 +177,8 @@ class TaskFamily(ABC):
     def contains(self, split: str, tasks: Tasks) -> np.ndarray:
         """Return whether each task lies in the range that `split` draws from, bool [task].
 
-        `train`, `validation` and `test` have the same range and differ only in their random streams.
+        `train`, `validation` and `test` have the same range and differ only in their random streams, unless a parameter
+        has a distribution of its own for one of them.
         """
         inside = [d.contains(tasks.values[name]) for name, d in self._distributions(split).items()]
         return np.logical_and.reduce(inside)

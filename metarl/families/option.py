@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from .family import TaskFamily
 from .spaces import ActionSpace
+from .task import Measure, Reveal
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,18 @@ class OptionFamily(TaskFamily):
     def action_space(self) -> ActionSpace:
         """The base's action space."""
         return self.base.action_space
+
+    @property
+    def target_space(self) -> ActionSpace | None:
+        """The base's space of targets."""
+        return self.base.target_space
+
+    @property
+    def measure(self) -> Measure:
+        """The base's measure."""
+        return self.base.measure
+
+    @property
+    def reveal(self) -> Reveal:
+        """The base's rule."""
+        return self.base.reveal

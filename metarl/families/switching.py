@@ -10,6 +10,7 @@ import numpy as np
 
 from ..base.errors import MetarlError
 from .option import OptionFamily
+from .questions import QuestionFamily
 from .task import Parameter, Values
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ class SwitchingFamily(OptionFamily):
         if not steps or list(steps) != sorted(set(steps)) or steps[0] < 1:
             raise MetarlError(
                 f"switch_at is {list(steps)}; give ascending whole numbers of steps, the first at least 1"
+            )
+        if isinstance(self.base, QuestionFamily):
+            raise MetarlError(
+                f"family {self.base.name!r} draws the questions of a round when it begins, so its task cannot change "
+                "after some steps; leave switch_at out"
             )
         self.base.require_changeable()
         super().__post_init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, overload
+from typing import Annotated, Any, Literal, NamedTuple, overload
 
 import numpy as np
 from pydantic import Field
@@ -18,8 +18,26 @@ outside its range."""
 Values = Mapping[str, np.ndarray]
 """Parameter values of a batch of tasks or worlds, by name: float64 [n, *shape of the parameter]."""
 
+Reveal = Literal["step", "round", "never"]
+"""When a learner is shown the targets of its steps. Whatever it is, the update of a training sees them all."""
+
+
+class Measure(NamedTuple):
+    """What an episode is measured by."""
+
+    name: str = "return"
+    """Its name on axes and in tables."""
+    per_step: bool = False
+    """Whether it is the mean reward of the episode's steps, so that rounds of different lengths compare, and not their
+    sum."""
+
+
 Horizon = Annotated[int, Field(ge=1, le=10**7, strict=True)]
 """Steps after which an episode is cut off."""
+
+
+Count = Annotated[int, Field(ge=1, le=10**5, strict=True)]
+"""A number of examples, classes and the like."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +45,22 @@ class Parameter:
     """One parameter of a family's tasks: its distributions, unit and meaning."""
 
     train: Distribution
-    """Distribution of the train, validation and test splits."""
+    """Distribution of the train split, and of validation and test where they have none of their own."""
     extrapolation: Distribution | None = None
     """Distribution of the extrapolation split, outside the range of `train`; None where no value lies outside."""
     unit: str = ""
     """Unit of the values; '' where they have none."""
     meaning: str = ""
     """Meaning of the parameter in a few words."""
+    validation: Distribution | None = None
+    """Distribution of the validation split, of values that training never has; None for that of `train`."""
+    test: Distribution | None = None
+    """Distribution of the test split, of values that neither training nor validation has; None for that of `train`."""
+
+    def of(self, split: str) -> Distribution:
+        """Return the distribution of a split."""
+        own: Distribution | None = getattr(self, split)
+        return self.train if own is None else own
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,11 @@ from .arguments import read_mask, require_seeds
 from .batch import Batch, Step, merge
 from .doors import WorldError, describe, find_infinite, is_surely_finite
 from .faults import InvalidActionError, ResetNeededError
+from .infos import complete_spec, write_infos
 from .layout import layout_of
+from .question_batch import Asked, QuestionBatch
 from .spaces import ActionSpace, require_actions, shape_of
-from .task import Tasks, Values
+from .task import Reveal, Tasks, Values
 
 
 class Simulated(Protocol):
@@ -46,6 +48,16 @@ class Simulated(Protocol):
     @property
     def action_space(self) -> ActionSpace:
         """Space of one action."""
+        ...
+
+    @property
+    def target_space(self) -> ActionSpace | None:
+        """Space of the action that would have been right; None where none is known."""
+        ...
+
+    @property
+    def reveal(self) -> Reveal:
+        """When a learner is shown the targets."""
         ...
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
@@ -224,7 +236,36 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         if not everywhere:
             truncations &= where
         self._ended |= terminations | truncations
-        return Step(observations, rewards, terminations, truncations, step.successes, step.unstable, step.known)
+        return step._replace(
+            observations=observations, rewards=rewards, terminations=terminations, truncations=truncations
+        )
+
+    def asked(self) -> Asked | None:
+        """Return the questions of the episodes that a reset began in all worlds, to be answered at once.
+
+        None for a family whose steps depend on the actions before them.
+        """
+        return self.batch.asked() if isinstance(self.batch, QuestionBatch) else None
+
+    def answer(self, answers: np.ndarray, asked: Asked) -> np.ndarray:
+        """End the episodes with the answers to all questions, and return the rewards, float64 [question, world].
+
+        `answers` [question, world, *action] are actions as `advance` takes them.
+        """
+        if np.count_nonzero(self._ended) or not isinstance(self.batch, QuestionBatch):
+            raise ResetNeededError("a world was asked after its episode had ended; reset it first")
+        rewards = np.zeros(asked.mask.shape)
+        try:
+            scored = self.batch.finish(answers, asked)
+        except AUTHOR_ERRORS as error:
+            raise self._tell(error, "score", np.ones(self.num_envs, dtype=bool)) from error.__cause__ or error
+        np.copyto(rewards, scored, where=asked.mask)
+        if not is_surely_finite(rewards):
+            for row, mask in zip(rewards, asked.mask, strict=True):
+                self._require_finite("reward", row, mask, "score")
+        self._elapsed += asked.mask.sum(axis=0)
+        self._ended[:] = True
+        return rewards
 
     def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step every world.
@@ -328,44 +369,6 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the constructor's arguments. The copy has the same tasks and needs a reset."""
         return _rebuild, (self.family, self.tasks, self.replicas, self.threads, self.render_mode)
-
-
-def share_worlds(
-    family: Simulated, tasks: Tasks, num_envs: int, *, threads: int | None = None, render_mode: str | None = None
-) -> BatchedEnv:
-    """Return `num_envs` worlds, shared equally among the tasks.
-
-    Raises MetarlError where `num_envs` is not a multiple of the number of tasks.
-    """
-    if num_envs % len(tasks):
-        raise MetarlError(
-            f"num_envs is {num_envs} for {len(tasks)} tasks; it must be a multiple of the number of tasks"
-        )
-    return BatchedEnv(family, tasks, num_envs // len(tasks), threads=threads, render_mode=render_mode)
-
-
-def write_infos(step: Step, where: np.ndarray) -> dict[str, Any]:
-    """Return what is known of the worlds in `where`, bool [world], in the form of Gymnasium's vector environments.
-
-    Each key, such as `success`, has a companion `_success`: the worlds that it is known of.
-    """
-    infos: dict[str, Any] = {}
-    if step.successes is not None:
-        told = where if step.known is None else where & step.known
-        if np.count_nonzero(told):
-            infos["success"], infos["_success"] = step.successes & told, told.copy()
-    if step.unstable is not None and np.count_nonzero(where):
-        infos["unstable"], infos["_unstable"] = step.unstable & where, where.copy()
-    return infos
-
-
-def complete_spec(spec: EnvSpec | None, horizon: int) -> EnvSpec | None:
-    """Return a spec whose `max_episode_steps` is the horizon, unless it has its own."""
-    if spec is None or spec.max_episode_steps is not None:
-        return spec
-    completed = copy.copy(spec)
-    completed.max_episode_steps = horizon
-    return completed
 
 
 def _rebuild(family: Simulated, tasks: Tasks, replicas: int, threads: int | None, mode: str | None) -> BatchedEnv:

@@ -11,6 +11,7 @@ from ..base.errors import MetarlError
 from ..base.stopwatch import Stopwatch
 from ..evaluation.record import Evaluation
 from ..evaluation.statistics import iqm
+from ..families.task import Measure
 from ..trials.episodes import Trial
 
 
@@ -34,10 +35,22 @@ def validation_score(evaluation: Evaluation, by: str) -> float:
     return float(iqm(evaluation.totals) if by == "trial" else evaluation.iqm[-1])
 
 
-def trial_returns(trial: Trial) -> dict[str, float]:
-    """Return the mean return of each round of a trial, of its first and its last."""
-    by_round = trial.returns.mean(axis=(1, 2))
-    returns = {"return_before": float(by_round[0]), "return_after": float(by_round[-1])}
+RETURNS = ("return_before", "return_after")
+"""Metrics of the first and of the last round of a trial, which the progress shows."""
+
+
+def trial_returns(trial: Trial, measure: Measure, learned: dict[str, float]) -> dict[str, float]:
+    """Return the mean score of each round of a trial, of its first and its last.
+
+    Of a trial without answers they are those that the update measured, which are taken out of `learned`. Raises
+    MetarlError where it did not.
+    """
+    if not trial.answered:
+        if missing := [name for name in RETURNS if name not in learned]:
+            raise MetarlError(f"update logs no {missing[0]!r}; an agent without answers in training measures it")
+        return {name: learned.pop(name) for name in RETURNS}
+    by_round = trial.scores(measure).mean(axis=(1, 2))
+    returns = dict(zip(RETURNS, (float(by_round[0]), float(by_round[-1])), strict=True))
     returns |= {f"return_round/{number}": float(value) for number, value in enumerate(by_round, start=1)}
     # Only for families with physics, which can break down.
     knows = trial.rounds[0].unstable is not None

@@ -287,7 +287,8 @@ class _Training:
             with stopwatch.part("update"), user_code(f"{self._title}, update"):
                 learned = require_metrics(self.agent.update(trial, generator(self._seed, "update", number)))
         env_steps = int(trial.env_steps[-1].sum())
-        metrics = {**trial_returns(trial), **{f"agent/{name}": value for name, value in learned.items()}}
+        returns = trial_returns(trial, self.family.measure, learned)
+        metrics = {**returns, **{f"agent/{name}": value for name, value in learned.items()}}
         require_finite(metrics, number)
         self.update += 1
         self.env_steps += env_steps

@@ -90,6 +90,24 @@ class Learner(ABC):
         return None
 
 
+class AnsweringLearner(Learner):
+    """A learner whose answers do not depend on each other: of a family that asks questions, it answers all at once.
+
+    Write `answer` in place of `act`. What it learns, it learns between rounds in `adapt`.
+    """
+
+    @abstractmethod
+    def answer(self, observations: np.ndarray, *, deterministic: bool) -> np.ndarray:
+        """Return an answer to each question, [question, task, replica, *action], of [question, task, replica, ...].
+
+        No answer may depend on other questions: `check_agent` asks them in another order, and one alone.
+        """
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        """Return the answers to one question in each world."""
+        return self.answer(timestep.observations[None], deterministic=deterministic)[0]
+
+
 class NoSettings(Settings):
     """Settings of an agent that has none."""
 
@@ -144,6 +162,10 @@ class Agent(ABC):
 class TrainableAgent(Agent):
     """An agent that meta-training improves and a checkpoint holds. Write `update` and the two methods of its state."""
 
+    answers_in_training: bool = True
+    """Whether a trial of training plays the agent. False for one that learns from targets alone: where answers change
+    nothing of what is asked, the trial then holds questions and targets, no actions and no rewards. `update` returns
+    `return_before` and `return_after` in their place, the mean reward of the first and of the last round."""
     memory_setting: ClassVar[str] = ""
     """Setting that trades memory for time, '' for none. A training that does not fit into memory names it."""
 

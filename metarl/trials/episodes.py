@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..families.task import Tasks
+from ..families.task import Measure, Tasks
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ class TimeStep:
     """Whether the step before truncated its episode, so that this step begins a new one. bool [task, replica]"""
     active: np.ndarray
     """Whether the world takes a step. Where false, its episode is over and it waits. bool [task, replica]"""
+    previous_targets: np.ndarray | None = None
+    """Action that would have been right in the step before, zero at the first step of a trial; None unless the family
+    reveals targets step by step. [task, replica, *target]"""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ class Episodes:
     """Whether any step was a success; None if the family does not define success. bool [task, replica]"""
     unstable: np.ndarray | None = None
     """Whether unstable physics truncated the episode; None if they cannot be unstable. bool [task, replica]"""
+    targets: np.ndarray | None = None
+    """Action that would have been right in each step, zero where no step was taken; None if the family knows none, or
+    does not reveal it. [time, task, replica, *target]"""
 
     @cached_property
     def returns(self) -> np.ndarray:
@@ -57,6 +63,10 @@ class Episodes:
         # `sum` groups its terms by the shape of the batch, so that a task alone would differ in the last bit: `cumsum`
         # adds step after step. Adding 0.0 turns -0.0 into 0.0.
         return np.cumsum(self.rewards, axis=0)[-1] + 0.0
+
+    def scores(self, measure: Measure) -> np.ndarray:
+        """Return what each episode is measured by: its return, or its mean reward. [task, replica]"""
+        return self.returns / self.lengths if measure.per_step else self.returns
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -83,10 +93,11 @@ class Episodes:
             previous_terminations=take(self.terminations),
             previous_truncations=take(self.truncations),
             active=np.ones_like(self.lengths, dtype=bool),
+            previous_targets=None if self.targets is None else take(self.targets),
         )
 
 
-OVER_TIME = ("observations", "actions", "rewards", "terminations", "truncations", "mask")
+OVER_TIME = ("observations", "actions", "rewards", "terminations", "truncations", "mask", "targets")
 """Fields of `Episodes` whose first axis is time. The first axis of the others is the task."""
 
 
@@ -109,11 +120,17 @@ class Trial:
     """Episodes of each round. The learner adapted between them."""
     exploring_steps: np.ndarray
     """Steps at the start whose actions were not the policy's: see `Learner.exploring_steps`. int64 [task, replica]"""
+    answered: bool = True
+    """Whether the agent played: see `TrainableAgent.answers_in_training`."""
+
+    def scores(self, measure: Measure) -> np.ndarray:
+        """Return what each episode is measured by. [round, task, replica]"""
+        return np.stack([episodes.scores(measure) for episodes in self.rounds])
 
     @cached_property
     def returns(self) -> np.ndarray:
         """Undiscounted return of each episode. [round, task, replica]"""
-        return np.stack([episodes.returns for episodes in self.rounds])
+        return self.scores(Measure())
 
     @property
     def num_unstable(self) -> int:

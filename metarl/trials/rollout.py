@@ -6,7 +6,6 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NoReturn
 
 import numpy as np
 from gymnasium import spaces
@@ -14,8 +13,11 @@ from gymnasium import spaces
 from ..base.errors import AUTHOR_ERRORS, MetarlError, told_at, user_code
 from ..base.stopwatch import Stopwatch
 from ..base.streams import Streams
+from ..families.spaces import shape_of
 from ..families.vector import BatchedEnv
-from .agent import Agent, Learner, begin_learner
+from .actions import raise_at, read_actions
+from .agent import Agent, AnsweringLearner, Learner, TrainableAgent, begin_learner
+from .answers import answer_round, ask_rounds
 from .episodes import Episodes, TimeStep, Trial
 
 
@@ -44,6 +46,8 @@ def rollout(
     title = title or f"learner {type(learner).__name__} on family {envs.family.name!r}"
     with stopwatch.part("simulation"):
         observations = envs.restart(seed=seed)
+    if isinstance(learner, AnsweringLearner) and (asked := envs.asked()) is not None:
+        return answer_round(envs, learner, asked, deterministic, stopwatch, title)
     timestep = _first_step(envs, observations, previous)
     recorder = _Recorder(envs, stopwatch)
     while np.count_nonzero(timestep.active):
@@ -52,27 +56,19 @@ def rollout(
                 actions = learner.act(timestep, deterministic=deterministic)
                 actions = read_actions(actions, envs, timestep.active)
             except AUTHOR_ERRORS as error:
-                _raise_at(f"{title}, step {recorder.time + 1}", error)
+                raise_at(f"{title}, step {recorder.time + 1}", error)
         timestep = recorder.step(timestep, actions)
         if on_step is not None:
             on_step()
     return recorder.episodes(timestep.observations)
 
 
-def _raise_at(place: str, error: BaseException) -> NoReturn:
-    """Raise an error of `act`, or of what it returned, with the place in front of it.
-
-    Only an error pays for the context managers: they would take a tenth of a step of 40 points.
-    """
-    with told_at(place), user_code(f"{place}, act"):
-        raise error
-
-
 def _first_step(envs: BatchedEnv, observations: np.ndarray, previous: Episodes | None) -> TimeStep:
     shape, space = envs.shape, envs.single_action_space
     observations = observations.reshape(*shape, *observations.shape[1:])
     if previous is not None:
-        return replace(previous.last_step, observations=observations)
+        step = replace(previous.last_step, observations=observations)
+        return step if envs.family.reveal == "step" else replace(step, previous_targets=None)
     return TimeStep(
         observations=observations,
         previous_actions=np.zeros((*shape, *envs.action_shape), dtype=space.dtype),
@@ -80,29 +76,14 @@ def _first_step(envs: BatchedEnv, observations: np.ndarray, previous: Episodes |
         previous_terminations=np.zeros(shape, dtype=bool),
         previous_truncations=np.zeros(shape, dtype=bool),
         active=np.ones(shape, dtype=bool),
+        previous_targets=_no_targets(envs, shape) if envs.family.reveal == "step" else None,
     )
 
 
-def read_actions(actions: object, envs: BatchedEnv, active: np.ndarray) -> np.ndarray:
-    """Return what `act` returned. Raises MetarlError unless it is an array of actions, [task, replica, *action].
-
-    Actions of a box are finite, and those of other spaces whole numbers inside them. Only `active` worlds count: others
-    get an action of the space where theirs is none.
-    """
-    taken, shape = envs.action_range, (*envs.shape, *envs.action_shape)
-    if not isinstance(actions, np.ndarray):
-        raise MetarlError(f"act returned {type(actions).__name__}; it must return a NumPy array of shape {shape}")
-    if actions.shape != shape:
-        raise MetarlError(f"act returned shape {actions.shape}; it must be {shape}, [task, replica, *action]")
-    if not taken.can_store(actions):
-        raise MetarlError(f"act returned {actions.dtype}; actions of {taken.space} must be {taken.dtype}")
-    if not taken.holds(actions):
-        if (outside := taken.first_outside(actions[active])) is not None:
-            if isinstance(taken.space, spaces.Box):
-                raise MetarlError("act returned actions that are not finite; look at its observations and parameters")
-            raise MetarlError(f"act returned action {outside}, which is not in {taken.space}")
-        actions = taken.settle(actions, active)
-    return taken.store(actions)
+def _no_targets(envs: BatchedEnv, lead: tuple[int, ...]) -> np.ndarray | None:
+    """Return zeros in the place of targets, [*lead, *target]; None in a family that knows none."""
+    space = envs.family.target_space
+    return None if space is None else np.zeros((*lead, *shape_of(space)), dtype=space.dtype)
 
 
 class _Recorder:
@@ -121,6 +102,8 @@ class _Recorder:
         self.mask = np.zeros((horizon, *shape), dtype=bool)
         self.successes: np.ndarray | None = None
         self.unstable: np.ndarray | None = None
+        self.targets = _no_targets(envs, (horizon, *shape))
+        self.shown = self.targets if envs.family.reveal == "step" else None
         self.bounds = (action.low, action.high) if isinstance(action, spaces.Box) else None
 
     def step(self, timestep: TimeStep, actions: np.ndarray) -> TimeStep:
@@ -135,6 +118,7 @@ class _Recorder:
             previous_terminations=self.terminations[t],
             previous_truncations=self.truncations[t],
             active=timestep.active & ~(step.terminations | step.truncations).reshape(shape),
+            previous_targets=None if self.shown is None else self.shown[t],
         )
         self.observations[t] = timestep.observations
         self.actions[t] = actions
@@ -142,6 +126,9 @@ class _Recorder:
         self.terminations[t] = step.terminations.reshape(shape)
         self.truncations[t] = step.truncations.reshape(shape)
         self.mask[t] = timestep.active
+        if self.targets is not None and step.targets is not None:
+            known = step.targets.reshape(self.targets.shape[1:])
+            self.targets[t][timestep.active] = known[timestep.active]
         if step.successes is not None:
             now = step.successes.reshape(shape) & timestep.active
             self.successes = now if self.successes is None else self.successes | now
@@ -163,6 +150,7 @@ class _Recorder:
             final_observations=final_observations,
             successes=self.successes,
             unstable=self.unstable,
+            targets=None if self.targets is None else self.targets[:end],
         )
 
 
@@ -186,9 +174,12 @@ def run_trial(
     if rounds < 1:
         raise MetarlError(f"rounds is {rounds}; it must be at least 1")
     title = _title(agent, envs)
+    none = np.zeros((len(envs.tasks), envs.replicas), dtype=np.int64)
+    plays = not training or not isinstance(agent, TrainableAgent) or agent.answers_in_training
+    if not plays and (asked := ask_rounds(envs, rounds, seed, stopwatch or Stopwatch())) is not None:
+        return Trial(envs.tasks, asked, none, answered=False)
     learner = _begin(agent, envs, seed, title, training=training)
     episodes = tuple(itertools.islice(_rounds(learner, envs, title, seed=seed, stopwatch=stopwatch), rounds))
-    none = np.zeros(envs.shape, dtype=np.int64)
     return Trial(envs.tasks, episodes, none if learner.exploring_steps is None else learner.exploring_steps)
 
 
@@ -237,5 +228,5 @@ def _rounds(
     for number in itertools.count(2):
         yield episodes
         with stopwatch.part("adaptation"), told_at(f"{title}, adapt to round {number - 1}"):
-            learner.adapt(episodes)
+            learner.adapt(episodes if envs.family.reveal != "never" else replace(episodes, targets=None))
         episodes = play(episodes, title=f"{title}, round {number}")

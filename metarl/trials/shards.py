@@ -107,7 +107,8 @@ class _ShardWatch(Stopwatch):
 
 def _join_tasks(trials: Sequence[Trial], tasks: Tasks) -> Trial:
     rounds = tuple(map(_join_round, zip(*(trial.rounds for trial in trials), strict=True)))
-    return Trial(tasks, rounds, np.concatenate([trial.exploring_steps for trial in trials]))
+    exploring = np.concatenate([trial.exploring_steps for trial in trials])
+    return Trial(tasks, rounds, exploring, answered=trials[0].answered)
 
 
 def _join_round(parts: Sequence[Episodes]) -> Episodes:

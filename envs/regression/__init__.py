@@ -1,0 +1,1 @@
+"""Curves to be guessed from a few of their points."""

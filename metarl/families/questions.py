@@ -1,0 +1,81 @@
+"""Families whose steps are questions: an observation, an answer, and what would have been right."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ..base.streams import Streams
+from .batch import State
+from .family import TaskFamily
+from .question_batch import QuestionBatch, Questions
+from .spaces import ActionSpace
+from .task import Measure, Values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .batch import Batch
+
+
+class QuestionFamily(TaskFamily):
+    """A family whose steps are questions. The action is the answer, and the target is the right one.
+
+    A round of a trial asks all of its questions: `num_questions` says how many, `ask` draws them, and `score` rewards
+    the answers. N-way K-shot learning is two rounds, the support and the queries, whose targets are revealed after each
+    round. Draw the questions of a round in random order: their places must not tell their answers.
+    """
+
+    @property
+    def horizon(self) -> int:  # type: ignore[override]  # elsewhere a setting, here it follows from the others
+        """Questions of the longest round."""
+        return max(self.num_questions(0), self.num_questions(1))
+
+    def with_horizon(self, horizon: int) -> Self:
+        """Return the family itself: its settings say how many questions it asks."""
+        return self
+
+    @property
+    def target_space(self) -> ActionSpace:
+        """The space of answers."""
+        return self.action_space
+
+    @property
+    def measure(self) -> Measure:
+        """The mean reward of a round's answers."""
+        return Measure("mean reward", per_step=True)
+
+    @abstractmethod
+    def num_questions(self, number: int) -> int:
+        """Return the number of questions of a round. 0 is the first of a trial; all from 1 on have the same number."""
+
+    def prepare(self, task: Values, streams: Streams) -> State:
+        """Return what a trial draws once, by name, [world, ...]; nothing by default.
+
+        `streams` has one random stream for each world.
+        """
+        return {}
+
+    @abstractmethod
+    def ask(self, task: Values, trial: State, number: int, streams: Streams) -> Questions:
+        """Return the `num_questions(number)` questions of a round in every world.
+
+        `trial` is what `prepare` drew. `streams` has one random stream for each world.
+        """
+
+    @abstractmethod
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return the reward of answers, float64 [...], given the right ones; both are [..., *action]."""
+
+    def draw(self, axes: Axes, observation: Any, answer: np.ndarray | None, target: np.ndarray) -> None:
+        """Draw a question, its answer if there is one, and the right answer into `axes`. By default, as text."""
+        told = "" if answer is None else f"answer {np.array2string(answer, precision=3)}\n"
+        words = f"{observation}\n{told}right {np.array2string(target, precision=3)}"
+        axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)
+        axes.set_axis_off()
+
+    def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
+        """Return the batch. Question families run on the calling thread."""
+        return QuestionBatch(self, values, render_mode)
