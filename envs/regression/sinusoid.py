@@ -22,9 +22,17 @@ from metarl.families.task import Count, Measure, Parameter, Reveal, Values
 class Sinusoid(QuestionFamily):
     """Guess y = A sin(x - phase) at x. The first round of a trial has `shots` points, each later one `queries`.
 
-    Question: x, uniform on [-5, 5). Answer: y, clipped to [-10, 10]. Reward: minus the squared error; a round is
-    measured by its mean. After a round the right values of its points are revealed. Task: `amplitude` A, uniform on
-    [0.1, 5), and `phase`, uniform on [0, pi). Extrapolation: amplitudes from 5 to 7.
+    | observation | meaning | range |
+    |---|---|---|
+    | 0 | x, uniform | -5 to 5 |
+
+    | action | meaning | range |
+    |---|---|---|
+    | 0 | guess of y, clipped | -10 to 10 |
+
+    Reward: minus the squared error; a round is measured by its mean. Terminates after the last point of a round; then
+    the right values are revealed. Task: `amplitude` A, uniform on [0.1, 5), and `phase`, uniform on [0, pi).
+    Extrapolation: amplitudes from 5 to 7.
     """
 
     source = "Finn, Abbeel and Levine, MAML, ICML 2017, section 5.1; github.com/cbfinn/maml"

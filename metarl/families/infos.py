@@ -25,7 +25,8 @@ def write_infos(step: Step, where: np.ndarray) -> dict[str, Any]:
     if step.unstable is not None and np.count_nonzero(where):
         infos["unstable"], infos["_unstable"] = step.unstable & where, where.copy()
     if step.targets is not None and np.count_nonzero(where):
-        infos["target"], infos["_target"] = step.targets.copy(), where.copy()
+        told = where.reshape(-1, *(1,) * (step.targets.ndim - 1))
+        infos["target"], infos["_target"] = np.where(told, step.targets, np.zeros_like(step.targets)), where.copy()
     return infos
 
 

@@ -39,9 +39,7 @@ def _rows(actions: object, count: int) -> np.ndarray:
     if not isinstance(actions, np.ndarray):
         raise MetarlError(f"answer returned {type(actions).__name__}; it must return a NumPy array")
     if len(actions) != count:
-        raise MetarlError(
-            f"answer returned shape {actions.shape} for {count} questions; its first axis is the question"
-        )
+        raise MetarlError(f"answer returned shape {actions.shape} for {count} questions; give one for each")
     return actions
 
 
