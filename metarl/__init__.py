@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from .families.family import register as register
     from .families.load import load as load
     from .families.mujoco.family import MujocoFamily as MujocoFamily
+    from .families.question_batch import Questions as Questions
+    from .families.questions import QuestionFamily as QuestionFamily
+    from .families.task import Measure as Measure
     from .families.task import Parameter as Parameter
     from .families.task import Tasks as Tasks
     from .families.vector import BatchedEnv as BatchedEnv
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from .runs.run import load_run as load_run
     from .training.train import meta_train as meta_train
     from .trials.agent import Agent as Agent
+    from .trials.agent import AnsweringLearner as AnsweringLearner
     from .trials.agent import Learner as Learner
     from .trials.agent import Oracle as Oracle
     from .trials.agent import TrainableAgent as TrainableAgent
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "Agent": "trials.agent",
     "AgentRecord": "evaluation.record",
+    "AnsweringLearner": "trials.agent",
     "ArrayFamily": "families.arrays",
     "BatchedEnv": "families.vector",
     "check_agent": "checks.check",
@@ -85,6 +90,7 @@ _EXPORTS = {
     "LogUniform": "families.distributions",
     "make_agent": "trials.registered",
     "make_sb3_vec": "adapters.stable_baselines3",
+    "Measure": "families.task",
     "meta_train": "training.train",
     "MetarlError": "base.errors",
     "MujocoFamily": "families.mujoco.family",
@@ -92,6 +98,8 @@ _EXPORTS = {
     "Oracle": "trials.agent",
     "Parameter": "families.task",
     "Policy": "trials.policy",
+    "QuestionFamily": "families.questions",
+    "Questions": "families.question_batch",
     "register": "families.family",
     "register_agent": "trials.registered",
     "rollout": "trials.rollout",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -20,19 +20,20 @@ CONTEXT, CONTEXT_WEIGHT = "context", "context.weight"
 """Names of the context vector, and of the weights by which the first layer sees it."""
 
 
-class MLPPolicy:
-    """A tanh network from numbers of an observation to action distributions, as a function of its parameters.
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": F.relu}
+"""Activations of hidden layers by name."""
+
+
+class MLP:
+    """A network of fully connected layers as a function of its parameters.
 
     The parameters are an argument, because meta-learning runs it with another set for each task in one vmapped call.
     With a `context_size`, a context vector among the parameters is part of the input, beside every observation.
     """
 
-    def __init__(self, num_inputs: int, head: ActionHead, hidden_sizes: Sequence[int], context_size: int = 0) -> None:
-        self.head = head
-        self.gaussian = isinstance(head, GaussianHead)
-        outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
-        self.sizes = (num_inputs, *hidden_sizes, outputs)
-        self.context_size = context_size
+    def __init__(self, sizes: Sequence[int], context_size: int = 0, activation: str = "tanh") -> None:
+        self.sizes, self.context_size = tuple(sizes), context_size
+        self.activation = ACTIVATIONS[activation]
 
     @property
     def last_layer(self) -> tuple[str, str]:
@@ -40,10 +41,8 @@ class MLPPolicy:
         last = len(self.sizes) - 2
         return f"layers.{last}.weight", f"layers.{last}.bias"
 
-    def initial_parameters(
-        self, generator: torch.Generator, *, initial_std: float, dtype: torch.dtype, device: str
-    ) -> dict[str, Tensor]:
-        """Return fresh parameters: Glorot-uniform weights, zero biases, and a nearly uniform first policy."""
+    def initial_parameters(self, generator: torch.Generator, last_scale: float = 1.0) -> dict[str, Tensor]:
+        """Return fresh parameters in float64: Glorot-uniform weights, scaled in the last layer, and zero biases."""
 
         def uniform(fan_out: int, fan_in: int, bound: float) -> Tensor:
             return (2 * torch.rand(fan_out, fan_in, generator=generator, dtype=torch.float64) - 1) * bound
@@ -52,25 +51,48 @@ class MLPPolicy:
         last = len(self.sizes) - 2
         for i, (fan_in, fan_out) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True)):
             seen = fan_in + (self.context_size if i == 0 else 0)
-            bound = math.sqrt(6 / (seen + fan_out)) * (0.01 if i == last else 1.0)
+            bound = math.sqrt(6 / (seen + fan_out)) * (last_scale if i == last else 1.0)
             parameters[f"layers.{i}.weight"] = uniform(fan_out, fan_in, bound)
             parameters[f"layers.{i}.bias"] = torch.zeros(fan_out, dtype=torch.float64)
             if i == 0 and self.context_size:
                 parameters[CONTEXT_WEIGHT] = uniform(fan_out, self.context_size, bound)
-        if self.gaussian:
-            parameters[LOG_STD] = torch.full((self.sizes[-1],), math.log(initial_std), dtype=torch.float64)
-        return {name: value.to(device=device, dtype=dtype) for name, value in parameters.items()}
+        return parameters
 
-    def __call__(self, parameters: Parameters, observations: Tensor) -> Tensor:
-        """Return the outputs of the head, [..., num_outputs], for observations [..., d]."""
-        x = observations
+    def __call__(self, parameters: Parameters, inputs: Tensor) -> Tensor:
+        """Return the outputs, [..., sizes[-1]], for inputs [..., sizes[0]]."""
+        x = inputs
         last = len(self.sizes) - 2
         for i in range(last + 1):
             bias = parameters[f"layers.{i}.bias"]
             if i == 0 and self.context_size:
                 bias = bias + parameters[CONTEXT_WEIGHT] @ parameters[CONTEXT]
             x = F.linear(x, parameters[f"layers.{i}.weight"], bias)
-            x = torch.tanh(x) if i < last else x
+            x = self.activation(x) if i < last else x
+        return x
+
+
+class MLPPolicy:
+    """A tanh network from numbers of an observation to action distributions, as a function of its parameters."""
+
+    def __init__(self, num_inputs: int, head: ActionHead, hidden_sizes: Sequence[int], context_size: int = 0) -> None:
+        self.head = head
+        self.gaussian = isinstance(head, GaussianHead)
+        outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
+        self.network = MLP((num_inputs, *hidden_sizes, outputs), context_size)
+        self.sizes, self.last_layer = self.network.sizes, self.network.last_layer
+
+    def initial_parameters(
+        self, generator: torch.Generator, *, initial_std: float, dtype: torch.dtype, device: str
+    ) -> dict[str, Tensor]:
+        """Return fresh parameters of a nearly uniform first policy."""
+        parameters = self.network.initial_parameters(generator, last_scale=0.01)
+        if self.gaussian:
+            parameters[LOG_STD] = torch.full((self.sizes[-1],), math.log(initial_std), dtype=torch.float64)
+        return {name: value.to(device=device, dtype=dtype) for name, value in parameters.items()}
+
+    def __call__(self, parameters: Parameters, observations: Tensor) -> Tensor:
+        """Return the outputs of the head, [..., num_outputs], for observations [..., d]."""
+        x = self.network(parameters, observations)
         if not self.gaussian:
             return x
         return torch.cat([x, parameters[LOG_STD].expand_as(x)], dim=-1)

@@ -18,7 +18,7 @@ from torch import Tensor
 from metarl.base.settings import Settings, Width
 
 from ..common.policy import CONTEXT, Parameters
-from .policy import ENCODER, EncodedPolicy
+from .policy import ENCODER
 
 
 class AdaptAll(Settings):
@@ -164,15 +164,15 @@ class Latent:
         }
 
 
-def make_adaptation(adapts: Adapts, policy: EncodedPolicy, names: tuple[str, ...]) -> Adaptation:
-    """Return the adaptation that settings ask for; `names` are the names of the policy's parameters."""
+def make_adaptation(adapts: Adapts, last_layer: tuple[str, str], names: tuple[str, ...]) -> Adaptation:
+    """Return the adaptation that settings ask for; `names` are those of all parameters."""
     match adapts:
         case AdaptContext():
             return Context(adapts.size)
         case AdaptLatent():
             return Latent(adapts.size)
         case AdaptLastLayer():
-            return Subset(policy.last_layer)
+            return Subset(last_layer)
         case AdaptNothing():
             return Subset(())
         case AdaptAll():

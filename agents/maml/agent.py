@@ -60,7 +60,7 @@ class MAML(TrainableAgent):
         initial = policy.initial_parameters(
             generator, initial_std=config.initial_std, dtype=getattr(torch, config.dtype), device=device
         )
-        adaptation = make_adaptation(config.adapts, policy, tuple(initial))
+        adaptation = make_adaptation(config.adapts, policy.last_layer, tuple(initial))
         step_size = make_step_size(config.outer.inner_lr_kind, config.inner_lr)
         meta = adaptation.meta_parameters(initial, generator)
         meta |= step_size.meta_parameters(adaptation.start(meta))
@@ -70,7 +70,7 @@ class MAML(TrainableAgent):
         self.over_tasks = OverTasks(self.objective, self.parameters, config.task_chunk_size)
         self.moments = RunningMoments(encoder.num_scaled) if config.normalize_observations else None
         self.baseline = self._make_baseline(BaselineInputs(encoder), generator)
-        self.rounds = Rounds(config, self.over_tasks, encoder, self.baseline, self.moments, device)
+        self.rounds = Rounds(config, self.over_tasks, head, encoder, self.baseline, self.moments, device)
 
     def _make_meta_step(self) -> MetaStep:
         outer = self.config.outer

@@ -4,25 +4,77 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
 
+from ..common.encoders import ObservationEncoder
 from ..common.policy import Parameters
-from .objective import MetaObjective
-from .records import Outcome, Round
+from .adaptation import Adaptation
 
 
-class OverTasks:
+class Masked(Protocol):
+    """Record of a round."""
+
+    @property
+    def mask(self) -> Tensor:
+        """One for a step that was taken, else zero. [task, time, replica]"""
+        ...
+
+
+RoundT = TypeVar("RoundT", bound=Masked)
+SeenT = TypeVar("SeenT", bound=Masked, contravariant=True)
+OutcomeT = TypeVar("OutcomeT")
+GivenT = TypeVar("GivenT", covariant=True)
+
+
+class Encoded(Protocol):
+    """A network behind an encoder of observations."""
+
+    @property
+    def encoder(self) -> ObservationEncoder:
+        """The encoder."""
+        ...
+
+
+class TaskObjective(Protocol[SeenT, GivenT]):
+    """The objective of one task, as `MetaObjective` is: a function of the meta-parameters."""
+
+    @property
+    def policy(self) -> Encoded:
+        """The network."""
+        ...
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """What adapts."""
+        ...
+
+    def outputs(self, meta: Parameters, fast: Parameters, observations: Tensor, pixels: Tensor) -> Tensor:
+        """Return the outputs of the network."""
+        ...
+
+    def inner_step(self, meta: Parameters, fast: Parameters, data: SeenT) -> tuple[dict[str, Tensor], Any, Tensor]:
+        """Return the fast parameters after one step on a round, measures before it, the norm of the gradient."""
+        ...
+
+    def outer_loss(self, meta: Parameters, rounds: tuple[SeenT, ...]) -> tuple[Tensor, GivenT]:
+        """Return the loss of a trial after adaptation, and its outcome."""
+        ...
+
+
+class OverTasks(Generic[RoundT, OutcomeT]):
     """Maps the functions of a task's objective over tasks, at the agent's meta-parameters.
 
     Fast parameters and rounds have an axis of tasks in front, [task, ...]; all tasks share the meta-parameters.
     """
 
-    def __init__(self, objective: MetaObjective, parameters: dict[str, Tensor], chunk_size: int | None) -> None:
+    def __init__(
+        self, objective: TaskObjective[RoundT, OutcomeT], parameters: dict[str, Tensor], chunk_size: int | None
+    ) -> None:
         self.objective, self.parameters, self.chunk_size = objective, parameters, chunk_size
 
     def _map(self, function: Callable[..., Any], *shared: bool) -> Callable[..., Any]:
@@ -51,7 +103,7 @@ class OverTasks:
             parts = zip(observations.split(size, dim=1), pixels.split(size, dim=1), strict=True)
             return torch.cat([mapped(self.parameters, fast, *part) for part in parts], dim=1)
 
-    def adapt(self, fast: Parameters, data: Round) -> dict[str, Tensor]:
+    def adapt(self, fast: Parameters, data: RoundT) -> dict[str, Tensor]:
         """Return every task's fast parameters after one inner step. Raises MetarlError if one is not finite."""
         if not fast:
             return {}
@@ -68,39 +120,39 @@ class OverTasks:
                 )
         return dict(adapted)
 
-    def adapt_to_all(self, rounds: tuple[Round, ...]) -> dict[str, Tensor]:
+    def adapt_to_all(self, rounds: tuple[RoundT, ...]) -> dict[str, Tensor]:
         """Return every task's fast parameters after an inner step on each of the rounds."""
         fast = self.start(len(rounds[0].mask))
         for data in rounds:
             fast = self.adapt(fast, data)
         return fast
 
-    def task_gradients(self, rounds: tuple[Round, ...]) -> tuple[dict[str, Tensor], Outcome]:
+    def task_gradients(self, rounds: tuple[RoundT, ...]) -> tuple[dict[str, Tensor], OutcomeT]:
         """Return every task's gradient of the outer loss by the meta-parameters [task, ...], and its outcome [task]."""
         gradient = torch.func.grad(self.objective.outer_loss, has_aux=True)
         with torch.no_grad():
             gradients, outcome = self._map(gradient, True, False)(_detach(self.parameters), rounds)
         return gradients, outcome
 
-    def outcomes(self, parameters: Parameters, rounds: tuple[Round, ...]) -> Outcome:
+    def outcomes(self, parameters: Parameters, rounds: tuple[RoundT, ...]) -> OutcomeT:
         """Return every task's outcome at the meta-parameters given, [task]."""
 
-        def outcome(meta: Parameters, rounds: tuple[Round, ...]) -> Outcome:
+        def outcome(meta: Parameters, rounds: tuple[RoundT, ...]) -> OutcomeT:
             return self.objective.outer_loss(meta, rounds)[1]
 
         with torch.no_grad():
-            outcomes: Outcome = self._map(outcome, True, False)(_detach(parameters), rounds)
+            outcomes: OutcomeT = self._map(outcome, True, False)(_detach(parameters), rounds)
         return outcomes
 
     def kl_products(
-        self, rounds: tuple[Round, ...], damping: float
+        self, rounds: tuple[RoundT, ...], damping: float
     ) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         """Return v -> (H + damping) v, with H the Hessian of the tasks' mean outer KL through the adaptation."""
 
-        def kl_gradient(meta: Parameters, rounds: tuple[Round, ...]) -> Any:
-            return torch.func.grad(lambda m: self.objective.outer_loss(m, rounds)[1].kl)(meta)
+        def kl_gradient(meta: Parameters, rounds: tuple[RoundT, ...]) -> Any:
+            return torch.func.grad(lambda m: self.objective.outer_loss(m, rounds)[1].kl)(meta)  # type: ignore[attr-defined]
 
-        def hessian_product(meta: Parameters, vector: Parameters, rounds: tuple[Round, ...]) -> Any:
+        def hessian_product(meta: Parameters, vector: Parameters, rounds: tuple[RoundT, ...]) -> Any:
             def slope(m: Parameters) -> Tensor:
                 gradient = kl_gradient(m, rounds)
                 return torch.stack([(gradient[name] * vector[name]).sum() for name in vector]).sum()

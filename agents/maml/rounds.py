@@ -11,13 +11,14 @@ from metarl.trials.episodes import Episodes, Trial
 
 from ..common.advantage import discounted_returns, explained_variance, generalized_advantages, normalize_advantages
 from ..common.encoders import ObservationEncoder, Observed
+from ..common.heads import ActionHead
 from ..common.moments import RunningMoments
 from ..common.policy import Parameters
 from ..common.ppo import masked_mean
 from .baselines import Baseline
 from .config import MAMLConfig
 from .over_tasks import OverTasks
-from .records import Round
+from .records import Outcome, Round
 
 
 class Rounds:
@@ -26,13 +27,14 @@ class Rounds:
     def __init__(
         self,
         config: MAMLConfig,
-        over_tasks: OverTasks,
+        over_tasks: OverTasks[Round, Outcome],
+        head: ActionHead,
         encoder: ObservationEncoder,
         baseline: Baseline,
         moments: RunningMoments | None,
         device: str,
     ) -> None:
-        self.config, self.over_tasks, self.encoder = config, over_tasks, encoder
+        self.config, self.over_tasks, self.head, self.encoder = config, over_tasks, head, encoder
         self.baseline, self.moments = baseline, moments
         self.dtype, self.device = getattr(torch, config.dtype), device
 
@@ -79,7 +81,7 @@ class Rounds:
             advantages=self._tensor(_task_first(advantages)),
             mask=self._tensor(_task_first(episodes.mask)),
             old_outputs=outputs,
-            old_log_prob=self.over_tasks.objective.head.log_prob(outputs, actions),
+            old_log_prob=self.head.log_prob(outputs, actions),
         ), explained
 
     def replay(self, trial: Trial) -> tuple[tuple[Round, ...], dict[str, float]]:
@@ -102,9 +104,8 @@ class Rounds:
 
     def _adaptation_kl(self, fast: Parameters, data: Round) -> float:
         """Return how far an inner step moved the policies: KL(acting || adapted) on the round, in nats."""
-        head = self.over_tasks.objective.head
         outputs = self.over_tasks.outputs(fast, data.observations, data.pixels)
-        return float(masked_mean(head.kl(data.old_outputs, outputs), data.mask))
+        return float(masked_mean(self.head.kl(data.old_outputs, outputs), data.mask))
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)

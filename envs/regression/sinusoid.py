@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -15,6 +16,9 @@ from metarl.families.family import register
 from metarl.families.question_batch import Questions
 from metarl.families.questions import QuestionFamily
 from metarl.families.task import Count, Measure, Parameter, Reveal, Values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @register("sinusoid")
@@ -64,3 +68,11 @@ class Sinusoid(QuestionFamily):
     def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return minus the squared error."""
         return -np.square(answers.astype(np.float64) - targets)[..., 0]
+
+    def draw(self, axes: Axes, observation: Any, answer: np.ndarray | None, target: np.ndarray) -> None:
+        """Draw the point of the curve, and the guess."""
+        axes.plot(observation, target, "o", color="tab:green", label="right")
+        if answer is not None:
+            axes.plot(observation, answer, "x", color="tab:red", label="answer")
+        axes.set(xlim=(-5, 5), ylim=(-10, 10), xlabel="x, and y above it")
+        axes.legend(loc="upper right")

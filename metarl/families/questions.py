@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ..base.errors import MetarlError
 from ..base.streams import Streams
 from .batch import State
 from .family import TaskFamily
+from .option import OptionFamily
 from .question_batch import QuestionBatch, Questions
 from .spaces import ActionSpace
 from .task import Measure, Values
@@ -79,3 +81,22 @@ class QuestionFamily(TaskFamily):
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return the batch. Question families run on the calling thread."""
         return QuestionBatch(self, values, render_mode)
+
+
+def asks_questions(family: TaskFamily) -> bool:
+    """Return whether a family, whatever its options, asks questions."""
+    return isinstance(_behind_options(family), QuestionFamily)
+
+
+def require_questions(family: TaskFamily) -> QuestionFamily:
+    """Return the family of questions behind the options of a family. Raises MetarlError where it asks none."""
+    base = _behind_options(family)
+    if not isinstance(base, QuestionFamily):
+        raise MetarlError(f"family {family.name!r} asks no questions; take one that does, such as sinusoid")
+    return base
+
+
+def _behind_options(family: TaskFamily) -> TaskFamily:
+    while isinstance(family, OptionFamily):
+        family = family.base
+    return family

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..base.errors import MetarlError
 from .option import OptionFamily
-from .questions import QuestionFamily
+from .questions import asks_questions
 from .task import Parameter, Values
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class SwitchingFamily(OptionFamily):
             raise MetarlError(
                 f"switch_at is {list(steps)}; give ascending whole numbers of steps, the first at least 1"
             )
-        if isinstance(self.base, QuestionFamily):
+        if asks_questions(self.base):
             raise MetarlError(
                 f"family {self.base.name!r} draws the questions of a round when it begins, so its task cannot change "
                 "after some steps; leave switch_at out"

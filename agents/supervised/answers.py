@@ -1,0 +1,78 @@
+"""Answers and losses by the space of targets: classes by cross-entropy, numbers by squared error."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from metarl.base.errors import MetarlError
+from metarl.families.family import TaskFamily
+
+from ..common.heads import ActionHead, action_head
+
+
+class AnswerHead(Protocol):
+    """Turns outputs of a network into answers, and compares them with right ones."""
+
+    num_outputs: int
+    """Outputs that stand for one answer."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each answer, [...], of outputs [..., num_outputs] and targets [..., *target]."""
+        ...
+
+    def best(self, outputs: Tensor) -> np.ndarray:
+        """Return the best answer, [..., *action]."""
+        ...
+
+
+class ClassAnswers:
+    """Answers of a discrete space: the loss is minus the log-probability of the right one."""
+
+    def __init__(self, head: ActionHead) -> None:
+        self.head, self.num_outputs = head, head.num_outputs
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy in nats, [...]."""
+        return -self.head.log_prob(outputs, targets)
+
+    def best(self, outputs: Tensor) -> np.ndarray:
+        """Return the likeliest answers."""
+        return self.head.mode(outputs)
+
+
+class NumberAnswers:
+    """Answers of a box, in its own units: the loss is the squared error, mean over its numbers."""
+
+    def __init__(self, space: spaces.Box) -> None:
+        self.space, self.num_outputs = space, int(np.prod(space.shape))
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the squared error, [...]."""
+        lead = targets.dim() - len(self.space.shape)
+        return (outputs - targets.reshape(*targets.shape[:lead], self.num_outputs)).square().mean(-1)
+
+    def best(self, outputs: Tensor) -> np.ndarray:
+        """Return the outputs as actions of the box; the rollout clips them."""
+        actions = outputs.detach().cpu().numpy().astype(self.space.dtype)
+        return actions.reshape(*outputs.shape[:-1], *self.space.shape)
+
+
+def answer_head(agent: str, family: TaskFamily) -> AnswerHead:
+    """Return the answers of a family. Raises MetarlError for a family that knows no targets."""
+    space = family.target_space
+    if space is None:
+        raise MetarlError(
+            f"agent {agent!r} learns from right answers, and family {family.name!r} knows none; take one that does, "
+            "such as sinusoid, or an agent that learns from rewards, such as maml-ppo"
+        )
+    return NumberAnswers(space) if isinstance(space, spaces.Box) else ClassAnswers(action_head(space))
+
+
+def target_type(space: object, dtype: torch.dtype) -> torch.dtype | None:
+    """Return the type of targets as tensors: that of the network for numbers, their own for classes."""
+    return dtype if isinstance(space, spaces.Box) else None

@@ -1,0 +1,193 @@
+"""Supervised MAML: a starting point, meta-learned through gradient steps on right answers (Finn et al., ICML 2017).
+
+An update: `Reader` turns a trial's episodes into rounds; objective.py computes one task's loss after adaptation;
+agents/maml/over_tasks.py maps it over all tasks; Adam or Reptile moves the starting point.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metarl.base.errors import MetarlError
+from metarl.base.settings import Settings
+from metarl.base.streams import Streams
+from metarl.base.threads import acting, cpu_by_default
+from metarl.families.family import TaskFamily
+from metarl.trials.agent import AnsweringLearner, TrainableAgent
+from metarl.trials.episodes import Episodes, Trial
+from metarl.trials.registered import register_agent
+
+from ..common.encoders import ObservationEncoder
+from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
+from ..maml.adaptation import AdaptContext, AdaptNothing, make_adaptation
+from ..maml.meta_step import MetaAdam, mean, mean_cosine, mean_gradient
+from ..maml.over_tasks import OverTasks
+from ..maml.reptile import ReptileConfig
+from ..maml.step_size import make_step_size
+from .answers import answer_head
+from .config import SupervisedConfig
+from .network import EncodedNetwork
+from .objective import Answered, Outcome, SupervisedObjective
+from .reader import Reader
+
+
+@register_agent("maml")
+class SupervisedMAML(TrainableAgent):
+    """Adapts by gradient steps on right answers from a starting point that was meta-learned through those steps."""
+
+    Config: ClassVar[type[Settings]] = SupervisedConfig
+    memory_setting: ClassVar[str] = "task_chunk_size"
+    answers_in_training = False
+
+    @cpu_by_default()
+    def __init__(self, config: SupervisedConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+        self.config, self.device, self.family = config, device, family
+        head = answer_head("maml", family)
+        generator = torch.Generator().manual_seed(seed)
+        context = config.adapts.size if isinstance(config.adapts, AdaptContext) else 0
+        encoder = ObservationEncoder(config.encoder, family.observation_space)
+        network = EncodedNetwork(encoder, head.num_outputs, config.hidden_sizes, context, config.activation)
+        initial = network.initial_parameters(generator, dtype=getattr(torch, config.dtype), device=device)
+        adaptation = make_adaptation(config.adapts, network.last_layer, tuple(initial))
+        step_size = make_step_size(config.outer.inner_lr_kind, config.inner_lr)
+        meta = adaptation.meta_parameters(initial, generator)
+        meta |= step_size.meta_parameters(adaptation.start(meta))
+        self.parameters = {name: value.clone().requires_grad_(True) for name, value in meta.items()}
+        self.objective = SupervisedObjective(
+            network,
+            head,
+            adaptation,
+            step_size,
+            num_inner_steps=config.num_inner_steps,
+            first_order=config.outer.meta_gradient == "first-order",
+            all_rounds=config.outer.rounds == "all",
+        )
+        self.over_tasks = OverTasks(self.objective, self.parameters, config.task_chunk_size)
+        self.reader = Reader(encoder, family, dtype=config.dtype, device=device)
+        self.meta_step = MetaAdam(self.parameters, config.outer.learning_rate, config.outer.max_grad_norm)
+
+    @property
+    def min_rounds(self) -> int:
+        """Rounds that a trial to learn from needs: one to measure, and one to adapt to if anything adapts."""
+        return 1 if isinstance(self.config.adapts, AdaptNothing) else 2
+
+    @cpu_by_default()
+    def begin(self, streams: Streams) -> SupervisedLearner:
+        """Return a learner at the meta-learned starting point in every task."""
+        return SupervisedLearner(self, streams)
+
+    def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
+        """Return about how many bytes an update takes: what a gradient holds of a chunk of tasks, and of each task."""
+        config, network = self.config, self.objective.policy
+        itemsize = torch.finfo(getattr(torch, config.dtype)).bits // 8
+        questions = replicas * rounds * self.family.horizon
+        gradients = num_tasks * sum(value.numel() for value in self.parameters.values()) * itemsize
+        held = min(num_tasks, config.task_chunk_size or num_tasks) * questions * network.num_activations * itemsize
+        copies = 1 if config.outer.meta_gradient == "first-order" else 1 + config.num_inner_steps
+        return 0 if self.device != "cpu" else gradients * (1 + config.num_inner_steps) + copies * held
+
+    @cpu_by_default()
+    def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
+        """Make one meta-update from a trial and return what to log.
+
+        Raises MetarlError for fewer rounds than `min_rounds`, and if a term is not finite. The agent is then unchanged.
+        """
+        if len(trial.rounds) < self.min_rounds:
+            raise MetarlError(
+                f"rounds is {len(trial.rounds)}; it must be at least {self.min_rounds}: one to adapt to, one to measure"
+            )
+        with restore_on_error(self):
+            return self._update(trial)
+
+    def _update(self, trial: Trial) -> dict[str, float]:
+        rounds = tuple(self.reader.read(episodes) for episodes in trial.rounds)
+        if isinstance(self.config.outer, ReptileConfig):
+            gradients, outcome = self._reptile(rounds)
+        else:
+            gradients, outcome = self.over_tasks.task_gradients(rounds)
+        _require_finite(outcome, gradients)
+        norm = self.meta_step.descend(mean_gradient(gradients))
+        answered = {} if trial.answered else self._returns(trial, outcome)
+        return {
+            **answered,
+            "loss": mean(outcome.loss),
+            "loss_before": mean(outcome.inner_loss),
+            "gradient_norm": norm,
+            "inner_gradient_norm": mean(outcome.inner_gradient_norm),
+            "task_gradient_cosine": mean_cosine(gradients),
+        }
+
+    def _reptile(self, rounds: tuple[Answered, ...]) -> tuple[dict[str, Tensor], Outcome]:
+        """Return (start - adapted) / inner_lr of every task (Nichol et al., 2018, section 3), and the outcome."""
+        outcome = self.over_tasks.outcomes(self.parameters, rounds)
+        adapted = self.over_tasks.start(len(rounds[0].mask))
+        for data in rounds:
+            for _ in range(self.config.num_inner_steps):
+                adapted = self.over_tasks.adapt(adapted, data)
+        start = {name: value.detach() for name, value in self.parameters.items()}
+        return {name: (start[name] - adapted[name]) / self.config.inner_lr for name in start}, outcome
+
+    def _returns(self, trial: Trial, outcome: Outcome) -> dict[str, float]:
+        """Return the scores that the answers of the update have, before and after adaptation."""
+        answers = {"return_before": (trial.rounds[0], outcome.first), "return_after": (trial.rounds[-1], outcome.last)}
+        return {
+            name: self.reader.score(episodes, self.objective.head.best(outputs))
+            for name, (episodes, outputs) in answers.items()
+        }
+
+    @cpu_by_default()
+    def state_dict(self) -> StateDict:
+        """Return the meta-parameters and the optimiser's state."""
+        state = {name: value.detach().clone() for name, value in self.parameters.items()}
+        return state | {f"meta_step.{name}": value for name, value in self.meta_step.state_dict().items()}
+
+    @cpu_by_default()
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore the result of `state_dict`. Raises MetarlError where names or shapes differ."""
+        require_fitting(self.state_dict(), state)
+        load_tensors(self.parameters, state)
+        prefix = "meta_step."
+        self.meta_step.load_state_dict(
+            {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        )
+
+
+class SupervisedLearner(AnsweringLearner):
+    """One set of fast parameters for each task, moved by gradient steps on the right answers after each round."""
+
+    def __init__(self, agent: SupervisedMAML, streams: Streams) -> None:
+        self.agent = agent
+        self.fast = agent.over_tasks.start(streams.shape[0])
+
+    def answer(self, observations: np.ndarray, *, deterministic: bool) -> np.ndarray:
+        """Return the best answers of each task's own network, [question, task, replica, *action]."""
+        agent = self.agent
+        with acting():
+            numbers, pixels = agent.reader.observe(observations)
+            outputs = agent.over_tasks.outputs(self.fast, numbers, pixels)
+            return np.moveaxis(agent.objective.head.best(outputs), 0, 1)
+
+    @cpu_by_default()
+    def adapt(self, episodes: Episodes) -> None:
+        """Take the inner steps in every task. Raises MetarlError where the family reveals no targets."""
+        if self.fast:
+            data = self.agent.reader.read(episodes)
+            for _ in range(self.agent.config.num_test_steps or self.agent.config.num_inner_steps):
+                self.fast = self.agent.over_tasks.adapt(self.fast, data)
+
+
+def _require_finite(outcome: Outcome, gradients: dict[str, Tensor]) -> None:
+    """Raise MetarlError if a loss or a gradient is not finite."""
+    terms = {"the inner gradient's norm": outcome.inner_gradient_norm, "the outer loss": outcome.loss}
+    terms |= {f"the meta-gradient of {name}": value for name, value in gradients.items()}
+    for name, value in terms.items():
+        wrong = ~torch.isfinite(value).reshape(len(value), -1).all(1)
+        if wrong.any():
+            raise MetarlError(
+                f"{name} is not finite in {int(wrong.sum())} of {len(value)} tasks; take a lower agent.inner_lr or "
+                "agent.outer.learning_rate"
+            )

@@ -1,0 +1,60 @@
+"""From episodes to tensors: observations and right answers, by task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from metarl.base.errors import MetarlError
+from metarl.families.family import TaskFamily
+from metarl.families.questions import require_questions
+from metarl.trials.episodes import Episodes
+
+from ..common.encoders import ObservationEncoder
+from .answers import target_type
+from .objective import Answered
+
+
+class Reader:
+    """Makes rounds of tensors from episodes, and scores answers."""
+
+    def __init__(self, encoder: ObservationEncoder, family: TaskFamily, *, dtype: str, device: str) -> None:
+        self.encoder, self.family = encoder, family
+        self.dtype, self.device = getattr(torch, dtype), device
+
+    def observe(self, observations: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return observations [time, task, replica, ...] as numbers and pixels, both [task, time, replica, ...]."""
+        seen = self.encoder.observe(_task_first(observations))
+        return self._tensor(seen.numbers), torch.as_tensor(seen.pixels, device=self.device)
+
+    def read(self, episodes: Episodes) -> Answered:
+        """Return a round with its right answers. Raises MetarlError where the family does not reveal them."""
+        if episodes.targets is None:
+            raise MetarlError(
+                f"family {self.family.name!r} reveals no right answers to learn from after a round; set family.reveal "
+                "to round, or take an agent that learns from rewards"
+            )
+        numbers, pixels = self.observe(episodes.observations)
+        kind = target_type(self.family.target_space, self.dtype)
+        targets = torch.as_tensor(_task_first(episodes.targets), dtype=kind, device=self.device)
+        return Answered(numbers, pixels, targets, self._tensor(_task_first(episodes.mask)))
+
+    def score(self, episodes: Episodes, answers: np.ndarray) -> float:
+        """Return the mean score that a round of questions has with `answers` [task, time, replica, *action]."""
+        family, space = require_questions(self.family), self.family.action_space
+        clipped = answers.clip(space.low, space.high) if isinstance(space, spaces.Box) else answers
+        assert episodes.targets is not None  # a family of questions knows them
+        rewards = family.score(np.moveaxis(clipped, 1, 0), episodes.targets)
+        return float(replace(episodes, rewards=np.where(episodes.mask, rewards, 0.0)).scores(family.measure).mean())
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, dtype=self.dtype, device=self.device)
+
+
+def _task_first(array: np.ndarray) -> np.ndarray:
+    """Return [time, task, ...] as a contiguous [task, time, ...]."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, 0))

@@ -1,0 +1,108 @@
+"""What agents that learn from right answers are checked on, and the rule that their answers keep."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from gymnasium import spaces
+
+from ..base.streams import Streams, generator
+from ..families.batch import State
+from ..families.distributions import Uniform
+from ..families.family import TaskFamily
+from ..families.question_batch import Questions
+from ..families.questions import QuestionFamily, asks_questions
+from ..families.spaces import ActionSpace
+from ..families.task import Parameter, Values
+from ..trials.agent import AnsweringLearner, begin_learner
+from ..trials.rollout import rollout
+from .probes import NUM_TASKS, REPLICAS, Subject
+
+
+@dataclass(frozen=True)
+class Guess(QuestionFamily):
+    """Guess the product of a point and a hidden vector. The first round has 4 questions, others have 6."""
+
+    name = "the checks' family of numbers to guess"
+    action: ClassVar[ActionSpace] = spaces.Box(-4.0, 4.0, (1,), np.float32)
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The vector."""
+        return {"slope": Parameter(Uniform(-1.0, 1.0, (2,)))}
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """The point."""
+        return spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """The product."""
+        return self.action
+
+    def num_questions(self, number: int) -> int:
+        """Return 4, then 6."""
+        return 6 if number else 4
+
+    def ask(self, task: Values, trial: State, number: int, streams: Streams) -> Questions:
+        """Return points and their products."""
+        points = (2 * streams.uniform((self.num_questions(number), 2)) - 1).astype(np.float32)
+        return Questions(points, self.right((points * task["slope"][:, None]).sum(axis=-1)))
+
+    def right(self, product: np.ndarray) -> np.ndarray:
+        """Return the right answers, [world, question, *action]."""
+        return product[..., None].astype(np.float32)
+
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return minus the error."""
+        return -np.abs(answers - targets)[..., 0].astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Sort(Guess):
+    """The same with a class for an answer: negative, small or large."""
+
+    name = "the checks' family of classes to guess"
+    action: ClassVar[ActionSpace] = spaces.Discrete(3)
+
+    def right(self, product: np.ndarray) -> np.ndarray:
+        """Return the classes."""
+        return np.digitize(product, [0.0, 0.3])
+
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return one for a right class."""
+        return (answers == targets).astype(np.float64)
+
+
+def questions() -> list[TaskFamily]:
+    """Return the families for agents that play no other family, as they learn from right answers."""
+    return [Guess(), Sort()]
+
+
+def check_answers(subject: Subject) -> Iterator[str]:
+    """Answers do not depend on other questions: neither on their order, nor on there being any."""
+    if not asks_questions(subject.family):
+        return
+    agent, tasks = subject.make(), subject.tasks()
+    streams = Streams.of(0, "check", np.arange(NUM_TASKS)[:, None], np.arange(REPLICAS))
+    learner = begin_learner(agent, tasks, streams)
+    if not isinstance(learner, AnsweringLearner):
+        return
+    with contextlib.closing(subject.family.make_vec(tasks, REPLICAS, threads=0)) as envs:
+        first = rollout(envs, learner, seed=0)
+        learner.adapt(first)
+        asked = rollout(envs, learner, first).observations
+    answers = learner.answer(asked, deterministic=True)
+    order = generator(0).permutation(len(asked))
+    if not subject.same(learner.answer(asked[order], deterministic=True), answers[order]):
+        yield "questions in another order get other answers; answer each from itself and what was learned before"
+    elif not all(
+        subject.same(learner.answer(asked[at : at + 1], deterministic=True), answers[at : at + 1])
+        for at in range(len(asked))
+    ):
+        yield "a question alone gets another answer than among others; use no statistic of the questions"

@@ -1,0 +1,166 @@
+"""Supervised MAML: its gradients are those of finite differences and of a loop over tasks, and it learns sinusoids."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from metarl.agents.supervised.maml import SupervisedMAML
+from torch import Tensor
+
+from metarl.base.errors import MetarlError
+from metarl.base.streams import Streams
+from metarl.evaluation.evaluate import evaluate
+from metarl.families.family import TaskFamily
+from metarl.families.load import load
+from metarl.trials.episodes import Trial
+from metarl.trials.registered import make_agent
+from metarl.trials.rollout import run_trial
+from tests.families.asked import Lines
+
+SETTINGS: dict[str, Any] = {"hidden_sizes": [8], "dtype": "float64", "inner_lr": 0.05, "activation": "tanh"}
+
+
+def made(family: TaskFamily, **settings: Any) -> SupervisedMAML:
+    agent = make_agent("maml", family, {**SETTINGS, **settings}, seed=1)
+    assert isinstance(agent, SupervisedMAML)
+    return agent
+
+
+def trial_of(agent: SupervisedMAML, family: TaskFamily, rounds: int = 2, num_tasks: int = 3) -> Trial:
+    with contextlib.closing(family.make_vec(family.sample("train", num_tasks, seed=0))) as envs:
+        return run_trial(agent, envs, rounds, seed=0, training=True)
+
+
+def loss_of_loop(agent: SupervisedMAML, trial: Trial, parameters: dict[str, Tensor], steps: int, rate: float) -> Tensor:
+    """Return the loss after adaptation, task after task, with autograd's own graph and no vmap."""
+    losses = []
+    for task in range(len(trial.tasks)):
+
+        def loss(values: dict[str, Tensor], number: int, task: int = task) -> Tensor:
+            episodes = trial.rounds[number]
+            assert episodes.targets is not None
+            x = torch.as_tensor(episodes.observations[:, task, 0], dtype=torch.float64)
+            y = torch.as_tensor(episodes.targets[:, task, 0], dtype=torch.float64)
+            hidden = torch.tanh(x @ values["layers.0.weight"].T + values["layers.0.bias"])
+            return (hidden @ values["layers.1.weight"].T + values["layers.1.bias"] - y).square().mean()
+
+        values = parameters
+        for _ in range(steps):
+            gradients = torch.autograd.grad(loss(values, 0), list(values.values()), create_graph=True)
+            values = {name: v - rate * g for (name, v), g in zip(values.items(), gradients, strict=True)}
+        losses.append(loss(values, 1))
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_meta_gradient_is_that_of_a_loop_over_tasks_and_of_finite_differences(steps: int) -> None:
+    family = load("sinusoid")
+    agent = made(family, num_inner_steps=steps)
+    trial = trial_of(agent, family)
+    gradients, outcome = agent.over_tasks.task_gradients(tuple(map(agent.reader.read, trial.rounds)))
+    parameters = {name: value.detach().clone().requires_grad_(True) for name, value in agent.parameters.items()}
+    loop = loss_of_loop(agent, trial, parameters, steps, 0.05)
+    expected = torch.autograd.grad(loop, list(parameters.values()))
+    torch.testing.assert_close(outcome.loss.mean(), loop.detach())
+    for (name, value), gradient in zip(parameters.items(), expected, strict=True):
+        torch.testing.assert_close(gradients[name].mean(0), gradient, rtol=1e-9, atol=1e-10)
+        direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        moved = [
+            loss_of_loop(agent, trial, {**parameters, name: value + step * direction}, steps, 0.05).item()
+            for step in (1e-5, -1e-5)
+        ]
+        slope = (moved[0] - moved[1]) / 2e-5
+        assert float((gradients[name].mean(0) * direction).sum()) == pytest.approx(slope, rel=1e-6, abs=1e-8)
+
+
+def test_the_first_order_gradient_takes_inner_gradients_as_constants() -> None:
+    family = load("sinusoid")
+    first, exact = made(family, outer={"name": "adam", "meta_gradient": "first-order"}), made(family)
+    rounds = tuple(map(exact.reader.read, trial_of(exact, family).rounds))
+    ours, _ = first.over_tasks.task_gradients(rounds)
+    adapted = exact.over_tasks.adapt(exact.over_tasks.start(3), rounds[0])
+    loss = torch.func.vmap(torch.func.grad(lambda fast, data: exact.objective.loss(fast, {}, data)[0]))
+    expected = loss(adapted, rounds[1])
+    for name, value in ours.items():
+        torch.testing.assert_close(value, expected[name])
+        assert not torch.allclose(value, exact.over_tasks.task_gradients(rounds)[0][name])
+
+
+@pytest.mark.parametrize("adapts", ["all", "last-layer", "context", "latent", "nothing"])
+@pytest.mark.parametrize(
+    "outer", [{"name": "adam", "inner_lr_kind": "per-parameter"}, {"name": "adam", "rounds": "all"}]
+)
+def test_every_choice_of_what_adapts_lowers_its_loss(adapts: str, outer: dict[str, Any]) -> None:
+    if adapts == "nothing":
+        outer = {**outer, "inner_lr_kind": "fixed"}
+    family = load("sinusoid")
+    agent = made(family, adapts=adapts, outer={**outer, "learning_rate": 0.02})
+    trial = trial_of(agent, family)
+    history = [agent.update(trial, np.random.default_rng(0))["loss"] for _ in range(30)]
+    assert history[-1] < 0.9 * history[0]
+
+
+def test_reptile_moves_towards_the_adapted_parameters() -> None:
+    family = load("sinusoid")
+    agent = made(family, outer="reptile", num_inner_steps=2)
+    rounds = tuple(map(agent.reader.read, trial_of(agent, family).rounds))
+    directions, _ = agent._reptile(rounds)
+    adapted = agent.over_tasks.start(3)
+    for data in (rounds[0], rounds[0], rounds[1], rounds[1]):
+        adapted = agent.over_tasks.adapt(adapted, data)
+    for name, value in agent.parameters.items():
+        torch.testing.assert_close(directions[name], (value.detach() - adapted[name]) / 0.05)
+
+
+def test_a_trial_of_training_is_not_answered_and_its_scores_are_those_of_an_answered_one() -> None:
+    family = load("sinusoid")
+    agent = made(family)
+    trial = trial_of(agent, family)
+    assert not trial.answered
+    assert not trial.rounds[0].rewards.any()
+    with contextlib.closing(family.make_vec(trial.tasks)) as envs:
+        played = run_trial(agent, envs, 2, seed=0)
+    metrics = agent.update(trial, np.random.default_rng(0))
+    scores = played.scores(family.measure).mean(axis=(1, 2))
+    assert [metrics["return_before"], metrics["return_after"]] == pytest.approx(scores.tolist(), rel=1e-5)
+
+
+def test_an_answer_does_not_depend_on_other_questions() -> None:
+    family = load("sinusoid")
+    agent = made(family)
+    trial = trial_of(agent, family)
+    learner = agent.begin(Streams.of(0, "learner", np.arange(3)[:, None], np.arange(1)))
+    learner.adapt(trial.rounds[0])
+    questions = trial.rounds[1].observations
+    answers = learner.answer(questions, deterministic=True)
+    order = np.random.default_rng(0).permutation(len(questions))
+    np.testing.assert_allclose(learner.answer(questions[order], deterministic=True), answers[order], atol=1e-6)
+    np.testing.assert_allclose(learner.answer(questions[3:4], deterministic=True), answers[3:4], atol=1e-6)
+
+
+def test_a_few_hundred_updates_halve_the_error_after_adaptation() -> None:
+    family = load("sinusoid")
+    agent = make_agent("maml", family, {"inner_lr": 0.02, "outer": {"name": "adam", "learning_rate": 5e-3}}, seed=0)
+    before = evaluate(agent, family, num_tasks=100, rounds=2).returns.mean(axis=0)
+    assert isinstance(agent, SupervisedMAML)
+    for update in range(300):
+        with contextlib.closing(family.make_vec(family.sample("train", 10, seed=0, start=10 * update))) as envs:
+            agent.update(run_trial(agent, envs, 2, seed=update, training=True), np.random.default_rng(0))
+    after = evaluate(agent, family, num_tasks=100, rounds=2).returns.mean(axis=0)
+    assert after[1] > 0.5 * before[1]
+    assert after[1] > after[0] / 2
+
+
+def test_a_family_without_targets_is_refused() -> None:
+    with pytest.raises(MetarlError, match="family 'navigation-2d' knows none; take one that does"):
+        make_agent("maml", load("navigation-2d"))
+
+
+def test_a_family_that_hides_its_targets_is_refused_when_there_is_nothing_to_adapt_to() -> None:
+    family = Lines(reveal="never")
+    with pytest.raises(MetarlError, match="reveals no right answers to learn from after a round"):
+        evaluate(made(family), family, num_tasks=2, rounds=2)
