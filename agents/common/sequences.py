@@ -39,7 +39,7 @@ def sequences(trial: Trial) -> Sequences:
     order, taken = np.argsort(~mask, axis=0, kind="stable"), np.argsort(~mask[:-1], axis=0, kind="stable")
     # The marked steps less the last: what follows a trial is no step of it.
     mask = _pack(mask, order)[1:]
-    packed = {name: _pack(array, order) for name, array in vars(seen).items()}
+    packed = {name: _pack(array, order) for name, array in vars(seen).items() if array is not None}
     return Sequences(
         timesteps=TimeStep(**packed),
         actions=_pack(actions, taken),

@@ -32,8 +32,8 @@ from .declared import OTHER, FamilyCheck, check_success, fit_remedies
 from .extent import FULL, Extent, choose_extent, describe_loss, limit, measure
 from .family import COMPARING, SINGLE
 from .probes import Subject as AgentSubject
-from .probes import other_spaces, probes
-from .questions import check_answers, questions
+from .probes import other_spaces
+from .questions import check_answers, families_for
 from .repeats import SOURCES, check_repeats, find_shared_generators
 
 T = TypeVar("T")
@@ -169,7 +169,7 @@ def _check_agent(
     refused: dict[str, str] = {}
     brief: set[str] = set()
     if families is None:
-        families = [load(name) for name in cls.plays] or _families_for(cls)
+        families = [load(name) for name in cls.plays] or families_for(cls)
         brief = {family.name for family in other_spaces()}
     for number, family in enumerate(families):
         subject, named = AgentSubject(cls, family), f"{title} on {family.name}"
@@ -201,21 +201,6 @@ def _told_once(error: UserCodeError, findings: Sequence[str]) -> list[str]:
         return []
     sys.stderr.write(visible(author_traceback(error)))
     return [f"{error}{_place(cause)}; raise MetarlError for spaces that it cannot play"]
-
-
-def _families_for(cls: type[Agent]) -> list[TaskFamily]:
-    """Return families of every kind; families of questions for an agent that refuses to act without right answers."""
-    for family in probes():
-        try:
-            AgentSubject(cls, family).make()
-        except MetarlError:
-            continue
-        except Exception:  # told when it is checked
-            break
-        break
-    else:
-        return questions()
-    return [*probes(), *other_spaces()]
 
 
 @dataclass(frozen=True)

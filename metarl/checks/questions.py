@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from gymnasium import spaces
 
+from ..base.errors import MetarlError
 from ..base.streams import Streams, generator
 from ..families.batch import State
 from ..families.distributions import Uniform
@@ -18,9 +19,9 @@ from ..families.question_batch import Questions
 from ..families.questions import QuestionFamily, asks_questions
 from ..families.spaces import ActionSpace
 from ..families.task import Parameter, Values
-from ..trials.agent import AnsweringLearner, begin_learner
+from ..trials.agent import Agent, AnsweringLearner, begin_learner
 from ..trials.rollout import rollout
-from .probes import NUM_TASKS, REPLICAS, Subject
+from .probes import NUM_TASKS, REPLICAS, Subject, other_spaces, probes
 
 
 @dataclass(frozen=True)
@@ -106,3 +107,18 @@ def check_answers(subject: Subject) -> Iterator[str]:
         for at in range(len(asked))
     ):
         yield "a question alone gets another answer than among others; use no statistic of the questions"
+
+
+def families_for(cls: type[Agent]) -> list[TaskFamily]:
+    """Return families of every kind; families of questions for an agent that refuses to act without right answers."""
+    for family in probes():
+        try:
+            Subject(cls, family).make()
+        except MetarlError:
+            continue
+        except Exception:  # told when it is checked
+            break
+        break
+    else:
+        return questions()
+    return [*probes(), *other_spaces()]

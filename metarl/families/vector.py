@@ -258,7 +258,7 @@ class BatchedEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         try:
             scored = self.batch.finish(answers, asked)
         except AUTHOR_ERRORS as error:
-            raise self._tell(error, "score", np.ones(self.num_envs, dtype=bool)) from error.__cause__ or error
+            self._raise_told(error, "score", np.ones(self.num_envs, dtype=bool))
         np.copyto(rewards, scored, where=asked.mask)
         if not is_surely_finite(rewards):
             for row, mask in zip(rewards, asked.mask, strict=True):

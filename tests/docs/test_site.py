@@ -155,7 +155,7 @@ def nested_in(annotation: object) -> list[type[pydantic.BaseModel]]:
     return [nested for part in getattr(annotation, "__args__", ()) for nested in nested_in(part)]
 
 
-@pytest.mark.parametrize("name", [name for name in BUILT_IN_AGENTS if "maml" in AGENTS[name].__module__])
+@pytest.mark.parametrize("name", [name for name in BUILT_IN_AGENTS if ".agents.maml." in AGENTS[name].__module__])
 def test_settings_in_the_table_of_presets_make_the_preset_of_maml_ppo(name: str) -> None:
     page = (ROOT / "docs" / "agents" / "maml.md").read_text()
     row = re.search(rf"^\| `{name}` \|(.*?)\|", page, re.MULTILINE)

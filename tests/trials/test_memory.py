@@ -56,7 +56,7 @@ def test_a_meta_batch_beyond_memory_is_refused_before_it_is_drawn(tmp_path: Path
     with pytest.raises(MetarlError) as caught:
         trained(tmp_path / "run", meta_batch_size=10**9, replicas=10**9, rounds=10**9)
     told = str(caught.value)
-    assert told.startswith("a meta-batch would take about 1e+21 GiB (1000000000 tasks x 1000000000 replicas x 5 steps")
+    assert told.startswith("a meta-batch would take about 3e+21 GiB (1000000000 tasks x 1000000000 replicas x 5 steps")
     assert told.endswith(
         "GiB of memory are free; lower meta_batch_size, replicas, rounds or family.horizon, or agent.task_chunk_size"
     )
