@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .families.distributions import Disc as Disc
     from .families.distributions import LogUniform as LogUniform
     from .families.distributions import Normal as Normal
+    from .families.distributions import Subset as Subset
     from .families.distributions import Uniform as Uniform
     from .families.family import TaskFamily as TaskFamily
     from .families.family import register as register
@@ -106,6 +107,7 @@ _EXPORTS = {
     "run_trial": "trials.rollout",
     "Settings": "base.settings",
     "Streams": "base.streams",
+    "Subset": "families.distributions",
     "TaskFamily": "families.family",
     "Tasks": "families.task",
     "TimeStep": "trials.episodes",

@@ -106,7 +106,7 @@ def _family_page(name: str) -> str:
     parts = [
         f"# {name}",
         summary,
-        f"![Two training tasks of {name}](pictures/{name}.png){{ .drawn }}",
+        f"![Tasks of {name}](pictures/{name}.png){{ .drawn }}",
         details,
         "## Tasks",
         table(("parameter", "unit", "meaning", "training range", "extrapolation"), _parameters(family)),
@@ -136,7 +136,7 @@ def _parameters(family: TaskFamily) -> Iterable[Sequence[str]]:
 
 
 def _splits(family: TaskFamily) -> str:
-    count = family.num_tasks
+    count = None if family.is_unseen("test") else family.num_tasks
     seen = f" The family has {count:,} tasks, so no validation or test task is unseen." if count else ""
     return f"Splits: {', '.join(family.splits)}.{seen} An episode has at most {family.horizon:,} steps."
 

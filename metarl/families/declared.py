@@ -137,7 +137,13 @@ def _parse_parameter(name: str, row: Any, own: Parameter) -> Parameter:
     """Return a parameter with the given value, or the given ranges; what is not given stays."""
     key = f"parameters.{name}"
     if not isinstance(row, Mapping):
-        return dataclasses.replace(own, train=_parse_fixed(key, row, own), extrapolation=None)
+        fixed = _parse_fixed(key, row, own)
+        return dataclasses.replace(own, train=fixed, extrapolation=None, validation=None, test=None)
+    if own.validation is not None or own.test is not None:
+        raise MetarlError(
+            f"{key} is {row!r}; its splits have values of their own, which no range replaces: give it one value, or "
+            "leave it out"
+        )
     known = ("train", "extrapolation")
     for word in row:
         if word not in known:
@@ -222,7 +228,8 @@ def _require_meaningful(name: str, new: Parameter, parameters: Mapping[str, Para
         return
     for distribution in given:
         draws = np.stack(list(draw_extremes(distribution)))
-        known = [d.contains(draws) for d in (own.train, own.extrapolation) if d is not None]
+        own_splits = (own.train, own.extrapolation, own.validation, own.test)
+        known = [d.contains(draws) for d in own_splits if d is not None]
         if (~np.logical_or.reduce(known)).any():
             wrong = draws[~np.logical_or.reduce(known)][0]
             raise MetarlError(

@@ -183,6 +183,47 @@ class Choice(Distribution):
 
 
 @dataclass(frozen=True)
+class Subset(Distribution):
+    """`size` different ones of a few numbers, in random order: the classes of a task, whose places are their labels."""
+
+    values: tuple[float, ...]
+    size: int
+
+    def __post_init__(self) -> None:
+        _require_finite(self, *self.values)
+        _require(len(set(self.values)) == len(self.values), self, "values must be different")
+        _require(1 <= self.size <= len(self.values), self, "size must be from 1 to the number of values")
+
+    def __str__(self) -> str:
+        return f"{self.size} of {len(self.values):,} values, in random order"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(size,)."""
+        return (self.size,)
+
+    @property
+    def num_values(self) -> int:
+        """Number of different values; another order is another value."""
+        return math.perm(len(self.values), self.size)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest number."""
+        return float(min(self.values)), float(max(self.values))
+
+    def sample(self, streams: Streams) -> np.ndarray:
+        """Return float64 [n, size]."""
+        order = np.argsort(streams.uniform((len(self.values),)), axis=-1)
+        return np.array(self.values, dtype=np.float64)[order[:, : self.size]]
+
+    def contains(self, values: np.ndarray) -> np.ndarray:
+        """Return bool [n]."""
+        ascending = np.sort(values, axis=1)
+        return _all_inside(np.isin(values, self.values)) & (ascending[:, 1:] > ascending[:, :-1]).all(axis=1)
+
+
+@dataclass(frozen=True)
 class Labels(Distribution):
     """One of a few values that are not all numbers, such as true and false, with equal chances.
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -128,7 +129,7 @@ class TaskFamily(ABC):
     def num_tasks(self) -> int | None:
         """Number of different tasks, or None where there are infinitely many."""
         counts = [parameter.train.num_values for parameter in self.parameters.values()]
-        return None if None in counts else int(np.prod([count for count in counts if count is not None]))
+        return None if None in counts else math.prod(count for count in counts if count is not None)
 
     @property
     def splits(self) -> tuple[str, ...]:

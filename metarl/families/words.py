@@ -16,9 +16,13 @@ MOST_VALUES = 8
 
 
 def warn_of_few_tasks(family: TaskFamily) -> str:
-    """Return a clause which says that no task is unseen, '' for a family with infinitely many tasks."""
+    """Return a clause which says that no task is unseen, '' for a family whose test tasks are."""
     count = family.num_tasks
-    return "" if count is None else f"; {count:,} tasks in all, so no task of validation or test is unseen"
+    return (
+        ""
+        if count is None or family.is_unseen("test")
+        else f"; {count:,} tasks in all, so no task of validation or test is unseen"
+    )
 
 
 def in_words(distribution: Distribution) -> str:

@@ -12,7 +12,17 @@ from scipy import stats
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
-from metarl.families.distributions import Choice, Circle, Dirichlet, Disc, Distribution, LogUniform, Normal, Uniform
+from metarl.families.distributions import (
+    Choice,
+    Circle,
+    Dirichlet,
+    Disc,
+    Distribution,
+    LogUniform,
+    Normal,
+    Subset,
+    Uniform,
+)
 
 EXAMPLES: list[Distribution] = [
     Uniform(-1.0, 3.0),
@@ -22,6 +32,8 @@ EXAMPLES: list[Distribution] = [
     Normal(1.0, 2.0, (3,)),
     Choice((-1.0, 1.0, 4.0)),
     Choice(((0.0, 2.0), (2.0, 0.0), (1.0, 1.0))),
+    Subset((2.0, 3.0, 5.0, 7.0), 3),
+    Subset((4.0,), 1),
     Dirichlet(1.0, (4, 3)),
     Dirichlet(0.1, (2,)),
     Dirichlet(20.0, (2, 2, 5)),
@@ -50,6 +62,8 @@ def test_every_draw_has_the_shape_and_lies_in_the_support(distribution: Distribu
         (Normal(0.0, 1.0), math.nan),
         (Choice((-1.0, 1.0)), 0.0),
         (Choice(((0.0, 2.0), (2.0, 0.0))), [2.0, 2.0]),
+        (Subset((2.0, 3.0, 5.0), 2), [2.0, 2.0]),
+        (Subset((2.0, 3.0, 5.0), 2), [2.0, 4.0]),
         (Dirichlet(1.0, (2,)), [0.5, 0.6]),
         (Dirichlet(1.0, (2,)), [1.5, -0.5]),
         (Dirichlet(1.0, (2, 2)), [[0.5, 0.5], [0.5, 0.4]]),
@@ -74,6 +88,9 @@ def test_draws_follow_the_law_they_name() -> None:
     ]
     _, pairs = np.unique(Choice(((0.0, 2.0), (2.0, 0.0), (1.0, 1.0))).sample(streams), axis=0, return_counts=True)
     checks.append(stats.chisquare(pairs))
+    _, ordered = np.unique(Subset((2.0, 3.0, 5.0, 7.0), 2).sample(streams), axis=0, return_counts=True)
+    assert len(ordered) == Subset((2.0, 3.0, 5.0, 7.0), 2).num_values == 12
+    checks.append(stats.chisquare(ordered))
     for concentration in (0.3, 1.0, 4.0):
         # Each element is Beta(a, (k - 1) a).
         chances = Dirichlet(concentration, (2, 4)).sample(streams)
@@ -116,6 +133,8 @@ def test_uniform_contains_its_draws_for_any_bounds(low: float, width: float) -> 
         (lambda: Choice((1.0, 1.0)), "different"),
         (lambda: Choice(((1.0, 2.0), (1.0,))), "one shape"),
         (lambda: Choice(((1.0, 2.0), (1.0, 2.0))), "different"),
+        (lambda: Subset((1.0, 2.0), 3), "1 to the number of values"),
+        (lambda: Subset((1.0, 1.0), 1), "different"),
         (lambda: Dirichlet(0.0, (3,)), "concentration must be at least 0.1"),
         (lambda: Dirichlet(1.0, (3, 1)), "last axis"),
         (lambda: Disc(1.0, inner=1.0), "inner < radius"),
