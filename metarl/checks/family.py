@@ -25,6 +25,7 @@ from ..families.switching import SwitchingFamily
 from ..families.task import Tasks
 from ..families.vector import BatchedEnv
 from ..trials.episodes import select_tasks
+from .asking import check_labels, check_own_values, check_unanswered
 from .declared import FamilyCheck
 from .extent import BRIEF, FULL, Extent
 from .replay import difference, play, play_new, shorten
@@ -365,6 +366,8 @@ def check_horizon(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
 SINGLE: tuple[FamilyCheck, ...] = (
     check_settings,
     check_splits,
+    check_own_values,
+    check_labels,
     check_arrays,
     check_parameters,
     check_extremes,
@@ -381,5 +384,6 @@ COMPARING: tuple[FamilyCheck, ...] = (
     check_neighbours,
     check_pauses,
     check_first_observation,
+    check_unanswered,
 )
 """The checks that compare two plays. They say nothing of a family that does not repeat its episodes."""
