@@ -23,10 +23,12 @@ MOST_BYTES = 40_000
 
 
 def draw(name: str) -> bool:
-    """Draw two worlds of a family and return whether that worked."""
+    """Draw two worlds of a family, or a task of each split where it draws tasks, and return whether that worked."""
+    cls = FAMILIES[name]
+    what = ["--plot", "--tasks", "1"] if getattr(cls, "draws_tasks", False) else ["--render", "--tasks", "2"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
-        if main(["families", name, "--render", str(path), "--tasks", "2"]):
+        if main(["families", name, what[0], str(path), *what[1:]]):
             return False
         with Image.open(path) as picture:
             shrink(picture.convert("RGB"), FOLDER / f"{name}.png")

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..base.cache import cache_folder
 from ..base.code import INSTALL
 from ..base.errors import MetarlError
 from ..base.files import folder_inside
@@ -141,7 +142,7 @@ def _copy_to_cache(path: Path) -> str:
     files, name = _parts_by_name(path)
     digest = _digest(files)
     if digest not in _verified:
-        folder = _cache() / digest
+        folder = cache_folder(FOLDER) / digest
         if not folder.is_dir() or _digest(_files_in(folder)) != digest:
             shutil.rmtree(folder, ignore_errors=True)
             _copy_whole(files, folder)
@@ -183,7 +184,7 @@ def _locate(digest: str) -> Path:
     """Return the folder of a digest in the cache, copied there from a run folder where it is not there yet."""
     if digest in _verified and _verified[digest].is_dir():
         return _verified[digest]
-    cached = _cache() / digest
+    cached = cache_folder(FOLDER) / digest
     for source in (cached, *(folder / FOLDER / digest for folder in _known)):
         if not source.is_dir():
             continue
@@ -199,8 +200,8 @@ def _locate(digest: str) -> Path:
         _verified[digest] = cached
         return cached
     raise MetarlError(
-        f"model files {FOLDER}/{digest} are neither in the run nor in {_cache()}; restore the run's folder {FOLDER}, "
-        "or load the family from its YAML file again"
+        f"model files {FOLDER}/{digest} are neither in the run nor in {cache_folder(FOLDER)}; restore the run's "
+        f"folder {FOLDER}, or load the family from its YAML file again"
     )
 
 
@@ -234,14 +235,3 @@ def _copy_whole(files: Mapping[str, Path], folder: Path) -> None:
             f"model files cannot be copied to {folder} ({error.strerror}); free some space, or set METARL_CACHE to a "
             "folder you may write to"
         ) from None
-
-
-def _cache() -> Path:
-    """Return the folder of this user's copies."""
-    if given := os.environ.get("METARL_CACHE"):
-        return Path(given).absolute() / FOLDER
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "metarl" / FOLDER
-    existing = next((each for each in (folder, *folder.parents) if each.exists()), None)
-    if folder.is_absolute() and existing is not None and os.access(existing, os.W_OK):
-        return folder
-    return Path(tempfile.gettempdir()) / f"metarl-{os.getuid() if hasattr(os, 'getuid') else 'user'}" / FOLDER

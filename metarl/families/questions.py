@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .task import Measure, Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
 
     from .batch import Batch
 
@@ -29,6 +30,9 @@ class QuestionFamily(TaskFamily):
     the answers. N-way K-shot learning is two rounds, the support and the queries, whose targets are revealed after each
     round. Draw the questions of a round in random order: their places must not tell their answers.
     """
+
+    draws_tasks: ClassVar[bool] = False
+    """Whether pictures of tasks are those of `draw_task`, and not of the parameters' values."""
 
     @property
     def horizon(self) -> int:  # type: ignore[override]  # elsewhere a setting, here it follows from the others
@@ -77,6 +81,10 @@ class QuestionFamily(TaskFamily):
         words = f"{observation}\n{told}right {np.array2string(target, precision=3)}"
         axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)
         axes.set_axis_off()
+
+    def draw_task(self, figure: SubFigure, support: Questions, queries: Questions) -> None:
+        """Draw a task as its first two rounds, each [question, ...], into `figure`; for families that `draws_tasks`."""
+        raise NotImplementedError
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return the batch. Question families run on the calling thread."""

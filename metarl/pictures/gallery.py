@@ -16,11 +16,13 @@ from ..base.streams import Streams
 from ..evaluation.figure import COLORS, MARKERS
 from ..families.distributions import Labels, LogUniform
 from ..families.family import TaskFamily
+from ..families.questions import asks_questions, require_questions
 from ..families.spaces import draw_actions
 from ..families.task import SPLITS, Parameter, Tasks
 from ..families.vector import BatchedEnv
 from ..families.words import in_words, warn_of_few_tasks
 from .drawing import drawing, ink_box, nothing_drawn
+from .examples import examples_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,9 +63,14 @@ def plot_worlds(
 
 
 def tasks_figure(family: TaskFamily, num_tasks: int = 200) -> Figure:
-    """Return the figure of `plot_tasks`: a panel for each parameter, a colour for each split."""
+    """Return the figure of `plot_tasks`: a panel for each parameter, a colour for each split.
+
+    Of a family of questions that draws its tasks, the first ones of each split.
+    """
     from matplotlib.figure import Figure
 
+    if asks_questions(family) and (asking := require_questions(family)).draws_tasks:
+        return examples_figure(family, asking, num_tasks)
     drawn = {split: family.sample(split, num_tasks, seed=0).values for split in family.splits}
     panels = {name: {split: values[name] for split, values in drawn.items()} for name in family.parameters}
     sizes = [_size(panel) for panel in panels.values()]
@@ -310,8 +317,13 @@ def task_in_words(family: TaskFamily, task: Mapping[str, Any]) -> str:
             continue
         numbers = np.ravel(value)
         digits, shown = (3 if len(numbers) < 3 else 2), (5 if len(numbers) <= 5 else 3)
-        text = ", ".join(f"{number:.{digits}g}" for number in numbers[:shown])
+        text = ", ".join(_in_digits(number, digits) for number in numbers[:shown])
         text += f" and {len(numbers) - shown} more" if len(numbers) > shown else ""
         parts.append(f"{name} {text} {parameter.unit}".rstrip())
     more = len(task) - len(parts)
     return "; ".join(parts) + (f"; {more} more" if more else "")
+
+
+def _in_digits(number: float, digits: int) -> str:
+    """Return a number in few digits; a whole number, such as that of a class, with all of them."""
+    return f"{number:.0f}" if number == round(number) and abs(number) < 1e6 else f"{number:.{digits}g}"

@@ -126,7 +126,7 @@ def _numbers_of(name: str, shape: tuple[int, ...], values: np.ndarray) -> dict[s
 def _parameters(evaluation: Evaluation) -> Mapping[str, Parameter]:
     """Return the family's parameters, none where it is not installed."""
     # By its registered name only: a file names neither code nor other files. Settings of its own would be arguments.
-    known = evaluation.family in list(FAMILIES) and not {"name", "preset"} & evaluation.settings.keys()
+    known = evaluation.family in list(FAMILIES) and not {"name", "preset", "folder"} & evaluation.settings.keys()
     try:
         return load(evaluation.family, **evaluation.settings).parameters if known else {}
     except MetarlError:  # settings of another version

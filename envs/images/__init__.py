@@ -1,0 +1,1 @@
+"""Images to be told apart after a few examples of each class."""

@@ -1,0 +1,242 @@
+"""N-way K-shot classification of images: glyphs of fonts, or folders of images such as Omniglot."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from gymnasium import spaces
+from pydantic import Field
+
+from metarl.base.errors import MetarlError
+from metarl.base.streams import Streams
+from metarl.families.batch import State
+from metarl.families.distributions import Subset
+from metarl.families.family import register
+from metarl.families.question_batch import Questions
+from metarl.families.questions import QuestionFamily
+from metarl.families.task import Count, Measure, Parameter, Reveal, Values
+
+from .folders import find_classes, fingerprint, read_classes
+from .glyphs import VERSION, draw_glyphs, font_files
+from .image_set import ImageSet, SplitBy, require_images, share_out
+from .stored import stored
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
+MOST_ROWS, MOST_EXAMPLES, MOST_QUERIES = 8, 5, 6
+"""Most labels of a task, and images of each of them, in its picture."""
+GREY = 90
+"""Grey of the lines between images."""
+
+Ways = Annotated[int, Field(ge=2, le=10**4, strict=True)]
+"""Classes of a task."""
+Side = Annotated[int, Field(ge=8, le=512, strict=True)]
+"""Side of an image in pixels."""
+
+
+@register("image-classes")
+@dataclass(frozen=True)
+class ImageClasses(QuestionFamily):
+    """Tell images of a few new classes apart, after `shots` examples of each.
+
+    | observation | meaning | range |
+    |---|---|---|
+    | rows, columns | grey of a pixel | 0 to 255 |
+
+    | action | meaning | range |
+    |---|---|---|
+    | 0 | label of the image | 0 to ways - 1 |
+
+    Reward: 1 for the right label, else 0; a round is measured by its mean, the accuracy. The first round of a trial has
+    `shots` images of each class, each later one `queries` others; the order is random. A round terminates with its last
+    image; then the labels are revealed. Task: `classes`, `ways` of the split's classes in random order; the place of a
+    class is its label. Classes of validation and test are never trained on.
+
+    The default images are letters of many scripts in the fonts of matplotlib and of the system, under random affine
+    maps; a split has scripts of its own. `folder` reads images of your own instead.
+    """
+
+    source = "Lake, Salakhutdinov and Tenenbaum, Omniglot, Science 2015; Vinyals et al., NeurIPS 2016; Santoro et al., "
+    source += "ICML 2016 (stream)"
+    presets = {
+        "5-way-1-shot": {},
+        "5-way-5-shot": {"shots": 5},
+        "20-way-1-shot": {"ways": 20},
+        "20-way-5-shot": {"ways": 20, "shots": 5},
+        "stream": {"shots": 10, "queries": 10, "reveal": "step"},
+    }
+    draws_tasks = True
+    shows_task = True  # to see the images is the task
+    measure = Measure("accuracy", per_step=True)
+    folder: str = ""
+    """Folder of images, '' for glyphs. Each folder that holds images is a class, and the one around it its group."""
+    ways: Ways = 5
+    """Classes of a task."""
+    shots: Count = 1
+    """Images of each class in the first round."""
+    queries: Count = 15
+    """Images of each class in each later round."""
+    size: Side = 28
+    """Side of an image in pixels."""
+    rotations: bool = False
+    """Whether each class, turned by 90, 180 and 270 degrees, gives three more, in the same split."""
+    split_by: SplitBy = "auto"
+    """What no two splits share: groups, classes, or groups where there are three or more."""
+    reveal: Reveal = "round"
+    """When the labels are shown."""
+    affine: bool = True
+    """Whether glyphs are turned, sheared, scaled and moved."""
+    digest: str = ""
+    """Digest of the classes, '' for those that are there. A run keeps it, so that no test class becomes another."""
+
+    def __post_init__(self) -> None:
+        if self.folder:  # a run is used from other folders too
+            object.__setattr__(self, "folder", str(Path(self.folder).expanduser().absolute()))
+        if self.digest not in ("", found := self.images.digest):
+            raise MetarlError(
+                f"digest is {self.digest!r}, and the classes of {self.images.origin} now have {found!r}; restore the "
+                "fonts or files, or leave digest out to take the classes that are there"
+            )
+        object.__setattr__(self, "digest", found)
+        turns = 4 if self.rotations else 1
+        turned = {split: classes * turns for split, classes in self._classes.items()}
+        require_images(self.images, turned, self.ways, self.shots + self.queries)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the settings: images are found again."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("images", "_classes")}
+
+    @functools.cached_property
+    def images(self) -> ImageSet:
+        """The images of all splits."""
+        if self.folder:
+            folder = Path(self.folder)
+            classes = find_classes(folder)
+            key = ["folder", self.folder, self.size, fingerprint(classes)]
+            return stored(key, lambda: read_classes(folder, classes, self.size))
+        paths, fonts = font_files()
+        # Without maps, a letter has one drawing for each font.
+        enough = 1 if self.affine else self.shots + self.queries
+        return stored(
+            ["glyphs", VERSION, fonts, self.size, self.affine, enough],
+            lambda: draw_glyphs(paths, self.size, affine=self.affine, enough=enough),
+        )
+
+    @functools.cached_property
+    def _classes(self) -> Mapping[str, tuple[int, ...]]:
+        return share_out(self.images, self.split_by)
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The classes of a task, by their places: a turned class stands behind all that are turned less."""
+        turns = range(4 if self.rotations else 1)
+        own = {
+            split: Subset(tuple(float(c + t * len(self.images.classes)) for t in turns for c in classes), self.ways)
+            for split, classes in self._classes.items()
+        }
+        meaning = "classes, in the order of their labels"
+        return {"classes": Parameter(own["train"], None, "", meaning, own["validation"], own["test"])}
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """A grey image."""
+        return spaces.Box(0, 255, (self.size, self.size, 1), np.uint8)
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        """The labels."""
+        return spaces.Discrete(self.ways)
+
+    def num_questions(self, number: int) -> int:
+        """Return `ways` times `shots` for the first round, and `ways` times `queries` for others."""
+        return self.ways * (self.queries if number else self.shots)
+
+    def prepare(self, task: Values, streams: Streams) -> State:
+        """Return an order of each class's images. Its first ones are the examples."""
+        most = int(self.images.counts.max())
+        return {"order": _order(streams, self._counts(task), most)}
+
+    def _counts(self, task: Values) -> np.ndarray:
+        """Return the images of each class of a task, int64 [world, way]."""
+        return self.images.counts[task["classes"].astype(np.int64) % len(self.images.classes)]
+
+    def ask(self, task: Values, trial: State, number: int, streams: Streams) -> Questions:
+        """Return the first `shots` images of each class, or `queries` of its other ones, in random order."""
+        order = trial["order"]
+        if number:
+            rest = order[..., self.shots :]
+            chosen = _order(streams, self._counts(task) - self.shots, rest.shape[-1])[..., : self.queries]
+            order = np.take_along_axis(rest, chosen, axis=-1)
+        else:
+            order = order[..., : self.shots]
+        turn, place = np.divmod(task["classes"].astype(np.int64), len(self.images.classes))
+        flat = (order + self.images.firsts[place][..., None]).reshape(len(order), -1)
+        labels, turns = (
+            np.broadcast_to(each[..., None], order.shape).reshape(flat.shape)
+            for each in (np.broadcast_to(np.arange(self.ways), place.shape), turn)
+        )
+        shuffled = np.argsort(streams.uniform((flat.shape[1],)), axis=-1)
+        flat, labels, turns = (np.take_along_axis(each, shuffled, axis=-1) for each in (flat, labels, turns))
+        return Questions(_turn(self.images.images[flat], turns)[..., None], labels)
+
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return 1 for a right label, 0 for a wrong one."""
+        return (answers == targets).astype(np.float64)
+
+    def draw(self, axes: Axes, observation: Any, answer: np.ndarray | None, target: np.ndarray) -> None:
+        """Draw the image with its label, and the answer."""
+        axes.imshow(observation[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        if answer is None:
+            axes.set_title(f"label {target}")
+        elif answer == target:
+            axes.set_title(f"answer {answer}: right", color="tab:green")
+        else:
+            axes.set_title(f"answer {answer}: wrong, it is {target}", color="tab:red")
+        axes.set_axis_off()
+
+    def draw_task(self, figure: SubFigure, support: Questions, queries: Questions) -> None:
+        """Draw a row for each label: its examples, then images that are asked."""
+        rows = min(self.ways, MOST_ROWS)
+        sheets = [_sheet(asked, rows, most) for asked, most in ((support, MOST_EXAMPLES), (queries, MOST_QUERIES))]
+        widths = [sheet.shape[1] for sheet in sheets]
+        both = figure.subplots(1, 2, width_ratios=widths)
+        some = f" ({rows} of {self.ways} labels)" if rows < self.ways else ""
+        for axes, sheet, told in zip(both, sheets, (f"examples{some}", "asked"), strict=True):
+            axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_title(told, size=9)
+            axes.set_xticks([])
+            axes.set_yticks([])
+        places = (np.arange(rows) + 0.5) * sheets[0].shape[0] / rows
+        both[0].set_yticks(places, [f"label {label}" for label in range(rows)], size=8)
+        both[0].tick_params(length=0)
+
+
+def _sheet(asked: Questions, rows: int, most: int) -> np.ndarray:
+    """Return the first images of the first labels as one image, a row for each label, with lines between them."""
+    labels = [asked.observations[asked.targets == label][:most, ..., 0] for label in range(rows)]
+    framed = [np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=GREY) for images in labels]
+    return np.concatenate([np.concatenate(list(images), axis=1) for images in framed])
+
+
+def _order(streams: Streams, counts: np.ndarray, most: int) -> np.ndarray:
+    """Return the places below each of `counts` [world, way] in random order, int64 [world, way, most].
+
+    Places beyond the count stand behind them.
+    """
+    draws = streams.uniform((counts.shape[1], most))
+    return np.argsort(np.where(np.arange(most) < counts[..., None], draws, np.inf), axis=-1)
+
+
+def _turn(images: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """Return images [world, image, size, size], each turned by as many quarters as `turns` [world, image] says."""
+    for quarters in range(1, 4):
+        if (where := turns == quarters).any():
+            images[where] = np.rot90(images[where], quarters, axes=(1, 2))
+    return images
