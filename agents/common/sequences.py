@@ -25,12 +25,17 @@ class Sequences(NamedTuple):
     """Whether a step was taken by the agent's own policy, not by an exploring start. bool [time, trial]"""
     terminated: np.ndarray
     """Whether the trial's last step was a termination. bool [trial]"""
+    targets: np.ndarray | None = None
+    """Right answer of each step; None where nobody asked for them. [time, trial, *target]"""
 
 
-def sequences(trial: Trial) -> Sequences:
-    """Return the rounds of a trial as unbroken sequences, one for each replica of each task."""
+def sequences(trial: Trial, *, with_targets: bool = False) -> Sequences:
+    """Return the rounds of a trial as unbroken sequences, one for each replica of each task.
+
+    With targets, the time steps show the right answer of the step before, as a family does that reveals step by step.
+    """
     rounds = trial.rounds
-    seen = _timesteps(rounds)
+    seen = _timesteps(rounds, with_targets)
     mask = np.concatenate([*(episodes.mask for episodes in rounds), np.ones_like(seen.active[:1])])
     actions, rewards = (
         np.concatenate([getattr(episodes, name) for episodes in rounds]) for name in ("actions", "rewards")
@@ -40,6 +45,7 @@ def sequences(trial: Trial) -> Sequences:
     # The marked steps less the last: what follows a trial is no step of it.
     mask = _pack(mask, order)[1:]
     packed = {name: _pack(array, order) for name, array in vars(seen).items() if array is not None}
+    targets = [episodes.targets for episodes in rounds if with_targets and episodes.targets is not None]
     return Sequences(
         timesteps=TimeStep(**packed),
         actions=_pack(actions, taken),
@@ -47,20 +53,17 @@ def sequences(trial: Trial) -> Sequences:
         mask=mask,
         own=mask & (np.arange(len(mask))[:, None] >= trial.exploring_steps.reshape(-1)),
         terminated=rounds[-1].last_step.previous_terminations.reshape(-1),
+        targets=_pack(np.concatenate(targets), taken) if targets else None,
     )
 
 
-def _timesteps(rounds: tuple[Episodes, ...]) -> TimeStep:
+def _timesteps(rounds: tuple[Episodes, ...], with_targets: bool) -> TimeStep:
     """Return the time steps of a trial and the one behind its last, [time + 1, task, replica]."""
     ends = [episodes.last_step for episodes in rounds]
-    fields = {
-        "previous_actions": [episodes.actions for episodes in rounds],
-        "previous_rewards": [episodes.rewards for episodes in rounds],
-        "previous_terminations": [episodes.terminations for episodes in rounds],
-        "previous_truncations": [episodes.truncations for episodes in rounds],
-    }
+    names = ("actions", "rewards", "terminations", "truncations", *(("targets",) if with_targets else ()))
     shifted = {}
-    for name, arrays in fields.items():
+    for name in (f"previous_{name}" for name in names):
+        arrays = [getattr(episodes, name.removeprefix("previous_")) for episodes in rounds]
         before = [np.zeros_like(arrays[0][0]), *(getattr(end, name) for end in ends)]
         parts = [part for start, array in zip(before, arrays, strict=False) for part in (start[None], array[:-1])]
         # At a step that is taken, the flag of an end comes with the first observation of the next episode.

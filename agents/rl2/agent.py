@@ -1,4 +1,4 @@
-"""RL^2: a policy with a memory that learns to learn, trained by PPO over whole trials.
+"""RL^2: a policy with a memory that learns to learn, trained by PPO over whole trials, or on right answers.
 
 Duan et al., RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning, 2016; Wang et al., 2016.
 """
@@ -25,52 +25,23 @@ from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.export import ExportedStep
 from metarl.trials.registered import register_agent
 
-from ..common.advantage import explained_variance, generalized_advantages
 from ..common.encoders import ObservationEncoder
 from ..common.heads import action_head
 from ..common.isolation import own_torch
-from ..common.moments import ValueScale
-from ..common.ppo import clipped_surrogate, masked_mean
-from ..common.schedule import Schedule
+from ..common.ppo import masked_mean
 from ..common.sequences import Sequences, sequences
 from ..common.state import StateDict, load_training_state, require_fitting, restore_on_error, training_state
 from ..common.task_numbers import TaskNumbers
 from ..memories.contract import State, stack_states
+from ..supervised.answers import AnswerHead, answer_head
 from .config import RL2Config
 from .exploring_starts import ExploringLearner
 from .exported import exported_step
+from .from_rewards import FromRewards
+from .from_targets import FromTargets, require_steps
 from .inputs import InputReader, Inputs
+from .lesson import Lesson, Pieces, Steps
 from .network import RecurrentNetwork
-
-
-class Steps(NamedTuple):
-    """Data of each step of trials that an update reads."""
-
-    inputs: Tensor
-    pixels: Tensor
-    actions: Tensor
-    mask: Tensor
-    """One where the step is learned from, else zero."""
-    advantages: Tensor
-    targets: Tensor
-    old_log_prob: Tensor
-
-
-class Pieces(NamedTuple):
-    """Trials, cut in time into pieces for back-propagation."""
-
-    steps: Steps
-    """[time, piece, trial, ...]"""
-    state: State
-    """The memory at the start of each piece, by name. [piece, trial, ...]"""
-    tasks: Tensor
-    """The task of each trial, as numbers. [trial, number]"""
-
-    def of(self, trials: Tensor) -> Pieces:
-        """Return the pieces of some trials, the piece and the trial flattened into one axis."""
-        state = {name: value.index_select(1, trials).flatten(0, 1) for name, value in self.state.items()}
-        tasks = self.tasks.index_select(0, trials).repeat(self.steps.mask.shape[1], 1)
-        return Pieces(Steps(*(values.index_select(2, trials).flatten(1, 2) for values in self.steps)), state, tasks)
 
 
 class Shard(NamedTuple):
@@ -88,7 +59,7 @@ class RL2(TrainableAgent):
 
     Config: ClassVar[type[Settings]] = RL2Config
     pools_replicas = False
-    shaped_by: ClassVar[tuple[str, ...]] = ("memory", "critic")
+    shaped_by: ClassVar[tuple[str, ...]] = ("memory", "critic", "learns_from")
 
     @cpu_by_default()
     def __init__(self, config: RL2Config, family: TaskFamily, *, seed: int, device: str) -> None:
@@ -96,7 +67,9 @@ class RL2(TrainableAgent):
         self.dtype = getattr(torch, config.dtype)
         self.head, self.horizon = action_head(family.action_space), family.horizon
         encoder = ObservationEncoder(config.encoder, family.observation_space)
-        self.inputs = InputReader(encoder, self.head, dtype=config.dtype, device=device)
+        self.answers = self._answers(family)
+        shown = None if self.answers is None else family.target_space
+        self.inputs = InputReader(encoder, self.head, shown, dtype=config.dtype, device=device)
         told = {"critic: memory": config.critic == "informed", "inference_coef: 0": config.inference_coef > 0}
         self.task_numbers = TaskNumbers(family) if any(told.values()) else None
         num_task_numbers = 0 if self.task_numbers is None else len(self.task_numbers)
@@ -108,12 +81,29 @@ class RL2(TrainableAgent):
         # With more threads the last bits of orthogonal weights would follow from their number. torch's modules first
         # draw weights from the generator of the process, which are not used.
         with one_thread(), own_torch(seed):
-            self.network = RecurrentNetwork(self.inputs.num_numbers, num_task_numbers, encoder, self.head, config)
+            self.network = RecurrentNetwork(
+                self.inputs.num_numbers, num_task_numbers, encoder, self.answers or self.head, config
+            )
             self.network.initialize(torch.Generator().manual_seed(seed))
         self.network.to(device=device, dtype=self.dtype)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.ppo.learning_rate.start)
-        self.value_scale = ValueScale()
         self.num_updates = torch.zeros((), dtype=torch.int64)
+        self.lesson: Lesson = FromRewards(config, self.network, self.head, self.num_updates)
+        if self.answers is not None:
+            self.lesson = FromTargets(self.network, self.answers, family)
+
+    def _answers(self, family: TaskFamily) -> AnswerHead | None:
+        """Return the answers that are learned; None where rewards are learned from."""
+        if self.config.learns_from == "rewards":
+            return None
+        head = answer_head("rl2", family)
+        require_steps(family)
+        return head
+
+    @property
+    def answers_in_training(self) -> bool:  # type: ignore[override]  # elsewhere a constant, here a setting decides
+        """Whether a trial of training needs the agent's actions: it reads them where it learns from rewards."""
+        return self.answers is None
 
     def begin(self, streams: Streams) -> RL2Learner:
         """Return a learner with an empty memory in every replica of every task."""
@@ -128,7 +118,7 @@ class RL2(TrainableAgent):
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
-        """Make one meta-update: PPO over a batch of whole trials.
+        """Make one meta-update over a batch of whole trials: PPO, or descent on the loss of the answers.
 
         Steps that explored are seen, but not learned from. Raises MetarlError where a gradient is not finite or all
         steps explored, and leaves the agent as it was.
@@ -143,29 +133,14 @@ class RL2(TrainableAgent):
         return self.inputs.num_bytes(steps) + self.network.num_bytes(held, self.config.ppo.num_shards)
 
     def _learn(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
-        trials = sequences(trial)
+        trials = sequences(trial, with_targets=self.answers is not None)
         if not trials.own.any():
             raise MetarlError("every step of the trials explored; take a lower agent.exploring_starts.steps")
         features, inputs, state = self.read(trials)
         tasks = self._tasks(trial)
-        with torch.no_grad():
-            old_log_prob = self.head.log_prob(self.network.actions(features[:-1]), self._actions(trials))
-            old_values = self.value_scale.to_returns(self.network.values(features, tasks))
-        values = old_values.double().cpu().numpy()
-        advantages = self.advantages(trials, values)
-        targets = advantages + values[:-1]
-        self.value_scale.follow(targets[trials.own], self.network.value)
-        chosen = advantages[trials.own]
-        steps = Steps(
-            inputs=inputs.numbers[:-1],
-            pixels=inputs.pixels[:-1],
-            actions=self._actions(trials),
-            mask=self._tensor(trials.own),
-            advantages=self._tensor((advantages - chosen.mean()) / (chosen.std() + 1e-8)),
-            targets=self._tensor(self.value_scale.from_returns(targets)),
-            old_log_prob=old_log_prob,
-        )
-        cut = Steps(*(self._cut(values, values[-1]) for values in steps))
+        told, measures = self.lesson.prepare(trial, trials, features, tasks)
+        steps = Steps(inputs.numbers[:-1], inputs.pixels[:-1], self._tensor(trials.own), told)
+        cut = steps.map(lambda values: self._cut(values, values[-1]))
         pieces = Pieces(cut._replace(mask=self._cut(steps.mask, torch.zeros_like(steps.mask[-1]))), state, tasks)
         self._set_learning_rate()
         with ThreadPoolExecutor(self.config.ppo.num_shards) as pool:
@@ -173,9 +148,9 @@ class RL2(TrainableAgent):
         if self.config.normalize_inputs:
             self.inputs.observe(trial)
         metrics = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
-        metrics |= {name: schedule.at(int(self.num_updates)) for name, schedule in self._schedules().items()}
-        metrics["first_ratio_deviation"] = history[0]["ratio_deviation"]
-        metrics["explained_variance"] = explained_variance(values[:-1], targets, trials.own)
+        schedules = {"learning_rate": self.config.ppo.learning_rate, **self.lesson.schedules}
+        metrics |= {name: schedule.at(int(self.num_updates)) for name, schedule in schedules.items()}
+        metrics |= {**self.lesson.log_first(history[0]), **measures}
         self.num_updates += 1
         return metrics
 
@@ -185,9 +160,6 @@ class RL2(TrainableAgent):
         if self.task_numbers is None:
             return self._tensor(np.zeros((len(trial.tasks) * replicas, 0)))
         return self._tensor(np.repeat(self.task_numbers.scaled(trial.tasks), replicas, axis=0))
-
-    def _actions(self, trials: Sequences) -> Tensor:
-        return torch.as_tensor(trials.actions, device=self.device)
 
     def read(self, trials: Sequences) -> tuple[Tensor, Inputs, State]:
         """Return features and inputs of trials, both [time + 1, trial, ...], with the memory's present weights.
@@ -228,30 +200,6 @@ class RL2(TrainableAgent):
         filled = torch.cat([values, filling.expand(missing, *filling.shape)]) if missing else values
         return filled.unflatten(0, (num_pieces, length)).transpose(0, 1)
 
-    def advantages(self, trials: Sequences, values: np.ndarray) -> np.ndarray:
-        """Return advantages over the trial, [time, trial]; `values` [time + 1, trial] in units of return.
-
-        An episode that ends inside the trial is bootstrapped through, because the trial goes on. At the end of the
-        trial a termination is worth zero, and a truncation the value of the true final observation; `trial_end:
-        termination` counts both as terminations.
-        """
-        after_last = trials.mask.sum(axis=0)
-        over = trials.terminated | (self.config.trial_end == "termination")
-        bootstrap = np.where(over, 0.0, values[after_last, np.arange(values.shape[1])])
-        return generalized_advantages(
-            trials.rewards,
-            values[:-1],
-            trials.mask,
-            bootstrap,
-            discount=self.config.discount.at(int(self.num_updates)),
-            gae_lambda=self.config.gae_lambda.at(int(self.num_updates)),
-        )
-
-    def _schedules(self) -> dict[str, Schedule]:
-        config = self.config
-        rates = {"learning_rate": config.ppo.learning_rate, "ent_coef": config.ppo.ent_coef}
-        return {**rates, "discount": config.discount, "gae_lambda": config.gae_lambda}
-
     def _set_learning_rate(self) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.ppo.learning_rate.at(int(self.num_updates))
@@ -280,34 +228,19 @@ class RL2(TrainableAgent):
         steps = batch.steps
         encoded = self.network.encode(Inputs(steps.inputs, steps.pixels))
         features, _ = self.network.memory.sequence(encoded, batch.state)
-        outputs, values = self.network.actions(features), self.network.values(features, batch.tasks)
-        log_prob = self.head.log_prob(outputs, steps.actions)
-        surrogate = clipped_surrogate(log_prob, steps.old_log_prob, steps.advantages, steps.mask, config.ppo.clip_range)
-        value_loss = 0.5 * masked_mean((values - steps.targets).square(), steps.mask)
-        entropy = masked_mean(self.head.entropy(outputs), steps.mask)
-        ent_coef = config.ppo.ent_coef.at(int(self.num_updates))
-        loss = surrogate.loss + config.ppo.vf_coef * value_loss - ent_coef * entropy
-        inferred = {}
+        loss, metrics = self.lesson.loss(features, batch.tasks, steps)
         if config.inference_coef:
             inference_loss = masked_mean(self.network.inference_loss(features, batch.tasks), steps.mask)
             loss = loss + config.inference_coef * inference_loss
-            inferred["inference_loss"] = inference_loss.item()
-        metrics = {
-            "loss": loss.item(),
-            "value_loss": value_loss.item(),
-            "entropy": entropy.item(),
-            "kl": surrogate.kl.item(),
-            "clip_fraction": surrogate.clip_fraction.item(),
-            "ratio_deviation": surrogate.ratio_deviation.item(),
-            **inferred,
-        }
+            metrics["inference_loss"] = inference_loss.item()
+        metrics = {"loss": loss.item(), **metrics}
         return Shard(torch.autograd.grad(loss, parameters), float(steps.mask.sum()), metrics)
 
     def _tensors(self) -> StateDict:
         return {
             **dict(self.network.named_parameters()),
             **{f"input_moments.{name}": value for name, value in self.inputs.moments.tensors.items()},
-            **{f"value_scale.{name}": value for name, value in self.value_scale.tensors.items()},
+            **self.lesson.tensors,
             NUM_UPDATES: self.num_updates,
         }
 
@@ -342,6 +275,8 @@ class RL2Learner(Learner):
             encoded = agent.network.encode(inputs).flatten(0, 1)
             features, self.state = agent.network.memory.step(encoded, self.state, moving)
             outputs = agent.network.actions(features).unflatten(0, shape)
+            if agent.answers is not None:
+                return agent.answers.best(outputs)
             if deterministic:
                 return agent.head.mode(outputs)
             return agent.head.sample(outputs, self.streams.where(timestep.active))
@@ -351,4 +286,4 @@ class RL2Learner(Learner):
 
     def exported_step(self) -> ExportedStep:
         """Return the step with the memory as an input. Raises MetarlError for a memory that is neither GRU nor LSTM."""
-        return exported_step(self.agent.network, self.agent.inputs, self.agent.config.memory.name)
+        return exported_step(self.agent.network, self.agent.inputs, self.agent.config)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from metarl.base.settings import Count, Positive, Settings
 
@@ -38,6 +38,10 @@ class PPOSettings(Settings):
     """Norm at which the gradient is clipped."""
 
 
+_OF_REWARDS = ("initial_std", "discount", "gae_lambda", "trial_end", "critic", "exploring_starts")
+"""Settings that mean nothing where no reward is learned from."""
+
+
 class RL2Config(Settings):
     """Settings of RL^2."""
 
@@ -47,6 +51,11 @@ class RL2Config(Settings):
         "infer_task": "inference_coef: 1.0 for true, 0 for false",
     }
 
+    learns_from: Literal["rewards", "targets"] = "rewards"
+    """What an update learns from: rewards, by PPO; or targets, the right answers of a family that reveals them step by
+    step. The network then reads the answer that would have been right before, in place of its action and its reward,
+    and a step of training lowers the error of all answers of the trials. Of `ppo`, only epochs, minibatches, shards,
+    learning rate and the norm of the gradient count."""
     encoder: EncoderSettings = AutoEncoder()
     """How observations become numbers, by its name or with its settings: `auto` takes convolutions for images and
     one-hot vectors for discrete parts, `vector` flattens everything, `pixels` takes every box of rank 2 or 3 for an
@@ -84,3 +93,16 @@ class RL2Config(Settings):
     """Shift and scale observations and rewards by the moments of those seen in training."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of the network."""
+
+    @model_validator(mode="after")
+    def _learns_from_one(self) -> Self:
+        if self.learns_from == "targets":
+            of_ppo = {f"ppo.{name}": self.ppo for name in ("clip_range", "ent_coef", "vf_coef")}
+            own: dict[str, Settings] = dict.fromkeys(_OF_REWARDS, self)
+            for key, holder in (own | of_ppo).items():
+                name = key.rpartition(".")[2]
+                if (value := getattr(holder, name)) != type(holder).model_fields[name].default:
+                    raise ValueError(
+                        f"{key} is {value}, but learns_from is 'targets', which has no use for it; leave it out"
+                    )
+        return self

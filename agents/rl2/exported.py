@@ -13,6 +13,7 @@ from metarl.trials.export import NEXT, ExportedStep
 from ..common.exported import BATCH, ObservationInputs, Scaling, action_outputs, zeros_of
 from ..common.exported import Inputs as StepInputs
 from ..memories.recurrent import Recurrent
+from .config import RL2Config
 from .inputs import InputReader
 from .network import RecurrentNetwork
 
@@ -20,12 +21,17 @@ BEGUN = "begun"
 """State that tells whether the trial has had a step: the first one has no previous action and reward."""
 
 
-def exported_step(network: RecurrentNetwork, reader: InputReader, memory: str) -> ExportedStep:
-    """Return the step of a network. Raises MetarlError unless its memory, named `memory`, is a GRU or an LSTM."""
+def exported_step(network: RecurrentNetwork, reader: InputReader, config: RL2Config) -> ExportedStep:
+    """Return the step of a network. Raises MetarlError unless it learned from rewards, with a GRU or an LSTM."""
+    if config.learns_from == "targets":
+        raise MetarlError(
+            "an agent that learns from targets cannot be exported: an exported step has no input for the right answer "
+            "of the step before; train with agent.learns_from=rewards"
+        )
     if not isinstance(network.memory, Recurrent):
         raise MetarlError(
-            f"memory {memory!r} cannot be exported: only the state of a gru or lstm has an export; train with "
-            "agent.memory=gru or agent.memory=lstm"
+            f"memory {config.memory.name!r} cannot be exported: only the state of a gru or lstm has an export; train "
+            "with agent.memory=gru or agent.memory=lstm"
         )
     step = _Step(network, reader)
     return ExportedStep(step, step.examples(), (*network.memory.names, BEGUN))

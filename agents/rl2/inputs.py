@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarl.families.spaces import ActionSpace
 from metarl.trials.episodes import TimeStep, Trial
 
 from ..common.encoders import ObservationEncoder
-from ..common.heads import ActionHead
+from ..common.heads import ActionHead, action_head
 from ..common.moments import RunningMoments
 
 
@@ -20,7 +21,8 @@ class Inputs(NamedTuple):
 
     numbers: Tensor
     """Vectors of the observation, previous reward, previous action, the two ways in which an episode may just have
-    ended, and one-hot vectors of the observation. [..., num_numbers]"""
+    ended, and one-hot vectors of the observation. Who learns from targets has the previous target in place of reward
+    and action. [..., num_numbers]"""
     pixels: Tensor
     """Images and sequences of tokens of the observation. [..., num_pixels]"""
 
@@ -28,25 +30,33 @@ class Inputs(NamedTuple):
 class InputReader:
     """Makes inputs from time steps, scaled by the moments of what training has seen."""
 
-    def __init__(self, encoder: ObservationEncoder, head: ActionHead, *, dtype: str, device: str) -> None:
-        self.encoder, self.head, self.dtype, self.device = encoder, head, dtype, device
-        self.moments = RunningMoments(encoder.num_scaled + 1)
-        self.num_numbers = encoder.num_numbers + head.num_features + 3
+    def __init__(
+        self, encoder: ObservationEncoder, head: ActionHead, targets: ActionSpace | None, *, dtype: str, device: str
+    ) -> None:
+        self.encoder, self.dtype, self.device = encoder, dtype, device
+        self.reads_targets = targets is not None
+        self.head = head if targets is None else action_head(targets)
+        self.num_scaled = encoder.num_scaled + (0 if self.reads_targets else 1)
+        self.moments = RunningMoments(self.num_scaled)
+        self.num_numbers = self.num_scaled + self.head.num_features + 2 + encoder.num_one_hot
 
     def __call__(self, timestep: TimeStep, first: np.ndarray) -> Inputs:
         """Return the inputs of a time step of any leading shape [...].
 
-        `first` [...] marks the first step of a trial, which has no previous action or reward.
+        `first` [...] marks the first step of a trial, which has no previous action, reward or target.
         """
         lead, seen = timestep.previous_rewards.shape, self.encoder.num_scaled
-        raw = np.empty((*lead, seen + 1))
+        raw = np.empty((*lead, self.num_scaled))
         raw[..., :seen] = self.encoder.scaled(timestep.observations)
-        raw[..., seen] = timestep.previous_rewards
+        if not self.reads_targets:
+            raw[..., seen] = timestep.previous_rewards
         # In one array, for one transfer to the device.
         numbers = np.empty((*lead, self.num_numbers), dtype=self.dtype)
-        numbers[..., : seen + 1] = self.moments.normalize(raw)
-        ends = seen + 1 + self.head.num_features
-        numbers[..., seen + 1 : ends] = self.head.features(timestep.previous_actions)
+        numbers[..., : self.num_scaled] = self.moments.normalize(raw)
+        ends = self.num_scaled + self.head.num_features
+        before = timestep.previous_targets if self.reads_targets else timestep.previous_actions
+        assert before is not None  # a family that reveals targets step by step shows them
+        numbers[..., self.num_scaled : ends] = self.head.features(before)
         if first.any():
             numbers[..., seen:ends][first] = 0.0
         numbers[..., ends] = timestep.previous_terminations
@@ -58,12 +68,12 @@ class InputReader:
     def num_bytes(self, steps: int) -> int:
         """Return about how many bytes the inputs of `steps` steps take in an update, with the arrays they come from."""
         # Observations are put in order and packed; numbers are scaled in float64 and cut into pieces, pixels too.
-        numbers = 8 * (self.encoder.num_scaled + 1) + 3 * self.num_numbers * np.dtype(self.dtype).itemsize
+        numbers = 8 * self.num_scaled + 3 * self.num_numbers * np.dtype(self.dtype).itemsize
         return steps * (2 * self.encoder.layout.num_bytes + numbers + 3 * self.encoder.num_pixel_bytes)
 
     def observe(self, trial: Trial) -> None:
-        """Add the trial's vectors and rewards to the moments, which scale the inputs of the next trial."""
+        """Add the trial's vectors, and the rewards if they are read, to the moments, which scale the next trial."""
         for episodes in trial.rounds:
             seen = self.encoder.scaled(episodes.observations[episodes.mask])
             rewards = episodes.rewards[episodes.mask][:, None]
-            self.moments.add(np.concatenate([seen, rewards], axis=1))
+            self.moments.add(seen if self.reads_targets else np.concatenate([seen, rewards], axis=1))

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..common.encoders import ObservationEncoder
 from ..common.heads import ActionHead, GaussianHead
 from ..memories.make import make_memory
+from ..supervised.answers import AnswerHead
 from .inputs import Inputs
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class RecurrentNetwork(nn.Module):
         num_numbers: int,
         num_task_numbers: int,
         encoder: ObservationEncoder,
-        head: ActionHead,
+        head: ActionHead | AnswerHead,
         config: RL2Config,
     ) -> None:
         super().__init__()
@@ -58,7 +59,8 @@ class RecurrentNetwork(nn.Module):
         self.memory = make_memory(config.memory, num_numbers + encoder.num_encoded)
         self.policy = nn.Linear(size, outputs)
         self.insight = Insight(size, num_task_numbers) if config.critic == "informed" else None
-        self.value = nn.Linear(size * (1 if self.insight is None else 2), 1)
+        critic = config.learns_from == "rewards"
+        self.value = nn.Linear(size * (1 if self.insight is None else 2), 1) if critic else None
         self.inference = nn.Linear(size, num_task_numbers) if config.inference_coef else None
         if self.gaussian:
             self.log_std = nn.Parameter(torch.full((outputs,), math.log(config.initial_std)))
@@ -72,8 +74,9 @@ class RecurrentNetwork(nn.Module):
         if self.insight is not None:
             self.insight.initialize(generator)
         for head, gain in ((self.policy, 0.01), (self.value, 1.0)):
-            nn.init.orthogonal_(head.weight, gain, generator=generator)
-            nn.init.zeros_(head.bias)
+            if head is not None:
+                nn.init.orthogonal_(head.weight, gain, generator=generator)
+                nn.init.zeros_(head.bias)
         for name, value in self._encoder.initial_parameters(generator).items():
             self.encoder[name].data.copy_(value)
 
@@ -97,11 +100,11 @@ class RecurrentNetwork(nn.Module):
     def values(self, features: Tensor, tasks: Tensor) -> Tensor:
         """Return values in normalized units, [..., trial], for features [..., trial, hidden_size].
 
-        Only an informed critic reads `tasks` [trial, number].
+        Only an informed critic reads `tasks` [trial, number]. Only for a network that learns from rewards.
         """
         if self.insight is not None:
             features = torch.cat([features, self.insight(features, tasks)], dim=-1)
-        return cast(Tensor, self.value(features).squeeze(-1))
+        return cast(Tensor, cast(nn.Linear, self.value)(features).squeeze(-1))
 
     def inference_loss(self, features: Tensor, tasks: Tensor) -> Tensor:
         """Return the mean squared error of the predicted task, [..., trial]; `tasks` is [trial, number].

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from metarl.base.errors import MetarlError
 from metarl.families.family import TaskFamily
+from metarl.families.questions import require_questions
+from metarl.trials.episodes import Episodes
 
 from ..common.heads import ActionHead, action_head
 
@@ -71,6 +74,15 @@ def answer_head(agent: str, family: TaskFamily) -> AnswerHead:
             "such as sinusoid, or an agent that learns from rewards, such as maml-ppo"
         )
     return NumberAnswers(space) if isinstance(space, spaces.Box) else ClassAnswers(action_head(space))
+
+
+def mean_score(family: TaskFamily, episodes: Episodes, answers: np.ndarray) -> float:
+    """Return the mean score that a round of questions has with `answers` [time, task, replica, *action]."""
+    questions, space = require_questions(family), family.action_space
+    clipped = answers.clip(space.low, space.high) if isinstance(space, spaces.Box) else answers
+    assert episodes.targets is not None  # a family of questions knows them
+    rewards = questions.score(clipped, episodes.targets)
+    return float(replace(episodes, rewards=np.where(episodes.mask, rewards, 0.0)).scores(family.measure).mean())
 
 
 def target_type(space: object, dtype: torch.dtype) -> torch.dtype | None:

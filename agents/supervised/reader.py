@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
 from metarl.families.family import TaskFamily
-from metarl.families.questions import require_questions
 from metarl.trials.episodes import Episodes
 
 from ..common.encoders import ObservationEncoder
-from .answers import target_type
+from .answers import mean_score, target_type
 from .objective import Answered
 
 
@@ -45,11 +41,7 @@ class Reader:
 
     def score(self, episodes: Episodes, answers: np.ndarray) -> float:
         """Return the mean score that a round of questions has with `answers` [task, time, replica, *action]."""
-        family, space = require_questions(self.family), self.family.action_space
-        clipped = answers.clip(space.low, space.high) if isinstance(space, spaces.Box) else answers
-        assert episodes.targets is not None  # a family of questions knows them
-        rewards = family.score(np.moveaxis(clipped, 1, 0), episodes.targets)
-        return float(replace(episodes, rewards=np.where(episodes.mask, rewards, 0.0)).scores(family.measure).mean())
+        return mean_score(self.family, episodes, np.moveaxis(answers, 1, 0))
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)

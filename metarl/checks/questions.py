@@ -18,7 +18,7 @@ from ..families.family import TaskFamily
 from ..families.question_batch import Questions
 from ..families.questions import QuestionFamily, asks_questions
 from ..families.spaces import ActionSpace
-from ..families.task import Parameter, Values
+from ..families.task import Parameter, Reveal, Values
 from ..trials.agent import Agent, AnsweringLearner, begin_learner
 from ..trials.rollout import rollout
 from .probes import NUM_TASKS, REPLICAS, Subject, other_spaces, probes
@@ -66,10 +66,15 @@ class Guess(QuestionFamily):
 
 @dataclass(frozen=True)
 class Sort(Guess):
-    """The same with a class for an answer: negative, small or large."""
+    """The same with a class for an answer: negative, small or large. Right ones are shown step by step."""
 
     name = "the checks' family of classes to guess"
     action: ClassVar[ActionSpace] = spaces.Discrete(3)
+
+    @property
+    def reveal(self) -> Reveal:
+        """By step."""
+        return "step"
 
     def right(self, product: np.ndarray) -> np.ndarray:
         """Return the classes."""

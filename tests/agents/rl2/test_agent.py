@@ -15,6 +15,7 @@ from metarl.agents.memories.config import GRUSettings, MemorySettings
 from metarl.agents.memories.contract import State
 from metarl.agents.rl2.agent import RL2, RL2Learner
 from metarl.agents.rl2.config import RL2Config
+from metarl.agents.rl2.from_rewards import FromRewards
 
 from metarl.base.errors import MetarlError
 from metarl.base.settings import choices
@@ -41,6 +42,11 @@ def new_agent(family: ArrayFamily, **settings: object) -> RL2:
     with torch.no_grad():
         agent.network.policy.weight *= 100
     return agent
+
+
+def reward_lesson(agent: RL2) -> FromRewards:
+    assert isinstance(agent.lesson, FromRewards)
+    return agent.lesson
 
 
 class Witness(Agent):
@@ -142,7 +148,7 @@ def test_advantages_equal_a_plain_loop_over_each_trial(trial_end: str) -> None:
     trial = unequal_trial(agent)
     trials = sequences(trial)
     values = np.random.default_rng(0).normal(size=(len(trials.mask) + 1, 8))
-    computed = agent.advantages(trials, values)
+    computed = reward_lesson(agent).advantages(trials, values)
     for column in range(8):
         task, replica = divmod(column, 2)
         rewards = [r for e in trial.rounds for r in e.rewards[: e.lengths[task, replica], task, replica]]
@@ -273,9 +279,9 @@ def plain_gradient(agent: RL2, trial: Trial) -> dict[str, torch.Tensor]:
     read, (inputs, _), _ = agent.read(trials)
     told = torch.zeros(trials.mask.shape[1], 0)
     with torch.no_grad():
-        values = agent.value_scale.to_returns(agent.network.values(read, told)).numpy()
-    advantages = agent.advantages(trials, values)
-    targets = agent.value_scale.from_returns(advantages + values[:-1])
+        values = reward_lesson(agent).value_scale.to_returns(agent.network.values(read, told)).numpy()
+    advantages = reward_lesson(agent).advantages(trials, values)
+    targets = reward_lesson(agent).value_scale.from_returns(advantages + values[:-1])
     taken = advantages[trials.mask]
     advantages = (advantages - taken.mean()) / (taken.std() + 1e-8)
     loss, memory = torch.zeros((), dtype=torch.float64), agent.network.memory

@@ -30,7 +30,7 @@ from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
 from tests.agents.memories.small import small_memory
-from tests.agents.rl2.test_agent import new_agent, unequal_trial
+from tests.agents.rl2.test_agent import new_agent, reward_lesson, unequal_trial
 from tests.agents.test_spaces import AnySpaces
 from tests.probes import UnequalEpisodes
 from tests.scripted import Numbered
@@ -319,7 +319,7 @@ def test_trial_cut_off_before_its_neighbours_end_is_bootstrapped_from_its_own_fi
     assert len(set(lengths)) > 1
     values = np.zeros((len(trials.mask) + 1, 8))
     values[lengths, np.arange(8)] = 100.0 + np.arange(8)
-    computed = agent.advantages(trials, values)
+    computed = reward_lesson(agent).advantages(trials, values)
     for column, length in enumerate(lengths):
         expected = trials.rewards[:length, column].copy()
         expected[-1] += 0.5 * (100.0 + column)
