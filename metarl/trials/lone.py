@@ -14,6 +14,7 @@ from ..families.layout import layout_of
 from ..families.spaces import shape_of
 from .agent import Agent, Learner
 from .episodes import Episodes, TimeStep
+from .shown import reveals_targets
 
 
 @dataclass
@@ -23,9 +24,17 @@ class _Episode:
     observations: list[np.ndarray] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
+    targets: list[np.ndarray] = field(default_factory=list)
+    """Right answers of the steps, where the family reveals them."""
     terminated: bool = False
     truncated: bool = False
     final_observation: np.ndarray | None = None
+
+    def add(self, reward: float, target: np.ndarray | None) -> None:
+        """Add what a step gave."""
+        self.rewards.append(reward)
+        if target is not None:
+            self.targets.append(target)
 
 
 class LoneTrial:
@@ -49,8 +58,19 @@ class LoneTrial:
         """Whether the next step is the first of an episode."""
         return not self._round[-1].actions
 
-    def act(self, observation: np.ndarray, reward: float, *, deterministic: bool) -> np.ndarray:
-        """Return the action for an observation, not clipped. `reward` is ignored at the first step of an episode."""
+    @property
+    def needs_target(self) -> bool:
+        """Whether the right answer of the step before is needed; not where it would come after the last adaptation."""
+        used = self.family.reveal == "step" or not self.frozen
+        return used and not self.at_start and reveals_targets(self.family)
+
+    def act(
+        self, observation: np.ndarray, reward: float, target: np.ndarray | None = None, *, deterministic: bool
+    ) -> np.ndarray:
+        """Return the action for an observation, not clipped.
+
+        `reward` and `target` are those of the step before; they are ignored at the first step of an episode.
+        """
         episode, horizon = self._round[-1], self.family.horizon
         if len(episode.actions) == horizon:
             raise MetarlError(
@@ -58,7 +78,7 @@ class LoneTrial:
                 "end_episode with truncated=True, then begin the next episode"
             )
         if episode.actions:
-            episode.rewards.append(reward)
+            episode.add(reward, target)
         actions = self.learner.act(self._timestep(observation), deterministic=deterministic)
         action = actions[0, len(self._round) - 1].astype(self.family.action_space.dtype)
         episode.observations.append(observation)
@@ -76,8 +96,11 @@ class LoneTrial:
         action = self.family.action_space
         previous = np.zeros((1, self.replicas, *shape_of(action)), dtype=action.dtype)
         rewards = np.zeros((1, self.replicas))
+        targets = _no_targets(self.family, (1, self.replicas)) if self.family.reveal == "step" else None
         if episode.actions:
             previous[0, replica], rewards[0, replica] = episode.actions[-1], episode.rewards[-1]
+            if targets is not None:
+                targets[0, replica] = episode.targets[-1]
         active = np.arange(self.replicas)[None] == replica
         return TimeStep(
             observations=observations,
@@ -86,14 +109,23 @@ class LoneTrial:
             previous_terminations=active & episode.terminated,
             previous_truncations=active & episode.truncated,
             active=active,
+            previous_targets=targets,
         )
 
-    def end_episode(self, observation: np.ndarray, reward: float, *, terminated: bool, truncated: bool) -> None:
+    def end_episode(
+        self,
+        observation: np.ndarray,
+        reward: float,
+        target: np.ndarray | None = None,
+        *,
+        terminated: bool,
+        truncated: bool,
+    ) -> None:
         """End the episode after its last step, which gave `reward` and led to `observation`."""
         episode = self._round[-1]
         if not episode.actions:
             raise MetarlError("the episode ends before its first step; act on its first observation before it ends")
-        episode.rewards.append(reward)
+        episode.add(reward, target)
         # A termination counts where both are given, as no reward can follow.
         episode.terminated, episode.truncated = terminated, truncated and not terminated
         episode.final_observation = observation
@@ -105,6 +137,12 @@ class LoneTrial:
         self._round.append(_Episode())
 
 
+def _no_targets(family: TaskFamily, lead: tuple[int, ...]) -> np.ndarray | None:
+    """Return zeros in the place of targets that a family reveals, [*lead, *target]; None where it reveals none."""
+    space = family.target_space if reveals_targets(family) else None
+    return None if space is None else np.zeros((*lead, *shape_of(space)), dtype=space.dtype)
+
+
 def _join(played: list[_Episode], family: TaskFamily) -> Episodes:
     """Return the episodes of one task as a round, each a replica, padded to the longest."""
     time, replicas = max(len(each.actions) for each in played), len(played)
@@ -112,11 +150,14 @@ def _join(played: list[_Episode], family: TaskFamily) -> Episodes:
     observations = layout_of(family.observation_space, family.name).zeros((time, 1, replicas))
     actions = np.zeros((time, 1, replicas, *shape_of(action)), dtype=action.dtype)
     rewards = np.zeros((time, 1, replicas))
+    targets = _no_targets(family, (time, 1, replicas))
     terminations, truncations, mask = (np.zeros((time, 1, replicas), dtype=bool) for _ in range(3))
     for replica, each in enumerate(played):
         steps = len(each.actions)
         observations[:steps, 0, replica], actions[:steps, 0, replica] = each.observations, each.actions
         rewards[:steps, 0, replica], mask[:steps, 0, replica] = each.rewards, True
+        if targets is not None:
+            targets[:steps, 0, replica] = each.targets
         terminations[steps - 1, 0, replica] = each.terminated
         truncations[steps - 1, 0, replica] = each.truncated
     finals = [each.final_observation for each in played]
@@ -129,6 +170,7 @@ def _join(played: list[_Episode], family: TaskFamily) -> Episodes:
         mask=mask,
         final_observations=np.stack([final for final in finals if final is not None])[None],
         successes=None,
+        targets=targets,
     )
 
 

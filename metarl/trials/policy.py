@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from .agent import Agent, Oracle, require_agent
 from .export import require_exportable, write_step
 from .lone import LoneTrial, clip_action
 from .registered import agent_name
+from .shown import shown_targets
 
 
 class Policy:
@@ -113,16 +115,19 @@ class Policy:
         reward: ArrayLike = 0.0,
         terminated: ArrayLike = False,
         truncated: ArrayLike = False,
+        target: Any = None,
     ) -> Any:
         """Return the action for an observation. The other arguments are what the step before gave, as `step` returns.
 
-        Leave them out at the first step of an episode. With `num_envs`, all four are arrays [env, ...], as a vector
+        A family that reveals right answers needs `target`, that of the step before, as `info["target"]` holds it; one
+        that reveals them round by round needs none after `freeze`.
+        Leave them out at the first step of an episode. With `num_envs`, all five are arrays [env, ...], as a vector
         environment of Gymnasium gives them. Where an episode has ended, its observation is the last one, the action is
         not used, and the next observation is the first of a new episode: this is Gymnasium's `NEXT_STEP`, the default
         of `make_vec`. In other modes call `end_episode`, and pass no ends here.
 
         Raises MetarlError for an observation that does not fit the family, for the end of an episode in a single
-        environment, and for an episode longer than the family's horizon.
+        environment, for an episode longer than the family's horizon, and for a target that is missing or in vain.
         """
         observations, rewards, terminations, truncations = self._outcome(observation, reward, terminated, truncated)
         ended = terminations | truncations
@@ -133,14 +138,13 @@ class Policy:
             )
         self._require_first_steps(rewards, ended)
         self._require_noise()
-        self._end(ended, observations, rewards, terminations, truncations)
+        targets = self._targets(target, np.ones_like(ended), begins=self._trials[0].at_start)
+        self._end(ended, observations, rewards, terminations, truncations, targets)
         space = self.family.action_space
-        actions = np.zeros((len(self._trials), *shape_of(space)), dtype=space.dtype)
-        for index, trial in enumerate(self._trials):
-            if ended[index]:
-                actions[index] = action_at(space, 0.0)
-            else:
-                actions[index] = trial.act(observations[index], float(rewards[index]), deterministic=self.deterministic)
+        actions = np.broadcast_to(action_at(space, 0.0), (len(self._trials), *shape_of(space))).copy()
+        for index in map(int, np.flatnonzero(~ended)):
+            seen = observations[index], float(rewards[index]), targets[index]
+            actions[index] = self._trials[index].act(*seen, deterministic=self.deterministic)
         self._after_end = ended
         actions = clip_action(actions, space)
         if self.num_envs is not None:
@@ -153,19 +157,22 @@ class Policy:
         reward: ArrayLike = 0.0,
         terminated: ArrayLike = False,
         truncated: ArrayLike = False,
+        target: Any = None,
     ) -> None:
         """Tell how an episode ended: what its last step gave. After the last episode of a round, the agent adapts.
 
-        With `num_envs`, the arguments are arrays [env, ...], and only environments with an end are looked at.
+        With `num_envs`, the arguments are arrays [env, ...], and only environments with an end are looked at. `target`
+        is as in `act`.
 
-        Raises MetarlError where no episode ends, and where one ends before its first step.
+        Raises MetarlError where no episode ends, where one ends before its first step, and for a target that is missing
+        or in vain.
         """
         given = self._outcome(observation, reward, terminated, truncated)
         ended = given[2] | given[3]
         if not ended.any():
             raise MetarlError("terminated and truncated are both False; end_episode needs the one that is True")
         self._require_noise()
-        self._end(ended, *given)
+        self._end(ended, *given, self._targets(target, ended, begins=False))
 
     def export(self, path: str | Path, *, env: int | None = None) -> None:
         """Write the policy's step to a file that runs without this package.
@@ -215,14 +222,21 @@ class Policy:
         rewards: np.ndarray,
         terminations: np.ndarray,
         truncations: np.ndarray,
+        targets: Sequence[np.ndarray | None],
     ) -> None:
         for index in np.flatnonzero(ended):
             self._trials[index].end_episode(
                 observations[index],
                 float(rewards[index]),
+                targets[int(index)],
                 terminated=bool(terminations[index]),
                 truncated=bool(truncations[index]),
             )
+
+    def _targets(self, target: Any, where: np.ndarray, *, begins: bool) -> list[np.ndarray | None]:
+        """Return the target of the step before of each environment; only those of `where` may need one."""
+        needed = where & np.array([trial.needs_target for trial in self._trials])
+        return shown_targets(self.family, target, needed, single=self.num_envs is None, begins=begins)
 
     def _outcome(
         self, observation: Any, reward: ArrayLike, terminated: ArrayLike, truncated: ArrayLike

@@ -1,0 +1,63 @@
+"""Right answers that the caller of a policy shows it, where its family reveals them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..base.errors import MetarlError
+from ..families.actions import ActionRange
+from ..families.family import TaskFamily
+from ..families.spaces import shape_of
+
+
+def reveals_targets(family: TaskFamily) -> bool:
+    """Return whether a learner ever sees a family's targets."""
+    return family.target_space is not None and family.reveal != "never"
+
+
+def shown_targets(
+    family: TaskFamily, target: Any, needed: np.ndarray, *, single: bool, begins: bool
+) -> list[np.ndarray | None]:
+    """Return the target of the step before of each environment, None where there is no such step.
+
+    Args:
+        family: The family that the policy plays.
+        target: What the caller gave: None, one target, or with several environments an array [env, *target].
+        needed: The environments in which a step was taken whose target is revealed. bool [env]
+        single: Whether there is one environment, whose target has no axis in front.
+        begins: Whether a single environment begins an episode.
+
+    Raises:
+        MetarlError: where a target is missing, given in vain, or does not fit the family.
+    """
+    rule = f"family {family.name!r} reveals the right answer of each step"
+    if target is None:
+        if needed.any():
+            raise MetarlError(f"target is missing: {rule}; give that of the step before, such as info['target']")
+        return [None] * len(needed)
+    if not reveals_targets(family):
+        raise MetarlError(f"target is given, but family {family.name!r} reveals no right answers; leave target out")
+    if single and begins:
+        raise MetarlError("target is given at the first step of an episode, which has no step before; leave target out")
+    rows = _rows(family, target, needed, single=single)
+    return [row if wanted else None for row, wanted in zip(rows, needed, strict=True)]
+
+
+def _rows(family: TaskFamily, target: Any, needed: np.ndarray, *, single: bool) -> np.ndarray:
+    """Return targets [env, *target] in the type of their space. Raises MetarlError where they do not fit it."""
+    space, num = family.target_space, len(needed)
+    assert space is not None  # it was asked before whether the family reveals any
+    shape = shape_of(space) if single else (num, *shape_of(space))
+    rows = np.asarray(target)
+    if rows.shape != shape:
+        raise MetarlError(f"target has shape {rows.shape}; it must be {shape}, as family {family.name!r} gives it")
+    known = ActionRange(space)
+    if not known.can_store(rows):
+        raise MetarlError(f"target has type {rows.dtype}; it must be {known.dtype}, as family {family.name!r} gives it")
+    rows = rows.reshape(num, *shape_of(space))
+    # An environment at its first step has no target: whatever stands in its place is not looked at.
+    if (outside := known.first_outside(rows[needed])) is not None:
+        raise MetarlError(f"target is {outside}; it must be finite and lie in {space}")
+    return rows.astype(space.dtype)
