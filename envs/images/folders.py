@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from metarl.base.errors import MetarlError
+from metarl.base.memory import available_memory
+from metarl.base.meter import Report, counted, ignore
 
 from .image_set import ImageSet
 
@@ -110,12 +112,25 @@ def _stat(file: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def read_classes(folder: Path, classes: Sequence[Folder], size: int) -> ImageSet:
-    """Return the images of all classes as greyscale squares. Raises MetarlError for one that cannot be read."""
-    images = [_read(file, size) for each in classes for file in each.files]
+def read_classes(folder: Path, classes: Sequence[Folder], size: int, report: Report = ignore) -> ImageSet:
+    """Return the images of all classes as greyscale squares.
+
+    Raises MetarlError for one that cannot be read, and for more than memory holds.
+    """
+    files = [file for each in classes for file in each.files]
+    # Once as they are, and once more when they are written to the cache.
+    needed, free = 2 * len(files) * size**2, available_memory()
+    if free is not None and needed > free:
+        raise MetarlError(
+            f"folder {str(folder)!r} has {len(files):,} images, which take {needed / 2**30:.1f} GiB at size {size}; "
+            f"{free / 2**30:.1f} GiB are free: lower size"
+        )
+    images = np.empty((len(files), size, size), dtype=np.uint8)
+    for place, file in enumerate(counted(files, report, len(files))):
+        images[place] = _read(file, size)
     return ImageSet(
         f"folder {str(folder)!r}",
-        np.stack(images),
+        images,
         np.array([len(each.files) for each in classes]),
         tuple(each.name for each in classes),
         tuple(each.group for each in classes),

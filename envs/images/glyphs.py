@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from metarl.base.errors import MetarlError
+from metarl.base.meter import Report, counted, ignore
 from metarl.base.streams import Streams
 
 from .image_set import ImageSet
@@ -84,7 +85,7 @@ def font_files() -> tuple[list[str], str]:
     return paths, digest.hexdigest()
 
 
-def draw_glyphs(paths: Sequence[str], size: int, *, affine: bool, enough: int) -> ImageSet:
+def draw_glyphs(paths: Sequence[str], size: int, *, affine: bool, enough: int, report: Report = ignore) -> ImageSet:
     """Return the letters that are in at least `enough` fonts, as white ink on black.
 
     With `affine`, a letter has `DRAWINGS` drawings, each under a map of its own; without, one for each font. Letters
@@ -92,7 +93,7 @@ def draw_glyphs(paths: Sequence[str], size: int, *, affine: bool, enough: int) -
     """
     pens = Pens(max(_EM, 2 * size))
     letters = different_letters(read_letters(paths, max(enough, ENOUGH_FONTS), pens), pens)
-    drawn = [list(_draw(letter, size, pens, affine)) for letter in letters]
+    drawn = [list(_draw(letter, size, pens, affine)) for letter in counted(letters, report, len(letters))]
     if len({letter.script for letter in letters}) < 3:
         raise MetarlError(
             f"the fonts on this machine have few letters in {enough} fonts; install fonts, lower shots and queries, or "

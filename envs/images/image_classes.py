@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
+    from metarl.families.batch import Batch
+
 MOST_ROWS, MOST_EXAMPLES, MOST_QUERIES = 8, 5, 6
 """Most labels of a task, and images of each of them, in its picture."""
 GREY = 90
@@ -120,13 +122,13 @@ class ImageClasses(QuestionFamily):
             folder = Path(self.folder)
             classes = find_classes(folder)
             key = ["folder", self.folder, self.size, fingerprint(classes)]
-            return stored(key, lambda: read_classes(folder, classes, self.size))
+            return stored(key, lambda report: read_classes(folder, classes, self.size, report))
         paths, fonts = font_files()
         # Without maps, a letter has one drawing for each font.
         enough = 1 if self.affine else self.shots + self.queries
         return stored(
             ["glyphs", VERSION, fonts, self.size, self.affine, enough],
-            lambda: draw_glyphs(paths, self.size, affine=self.affine, enough=enough),
+            lambda report: draw_glyphs(paths, self.size, affine=self.affine, enough=enough, report=report),
         )
 
     @functools.cached_property
@@ -153,6 +155,17 @@ class ImageClasses(QuestionFamily):
     def action_space(self) -> spaces.Discrete:
         """The labels."""
         return spaces.Discrete(self.ways)
+
+    def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
+        """Return the batch. Raises MetarlError for classes that are not there, or twice in a task."""
+        every = len(self.images.classes) * (4 if self.rotations else 1)
+        known = Subset(tuple(map(float, range(every))), self.ways).contains(values["classes"])
+        if not known.all():
+            wrong = values["classes"][int(np.argmin(known))].tolist()
+            raise MetarlError(
+                f"classes {wrong} are no task; they must be different whole numbers from 0 to {every - 1}"
+            )
+        return super().batch(values, threads=threads, render_mode=render_mode)
 
     def num_questions(self, number: int) -> int:
         """Return `ways` times `shots` for the first round, and `ways` times `queries` for others."""

@@ -15,6 +15,7 @@ import numpy as np
 from metarl.base.cache import cache_folder
 from metarl.base.errors import MetarlError
 from metarl.base.files import write_atomically
+from metarl.base.meter import Report, meter
 from metarl.base.progress import warn
 
 from .image_set import ImageSet
@@ -23,7 +24,7 @@ _made: dict[str, ImageSet] = {}
 _lock = threading.Lock()
 
 
-def stored(key: Any, make: Callable[[], ImageSet]) -> ImageSet:
+def stored(key: Any, make: Callable[[Report], ImageSet]) -> ImageSet:
     """Return the set of images that `key`, ready for JSON, stands for: a made one, or else that of `make`."""
     name = hashlib.blake2b(json.dumps(key).encode(), digest_size=16).hexdigest()
     with _lock:
@@ -32,8 +33,9 @@ def stored(key: Any, make: Callable[[], ImageSet]) -> ImageSet:
         return _made[name]
 
 
-def _make(name: str, make: Callable[[], ImageSet]) -> ImageSet:
-    images = make()
+def _make(name: str, make: Callable[[Report], ImageSet]) -> ImageSet:
+    with meter("images") as report:
+        images = make(report)
     file = io.BytesIO()
     words = {"origin": images.origin, "classes": images.classes, "groups": images.groups, "given": images.given}
     np.savez(file, images=images.images, counts=images.counts, words=np.array(json.dumps(words)))

@@ -159,3 +159,14 @@ def test_wrong_values_get_one_line(family: str, parameters: Any, words: str) -> 
     with pytest.raises(MetarlError, match=words) as caught:
         load(family, parameters=parameters)
     assert "\n" not in str(caught.value)
+
+
+def test_a_parameter_whose_splits_have_values_of_their_own_takes_one_value_and_no_range() -> None:
+    with pytest.raises(MetarlError, match="its splits have values of their own, which no range replaces: give it one"):
+        load("image-classes", parameters={"classes": {"train": {"choice": [[0, 1, 2, 3, 4]]}}})
+    family = load("image-classes")
+    drawn = family.sample("test", 1, seed=0)[0]["classes"]
+    fixed = load("image-classes", parameters={"classes": drawn})
+    for split in fixed.splits:
+        assert fixed.sample(split, 2, seed=0).values["classes"].tolist() == [drawn, drawn]
+    assert not fixed.is_unseen("test")

@@ -182,3 +182,12 @@ def test_a_missing_folder_and_unreadable_images_are_told_in_one_line(tmp_path: P
         damaged.write_bytes(data)
         with pytest.raises(MetarlError, match=rf"image '.*1.png' cannot be read \(({why})\); replace the file"):
             load("image-classes", folder=folder, **SMALL)
+
+
+def test_more_images_than_memory_holds_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "data", TEN)
+    monkeypatch.setattr("metarl.envs.images.folders.available_memory", lambda: 2 * 20 * 64 - 1)
+    with pytest.raises(MetarlError, match=r"has 20 images, which take 0.0 GiB at size 8; .* are free: lower size"):
+        load("image-classes", folder=folder, **SMALL)

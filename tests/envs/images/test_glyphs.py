@@ -58,6 +58,15 @@ def test_letters_of_several_scripts_and_cases_that_look_alike_are_one_class(lett
         assert different in names
 
 
+def test_letters_of_other_sizes_are_alike_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(glyphs, "FEWEST_LETTERS", 1)
+    pens = glyphs.Pens(64)
+    fonts = tuple(glyphs._read_fonts(SANS))
+    for alike in ("\u0428\u0448", "Cc", "Vv", "K\u043a", "\u0414\u0434"):
+        assert len(glyphs.different_letters([glyphs.Letter(c, "some", fonts) for c in alike], pens)) == 1, alike
+    assert len(glyphs.different_letters([glyphs.Letter(c, "some", fonts) for c in "ABCEFGLOPQRT"], pens)) == 12
+
+
 def test_fonts_that_draw_symbols_in_place_of_letters_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [*SANS, str(FONTS / "cmr10.ttf"), str(FONTS / "cmsy10.ttf"), str(FONTS / "cmex10.ttf")]
     assert {font.name for font in glyphs._read_fonts(paths)}.isdisjoint({"cmsy10 Regular", "LastResort"})

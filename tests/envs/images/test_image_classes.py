@@ -124,6 +124,13 @@ def test_a_run_is_not_played_with_other_classes_than_those_that_it_was_trained_o
         make(**{**settings, "digest": "0123456789abcdef"})
 
 
+@pytest.mark.parametrize("classes", [[0, 1, 1], [0, 1, 10**6], [0, 1, -1], [0, 1, 2.5]])
+def test_classes_that_are_not_there_are_refused(classes: list[float]) -> None:
+    family = make(ways=3)
+    with pytest.raises(MetarlError, match="are no task; they must be different whole numbers from 0 to"):
+        family.make_vec(family.tasks({"classes": classes}))
+
+
 def test_a_picture_of_tasks_shows_examples_and_what_is_asked(tmp_path: Path) -> None:
     figure = tasks_figure(make(ways=10, queries=2), 1)
     texts = {axes.get_title() for cell in figure.subfigs for axes in cell.axes}
