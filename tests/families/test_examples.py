@@ -1,0 +1,79 @@
+"""Few-shot classification: examples and queries share nothing, and no place tells a label."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metarl.base.errors import MetarlError
+from metarl.base.streams import Streams
+from metarl.families.examples import Examples, draw_examples, require_examples, share_out, shuffle_places
+
+COUNTS = np.array([[9, 20, 7], [11, 7, 30]])
+"""Examples of each class of two tasks."""
+
+
+def rounds(counts: np.ndarray = COUNTS, seed: int = 0, tasks: tuple[int, ...] = (0, 1)) -> list[Examples]:
+    """Return three rounds of 2 shots and 5 queries; `tasks` names the streams."""
+    streams = Streams.of(seed, "test", np.array(tasks))
+    order = shuffle_places(counts, 30, streams)
+    return [draw_examples(order, counts, number, 2, 5, streams) for number in range(3)]
+
+
+def test_each_round_has_every_label_equally_often_and_different_examples_below_the_count() -> None:
+    for drawn, count in zip(rounds(), (2, 5, 5), strict=True):
+        for world in range(2):
+            pairs = set(zip(drawn.labels[world].tolist(), drawn.places[world].tolist(), strict=True))
+            assert len(pairs) == 3 * count
+            assert np.bincount(drawn.labels[world]).tolist() == [count] * 3
+            assert all(0 <= place < COUNTS[world, label] for label, place in pairs)
+
+
+def test_queries_are_never_examples_and_differ_from_round_to_round() -> None:
+    first, second, third = rounds()
+    for world in range(2):
+        shown, asked, again = (
+            set(zip(each.labels[world].tolist(), each.places[world].tolist(), strict=True))
+            for each in (first, second, third)
+        )
+        assert not shown & asked and not shown & again and asked != again
+
+
+def test_places_of_questions_do_not_tell_their_labels() -> None:
+    counts = np.full((2000, 3), 7)
+    drawn = rounds(counts, tasks=tuple(range(2000)))[1]
+    shares = np.stack([(drawn.labels == label).mean(axis=0) for label in range(3)])
+    assert np.abs(shares - 1 / 3).max() < 0.05
+
+
+def test_a_task_alone_has_the_examples_that_it_has_in_a_batch() -> None:
+    for together, alone in zip(rounds(), rounds(COUNTS[1:], tasks=(1,)), strict=True):
+        np.testing.assert_array_equal(together.places[1:], alone.places)
+        np.testing.assert_array_equal(together.labels[1:], alone.labels)
+
+
+def test_classes_are_shared_out_by_their_names_alone() -> None:
+    names = [f"class {number}" for number in range(50)]
+    shared = share_out(names, [""] * 50, "the names")
+    assert [len(shared[split]) for split in ("train", "validation", "test")] == [30, 10, 10]
+    assert sorted(place for places in shared.values() for place in places) == list(range(50))
+    backwards = share_out(names[::-1], [""] * 50, "the names")
+    for split, places in shared.items():
+        assert {names[place] for place in places} == {names[49 - place] for place in backwards[split]}
+
+
+def test_splits_that_are_given_stay_and_validation_comes_from_training() -> None:
+    given = ["train"] * 10 + ["test"] * 4
+    shared = share_out([f"class {number}" for number in range(14)], given, "the names")
+    assert shared["test"] == (10, 11, 12, 13)
+    assert len(shared["validation"]) == 2 and len(shared["train"]) == 8
+    with pytest.raises(MetarlError, match=r"^the names has no class for split 'test'; add classes, or name that split"):
+        share_out(["a", "b"], ["train", "validation"], "the names")
+
+
+def test_too_few_classes_and_too_few_examples_are_refused_in_one_line() -> None:
+    shared = {"train": (0, 1), "test": (2,)}
+    with pytest.raises(MetarlError, match=r"ways is 2, and split 'test' of the file has 1 classes; lower ways, or add"):
+        require_examples("abc", np.array([9, 9, 9]), shared, 2, 3, "the file")
+    with pytest.raises(MetarlError, match=r"class 'b' of the file has 2 examples, and shots \+ queries is 3; add"):
+        require_examples("abc", np.array([9, 2, 9]), shared, 1, 3, "the file")
