@@ -37,6 +37,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 
 OPTIONAL = frozenset(
     {
+        "babel",
         "envpool",
         "fcntl",
         "imageio_ffmpeg",

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..base.code import import_code
 from ..base.errors import MetarlError
-from .model_files import absolute_paths, adopt
+from .model_files import FILE_SETTINGS, absolute_paths, adopt
 
 TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 """The name of a family of one's own for readers, which is a part of the names of files and folders."""
@@ -72,11 +72,14 @@ def read_family(path: str | Path) -> dict[str, Any]:
             f"{path}: varies is missing; name at least one parameter that differs from task to task, such as varies: "
             "{gravity: {train: {uniform: [5, 15]}}}"
         )
-    if "arguments" in declaration:
-        try:
-            declaration["arguments"] = adopt(absolute_paths(declaration["arguments"], Path(path).absolute().parent))
-        except MetarlError as error:
-            raise MetarlError(f"{path}: {error}") from None
+    try:
+        for key in FILE_SETTINGS:
+            if key in declaration:
+                declaration[key] = absolute_paths(declaration[key], Path(path).absolute().parent, key)
+        if "arguments" in declaration:
+            declaration["arguments"] = adopt(declaration["arguments"])
+    except MetarlError as error:
+        raise MetarlError(f"{path}: {error}") from None
     return {"name": name, **declaration, "title": title}
 
 

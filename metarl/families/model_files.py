@@ -24,6 +24,8 @@ from .model_parts import SUFFIXES, find_parts
 
 FOLDER = "models"
 """Folder of a run's model files."""
+FILE_SETTINGS = ("arguments", "file")
+"""Settings of families that may name files; a relative path in a YAML file begins at that file's folder."""
 REFERENCE = re.compile(rf"{FOLDER}/([0-9a-f]{{32}})/([^/].*)")
 """A file in a setting."""
 PACKAGED = re.compile(r"([A-Za-z_]\w*):([^/\\:][^:]*)")

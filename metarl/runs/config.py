@@ -24,7 +24,7 @@ from ..base.yaml_text import MOST_LEVELS, YamlError, parse_yaml, read_yaml
 from ..families.declaration import is_yaml, merge, read_family
 from ..families.family import FAMILIES, TaskFamily
 from ..families.load import load
-from ..families.model_files import absolute_paths
+from ..families.model_files import FILE_SETTINGS, absolute_paths
 from ..trials.registered import AGENTS
 
 
@@ -160,9 +160,10 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = (), *, devic
     """
     written = {} if path is None else _read_config(path)
     data = {key: _spelled_out(key, value) for key, value in written.items()}
-    if path is not None and isinstance(family := data.get("family"), dict) and "arguments" in family:
+    if path is not None and isinstance(family := data.get("family"), dict):
         folder = Path(path).absolute().parent
-        data["family"] = {**family, "arguments": absolute_paths(family["arguments"], folder, strict=False)}
+        named = {key: absolute_paths(family[key], folder, strict=False) for key in FILE_SETTINGS if key in family}
+        data["family"] = {**family, **named}
     changed: dict[str, str] = {}
     for override in [*overrides, *([] if device is None else [f"device={device}"])]:
         key, value = _full_key(*parse_override(override))

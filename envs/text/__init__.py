@@ -1,0 +1,1 @@
+"""Texts to be told apart after a few examples of each class."""
