@@ -32,6 +32,10 @@ class AnswerHead(Protocol):
         """Return the best answer, [..., *action]."""
         ...
 
+    def vectors(self, targets: Tensor) -> Tensor:
+        """Return right answers as numbers, [..., num_outputs]: one-hot vectors of classes, or the numbers."""
+        ...
+
 
 class ClassAnswers:
     """Answers of a discrete space: the loss is minus the log-probability of the right one."""
@@ -47,6 +51,10 @@ class ClassAnswers:
         """Return the likeliest answers."""
         return self.head.mode(outputs)
 
+    def vectors(self, targets: Tensor) -> Tensor:
+        """Return one-hot vectors, one behind the other where there are several choices."""
+        return self.head.features_of(targets)
+
 
 class NumberAnswers:
     """Answers of a box, in its own units: the loss is the squared error, mean over its numbers."""
@@ -56,13 +64,16 @@ class NumberAnswers:
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the squared error, [...]."""
-        lead = targets.dim() - len(self.space.shape)
-        return (outputs - targets.reshape(*targets.shape[:lead], self.num_outputs)).square().mean(-1)
+        return (outputs - self.vectors(targets)).square().mean(-1)
 
     def best(self, outputs: Tensor) -> np.ndarray:
         """Return the outputs as actions of the box; the rollout clips them."""
         actions = outputs.detach().cpu().numpy().astype(self.space.dtype)
         return actions.reshape(*outputs.shape[:-1], *self.space.shape)
+
+    def vectors(self, targets: Tensor) -> Tensor:
+        """Return the numbers, flattened."""
+        return targets.reshape(*targets.shape[: targets.dim() - len(self.space.shape)], self.num_outputs)
 
 
 def answer_head(agent: str, family: TaskFamily) -> AnswerHead:

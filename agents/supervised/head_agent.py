@@ -1,0 +1,219 @@
+"""Agents that make a linear head for each task from its answered questions, on features that are meta-learned.
+
+An update: each round but the first is answered with the head that the rounds before it make. Adam lowers the loss of
+these answers, through the making of the head.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metarl.base.errors import MetarlError
+from metarl.base.settings import Positive, Settings, Widths
+from metarl.base.streams import Streams
+from metarl.base.threads import acting, cpu_by_default
+from metarl.families.family import TaskFamily
+from metarl.trials.agent import AnsweringLearner, TrainableAgent
+from metarl.trials.episodes import Episodes, Trial
+
+from ..common.encoders import AutoEncoder, EncoderSettings, ObservationEncoder
+from ..common.policy import ACTIVATIONS, MLP
+from ..common.ppo import masked_mean
+from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
+from ..maml.meta_step import MetaAdam
+from ..maml.policy import ENCODER
+from .answers import AnswerHead, answer_head, mean_score
+from .objective import Answered
+from .reader import Reader
+from .support import Support, TaskHead, join, means
+
+
+class FeatureSettings(Settings):
+    """Settings of the features, and of how they are learned."""
+
+    encoder: EncoderSettings = AutoEncoder()
+    """How observations become numbers, by its name or with its settings, as for maml-ppo."""
+    hidden_sizes: Widths = (64, 64)
+    """Units of the layers behind the encoder; those of the last are the features. An empty list takes the encoder's."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """Activation of every layer."""
+    learns_features: bool = True
+    """Learn the features; otherwise they stay as they are drawn, or as another run left them (`start_from`)."""
+    learning_rate: Positive = 1e-3
+    """Step size of Adam."""
+    max_grad_norm: Positive = 10.0
+    """Largest norm of the gradient; a longer one is scaled down."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Floating-point type of the network."""
+
+
+HEAD = "head."
+"""Beginning of the names of a head's parameters."""
+
+
+class HeadAgent(TrainableAgent):
+    """Features that all tasks share, and a linear head for each task. Write `make_head`, and give it a name."""
+
+    Config: ClassVar[type[Settings]] = FeatureSettings
+    answers_in_training = False
+    title: ClassVar[str]
+    """Name of the agent in messages."""
+
+    @abstractmethod
+    def make_head(self, size: int) -> TaskHead:
+        """Return what makes heads on `size` features; `self.config` and `self.answers` are there."""
+
+    @cpu_by_default()
+    def __init__(self, config: FeatureSettings, family: TaskFamily, *, seed: int, device: str) -> None:
+        self.config, self.device, self.family = config, device, family
+        self.answers: AnswerHead = answer_head(self.title, family)
+        self.encoder = ObservationEncoder(config.encoder, family.observation_space)
+        sizes = (self.encoder.num_features, *config.hidden_sizes)
+        self.layers = MLP(sizes, activation=config.activation) if config.hidden_sizes else None
+        self.size = sizes[-1]
+        """Number of features."""
+        self.head, generator = self.make_head(self.size), torch.Generator().manual_seed(seed)
+        dtype = getattr(torch, config.dtype)
+        initial = {} if self.layers is None else self.layers.initial_parameters(generator)
+        initial |= {ENCODER + name: value for name, value in self.encoder.initial_parameters(generator).items()}
+        drawn = {name: value.to(device=device, dtype=dtype).clone() for name, value in initial.items()}
+        self.features = {name: value.requires_grad_(config.learns_features) for name, value in drawn.items()}
+        head = self.head.initial_parameters(generator).items()
+        made = {HEAD + name: value.to(device=device, dtype=dtype).clone().requires_grad_(True) for name, value in head}
+        self.parameters = self.features | made
+        learned = {name: value for name, value in self.parameters.items() if value.requires_grad}
+        self.adam = MetaAdam(learned, config.learning_rate, config.max_grad_norm)
+        self.reader = Reader(self.encoder, family, dtype=config.dtype, device=device)
+
+    @property
+    def min_rounds(self) -> int:
+        """Two rounds: one to make heads from, and one to measure."""
+        return 2
+
+    @property
+    def of_head(self) -> dict[str, Tensor]:
+        """Parameters of the head."""
+        return {name.removeprefix(HEAD): value for name, value in self.parameters.items() if name.startswith(HEAD)}
+
+    @cpu_by_default()
+    def begin(self, streams: Streams) -> HeadLearner:
+        """Return a learner whose heads are zero."""
+        return HeadLearner(self, streams.shape[0])
+
+    def embed(self, numbers: Tensor, pixels: Tensor) -> Tensor:
+        """Return features [task, question, size] of observations [task, time, replica, ...]."""
+        own = {name.removeprefix(ENCODER): value for name, value in self.features.items() if name.startswith(ENCODER)}
+        features = self.encoder.in_chunks(own, numbers, pixels)
+        if self.layers is not None:
+            features = ACTIVATIONS[self.config.activation](self.layers(self.features, features))
+        return features.flatten(1, 2)
+
+    def support(self, data: Answered) -> Support:
+        """Return a round as what heads are made from."""
+        answers, mask = self.answers.vectors(data.targets).to(data.mask.dtype), data.mask.flatten(1, 2)
+        features = self.embed(data.observations, data.pixels)
+        return Support(features, answers.flatten(1, 2), data.targets.flatten(1, 2), mask)
+
+    def start(self, num_tasks: int) -> Tensor:
+        """Return heads of zeros, which know nothing of their tasks, [task, num_outputs, size]."""
+        dtype = getattr(torch, self.config.dtype)
+        return torch.zeros(num_tasks, self.answers.num_outputs, self.size, dtype=dtype, device=self.device)
+
+    @cpu_by_default()
+    def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
+        """Take a step of Adam on the loss of each round but the first, given those before it.
+
+        Raises MetarlError for fewer than two rounds, and for a gradient that is not finite. It is then unchanged.
+        """
+        if len(trial.rounds) < self.min_rounds:
+            raise MetarlError(f"rounds is {len(trial.rounds)}; it must be at least 2: one to adapt to, one to measure")
+        with restore_on_error(self):
+            return self._update(trial, torch.Generator().manual_seed(int(rng.integers(2**62))))
+
+    def loss(
+        self, rounds: list[Support], noise: torch.Generator | None
+    ) -> tuple[Tensor, list[Tensor], dict[str, float]]:
+        """Return the loss of an update with all penalties, the outputs of each round, and what to log."""
+        weights = self.start(len(rounds[0].mask))
+        outputs = [self.head.outputs(self.of_head, weights, rounds[0].features)]
+        losses, logged = [], dict[str, float]()
+        for number, data in enumerate(rounds[1:], start=1):
+            fitted = self.head.fit(self.of_head, join(rounds[:number]), noise)
+            outputs.append(self.head.outputs(self.of_head, fitted.weights, data.features))
+            own = masked_mean(self.answers.loss(outputs[-1], data.targets), data.mask)
+            losses.append(own + fitted.penalty)
+            logged = {"loss": float(own.detach()), **means(fitted.metrics)}
+        return torch.stack(losses).mean(), outputs, logged
+
+    def _update(self, trial: Trial, noise: torch.Generator) -> dict[str, float]:
+        rounds = [self.support(self.reader.read(episodes)) for episodes in trial.rounds]
+        loss, outputs, logged = self.loss(rounds, noise)
+        before = masked_mean(self.answers.loss(outputs[0], rounds[0].targets), rounds[0].mask)
+        gradients = torch.autograd.grad(loss, list(self.adam.parameters.values()))
+        norm = self.adam.descend(dict(zip(self.adam.parameters, gradients, strict=True)))
+        if not np.isfinite(norm):
+            raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.learning_rate")
+        scores = {} if trial.answered else self._scores(trial, outputs)
+        return {**scores, **logged, "loss_before": float(before.detach()), "gradient_norm": norm}
+
+    def _scores(self, trial: Trial, outputs: list[Tensor]) -> dict[str, float]:
+        """Return the scores that the answers of the update have, in the first and in the last round."""
+        found = {}
+        for name, episodes, each in (
+            ("return_before", trial.rounds[0], outputs[0]),
+            ("return_after", trial.rounds[-1], outputs[-1]),
+        ):
+            answers = self.answers.best(each.unflatten(1, (len(episodes.mask), -1)))
+            found[name] = mean_score(self.family, episodes, np.moveaxis(answers, 1, 0))
+        return found
+
+    @cpu_by_default()
+    def state_dict(self) -> StateDict:
+        """Return the parameters and the optimiser's state."""
+        state = {name: value.detach().clone() for name, value in self.parameters.items()}
+        return state | {f"adam.{name}": value for name, value in self.adam.state_dict().items()}
+
+    @cpu_by_default()
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore the result of `state_dict`. Raises MetarlError where names or shapes differ."""
+        require_fitting(self.state_dict(), state)
+        load_tensors(self.parameters, state)
+        self.adam.load_state_dict(
+            {name.removeprefix("adam."): value for name, value in state.items() if name.startswith("adam.")}
+        )
+
+
+class HeadLearner(AnsweringLearner):
+    """A head for each task, made anew from all rounds so far after each of them."""
+
+    def __init__(self, agent: HeadAgent, num_tasks: int) -> None:
+        self.agent, self.weights = agent, agent.start(num_tasks)
+        self.rounds: list[Support] = []
+
+    def answer(self, observations: np.ndarray, *, deterministic: bool) -> np.ndarray:
+        """Return the best answers of each task's own head, [question, task, replica, *action]."""
+        agent = self.agent
+        with acting():
+            features = agent.embed(*agent.reader.observe(observations))
+            outputs = agent.head.outputs(agent.of_head, self.weights, features)
+            return np.moveaxis(agent.answers.best(outputs.unflatten(1, (len(observations), -1))), 0, 1)
+
+    @cpu_by_default()
+    def adapt(self, episodes: Episodes) -> None:
+        """Make the heads. Raises MetarlError where the family reveals no targets."""
+        agent = self.agent
+        with torch.no_grad():
+            self.rounds.append(agent.support(agent.reader.read(episodes)))
+            weights = agent.head.fit(agent.of_head, join(self.rounds), None).weights
+        wrong = ~weights.isfinite().flatten(1).all(1)
+        if wrong.any():
+            raise MetarlError(
+                f"the head is not finite in {int(wrong.sum())} of {len(wrong)} tasks; train with a lower "
+                "agent.learning_rate"
+            )
+        self.weights = weights

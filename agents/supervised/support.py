@@ -1,0 +1,61 @@
+"""What a head is made from: the features and right answers that a task has shown so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from ..common.policy import Parameters
+
+
+class Support(NamedTuple):
+    """Answered questions of a batch of tasks, those of all replicas and of all rounds so far."""
+
+    features: Tensor
+    """[task, question, size]"""
+    answers: Tensor
+    """Right answers as numbers: one-hot vectors of classes. [task, question, num_outputs]"""
+    targets: Tensor
+    """Right answers. [task, question, *target]"""
+    mask: Tensor
+    """One for a question that was asked, else zero. [task, question]"""
+
+
+class Fitted(NamedTuple):
+    """A linear head for each task."""
+
+    weights: Tensor
+    """[task, num_outputs, size]"""
+    penalty: Tensor
+    """What is added to the loss of an update."""
+    metrics: dict[str, Tensor]
+    """What to log of an update."""
+
+
+class TaskHead(Protocol):
+    """Makes a linear head from the support of a task."""
+
+    def initial_parameters(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return fresh meta-parameters of the head in float64."""
+        ...
+
+    def fit(self, parameters: Parameters, support: Support, noise: torch.Generator | None) -> Fitted:
+        """Return the head of each task. `noise` draws what an update samples; None samples nothing."""
+        ...
+
+    def outputs(self, parameters: Parameters, weights: Tensor, features: Tensor) -> Tensor:
+        """Return outputs [task, question, num_outputs] of features [task, question, size]."""
+        ...
+
+
+def join(supports: Sequence[Support]) -> Support:
+    """Return several rounds as one."""
+    return Support(*(torch.cat(parts, dim=1) for parts in zip(*supports, strict=True)))
+
+
+def means(metrics: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return metrics as numbers."""
+    return {name: float(value.detach().mean()) for name, value in metrics.items()}
