@@ -15,7 +15,17 @@ from pydantic import Field
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.families.batch import State
-from metarl.families.distributions import Subset
+from metarl.families.examples import (
+    SplitBy,
+    Ways,
+    classes_parameter,
+    draw_answer,
+    draw_examples,
+    require_classes,
+    require_examples,
+    share_out,
+    shuffle_places,
+)
 from metarl.families.family import register
 from metarl.families.question_batch import Questions
 from metarl.families.questions import QuestionFamily
@@ -23,7 +33,7 @@ from metarl.families.task import Count, Measure, Parameter, Reveal, Values
 
 from .folders import find_classes, fingerprint, read_classes
 from .glyphs import VERSION, draw_glyphs, font_files
-from .image_set import ImageSet, SplitBy, require_images, share_out
+from .image_set import ImageSet
 from .stored import stored
 
 if TYPE_CHECKING:
@@ -37,8 +47,6 @@ MOST_ROWS, MOST_EXAMPLES, MOST_QUERIES = 8, 5, 6
 GREY = 90
 """Grey of the lines between images."""
 
-Ways = Annotated[int, Field(ge=2, le=10**4, strict=True)]
-"""Classes of a task."""
 Side = Annotated[int, Field(ge=8, le=512, strict=True)]
 """Side of an image in pixels."""
 
@@ -109,7 +117,9 @@ class ImageClasses(QuestionFamily):
         object.__setattr__(self, "digest", found)
         turns = 4 if self.rotations else 1
         turned = {split: classes * turns for split, classes in self._classes.items()}
-        require_images(self.images, turned, self.ways, self.shots + self.queries)
+        require_examples(
+            self.images, turned, self.ways, self.shots + self.queries, "images", ", or write split_by: classes"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings: images are found again."""
@@ -139,12 +149,9 @@ class ImageClasses(QuestionFamily):
     def parameters(self) -> Mapping[str, Parameter]:
         """The classes of a task, by their places: a turned class stands behind all that are turned less."""
         turns = range(4 if self.rotations else 1)
-        own = {
-            split: Subset(tuple(float(c + t * len(self.images.classes)) for t in turns for c in classes), self.ways)
-            for split, classes in self._classes.items()
-        }
-        meaning = "classes, in the order of their labels"
-        return {"classes": Parameter(own["train"], None, "", meaning, own["validation"], own["test"])}
+        count = len(self.images.classes)
+        turned = {split: [c + t * count for t in turns for c in classes] for split, classes in self._classes.items()}
+        return classes_parameter(turned, self.ways)
 
     @property
     def observation_space(self) -> spaces.Box:
@@ -158,13 +165,7 @@ class ImageClasses(QuestionFamily):
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return the batch. Raises MetarlError for classes that are not there, or twice in a task."""
-        every = len(self.images.classes) * (4 if self.rotations else 1)
-        known = Subset(tuple(map(float, range(every))), self.ways).contains(values["classes"])
-        if not known.all():
-            wrong = values["classes"][int(np.argmin(known))].tolist()
-            raise MetarlError(
-                f"classes {wrong} are no task; they must be different whole numbers from 0 to {every - 1}"
-            )
+        require_classes(values["classes"], len(self.images.classes) * (4 if self.rotations else 1))
         return super().batch(values, threads=threads, render_mode=render_mode)
 
     def num_questions(self, number: int) -> int:
@@ -174,7 +175,7 @@ class ImageClasses(QuestionFamily):
     def prepare(self, task: Values, streams: Streams) -> State:
         """Return an order of each class's images. Its first ones are the examples."""
         most = int(self.images.counts.max())
-        return {"order": _order(streams, self._counts(task), most)}
+        return {"order": shuffle_places(self._counts(task), most, streams)}
 
     def _counts(self, task: Values) -> np.ndarray:
         """Return the images of each class of a task, int64 [world, way]."""
@@ -182,22 +183,10 @@ class ImageClasses(QuestionFamily):
 
     def ask(self, task: Values, trial: State, number: int, streams: Streams) -> Questions:
         """Return the first `shots` images of each class, or `queries` of its other ones, in random order."""
-        order = trial["order"]
-        if number:
-            rest = order[..., self.shots :]
-            chosen = _order(streams, self._counts(task) - self.shots, rest.shape[-1])[..., : self.queries]
-            order = np.take_along_axis(rest, chosen, axis=-1)
-        else:
-            order = order[..., : self.shots]
+        drawn = draw_examples(trial["order"], self._counts(task), number, self.shots, self.queries, streams)
         turn, place = np.divmod(task["classes"].astype(np.int64), len(self.images.classes))
-        flat = (order + self.images.firsts[place][..., None]).reshape(len(order), -1)
-        labels, turns = (
-            np.broadcast_to(each[..., None], order.shape).reshape(flat.shape)
-            for each in (np.broadcast_to(np.arange(self.ways), place.shape), turn)
-        )
-        shuffled = np.argsort(streams.uniform((flat.shape[1],)), axis=-1)
-        flat, labels, turns = (np.take_along_axis(each, shuffled, axis=-1) for each in (flat, labels, turns))
-        return Questions(_turn(self.images.images[flat], turns)[..., None], labels)
+        firsts, turns = (np.take_along_axis(each, drawn.labels, axis=1) for each in (self.images.firsts[place], turn))
+        return Questions(_turn(self.images.images[firsts + drawn.places], turns)[..., None], drawn.labels)
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return 1 for a right label, 0 for a wrong one."""
@@ -206,13 +195,7 @@ class ImageClasses(QuestionFamily):
     def draw(self, axes: Axes, observation: Any, answer: np.ndarray | None, target: np.ndarray) -> None:
         """Draw the image with its label, and the answer."""
         axes.imshow(observation[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        if answer is None:
-            axes.set_title(f"label {target}")
-        elif answer == target:
-            axes.set_title(f"answer {answer}: right", color="tab:green")
-        else:
-            axes.set_title(f"answer {answer}: wrong, it is {target}", color="tab:red")
-        axes.set_axis_off()
+        draw_answer(axes, answer, target)
 
     def draw_task(self, figure: SubFigure, support: Questions, queries: Questions) -> None:
         """Draw a row for each label: its examples, then images that are asked."""
@@ -236,15 +219,6 @@ def _sheet(asked: Questions, rows: int, most: int) -> np.ndarray:
     labels = [asked.observations[asked.targets == label][:most, ..., 0] for label in range(rows)]
     framed = [np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=GREY) for images in labels]
     return np.concatenate([np.concatenate(list(images), axis=1) for images in framed])
-
-
-def _order(streams: Streams, counts: np.ndarray, most: int) -> np.ndarray:
-    """Return the places below each of `counts` [world, way] in random order, int64 [world, way, most].
-
-    Places beyond the count stand behind them.
-    """
-    draws = streams.uniform((counts.shape[1], most))
-    return np.argsort(np.where(np.arange(most) < counts[..., None], draws, np.inf), axis=-1)
 
 
 def _turn(images: np.ndarray, turns: np.ndarray) -> np.ndarray:

@@ -15,8 +15,16 @@ from pydantic import Field
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.families.batch import State
-from metarl.families.distributions import Subset
-from metarl.families.examples import draw_examples, require_examples, share_out, shuffle_places
+from metarl.families.examples import (
+    Ways,
+    classes_parameter,
+    draw_answer,
+    draw_examples,
+    require_classes,
+    require_examples,
+    share_out,
+    shuffle_places,
+)
 from metarl.families.family import register, required_package
 from metarl.families.model_files import REFERENCE, adopt, located
 from metarl.families.question_batch import Questions
@@ -33,8 +41,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
-Ways = Annotated[int, Field(ge=2, le=10**4, strict=True)]
-"""Classes of a task."""
+    from metarl.families.batch import Batch
+
 Length = Annotated[int, Field(ge=1, le=10**4, strict=True)]
 """Bytes of a text."""
 LEAST_NAMES, LEAST_GLOSSES = 30, 20
@@ -106,7 +114,7 @@ class TextClasses(QuestionFamily):
                 "version of before, or leave digest out to take the texts that are there"
             )
         object.__setattr__(self, "digest", found.digest)
-        require_examples(found.classes, found.counts, self._shared, self.ways, self.shots + self.queries, found.origin)
+        require_examples(found, self._shared, self.ways, self.shots + self.queries, "texts")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings: texts are found again."""
@@ -124,14 +132,12 @@ class TextClasses(QuestionFamily):
 
     @functools.cached_property
     def _shared(self) -> Mapping[str, tuple[int, ...]]:
-        return share_out(self.text_set.classes, self.text_set.given, self.text_set.origin)
+        return share_out(self.text_set)
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
         """The classes of a task, by their places among all."""
-        own = {split: Subset(tuple(map(float, places)), self.ways) for split, places in self._shared.items()}
-        meaning = "classes, in the order of their labels"
-        return {"classes": Parameter(own["train"], None, "", meaning, own["validation"], own["test"])}
+        return classes_parameter(self._shared, self.ways)
 
     @property
     def observation_space(self) -> Tokens:
@@ -142,6 +148,11 @@ class TextClasses(QuestionFamily):
     def action_space(self) -> spaces.Discrete:
         """The labels."""
         return spaces.Discrete(self.ways)
+
+    def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
+        """Return the batch. Raises MetarlError for classes that are not there, or twice in a task."""
+        require_classes(values["classes"], len(self.text_set.classes))
+        return super().batch(values, threads=threads, render_mode=render_mode)
 
     def num_questions(self, number: int) -> int:
         """Return `ways` times `shots` for the first round, and `ways` times `queries` for others."""
@@ -166,13 +177,7 @@ class TextClasses(QuestionFamily):
     def draw(self, axes: Axes, observation: Any, answer: np.ndarray | None, target: np.ndarray) -> None:
         """Draw the text with its label, and the answer."""
         axes.text(0.5, 0.5, decode_text(observation), ha="center", va="center", transform=axes.transAxes, wrap=True)
-        if answer is None:
-            axes.set_title(f"label {target}")
-        elif answer == target:
-            axes.set_title(f"answer {answer}: right", color="tab:green")
-        else:
-            axes.set_title(f"answer {answer}: wrong, it is {target}", color="tab:red")
-        axes.set_axis_off()
+        draw_answer(axes, answer, target)
 
     def draw_task(self, figure: SubFigure, support: Questions, queries: Questions) -> None:
         """Draw the examples of each label, then texts that are asked."""

@@ -28,6 +28,11 @@ class TextSet:
     """Split that the source puts each class into; '' where it names none."""
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """No group for any class."""
+        return ("",) * len(self.classes)
+
+    @property
     def firsts(self) -> np.ndarray:
         """Place of each class's first text, int64 [class]."""
         return np.cumsum(self.counts) - self.counts

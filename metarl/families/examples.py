@@ -4,13 +4,53 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
+from pydantic import Field
 
 from ..base.errors import MetarlError
 from ..base.streams import Streams
-from .task import SPLITS
+from .distributions import Subset
+from .task import SPLITS, Parameter
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SplitBy = Literal["auto", "groups", "classes"]
+"""What is kept whole when classes are shared out: groups, single classes, or groups where there are three or more."""
+
+Ways = Annotated[int, Field(ge=2, le=10**4, strict=True)]
+"""Classes of a task."""
+
+
+class ClassSet(Protocol):
+    """Classes with their examples."""
+
+    @property
+    def origin(self) -> str:
+        """Where they come from, for messages."""
+        ...
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Examples of each class. int64 [class]"""
+        ...
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Name of each class, ascending."""
+        ...
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """Group of each class, such as its alphabet; '' for none."""
+        ...
+
+    @property
+    def given(self) -> Sequence[str]:
+        """Split that the source puts each class into; '' where it names none."""
+        ...
 
 
 class Examples(NamedTuple):
@@ -51,47 +91,83 @@ def draw_examples(
     return Examples(np.take_along_axis(places, shuffled, axis=-1), np.take_along_axis(labels, shuffled, axis=-1))
 
 
-def share_out(classes: Sequence[str], given: Sequence[str], origin: str) -> Mapping[str, tuple[int, ...]]:
+def share_out(found: ClassSet, split_by: SplitBy = "classes") -> Mapping[str, tuple[int, ...]]:
     """Return the places of the classes of each split.
 
-    Splits that are `given`, '' for none, stay. Without any, a fifth of the classes is for tests and a fifth for
-    validation; where only validation is not given, it is a fifth of training. A hash of names decides, so that
-    neither order nor machine does. Raises MetarlError, which calls the source `origin`, for a split without a class.
+    Splits that the source names stay. Without any, a fifth of the groups, or of the classes, is for tests, and a fifth
+    for validation; where only validation is not named, it is a fifth of training. A hash of names decides, so neither
+    the order of classes nor the machine does. Raises MetarlError for a split without classes.
     """
-    shared = list(given)
+    shared = list(found.given)
     if not any(shared):
-        _move(classes, shared, "", "test", 5)
-        _move(classes, shared, "", "validation", 4)
+        _move(found, shared, split_by, "", "test", 5)
+        _move(found, shared, split_by, "", "validation", 4)
         shared = [split or "train" for split in shared]
     elif "validation" not in shared:
-        _move(classes, shared, "train", "validation", 5)
-    found = {split: tuple(i for i, each in enumerate(shared) if each == split) for split in SPLITS[:-1]}
-    for split, places in found.items():
-        if not places:
-            raise MetarlError(f"{origin} has no class for split {split!r}; add classes, or name that split")
-    return found
+        _move(found, shared, split_by, "train", "validation", 5)
+    places = {split: tuple(i for i, each in enumerate(shared) if each == split) for split in SPLITS[:-1]}
+    if empty := [split for split in places if not places[split]]:
+        raise MetarlError(f"{found.origin} has no class for split {empty[0]!r}; add classes to it")
+    return places
 
 
-def _move(classes: Sequence[str], shared: list[str], source: str, target: str, parts: int) -> None:
-    """Move one of `parts` parts of the classes in split `source` to split `target`."""
+def _move(found: ClassSet, shared: list[str], split_by: SplitBy, source: str, target: str, parts: int) -> None:
+    """Move one of `parts` parts of the names in split `source` to split `target`."""
     places = [place for place, split in enumerate(shared) if split == source]
-    places.sort(key=lambda place: hashlib.blake2b(classes[place].encode(errors="surrogateescape")).digest())
-    for place in places[: max(1, round(len(places) / parts))] if len(places) > 1 else ():
-        shared[place] = target
+    groups = {found.groups[place] for place in places}
+    if split_by == "groups" and len(groups) < 3 and source == "":
+        raise MetarlError(f"{found.origin} has {len(groups)} groups; split_by 'groups' needs 3, so take 'classes'")
+    # The second move finds a part fewer than the first, and takes from the same kind of names.
+    whole = split_by == "groups" or (split_by == "auto" and len({*found.groups}) >= 3)
+    names = [found.groups[place] if whole else found.classes[place] for place in places]
+    ordered = sorted(set(names), key=lambda name: hashlib.blake2b(name.encode(errors="surrogateescape")).digest())
+    moved = {*ordered[: max(1, round(len(ordered) / parts))]} if len(ordered) > 1 else set()
+    for place, name in zip(places, names, strict=True):
+        if name in moved:
+            shared[place] = target
 
 
 def require_examples(
-    classes: Sequence[str], counts: np.ndarray, shared: Mapping[str, Sequence[int]], ways: int, needed: int, origin: str
+    found: ClassSet, shared: Mapping[str, Sequence[int]], ways: int, needed: int, kind: str, remedy: str = ""
 ) -> None:
-    """Raise MetarlError unless each split has `ways` classes, and each class has `needed` examples."""
+    """Raise MetarlError unless each split has `ways` classes, and each class has `needed` examples.
+
+    `kind` is the word for examples in the message, and `remedy` another remedy of too few classes.
+    """
     for split, places in shared.items():
         if len(places) < ways:
             raise MetarlError(
-                f"ways is {ways}, and split {split!r} of {origin} has {len(places)} classes; lower ways, or add classes"
+                f"ways is {ways}, and split {split!r} of {found.origin} has {len(places)} classes; lower ways, or add "
+                f"classes{remedy}"
             )
-    few = int(np.argmin(counts))
-    if counts[few] < needed:
+    few = int(np.argmin(found.counts))
+    if found.counts[few] < needed:
         raise MetarlError(
-            f"class {classes[few]!r} of {origin} has {counts[few]} examples, and shots + queries is {needed}; add "
-            "examples, or lower shots or queries"
+            f"class {found.classes[few]!r} of {found.origin} has {found.counts[few]} {kind}, and shots + queries is "
+            f"{needed}; add {kind}, or lower shots or queries"
         )
+
+
+def classes_parameter(shared: Mapping[str, Sequence[int]], ways: int) -> Mapping[str, Parameter]:
+    """Return the parameter `classes`: `ways` different classes of the split, by their places, in random order."""
+    train, validation, test = (Subset(tuple(map(float, shared[split])), ways) for split in SPLITS[:-1])
+    return {"classes": Parameter(train, None, "", "classes, in the order of their labels", validation, test)}
+
+
+def require_classes(classes: np.ndarray, count: int) -> None:
+    """Raise MetarlError where tasks have `classes` [task, way] that are none of `count`, or twice."""
+    known = Subset(tuple(map(float, range(count))), classes.shape[1]).contains(classes)
+    if not known.all():
+        wrong = classes[int(np.argmin(known))].tolist()
+        raise MetarlError(f"classes {wrong} are no task; they must be different whole numbers from 0 to {count - 1}")
+
+
+def draw_answer(axes: Axes, answer: np.ndarray | None, target: np.ndarray) -> None:
+    """Write the right label over a question and, where it was answered, whether the answer is right."""
+    if answer is None:
+        axes.set_title(f"label {target}")
+    elif answer == target:
+        axes.set_title(f"answer {answer}: right", color="tab:green")
+    else:
+        axes.set_title(f"answer {answer}: wrong, it is {target}", color="tab:red")
+    axes.set_axis_off()

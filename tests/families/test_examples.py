@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 
@@ -11,6 +14,21 @@ from metarl.families.examples import Examples, draw_examples, require_examples, 
 
 COUNTS = np.array([[9, 20, 7], [11, 7, 30]])
 """Examples of each class of two tasks."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Classes without examples."""
+
+    classes: Sequence[str]
+    given: Sequence[str] = ()
+    groups: Sequence[str] = ()
+    counts: np.ndarray = field(default_factory=lambda: np.array([9, 9, 9]))
+    origin: str = "the file"
+
+
+def named(classes: Sequence[str], given: Sequence[str] = (), groups: Sequence[str] = ()) -> Classes:
+    return Classes(classes, given or [""] * len(classes), groups or [""] * len(classes))
 
 
 def rounds(counts: np.ndarray = COUNTS, seed: int = 0, tasks: tuple[int, ...] = (0, 1)) -> list[Examples]:
@@ -54,26 +72,38 @@ def test_a_task_alone_has_the_examples_that_it_has_in_a_batch() -> None:
 
 def test_classes_are_shared_out_by_their_names_alone() -> None:
     names = [f"class {number}" for number in range(50)]
-    shared = share_out(names, [""] * 50, "the names")
+    shared = share_out(named(names))
     assert [len(shared[split]) for split in ("train", "validation", "test")] == [30, 10, 10]
     assert sorted(place for places in shared.values() for place in places) == list(range(50))
-    backwards = share_out(names[::-1], [""] * 50, "the names")
+    backwards = share_out(named(names[::-1]))
     for split, places in shared.items():
         assert {names[place] for place in places} == {names[49 - place] for place in backwards[split]}
 
 
 def test_splits_that_are_given_stay_and_validation_comes_from_training() -> None:
     given = ["train"] * 10 + ["test"] * 4
-    shared = share_out([f"class {number}" for number in range(14)], given, "the names")
+    shared = share_out(named([f"class {number}" for number in range(14)], given))
     assert shared["test"] == (10, 11, 12, 13)
     assert len(shared["validation"]) == 2 and len(shared["train"]) == 8
-    with pytest.raises(MetarlError, match=r"^the names has no class for split 'test'; add classes, or name that split"):
-        share_out(["a", "b"], ["train", "validation"], "the names")
+    with pytest.raises(MetarlError, match=r"^the file has no class for split 'test'; add classes to it"):
+        share_out(named(["a", "b"], ["train", "validation"]))
+
+
+def test_groups_are_kept_whole_where_there_are_three_or_more() -> None:
+    names = [f"class {number}" for number in range(40)]
+    groups = [f"group {number % 10}" for number in range(40)]
+    shared = share_out(named(names, groups=groups), "auto")
+    sets = [{groups[place] for place in places} for places in shared.values()]
+    assert [len(each) for each in sets] == [6, 2, 2] and len(set.union(*sets)) == 10
+    single = share_out(named(names, groups=groups), "classes")
+    assert any({groups[i] for i in single["test"]} & {groups[i] for i in single["train"]})
+    with pytest.raises(MetarlError, match=r"has 2 groups; split_by 'groups' needs 3, so take 'classes'"):
+        share_out(named(names, groups=["a", "b"] * 20), "groups")
 
 
 def test_too_few_classes_and_too_few_examples_are_refused_in_one_line() -> None:
     shared = {"train": (0, 1), "test": (2,)}
     with pytest.raises(MetarlError, match=r"ways is 2, and split 'test' of the file has 1 classes; lower ways, or add"):
-        require_examples("abc", np.array([9, 9, 9]), shared, 2, 3, "the file")
-    with pytest.raises(MetarlError, match=r"class 'b' of the file has 2 examples, and shots \+ queries is 3; add"):
-        require_examples("abc", np.array([9, 2, 9]), shared, 1, 3, "the file")
+        require_examples(Classes("abc"), shared, 2, 3, "texts")
+    with pytest.raises(MetarlError, match=r"class 'b' of the file has 2 texts, and shots \+ queries is 3; add texts"):
+        require_examples(Classes("abc", counts=np.array([9, 2, 9])), shared, 1, 3, "texts")

@@ -142,7 +142,7 @@ def test_a_family_that_goes_to_another_process_takes_its_settings_alone() -> Non
 def test_settings_that_the_texts_cannot_serve_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MetarlError, match=r"ways is 40, and split '\w+' of the names of babel has \d+ classes; lower"):
         make(ways=40)
-    with pytest.raises(MetarlError, match=r"has \d+ examples, and shots \+ queries is 101; add examples, or lower"):
+    with pytest.raises(MetarlError, match=r"has \d+ texts, and shots \+ queries is 101; add texts, or lower"):
         make(queries=100)
     with pytest.raises(MetarlError, match=r"digest is '0', and the texts of the names of babel have '\w+'; install"):
         make(digest="0")
@@ -157,3 +157,10 @@ def test_pictures_show_the_texts_of_a_task_behind_their_labels() -> None:
     support = ask(family, family.sample("train", 1, seed=0), 1)[0]
     label, tokens = int(support.targets[0, 0]), support.observations[0, 0]
     assert f"{label}  {decode_text(tokens)}" in written
+
+
+@pytest.mark.parametrize("classes", [[0, 1, 2, 3, 9999], [0, 1, 2, 3, 3], [0, 1, 2, 3, 0.5], [-1, 0, 1, 2, 3]])
+def test_a_task_of_classes_that_are_not_there_is_refused(classes: list[float]) -> None:
+    family = make()
+    with pytest.raises(MetarlError, match=r"are no task; they must be different whole numbers from 0 to \d+"):
+        family.make_vec(family.tasks({"classes": classes}))
