@@ -30,6 +30,8 @@ ENOUGH_FONTS = 4
 """Fonts that must have a letter."""
 MOST_LETTERS = 150
 """Most letters of a script, those that most fonts have: a font of Chinese has tens of thousands."""
+MOST_FONTS = 40
+"""Most fonts in which a letter is drawn, of as many families as there are."""
 FEWEST_LETTERS = 12
 """Letters that a script must have to be a group."""
 ALIKE = 0.955
@@ -142,7 +144,10 @@ class Pens:
 
 
 def read_letters(paths: Iterable[str], enough: int, pens: Pens) -> list[Letter]:
-    """Return the letters that enough fonts have, by script and code, at most `MOST_LETTERS` of each script."""
+    """Return the letters that enough fonts have, by script and code, at most `MOST_LETTERS` of each script.
+
+    Each has its first `MOST_FONTS` fonts.
+    """
     holders: dict[str, list[Font]] = defaultdict(list)
     for font in sorted(_read_fonts(paths), key=lambda font: (-len(font.letters), font.name)):
         for character in font.letters:
@@ -155,7 +160,11 @@ def read_letters(paths: Iterable[str], enough: int, pens: Pens) -> list[Letter]:
             script = unicodedata.name(character).split()[0].lower()
             scripts[script].append(Letter(character, script, _mix_families(fonts)))
     most_held = {s: sorted(each, key=lambda letter: -len(letter.fonts))[:MOST_LETTERS] for s, each in scripts.items()}
-    return [letter for script in sorted(most_held) for letter in sorted(most_held[script])]
+    return [
+        letter._replace(fonts=letter.fonts[:MOST_FONTS])
+        for script in sorted(most_held)
+        for letter in sorted(most_held[script])
+    ]
 
 
 def _read_fonts(paths: Iterable[str]) -> Iterator[Font]:
@@ -188,10 +197,12 @@ def _strange_fonts(holders: Mapping[str, Sequence[Font]], pens: Pens) -> set[str
         shapes = {
             font.name: _shape(ink) for font in holders[character] if (ink := pens.ink(character, font)) is not None
         }
-        for name, shape in shapes.items():
-            others = [float(shape @ other) for each, other in shapes.items() if each != name]
-            if others:
-                cosines[name].append(float(np.median(others)))
+        if len(shapes) < 2:
+            continue
+        every = np.stack(list(shapes.values()))
+        others = (every @ every.T)[~np.eye(len(every), dtype=bool)].reshape(len(every), -1)
+        for name, median in zip(shapes, np.median(others, axis=1).tolist(), strict=True):
+            cosines[name].append(median)
     return {name for name, found in cosines.items() if np.median(found) < STRANGE}
 
 

@@ -88,3 +88,15 @@ def test_without_maps_a_letter_has_one_drawing_for_each_font() -> None:
     assert set(plain.counts) == {len(SANS)}
     with pytest.raises(MetarlError, match="few letters in 16 fonts; install fonts, lower shots and queries"):
         draw_glyphs(SANS, 14, affine=False, enough=16)
+
+
+def test_a_letter_in_many_fonts_is_drawn_in_a_few_of_as_many_families_as_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fonts = list(glyphs._read_fonts(SANS))
+    many = [font._replace(name=f"{font.name} {n}", family=f"family {n}") for n in range(30) for font in fonts]
+    monkeypatch.setattr(glyphs, "_read_fonts", lambda paths: many)
+    monkeypatch.setattr(glyphs, "MOST_LETTERS", 2)
+    for letter in glyphs.read_letters([], 4, glyphs.Pens(64)):
+        assert len(letter.fonts) == glyphs.MOST_FONTS
+        assert len({font.family for font in letter.fonts}) == 30
