@@ -19,7 +19,7 @@ class Weights(NamedTuple):
     """Shape and scale of the weights of one layer."""
 
     shape: tuple[int, ...]
-    """Outputs come first."""
+    """Outputs come first. A shape of one axis is a scale, which begins at one."""
     fan_in: int
     """The variance of the first weights is 2 / fan_in, as He et al. (2015) have it for layers before a relu."""
     bias: bool = True
@@ -70,9 +70,12 @@ class EncodedPart(ABC):
         """Return fresh parameters of the layers in float64, drawn from `generator`."""
         parameters = {}
         for name, weights in self.layers.items():
-            bound = math.sqrt(6 / weights.fan_in)
-            drawn = torch.rand(weights.shape, generator=generator, dtype=torch.float64)
-            parameters[f"{name}-weight"] = (2 * drawn - 1) * bound
+            if len(weights.shape) == 1:
+                parameters[f"{name}-weight"] = torch.ones(weights.shape, dtype=torch.float64)
+            else:
+                bound = math.sqrt(6 / weights.fan_in)
+                drawn = torch.rand(weights.shape, generator=generator, dtype=torch.float64)
+                parameters[f"{name}-weight"] = (2 * drawn - 1) * bound
             if weights.bias:
                 parameters[f"{name}-bias"] = torch.zeros(weights.shape[0], dtype=torch.float64)
         return parameters

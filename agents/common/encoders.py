@@ -25,7 +25,7 @@ from metarl.families.layout import Layout, Part, layout_of
 from metarl.families.spaces import limits
 
 from .encoded import EncodedPart
-from .images import Image, is_image, plan_image
+from .images import Image, is_image, plan_blocks, plan_image
 from .moments import RunningMoments
 from .tokens import AttentionLayers, ConvolutionLayers, Layers, TokenSequence, is_sequence, plan_sequence
 
@@ -33,14 +33,10 @@ CHUNK_FLOATS = 2**24
 """Activations that the layers of one chunk of observations may hold at a time."""
 
 
-class _Layered(Settings):
-    """Settings of every encoder with layers."""
+class _Sequences(Settings):
+    """Settings of every encoder with layers: those of sequences."""
 
     name: str
-    channels: tuple[Count, ...] = (16, 32, 32)
-    """Filters of each convolution of an image."""
-    image_features: Count = 128
-    """Numbers that stand for an image in the network behind the encoder."""
     embedding: Count = 32
     """Numbers that stand for a token of a sequence."""
     layers: Layers = ConvolutionLayers()
@@ -56,6 +52,15 @@ class _Layered(Settings):
                 "layers.num_heads"
             )
         return self
+
+
+class _Layered(_Sequences):
+    """The same, and convolutions that fit an image."""
+
+    channels: tuple[Count, ...] = (16, 32, 32)
+    """Filters of each convolution of an image."""
+    image_features: Count = 128
+    """Numbers that stand for an image in the network behind the encoder."""
 
 
 class AutoEncoder(_Layered):
@@ -83,6 +88,26 @@ class TokensEncoder(_Layered):
     """An embedding for every row of numbers of one range, where 0 stands for no token."""
 
 
+class BlocksEncoder(_Sequences):
+    """Like auto, but an image goes through blocks: a convolution of 3 by 3, a relu and a halving.
+
+    Four blocks of 64 filters are the network of Matching Networks (Vinyals et al., 2016), MAML and Prototypical
+    Networks. They have no batch normalization, whose statistics would leak what else is asked.
+    """
+
+    name: Literal["blocks"] = "blocks"
+    """Blocks for every image."""
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 64, 64, 64)
+    """Filters of each block."""
+    halving: Literal["stride", "pool"] = "stride"
+    """How a block halves the image: by the stride of its convolution, as MAML does for Omniglot, or by the maximum of
+    2 by 2 pixels, which takes about four times as long."""
+    norm: Literal["none", "group"] = "none"
+    """Normalization behind each convolution: none, or of each image by itself over all filters (Wu and He, 2018)."""
+    residual: bool = False
+    """Whether a convolution of 1 by 1 leads around each block."""
+
+
 class VectorEncoder(Settings):
     """Flattens every part into numbers: images too, and discrete parts as the numbers that they are."""
 
@@ -90,7 +115,9 @@ class VectorEncoder(Settings):
     """Numbers only."""
 
 
-EncoderSettings = Annotated[AutoEncoder | VectorEncoder | PixelsEncoder | TokensEncoder, Field(discriminator="name")]
+EncoderSettings = Annotated[
+    AutoEncoder | VectorEncoder | PixelsEncoder | TokensEncoder | BlocksEncoder, Field(discriminator="name")
+]
 """Settings of an encoder; its name alone takes the defaults."""
 
 
@@ -137,10 +164,15 @@ class ObservationEncoder:
         self.num_features = self.num_numbers + self.num_encoded
         """Numbers that stand for an observation in the network behind the encoder."""
 
-    def _plan(self, settings: _Layered, part: Part) -> EncodedPart | None:
+    def _plan(self, settings: _Layered | BlocksEncoder, part: Part) -> EncodedPart | None:
         """Return the layers of a part, None where it needs none."""
         if is_image(part.space, isinstance(settings, PixelsEncoder)):
             number = sum(isinstance(each, Image) for each in self.encoded)
+            if isinstance(settings, BlocksEncoder):
+                pools, normalizes = settings.halving == "pool", settings.norm == "group"
+                return plan_blocks(
+                    part, number, settings.channels, pools=pools, normalizes=normalizes, residual=settings.residual
+                )
             return plan_image(part, number, settings.channels, settings.image_features)
         if is_sequence(part.space, isinstance(settings, TokensEncoder)):
             number = sum(isinstance(each, TokenSequence) for each in self.encoded)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,13 +27,11 @@ LEAST_SIDE = 3
 
 @dataclass(frozen=True)
 class Image(EncodedPart):
-    """A part that is an image, and its convolutions."""
+    """A part that is an image."""
 
     channels_first: bool
-    convolutions: tuple[tuple[int, int, int, int, int], ...]
-    """Inputs, outputs, kernel, stride and padding of each convolution."""
     sides: tuple[tuple[int, int], ...]
-    """Height and width of the image, and behind each convolution."""
+    """Height and width of the image, and behind each layer."""
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -39,10 +39,42 @@ class Image(EncodedPart):
         low, high = _range(self.part.space)
         return float(low), float(high)
 
+    def encode(self, parameters: Mapping[str, Tensor], values: Tensor) -> Tensor:
+        """Return features of the image in each row of pixels."""
+        weights = {name: (parameters[f"{name}-weight"], parameters[f"{name}-bias"]) for name in self.layers}
+        low, high = self.limits
+        x = (values.to(next(iter(weights.values()))[0].dtype) - low) / (high - low)
+        x = x.reshape(x.shape[0], *self.part.shape)  # its `len` is a constant to whoever traces it
+        if x.dim() == 3:
+            x = x.unsqueeze(1)
+        elif not self.channels_first:
+            x = x.permute(0, 3, 1, 2)
+        return self.convolve(weights, x)
+
+    @abstractmethod
+    def convolve(self, weights: Mapping[str, tuple[Tensor, Tensor]], images: Tensor) -> Tensor:
+        """Return features [n, num_features] of images [n, channel, height, width] from 0 to 1.
+
+        `weights` has the weights and the biases of each layer, in the order of `layers`.
+        """
+
     @property
-    def flat_size(self) -> int:
-        """Numbers behind the last convolution."""
-        return self.convolutions[-1][1] * math.prod(self.sides[-1])
+    def num_viewed(self) -> int:
+        """Every pixel."""
+        return self.part.size
+
+    def view(self, values: np.ndarray) -> np.ndarray:
+        """Return the pixels, scaled to [-1, 1]."""
+        low, high = self.limits
+        return (values.astype(np.float32) - low) * (2 / (high - low)) - 1
+
+
+@dataclass(frozen=True)
+class ConvolvedImage(Image):
+    """An image, convolutions that fit it, and a fully connected layer behind them."""
+
+    convolutions: tuple[tuple[int, int, int, int, int], ...]
+    """Inputs, outputs, kernel, stride and padding of each convolution."""
 
     @property
     def num_activations(self) -> int:
@@ -56,33 +88,65 @@ class Image(EncodedPart):
         shapes: list[tuple[int, ...]] = [
             (outputs, inputs, kernel, kernel) for inputs, outputs, kernel, _, _ in self.convolutions
         ]
-        shapes.append((self.num_features, self.flat_size))
+        shapes.append((self.num_features, self.convolutions[-1][1] * math.prod(self.sides[-1])))
         named = enumerate(shapes)
         return {f"image{self.number}-layer{layer}": Weights(shape, math.prod(shape[1:])) for layer, shape in named}
 
-    def encode(self, parameters: Mapping[str, Tensor], values: Tensor) -> Tensor:
-        """Return features of the image in each row of pixels."""
-        weights = [(parameters[f"{name}-weight"], parameters[f"{name}-bias"]) for name in self.layers]
-        low, high = self.limits
-        x = (values.to(weights[0][0].dtype) - low) / (high - low)
-        x = x.reshape(x.shape[0], *self.part.shape)  # its `len` is a constant to whoever traces it
-        if x.dim() == 3:
-            x = x.unsqueeze(1)
-        elif not self.channels_first:
-            x = x.permute(0, 3, 1, 2)
-        for (weight, bias), (_, _, _, stride, padding) in zip(weights[:-1], self.convolutions, strict=True):
+    def convolve(self, weights: Mapping[str, tuple[Tensor, Tensor]], images: Tensor) -> Tensor:
+        """Return features of images."""
+        *each, last = weights.values()
+        x = images
+        for (weight, bias), (_, _, _, stride, padding) in zip(each, self.convolutions, strict=True):
             x = F.relu(F.conv2d(x, weight, bias, stride=stride, padding=padding))
-        return F.relu(F.linear(x.flatten(1), *weights[-1]))
+        return F.relu(F.linear(x.flatten(1), *last))
+
+
+@dataclass(frozen=True)
+class BlockImage(Image):
+    """An image, and blocks that halve it. The last one is flattened."""
+
+    channels: tuple[int, ...]
+    """Channels of the image, and behind each block."""
+    pools: bool
+    normalizes: bool
+    residual: bool
 
     @property
-    def num_viewed(self) -> int:
-        """Every pixel."""
-        return self.part.size
+    def num_activations(self) -> int:
+        """Floats that a gradient through the blocks of one image holds."""
+        before = self.sides[:-1] if self.pools else self.sides[1:]
+        kept = 2 + 2 * self.normalizes + self.residual
+        outputs = zip(self.channels[1:], before, strict=True)
+        return self.part.size + sum(kept * channels * math.prod(side) for channels, side in outputs)
 
-    def view(self, values: np.ndarray) -> np.ndarray:
-        """Return the pixels, scaled to [-1, 1]."""
-        low, high = self.limits
-        return (values.astype(np.float32) - low) * (2 / (high - low)) - 1
+    @property
+    def layers(self) -> dict[str, Weights]:
+        """Weights of each block: its convolution, its normalization, and the way around it."""
+        layers: dict[str, Weights] = {}
+        for block, (inputs, outputs) in enumerate(itertools.pairwise(self.channels)):
+            name = f"image{self.number}-block{block}"
+            layers[name] = Weights((outputs, inputs, 3, 3), 9 * inputs)
+            if self.normalizes:
+                layers[f"{name}-norm"] = Weights((outputs,), 1)
+            if self.residual:
+                layers[f"{name}-skip"] = Weights((outputs, inputs, 1, 1), inputs)
+        return layers
+
+    def convolve(self, weights: Mapping[str, tuple[Tensor, Tensor]], images: Tensor) -> Tensor:
+        """Return features of images."""
+        x, stride = images, 1 if self.pools else 2
+        for block in range(len(self.channels) - 1):
+            name = f"image{self.number}-block{block}"
+            out = F.conv2d(x, *weights[name], stride=stride, padding=1)
+            if self.normalizes:
+                out = F.group_norm(out, 1, *weights[f"{name}-norm"])
+            if self.residual:
+                out = out + F.conv2d(x, *weights[f"{name}-skip"], stride=stride)
+            x = F.relu(out)
+            if self.pools:
+                height, width = self.sides[block]
+                x = F.max_pool2d(x, (min(height, 2), min(width, 2)))
+        return x.flatten(1)
 
 
 def _range(space: spaces.Space[Any]) -> tuple[Any, Any]:
@@ -114,10 +178,10 @@ def _sides(shape: tuple[int, ...]) -> tuple[int, int]:
     return height, width
 
 
-def plan_image(part: Part, number: int, channels: tuple[int, ...], num_features: int) -> Image:
+def plan_image(part: Part, number: int, channels: tuple[int, ...], num_features: int) -> ConvolvedImage:
     """Return convolutions that fit an image: strides of 4 and 2 while it is large, 1 when it is small."""
     first = _has_channels_first(part.shape)
-    inputs = 1 if len(part.shape) == 2 else part.shape[0 if first else -1]
+    inputs = _num_channels(part)
     convolutions, sides = [], [_sides(part.shape)]
     for outputs in channels:
         least, most = sorted(sides[-1])
@@ -128,4 +192,29 @@ def plan_image(part: Part, number: int, channels: tuple[int, ...], num_features:
         height, width = ((side + 2 * padding - kernel) // stride + 1 for side in sides[-1])
         sides.append((height, width))
         inputs = outputs
-    return Image(part, number, num_features, first, tuple(convolutions), tuple(sides))
+    return ConvolvedImage(part, number, num_features, first, tuple(sides), tuple(convolutions))
+
+
+def plan_blocks(
+    part: Part, number: int, channels: tuple[int, ...], *, pools: bool, normalizes: bool, residual: bool
+) -> BlockImage:
+    """Return blocks with `channels` filters, each of which halves the image: a stride rounds up, a maximum down."""
+    sides = [_sides(part.shape)]
+    for _ in channels:
+        height, width = (max(side // 2, 1) if pools else (side + 1) // 2 for side in sides[-1])
+        sides.append((height, width))
+    return BlockImage(
+        part,
+        number,
+        channels[-1] * math.prod(sides[-1]),
+        _has_channels_first(part.shape),
+        tuple(sides),
+        (_num_channels(part), *channels),
+        pools,
+        normalizes,
+        residual,
+    )
+
+
+def _num_channels(part: Part) -> int:
+    return 1 if len(part.shape) == 2 else part.shape[0 if _has_channels_first(part.shape) else -1]

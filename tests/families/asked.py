@@ -9,10 +9,10 @@ from gymnasium import spaces
 
 from metarl.base.streams import Streams
 from metarl.families.batch import State
-from metarl.families.distributions import Uniform
+from metarl.families.distributions import Choice, Uniform
 from metarl.families.question_batch import Questions
 from metarl.families.questions import QuestionFamily
-from metarl.families.task import Count, Parameter, Reveal, Values
+from metarl.families.task import Count, Measure, Parameter, Reveal, Values
 from metarl.trials.agent import Agent, AnsweringLearner, Learner
 from metarl.trials.episodes import Episodes, TimeStep
 
@@ -41,6 +41,36 @@ class Lines(QuestionFamily):
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         return -np.abs(answers.astype(np.float64) - targets)[..., 0]
+
+
+@dataclass(frozen=True)
+class Bindings(QuestionFamily):
+    """Name the one of three kinds that a vector is. Each task has other names for them.
+
+    The first two numbers tell the kind, as a direction; the other six are noise of ten times their size.
+    """
+
+    parameters = {"shift": Parameter(Choice((0.0, 1.0, 2.0)))}
+    observation_space = spaces.Box(-100.0, 100.0, (8,), np.float32)
+    action_space = spaces.Discrete(3)
+    shots: Count = 2
+    queries: Count = 4
+    measure = Measure("accuracy", per_step=True)
+
+    def num_questions(self, number: int) -> int:
+        return 3 * (self.queries if number else self.shots)
+
+    def ask(self, task: Values, trial: State, number: int, streams: Streams) -> Questions:
+        count = self.num_questions(number)
+        order = np.argsort(streams.uniform((count,)), axis=1)
+        kinds = order % 3
+        angle = 2 * np.pi * kinds / 3
+        signal = np.stack([np.cos(angle), np.sin(angle)], axis=-1) + 0.1 * streams.normal((count, 2))
+        x = np.concatenate([signal, 10 * streams.normal((count, 6))], axis=-1)
+        return Questions(x.clip(-100, 100).astype(np.float32), (kinds + task["shift"][:, None].astype(int)) % 3)
+
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return (answers == targets).astype(np.float64)
 
 
 class LeastSquares(Agent):

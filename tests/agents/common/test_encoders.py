@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from metarl.agents.common.encoders import AutoEncoder, EncoderSettings, ObservationEncoder, PixelsEncoder, VectorEncoder
+from metarl.agents.common.encoders import (
+    AutoEncoder,
+    BlocksEncoder,
+    EncoderSettings,
+    ObservationEncoder,
+    PixelsEncoder,
+    VectorEncoder,
+)
 from metarl.agents.common.moments import RunningMoments
 from torch import Tensor
 
@@ -204,3 +211,29 @@ def test_initial_parameters_follow_from_the_generator_alone() -> None:
     torch.manual_seed(5)
     again = encoder.initial_parameters(torch.Generator().manual_seed(0))
     assert all(torch.equal(value, again[name]) for name, value in parameters.items())
+
+
+BLOCKS: list[dict[str, Any]] = [
+    {"channels": (4, 6)},
+    {"channels": (4, 6), "halving": "pool"},
+    {"channels": (4, 4, 4), "norm": "group", "residual": True},
+]
+
+
+@pytest.mark.parametrize("settings", BLOCKS)
+@pytest.mark.parametrize("shape", [(9, 9, 1), (10, 7), (3, 8, 8)])
+def test_blocks_halve_an_image_of_any_size_and_mix_no_images(settings: dict[str, Any], shape: tuple[int, ...]) -> None:
+    encoder = ObservationEncoder(BlocksEncoder(**settings), spaces.Box(0, 255, shape, np.uint8))
+    parameters = encoder.initial_parameters(torch.Generator().manual_seed(0))
+    pixels = torch.randint(0, 256, (5, int(np.prod(shape))), generator=torch.Generator().manual_seed(1))
+    numbers = torch.zeros(5, 0, dtype=torch.float64)
+    features = encoder(parameters, numbers, pixels)
+    assert features.shape == (5, encoder.num_features)
+    assert features.std() > 0
+    for row in range(5):
+        torch.testing.assert_close(encoder(parameters, numbers[:1], pixels[row : row + 1])[0], features[row])
+
+
+def test_four_blocks_turn_an_image_of_28_by_28_into_as_many_numbers_as_the_papers() -> None:
+    encoder = ObservationEncoder(BlocksEncoder(halving="pool"), spaces.Box(0, 255, (28, 28, 1), np.uint8))
+    assert encoder.num_features == 64

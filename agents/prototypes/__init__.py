@@ -1,0 +1,1 @@
+"""Agents that compare questions with examples in a learned space."""

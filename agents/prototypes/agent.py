@@ -1,0 +1,207 @@
+"""Prototypical and Matching Networks: classes by comparison with the examples of a task, in a learned space."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+from torch.nn import functional as F
+
+from metarl.base.errors import MetarlError
+from metarl.base.settings import Positive, Settings, Widths
+from metarl.base.streams import Streams
+from metarl.base.threads import acting, cpu_by_default
+from metarl.families.family import TaskFamily
+from metarl.trials.agent import AnsweringLearner, TrainableAgent
+from metarl.trials.episodes import Episodes, Trial
+from metarl.trials.registered import register_agent
+
+from ..common.encoders import BlocksEncoder, EncoderSettings, ObservationEncoder
+from ..common.state import StateDict, load_optimizer, load_tensors, optimizer_state, require_fitting, restore_on_error
+from ..supervised.network import EncodedNetwork
+from ..supervised.objective import Answered
+from ..supervised.reader import Reader
+from .comparison import Distance, matching_logits, prototype_logits
+
+SCALE = "log_scale"
+"""Name of the parameter that holds the logarithm of the scale of likeness."""
+
+
+class PrototypesConfig(Settings):
+    """Settings of agents that compare questions with examples."""
+
+    encoder: EncoderSettings = BlocksEncoder()
+    """How observations become numbers, by its name or with its settings, as for maml-ppo."""
+    hidden_sizes: Widths = ()
+    """Units of fully connected layers behind the encoder, the last of which is the space of comparison. With none, that
+    space is the features of the encoder."""
+    compares: Literal["prototypes", "examples"] = "prototypes"
+    """Compare with the mean example of each class (Prototypical Networks), or with all examples (Matching Networks)."""
+    distance: Distance = "euclidean"
+    """Likeness: minus the squared Euclidean distance, or the cosine times a learned scale."""
+    initial_scale: Positive | None = None
+    """Scale of likeness at the start: 1 over the number of features for euclidean and 10 for cosine by default."""
+    learning_rate: Positive = 1e-3
+    """Step size of Adam."""
+    max_grad_norm: Positive = 10.0
+    """Largest norm of the gradient; a longer one is scaled down."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Floating-point type of the network."""
+
+
+@register_agent("prototypes")
+class Prototypes(TrainableAgent):
+    """Answers with the class whose examples are nearest in a learned space (Snell et al., NeurIPS 2017)."""
+
+    Config: ClassVar[type[Settings]] = PrototypesConfig
+    shaped_by: ClassVar[tuple[str, ...]] = ("compares", "distance")
+    answers_in_training = False
+
+    @cpu_by_default()
+    def __init__(self, config: PrototypesConfig, family: TaskFamily, *, seed: int, device: str) -> None:
+        self.config, self.device, self.family = config, device, family
+        space = family.target_space
+        if not isinstance(space, spaces.Discrete):
+            raise MetarlError(
+                f"agent 'prototypes' answers with classes, and family {family.name!r} "
+                + ("knows no right answers" if space is None else f"asks for {space}")
+                + "; take a family of classes, such as image-classes, or another agent"
+            )
+        self.num_classes, self.first_class = int(space.n), int(space.start)
+        encoder = ObservationEncoder(config.encoder, family.observation_space)
+        sizes = (encoder.num_features, *config.hidden_sizes)
+        self.network = EncodedNetwork(encoder, sizes[-1], config.hidden_sizes[:-1]) if config.hidden_sizes else None
+        self.encoder = encoder
+        dtype = getattr(torch, config.dtype)
+        generator = torch.Generator().manual_seed(seed)
+        if self.network is not None:
+            parameters = self.network.initial_parameters(generator, dtype=dtype, device=device)
+        else:
+            drawn = encoder.initial_parameters(generator)
+            parameters = {name: value.to(device=device, dtype=dtype) for name, value in drawn.items()}
+        default = 10.0 if config.distance == "cosine" else 1.0 / sizes[-1]
+        scale = math.log(config.initial_scale or default)
+        parameters[SCALE] = torch.tensor(scale, dtype=dtype, device=device)
+        self.parameters = {name: value.clone().requires_grad_(True) for name, value in parameters.items()}
+        self.optimizer = torch.optim.Adam(list(self.parameters.values()), lr=config.learning_rate)
+        self.reader = Reader(encoder, family, dtype=config.dtype, device=device)
+
+    @property
+    def min_rounds(self) -> int:
+        """Two rounds: one of examples, and one to measure."""
+        return 2
+
+    @cpu_by_default()
+    def begin(self, streams: Streams) -> PrototypesLearner:
+        """Return a learner without examples."""
+        return PrototypesLearner(self, streams)
+
+    def embed(self, numbers: Tensor, pixels: Tensor) -> Tensor:
+        """Return the points of observations [task, question, replica, ...] in the space of comparison."""
+        features = self.encoder.in_chunks(self._of_encoder(), numbers, pixels)
+        return features if self.network is None else self.network.network(self.parameters, features)
+
+    def _of_encoder(self) -> dict[str, Tensor]:
+        return {name.removeprefix("encoder."): value for name, value in self.parameters.items()}
+
+    def examples(self, data: Answered) -> tuple[Tensor, Tensor]:
+        """Return the points [task, example, d] and the one-hot classes [task, example, class] of a round's answers.
+
+        Replicas of a task learn together. Questions that were not asked have no class.
+        """
+        points = self.embed(data.observations, data.pixels).flatten(1, 2)
+        labels = F.one_hot(data.targets.long() - self.first_class, self.num_classes).to(points.dtype)
+        return points, (labels * data.mask[..., None]).flatten(1, 2)
+
+    def logits(self, queries: Tensor, points: Tensor, labels: Tensor) -> Tensor:
+        """Return logits [task, query, class] of points [task, query, d]."""
+        rule = prototype_logits if self.config.compares == "prototypes" else matching_logits
+        return rule(queries, points, labels, self.config.distance, self.parameters[SCALE].exp())
+
+    @cpu_by_default()
+    def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
+        """Take a step of Adam on the cross-entropy of each round but the first, given those before it.
+
+        Raises MetarlError for fewer than two rounds, and if the gradient is not finite. The agent is then unchanged.
+        """
+        if len(trial.rounds) < self.min_rounds:
+            raise MetarlError(
+                f"rounds is {len(trial.rounds)}; it must be at least 2: examples, and questions to measure"
+            )
+        with restore_on_error(self):
+            return self._update(trial)
+
+    def _update(self, trial: Trial) -> dict[str, float]:
+        rounds = [self.reader.read(episodes) for episodes in trial.rounds]
+        examples = [self.examples(data) for data in rounds]
+        losses, logits = [], rounds[0].mask.new_zeros(0)
+        for number in range(1, len(rounds)):
+            points, labels = (torch.cat(parts, dim=1) for parts in zip(*examples[:number], strict=True))
+            queries, right = examples[number]
+            logits = self.logits(queries, points, labels)
+            asked = right.sum(-1)
+            losses.append(-(logits.log_softmax(-1) * right).sum() / asked.sum().clamp(min=1))
+        loss = torch.stack(losses).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.max_grad_norm))
+        if not math.isfinite(norm):
+            raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.learning_rate")
+        self.optimizer.step()
+        answered = {} if trial.answered else self._returns(trial, logits)
+        scale = float(self.parameters[SCALE].detach().exp())
+        return {**answered, "loss": float(loss.detach()), "gradient_norm": norm, "scale": scale}
+
+    def _returns(self, trial: Trial, logits: Tensor) -> dict[str, float]:
+        first, last = trial.rounds[0], trial.rounds[-1]
+        blind = np.full(np.moveaxis(first.mask, 1, 0).shape, self.first_class)
+        best = logits.argmax(-1).cpu().numpy() + self.first_class
+        seen = best.reshape(len(best), *last.mask.shape[::2])
+        return {"return_before": self.reader.score(first, blind), "return_after": self.reader.score(last, seen)}
+
+    @cpu_by_default()
+    def state_dict(self) -> StateDict:
+        """Return the parameters and the optimiser's state."""
+        state = {name: value.detach().clone() for name, value in self.parameters.items()}
+        return state | {
+            f"adam.{name}": value for name, value in optimizer_state(self.optimizer, self.parameters).items()
+        }
+
+    @cpu_by_default()
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore the result of `state_dict`. Raises MetarlError where names or shapes differ."""
+        require_fitting(self.state_dict(), state)
+        load_tensors(self.parameters, state)
+        own = {name.removeprefix("adam."): value for name, value in state.items() if name.startswith("adam.")}
+        load_optimizer(self.optimizer, self.parameters, own)
+
+
+class PrototypesLearner(AnsweringLearner):
+    """Keeps the examples of each task."""
+
+    def __init__(self, agent: Prototypes, streams: Streams) -> None:
+        self.agent, self.shape = agent, streams.shape
+        self.known: tuple[Tensor, Tensor] | None = None
+
+    def answer(self, observations: np.ndarray, *, deterministic: bool) -> np.ndarray:
+        """Return the likeliest classes; the first one before there is an example. [question, task, replica]"""
+        agent = self.agent
+        if self.known is None:
+            return np.full((len(observations), *self.shape), agent.first_class)
+        with acting():
+            points = agent.embed(*agent.reader.observe(observations))
+            logits = agent.logits(points.flatten(1, 2), *self.known)
+            best = logits.argmax(-1).cpu().numpy() + agent.first_class
+        return np.moveaxis(best.reshape(self.shape[0], len(observations), self.shape[1]), 0, 1)
+
+    @cpu_by_default()
+    def adapt(self, episodes: Episodes) -> None:
+        """Keep the answers that were revealed. Raises MetarlError where the family reveals none."""
+        with acting():
+            new = self.agent.examples(self.agent.reader.read(episodes))
+            old = self.known
+            self.known = new if old is None else (torch.cat([old[0], new[0]], 1), torch.cat([old[1], new[1]], 1))
