@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from metarl.base.errors import MetarlError
+from metarl.base.files import require_regular
 from metarl.base.memory import available_memory
 from metarl.base.meter import Report, counted, ignore
 
@@ -72,14 +73,14 @@ def find_classes(folder: Path) -> list[Folder]:
 def _walk(folder: Path) -> Iterator[tuple[str, tuple[Path, ...]]]:
     """Yield each folder that holds images, with its images by name; links are followed, but into no circle."""
     seen = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         if (real := os.path.realpath(parent)) in seen:
             folders.clear()
             continue
         seen.add(real)
         folders[:] = sorted(each for each in folders if not each.startswith("."))
         kept = (Path(parent, name) for name in sorted(names) if not name.startswith("."))
-        if files := tuple(path for path in kept if path.suffix.lower() in SUFFIXES and path.is_file()):
+        if files := tuple(path for path in kept if path.suffix.lower() in SUFFIXES and not path.is_dir()):
             yield parent, files
 
 
@@ -108,8 +109,20 @@ def fingerprint(classes: Sequence[Folder]) -> list[list[object]]:
 
 
 def _stat(file: Path) -> tuple[int, int]:
-    found = file.stat()
+    try:
+        require_regular(file)
+        found = file.stat()
+    except OSError as error:  # a link that leads nowhere, say
+        raise _unreadable(file, str(error.strerror)) from None
     return found.st_size, found.st_mtime_ns
+
+
+def _refuse(error: OSError) -> None:
+    raise MetarlError(f"folder {str(error.filename)!r} cannot be read ({error.strerror}); let it be read, or remove it")
+
+
+def _unreadable(file: Path, why: str) -> MetarlError:
+    return MetarlError(f"image {str(file)!r} cannot be read ({why}); replace the file, or remove it")
 
 
 def read_classes(folder: Path, classes: Sequence[Folder], size: int, report: Report = ignore) -> ImageSet:
@@ -150,8 +163,7 @@ def _read(file: Path, size: int) -> np.ndarray:
     except MetarlError:
         raise
     except Exception as error:  # a decoder of a damaged file raises errors of many kinds
-        why = "it is empty" if file.stat().st_size == 0 else f"{type(error).__name__}"
-        raise MetarlError(f"image {str(file)!r} cannot be read ({why}); replace the file, or remove it") from None
+        raise _unreadable(file, "it is empty" if file.stat().st_size == 0 else type(error).__name__) from None
 
 
 def _to_grey(image: Image.Image) -> Image.Image:

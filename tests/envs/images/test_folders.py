@@ -191,3 +191,29 @@ def test_more_images_than_memory_holds_are_refused_before_they_are_read(
     monkeypatch.setattr("metarl.envs.images.folders.available_memory", lambda: 2 * 20 * 64 - 1)
     with pytest.raises(MetarlError, match=r"has 20 images, which take 0.0 GiB at size 8; .* are free: lower size"):
         load("image-classes", folder=folder, **SMALL)
+
+
+def test_links_that_lead_nowhere_streams_and_closed_folders_are_told_and_circles_are_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, data = write(tmp_path / "data", TEN), tmp_path / "data"
+    (data / "c1" / "again").symlink_to(data)
+    assert sum(map(len, splits(folder).values())) == 10
+    for make, words in (
+        (lambda path: path.symlink_to(tmp_path / "gone"), "x.png' cannot be read .No such file or directory."),
+        (os.mkfifo, "x.png is a FIFO; give the path of a file"),
+    ):
+        make(data / "c2" / "x.png")
+        with pytest.raises(MetarlError, match=words):
+            load("image-classes", folder=folder, **SMALL)
+        (data / "c2" / "x.png").unlink()
+    scan = os.scandir
+
+    def closed(path: str) -> object:
+        if str(path).endswith("c3"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", closed)
+    with pytest.raises(MetarlError, match=r"folder '.*c3' cannot be read .Permission denied."):
+        load("image-classes", folder=folder, **SMALL)
