@@ -16,6 +16,7 @@ from ..families.declaration import is_yaml, read_family
 from ..families.family import TaskFamily, describe, missing_requirement
 from ..families.load import OPTIONS, load
 from ..families.mujoco.family import MujocoFamily
+from ..families.spaces import Tokens
 from ..families.words import in_times, in_words, warn_of_few_tasks
 from ..trials.agent import Oracle
 
@@ -152,6 +153,8 @@ def space_in_words(space: spaces.Space[Any]) -> str:
     match space:
         case spaces.Discrete():
             return f"one of {space.n} (discrete, {space.start} to {space.start + space.n - 1})"
+        case Tokens():
+            return f"a sequence of up to {len(space.nvec):,} tokens, each of {space.nvec[0]:,}"
         case spaces.MultiDiscrete():
             counts = ", ".join(map(str, space.nvec.reshape(-1)[:8])) + (", ..." if space.nvec.size > 8 else "")
             return f"{space.nvec.size} choices, of {counts}"

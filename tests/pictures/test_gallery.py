@@ -23,6 +23,7 @@ from metarl.families.classes import ClassFamily
 from metarl.families.distributions import Choice, Circle, Dirichlet, Disc, Distribution, LogUniform, Normal, Uniform
 from metarl.families.family import FAMILIES
 from metarl.families.load import load
+from metarl.families.spaces import Tokens
 from metarl.families.task import Horizon, Parameter, Values
 from metarl.families.words import in_words
 from metarl.pictures.gallery import MOST_ELEMENTS, plot_tasks, plot_worlds, tasks_figure, worlds_figure
@@ -61,6 +62,7 @@ def test_a_distribution_is_said_in_words(distribution: Distribution, words: str)
     [
         (spaces.Discrete(5), "one of 5 (discrete, 0 to 4)"),
         (spaces.MultiDiscrete([[2, 3], [4, 5]]), "4 choices, of 2, 3, 4, 5"),
+        (Tokens(32, 256), "a sequence of up to 32 tokens, each of 256"),
         (spaces.MultiBinary((2, 3)), "2 x 3 switches, on or off"),
         (
             spaces.Dict({"way": spaces.Discrete(2), "keys": spaces.MultiBinary(3)}),
