@@ -24,7 +24,7 @@ from metarl.trials.episodes import Episodes, Trial
 from ..common.encoders import AutoEncoder, EncoderSettings, ObservationEncoder
 from ..common.policy import ACTIVATIONS, MLP
 from ..common.ppo import masked_mean
-from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
+from ..common.state import StateDict, load_tensors, optimizer_state, require_fitting, restore_on_error
 from ..maml.meta_step import MetaAdam
 from ..maml.policy import ENCODER
 from .answers import AnswerHead, answer_head, mean_score
@@ -60,6 +60,7 @@ class HeadAgent(TrainableAgent):
     """Features that all tasks share, and a linear head for each task. Write `make_head`, and give it a name."""
 
     Config: ClassVar[type[Settings]] = FeatureSettings
+    shaped_by: ClassVar[tuple[str, ...]] = ("activation",)
     answers_in_training = False
     title: ClassVar[str]
     """Name of the agent in messages."""
@@ -174,9 +175,10 @@ class HeadAgent(TrainableAgent):
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:
-        """Return the parameters and the optimiser's state."""
+        """Return the parameters and the optimiser's state, which is zero for features that are not learned."""
         state = {name: value.detach().clone() for name, value in self.parameters.items()}
-        return state | {f"adam.{name}": value for name, value in self.adam.state_dict().items()}
+        adam = optimizer_state(self.adam.optimizer, self.parameters)
+        return state | {f"adam.{name}": value for name, value in adam.items()}
 
     @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:

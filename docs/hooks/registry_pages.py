@@ -28,7 +28,14 @@ KINDS = {
     "external": "Environments of other packages",
 }
 """Heading by the folder of `envs` that a family is in. Other folders come last, under their own names."""
-PAGES = {"maml": "Gradient-based", "rl2": "Memory-based", "sb3": "stable-baselines3", "references": "References"}
+PAGES = {
+    "maml": "Gradient-based",
+    "rl2": "Memory-based",
+    "supervised": "From right answers",
+    "leo": "LEO",
+    "sb3": "stable-baselines3",
+    "references": "References",
+}
 """Heading by the folder of `agents` that an agent is in."""
 
 

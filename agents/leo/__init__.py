@@ -1,0 +1,1 @@
+"""LEO: latent codes of tasks, decoded to heads and adapted in their own space."""
