@@ -18,17 +18,16 @@ import pytest
 import torch
 
 from metarl.base.streams import generator
-from metarl.checks.probes import Subject, probes
-from metarl.families.load import load
+from metarl.checks.probes import Subject
 from metarl.trials.agent import TrainableAgent
 from metarl.trials.registered import AGENTS, missing_package
+from tests.agents.playable import family_for
 
 NAMES = [name for name in AGENTS if not missing_package(name)]
 
 
 def subject_of(name: str) -> Subject:
-    cls = AGENTS[name]
-    return Subject(cls, load(cls.plays[0]) if cls.plays else probes()[0])
+    return Subject(AGENTS[name], family_for(name))
 
 
 def work(name: str) -> str:
