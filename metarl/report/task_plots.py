@@ -13,7 +13,7 @@ import numpy as np
 from ..base.errors import MetarlError
 from ..base.text import number_text
 from ..evaluation.record import Evaluation
-from ..families.distributions import Labels
+from ..families.distributions import Labels, Subset
 from ..families.family import FAMILIES
 from ..families.load import load
 from ..families.task import Parameter
@@ -87,7 +87,7 @@ def tasks_panel(groups: Sequence[Group]) -> Panel | None:
 
 
 def different_tasks(evaluation: Evaluation) -> Points:
-    """Return the different tasks of an evaluation, each once."""
+    """Return the different tasks of an evaluation, each once. What is drawn from a `Subset` is no place of theirs."""
     columns = {name: values.reshape(len(values), -1) for name, values in evaluation.tasks.values.items()}
     table = np.concatenate([np.zeros((evaluation.num_tasks, 1)), *columns.values()], axis=1)  # also without parameters
     _, first, of = np.unique(table, axis=0, return_index=True, return_inverse=True)
@@ -97,7 +97,9 @@ def different_tasks(evaluation: Evaluation) -> Points:
     varying = []
     for name, values in columns.items():
         shape = evaluation.tasks.values[name].shape[1:]
-        found = _numbers_of(name, shape, values[first])
+        # Numbers of classes have no order in which a return could rise or fall.
+        named = name in parameters and isinstance(parameters[name].train, Subset)
+        found = {} if named else _numbers_of(name, shape, values[first])
         varying += [name] * bool(found)
         places |= {f"{label}{units[name]}": column for label, column in found.items()}
     times = np.bincount(of)
@@ -123,10 +125,15 @@ def _numbers_of(name: str, shape: tuple[int, ...], values: np.ndarray) -> dict[s
     return {label: column for label, column in found.items() if np.ptp(column) > 1e-12 * np.abs(column).max()}
 
 
+_PATHS = ("folder", "file")
+"""Settings of families that name files to read."""
+
+
 def _parameters(evaluation: Evaluation) -> Mapping[str, Parameter]:
     """Return the family's parameters, none where it is not installed."""
     # By its registered name only: a file names neither code nor other files. Settings of its own would be arguments.
-    known = evaluation.family in list(FAMILIES) and not {"name", "preset", "folder"} & evaluation.settings.keys()
+    leads_elsewhere = {"name", "preset"} & evaluation.settings.keys() or any(map(evaluation.settings.get, _PATHS))
+    known = evaluation.family in list(FAMILIES) and not leads_elsewhere
     try:
         return load(evaluation.family, **evaluation.settings).parameters if known else {}
     except MetarlError:  # settings of another version

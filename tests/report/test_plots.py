@@ -151,6 +151,18 @@ def test_tasks_that_are_the_same_are_one_point_with_their_mean(tmp_path: Path) -
     assert points.texts == ["velocity (m/s): 1<br>3 tasks are equal", "velocity (m/s): 2"]
 
 
+def test_tasks_are_not_drawn_against_the_numbers_of_classes(tmp_path: Path) -> None:
+    assert tasks_panel(with_tasks(tmp_path / "run", "image-classes", 6)) is None
+
+
+def test_files_that_an_evaluation_names_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (group,) = with_tasks(tmp_path / "run", "image-classes", 6)
+    monkeypatch.setattr("metarl.report.task_plots.load", lambda *arguments, **settings: pytest.fail("it is read"))
+    (own,) = group.evaluations
+    for setting in ("folder", "file"):
+        assert different_tasks(replace(own, settings={**own.settings, setting: "/somewhere"})).texts
+
+
 def test_tasks_of_many_numbers_are_drawn_along_the_one_that_is_chosen(tmp_path: Path) -> None:
     groups = with_tasks(tmp_path / "run", "bernoulli-bandit", 6, rounds=1)
     (chances,) = groups[0].evaluations[0].tasks.values.values()
