@@ -11,6 +11,9 @@ import numpy as np
 
 from metarl.base.errors import MetarlError
 
+MOST_BYTES = 2**30
+"""Most bytes of all texts."""
+
 
 @dataclass(frozen=True, eq=False)
 class TextSet:
@@ -68,6 +71,11 @@ def make_text_set(
     if len(classes) < 2:
         raise MetarlError(f"{origin} has {len(classes)} label; give texts of several")
     encoded = [found[name] for name in classes]
+    if (size := length * sum(map(len, encoded))) > MOST_BYTES:
+        raise MetarlError(
+            f"{origin} has {size / 2**30:.1f} GB in texts of length {length:,}; at most {MOST_BYTES / 2**30:.0f} GB "
+            "are held: lower length, or leave texts out"
+        )
     flat = [text.ljust(length, b"\0") for each in encoded for text in each]
     return TextSet(
         origin,

@@ -120,7 +120,7 @@ def _move(found: ClassSet, shared: list[str], split_by: SplitBy, source: str, ta
     # The second move finds a part fewer than the first, and takes from the same kind of names.
     whole = split_by == "groups" or (split_by == "auto" and len({*found.groups}) >= 3)
     names = [found.groups[place] if whole else found.classes[place] for place in places]
-    ordered = sorted(set(names), key=lambda name: hashlib.blake2b(name.encode(errors="surrogateescape")).digest())
+    ordered = sorted(set(names), key=lambda name: hashlib.blake2b(name.encode(errors="surrogatepass")).digest())
     moved = {*ordered[: max(1, round(len(ordered) / parts))]} if len(ordered) > 1 else set()
     for place, name in zip(places, names, strict=True):
         if name in moved:

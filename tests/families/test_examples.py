@@ -80,6 +80,11 @@ def test_classes_are_shared_out_by_their_names_alone() -> None:
         assert {names[place] for place in places} == {names[49 - place] for place in backwards[split]}
 
 
+def test_names_that_are_no_unicode_are_shared_out_too() -> None:
+    shared = share_out(named(["\ud800", "\udcff", "c", "d"]))
+    assert sorted(place for places in shared.values() for place in places) == [0, 1, 2, 3]
+
+
 def test_splits_that_are_given_stay_and_validation_comes_from_training() -> None:
     given = ["train"] * 10 + ["test"] * 4
     shared = share_out(named([f"class {number}" for number in range(14)], given))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from metarl.envs.text import text_set
 from metarl.envs.text.files import read_texts, require_texts_file
 from metarl.envs.text.text_set import TextSet, decode_text
 
@@ -99,6 +100,13 @@ def test_json_lines_that_hold_no_classes_are_refused_in_one_line(tmp_path: Path,
     with pytest.raises(MetarlError) as caught:
         read(tmp_path, content, "texts.jsonl")
     assert str(caught.value).startswith(words) and "\n" not in str(caught.value)
+
+
+def test_texts_that_would_fill_the_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_set, "MOST_BYTES", 100)
+    assert len(read(tmp_path, "text,label\nx,a\ny,b\n", length=50).tokens) == 2
+    with pytest.raises(MetarlError, match=r"file 'texts.csv' has .* GB in texts of length 51; at most .* lower length"):
+        read(tmp_path, "text,label\nx,a\ny,b\n", length=51)
 
 
 def test_paths_of_no_texts_are_refused_in_one_line(tmp_path: Path) -> None:
