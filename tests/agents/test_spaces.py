@@ -16,10 +16,14 @@ from metarl.base.streams import Streams, generator
 from metarl.families.arrays import ArrayFamily
 from metarl.families.batch import State
 from metarl.families.distributions import Uniform
+from metarl.families.question_batch import Questions
+from metarl.families.questions import QuestionFamily
+from metarl.families.spaces import ActionSpace, draw_actions, limits
 from metarl.families.task import Horizon, Parameter, Values
 from metarl.trials.agent import TrainableAgent
 from metarl.trials.registered import AGENTS, make_agent, missing_package
 from metarl.trials.rollout import run_trial
+from tests.agents.playable import needs_answers
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ PLAY_ANYTHING = sorted(name for name in AGENTS if not AGENTS[name].plays and not
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 @pytest.mark.parametrize(("tasks", "replicas"), [(1, 1), (3, 2)])
 def test_agent_plays_and_learns_whatever_the_spaces(agent: str, family: AnySpaces, tasks: int, replicas: int) -> None:
+    if needs_answers(agent):
+        pytest.skip("asked questions of every space below")
     if agent == "sb3-sac" and family.discrete_start is not None:
         with pytest.raises(MetarlError, match="continuous actions only"):
             make_agent(agent, family, device="cpu")
@@ -91,6 +97,70 @@ def test_agent_plays_and_learns_whatever_the_spaces(agent: str, family: AnySpace
             assert np.isin(episodes.actions, family.discrete_start + np.arange(3)).all()
     if isinstance(made, TrainableAgent):
         assert all(np.isfinite(list(made.update(trial, generator(0)).values())))
+
+
+@dataclass(frozen=True)
+class AnyAnswers(QuestionFamily):
+    """Questions of any shape, with any answers."""
+
+    name: ClassVar[str] = "any-answers"
+    answered: int
+    """Place of the space of answers in `ANSWERS`."""
+    seen: tuple[int, ...]
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        return {"level": Parameter(Uniform(-1.0, 1.0))}
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        return spaces.Box(-np.inf, np.inf, self.seen, dtype=np.float64)
+
+    @property
+    def action_space(self) -> ActionSpace:
+        return ANSWERS[self.answered]
+
+    def num_questions(self, number: int) -> int:
+        return 4 if number else 3
+
+    def ask(self, task: Values, trial: State, number: int, streams: Streams) -> Questions:
+        count = self.num_questions(number)
+        answers = [draw_actions(self.action_space, streams) for _ in range(count)]
+        return Questions(streams.normal((count, *self.seen)), np.stack(answers, axis=1))
+
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        axes = tuple(range(targets.ndim - len(self.action_space.shape or ()), targets.ndim))
+        return np.asarray((answers == targets).mean(axis=axes), dtype=np.float64)
+
+
+ANSWERS: list[ActionSpace] = [
+    spaces.Discrete(3, start=-4),
+    spaces.MultiDiscrete([2, 3], start=[1, 5]),
+    spaces.MultiBinary(2),
+    spaces.Box(-1.0, 1.0, (), np.float32),
+    spaces.Box(-1.0, 1.0, (2, 2), np.float32),
+]
+
+
+@pytest.mark.parametrize("seen", [(), (2, 3)])
+@pytest.mark.parametrize("answered", range(len(ANSWERS)))
+def test_agents_of_right_answers_learn_whatever_the_spaces(answered: int, seen: tuple[int, ...]) -> None:
+    family, space, played = AnyAnswers(answered, seen), ANSWERS[answered], 0
+    for name in filter(needs_answers, PLAY_ANYTHING):
+        try:
+            agent: Any = make_agent(name, family, device="cpu")
+        except MetarlError as error:
+            assert name == "prototypes" and "answers with classes" in str(error), name
+            continue
+        envs = family.make_vec(family.sample("train", 3, seed=0), 2)
+        trial = run_trial(agent, envs, 3, seed=0)
+        for episodes in trial.rounds:
+            assert episodes.actions.shape == (len(episodes.mask), 3, 2, *(space.shape or ())), name
+            inside = episodes.actions.clip(*limits(space))
+            assert np.array_equal(inside, episodes.actions) or isinstance(space, spaces.Box), name
+        assert np.isfinite(list(agent.update(trial, generator(0)).values())).all(), name
+        played += 1
+    assert played >= 3
 
 
 def test_rl2_learns_from_trials_of_one_round() -> None:
