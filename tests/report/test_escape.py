@@ -141,11 +141,11 @@ def test_a_note_keeps_its_links_but_no_html_and_no_link_that_runs_code(
 
 
 def hostile_groups(folder: Path) -> list[Group]:
-    """Return groups whose names, versions, commits, commands, paths and splits are all hostile."""
+    """Return groups whose names, versions, commits, commands and paths are all hostile."""
     run = run_folder(folder / "run", scores(1), more_words=[EVIL], trained={"updates": 4, "checkpoint": EVIL})
     write_reference(run, EVIL, "evaluation-evil.json", returns=scores(2) - 50)
     own = replace(Evaluation.load(run / "evaluation.json"), versions={EVIL: EVIL}, commit=EVIL)
-    own = replace(own, family=EVIL, plan=replace(own.plan, split=EVIL), settings={EVIL: EVIL})
+    own = replace(own, family=EVIL, settings={EVIL: EVIL})
     (first, *others) = group_runs([read_run(run)])
     config = {**first.runs[0].config, "agent": {"name": EVIL, EVIL: EVIL}}
     session = {"command": ["metarl", EVIL], "git_commit": EVIL, "versions": {EVIL: EVIL}}
