@@ -63,7 +63,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "unknown key": (_with_override("agent.inner_lrr=1"), "agent.inner_lrr: unknown key; did you mean 'inner_lr'?"),
     "misspelt family": (_with_config("famly: navigation-2d\nagent: rl2"), "unknown key; did you mean 'family'?"),
     "missing family": (_with_config("agent: rl2\n"), "family: missing; give it a value"),
-    "part of a name": (lambda folder, run: ["agents", "maml"], "did you mean 'maml-ppo' or 'maml-trpo' or 'fomaml'?"),
+    "part of a name": (lambda folder, run: ["agents", "multi-task"], "did you mean 'multi-task-ppo'?"),
     "no near name": (lambda folder, run: ["check", "poles"], "known: "),
     "no number": (_with_override("agent.inner_lr=fast"), "inner_lr is 'fast': it must be a valid number\n"),
     "wrong type": (_with_override("num_updates=many"), "num_updates is 'many': it must be a valid integer"),

@@ -68,7 +68,7 @@ BAD_NAMES = [
     ("windy_cart", "not in kebab-case"),
     ("2-carts", "not in kebab-case"),
     ("windy--cart", "not in kebab-case"),
-    ("-cart", "arguments are required: NAME"),
+    ("-cart", "argument '-cart' is unknown"),
     ("../cart", "not in kebab-case"),
     ("", "not in kebab-case"),
     ("point-sparse-", "not in kebab-case"),
