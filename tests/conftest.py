@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -14,7 +15,9 @@ from tests.small_runs import trained
 
 # A busy machine takes longer: a time is no condition of a test.
 settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# A tree that cannot be written keeps no examples, and hypothesis would warn of it.
+settings.register_profile("read-only", deadline=None, database=None)
+settings.load_profile("patient" if os.access(Path(__file__).parent.parent, os.W_OK) else "read-only")
 
 
 @pytest.fixture(scope="session", autouse=True)
