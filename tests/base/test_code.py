@@ -108,8 +108,8 @@ def test_an_environment_of_such_a_family_plays_in_a_process_that_was_spawned(tmp
         ("bad_room:Termostat", "module 'bad_room' has no 'Termostat'; did you mean 'Thermostat'?"),
         ("bad_room.inner:Room", "module 'bad_room.inner' is not found: there is no 'bad_room.inner' in"),
         (
-            "pathlib:Path",
-            "family 'pathlib:Path' is <class 'pathlib.Path'>; it must be a class that extends metarl.Task",
+            "fractions:Fraction",
+            "family 'fractions:Fraction' is <class 'fractions.Fraction'>; it must be a class that extends metarl.Task",
         ),
         ("bad_room:np", "it must be a class that extends metarl.TaskFamily"),
         ("metarl.families.arrays:ArrayFamily", "class ArrayFamily lacks"),

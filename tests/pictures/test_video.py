@@ -322,7 +322,10 @@ def test_a_hostile_name_is_written_into_a_video_as_it_is(taken: Film, monkeypatc
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_in_one_line(mistake: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_told_in_one_line(
+    mistake: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     arguments, told = MISTAKES[mistake]
     assert main(["render", str(run), *arguments(run)]) == 2
     error = capsys.readouterr().err
