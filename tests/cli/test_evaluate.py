@@ -264,7 +264,7 @@ def test_several_runs_are_measured_in_turn_and_a_missing_one_is_told_first(
     assert main(["evaluate", str(run), str(tmp_path / "missing")]) == 2
     assert "missing does not exist" in capsys.readouterr().err
     assert not (run / "evaluation.json").exists()
-    assert main(["evaluate", str(run), str(other), "--json", "one.json"]) == 2
+    assert main(["evaluate", str(run), str(other), "--json", str(tmp_path / "one.json")]) == 2
     assert "--json was given with 2 runs" in capsys.readouterr().err
 
 
