@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ from .adaptation import AdaptAll, AdaptNothing, Adapts
 from .baselines import BaselineConfig, LinearBaselineConfig
 from .ppo import PPOConfig
 from .reptile import ReptileConfig
+from .step_size import StepSizeKind
 from .trpo import TRPOConfig
 
 Outer = Annotated[PPOConfig | TRPOConfig | ReptileConfig, Field(discriminator="name")]
@@ -21,6 +22,26 @@ Outer = Annotated[PPOConfig | TRPOConfig | ReptileConfig, Field(discriminator="n
 
 _IN_OUTER = ("learning_rate", "num_epochs", "clip_range", "target_kl", "max_grad_norm", "inner_kl_coef", "ent_coef")
 _OF_TRPO = ("max_kl", "cg_iterations", "cg_damping", "line_search_steps")
+
+
+class OuterSettings(Protocol):
+    """The part of a meta-step's settings that what adapts must fit."""
+
+    @property
+    def inner_lr_kind(self) -> StepSizeKind:
+        """Inner step size: fixed or learned."""
+        ...
+
+
+def require_composable(outer: OuterSettings, adapts: Adapts) -> None:
+    """Raise ValueError unless a meta-step can move what adapts."""
+    if isinstance(outer, ReptileConfig) and not isinstance(adapts, AdaptAll):
+        raise ValueError(f"outer 'reptile' moves only what adapts, here {adapts.name!r}; take adapts: all")
+    if isinstance(adapts, AdaptNothing) and outer.inner_lr_kind != "fixed":
+        raise ValueError(
+            f"outer.inner_lr_kind is {outer.inner_lr_kind!r}, but adapts is 'nothing' and has no inner step; "
+            "take outer.inner_lr_kind: fixed"
+        )
 
 
 class MAMLConfig(Settings):
@@ -86,13 +107,7 @@ class MAMLConfig(Settings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if isinstance(self.outer, ReptileConfig) and not isinstance(self.adapts, AdaptAll):
-            raise ValueError(f"outer 'reptile' moves only what adapts, here {self.adapts.name!r}; take adapts: all")
-        if isinstance(self.adapts, AdaptNothing) and self.outer.inner_lr_kind != "fixed":
-            raise ValueError(
-                f"outer.inner_lr_kind is {self.outer.inner_lr_kind!r}, but adapts is 'nothing' and has no inner step; "
-                "take outer.inner_lr_kind: fixed"
-            )
+        require_composable(self.outer, self.adapts)
         if self.initial_std < self.min_std:
             raise ValueError(
                 f"initial_std is {self.initial_std}, below min_std {self.min_std}; raise it, or lower min_std"

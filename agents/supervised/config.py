@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from metarl.base.settings import Count, Positive, Settings, Widths
 
 from ..common.encoders import AutoEncoder, EncoderSettings
-from ..maml.adaptation import AdaptAll, AdaptNothing, Adapts
+from ..maml.adaptation import AdaptAll, Adapts
+from ..maml.config import require_composable
 from ..maml.reptile import ReptileConfig
 from ..maml.step_size import StepSizeKind
 
@@ -63,11 +64,5 @@ class SupervisedConfig(Settings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if isinstance(self.outer, ReptileConfig) and not isinstance(self.adapts, AdaptAll):
-            raise ValueError(f"outer 'reptile' moves only what adapts, here {self.adapts.name!r}; take adapts: all")
-        if isinstance(self.adapts, AdaptNothing) and self.outer.inner_lr_kind != "fixed":
-            raise ValueError(
-                f"outer.inner_lr_kind is {self.outer.inner_lr_kind!r}, but adapts is 'nothing' and has no inner step; "
-                "take outer.inner_lr_kind: fixed"
-            )
+        require_composable(self.outer, self.adapts)
         return self
