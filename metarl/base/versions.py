@@ -14,6 +14,11 @@ __version__ = "0.1.0"
 
 def versions() -> dict[str, str]:
     """Return the installed versions of the packages that move numbers, by name."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
     found = {"metarl": __version__}
     for package in ("gymnasium", "mujoco", "numpy", "scipy", "torch"):
         try:

@@ -25,6 +25,7 @@ from ..families.declaration import is_yaml, merge, read_family
 from ..families.family import FAMILIES, TaskFamily
 from ..families.load import load
 from ..families.model_files import FILE_SETTINGS, absolute_paths
+from ..families.questions import asks_questions
 from ..trials.registered import AGENTS
 
 
@@ -119,7 +120,8 @@ class TrainConfig(Settings):
     meta_batch_size: Count = 20
     """Tasks per meta-update."""
     replicas: Count = 10
-    """Episodes side by side in each task and round."""
+    """Episodes side by side in each task and round. Without it, a family that asks questions has 1: more replicas are
+    more shots."""
     rounds: Count = 2
     """Rounds per trial. The agent adapts between them."""
     start_from: Annotated[str, Field(min_length=1)] | None = None
@@ -218,7 +220,8 @@ def resolve(config: TrainConfig) -> dict[str, Any]:
     Loading the result gives the same configuration: `path/to/file.py:Name` becomes `file:Name`. Raises MetarlError if
     the family or the agent refuses a setting.
     """
-    return _resolve(config.model_dump(), lambda key: "config").model_dump(mode="json")
+    # What was not set stays out: some defaults depend on the family.
+    return _resolve(config.model_dump(exclude_unset=True), lambda key: "config").model_dump(mode="json")
 
 
 def complete(data: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -246,11 +249,14 @@ def setting(section: Mapping[str, Any], key: str) -> Any:
 
 def _resolve(data: Mapping[str, Any], origin: Origin) -> TrainConfig:
     config = validate_from(TrainConfig, data, origin)
-    family = _resolve_family(config, origin)
-    return config.model_copy(update={"family": family, "agent": _resolve_agent(config, origin, family)})
+    family, settings = _resolve_family(config, origin)
+    update: dict[str, Any] = {"family": settings, "agent": _resolve_agent(config, origin, settings)}
+    if "replicas" not in config.model_fields_set and asks_questions(family):
+        update["replicas"] = 1
+    return config.model_copy(update=update)
 
 
-def _resolve_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
+def _resolve_family(config: TrainConfig, origin: Origin) -> tuple[TaskFamily, dict[str, Any]]:
     name, settings = _name_and_settings(config.family, "family", origin)
     if is_yaml(name):
         # The run's config takes in the file's content, so that the run does not change when the file does.
@@ -268,7 +274,7 @@ def _resolve_family(config: TrainConfig, origin: Origin) -> dict[str, Any]:
         blamed = named[min(named)] if named else "preset"
         raise MetarlError(f"{origin(f'family.{blamed}')}: family: {error}") from None
     refuse_booleans_for_numbers(family.settings, settings, origin, "family")
-    return {"name": name, **_to_yaml_types(family.settings)}
+    return family, {"name": name, **_to_yaml_types(family.settings)}
 
 
 def _resolve_agent(config: TrainConfig, origin: Origin, family: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,6 +132,8 @@ class _Training:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
+        self.resolved = resolve(config)
+        """The config as plain data, for the checkpoints."""
         self.family, self.agent = family_and_agent(config)
         _require_rounds(self.agent, config)
         require_training_memory(self.agent, self.family, config)
@@ -347,7 +349,7 @@ class _Training:
             env_steps=self.env_steps,
             start_env_steps=self.start_env_steps,
             best=self.best,
-            config=resolve(self.config),
+            config=self.resolved,
             versions=versions(),
         )
         with user_code(f"update {self.update - 1}: {self._title}, state_dict"):

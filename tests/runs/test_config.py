@@ -108,6 +108,22 @@ def test_a_preset_is_spelled_out_and_settings_win_over_it(tmp_path: Path) -> Non
     }
 
 
+@pytest.mark.parametrize(
+    ("family", "agent", "expected"),
+    [("sinusoid", "maml", 1), ("image-classes", "rl2", 1), ("navigation-2d", "rl2", 10)],
+)
+def test_a_family_that_asks_questions_has_one_replica_as_more_would_be_more_shots(
+    family: str, agent: str, expected: int
+) -> None:
+    names = [f"family={family}", f"agent={agent}"]
+    assert load_config(None, names).replicas == expected
+    assert resolve(TrainConfig.model_validate({"family": family, "agent": agent}))["replicas"] == expected
+    assert load_config(None, [*names, "family.title=mine"]).replicas == expected
+    given = load_config(None, [*names, "replicas=10"])
+    assert given.replicas == 10
+    assert resolve(given)["replicas"] == 10
+
+
 def test_a_config_made_in_python_takes_bare_names() -> None:
     made = resolve(TrainConfig(family="navigation-2d", agent="rl2"))  # type: ignore[arg-type]
     assert made["family"]["name"] == "navigation-2d"
