@@ -13,6 +13,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.files import require_regular
 from metarl.base.memory import available_memory
 from metarl.base.meter import Report, counted, ignore
+from metarl.base.text import with_noun
 
 from .image_set import ImageSet
 
@@ -65,7 +66,7 @@ def find_classes(folder: Path) -> list[Folder]:
         classes[name] = Folder(name, inner.parent.as_posix() if len(inner.parts) > 1 else "", split, files)
     if len(classes) < 2:
         raise MetarlError(
-            f"folder {str(folder)!r} has {len(classes)} classes; put images of several into a folder each"
+            f"folder {str(folder)!r} has {with_noun(len(classes), 'class')}; put images of several into a folder each"
         )
     return [classes[name] for name in sorted(classes)]
 

@@ -195,7 +195,7 @@ def _strange_fonts(holders: Mapping[str, Sequence[Font]], pens: Pens) -> set[str
     cosines: dict[str, list[float]] = defaultdict(list)
     for character in sorted(holders, key=lambda c: (-len(holders[c]), c))[:26]:
         shapes = {
-            font.name: _shape(ink) for font in holders[character] if (ink := pens.ink(character, font)) is not None
+            font.name: shape_of(ink) for font in holders[character] if (ink := pens.ink(character, font)) is not None
         }
         if len(shapes) < 2:
             continue
@@ -216,7 +216,7 @@ def _mix_families(fonts: Sequence[Font]) -> tuple[Font, ...]:
     return tuple(font for _, font in sorted(ordered, key=lambda pair: pair[0]))
 
 
-def _shape(ink: Image.Image) -> np.ndarray:
+def shape_of(ink: Image.Image) -> np.ndarray:
     """Return the shape of a letter whatever its size, float32 [pixel] of length 1."""
     from PIL import Image, ImageFilter
 
@@ -238,7 +238,7 @@ def different_letters(letters: Sequence[Letter], pens: Pens) -> list[Letter]:
     shapes = np.zeros((COMPARED, len(ordered), SHAPE * SHAPE), dtype=np.float32)
     for place, letter in enumerate(ordered):
         for turn, ink in enumerate(itertools.islice(_inks(letter, pens).values(), COMPARED)):
-            shapes[turn, place] = _shape(ink)
+            shapes[turn, place] = shape_of(ink)
     alike = np.zeros((len(ordered), len(ordered)), dtype=bool)
     for ours, theirs in itertools.combinations_with_replacement(shapes, 2):
         close = ours @ theirs.T >= ALIKE

@@ -35,6 +35,7 @@ from .folders import find_classes, fingerprint, read_classes
 from .glyphs import VERSION, draw_glyphs, font_files
 from .image_set import ImageSet
 from .stored import stored
+from .turns import Rotations, turns_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,8 +96,9 @@ class ImageClasses(QuestionFamily):
     """Images of each class in each later round."""
     size: Side = 28
     """Side of an image in pixels."""
-    rotations: bool = False
-    """Whether each class, turned by 90, 180 and 270 degrees, gives three more, in the same split."""
+    rotations: Rotations = "none"
+    """Whether a class, turned by 90, 180 and 270 degrees, gives more classes, in the same split: none; those that do
+    not look like another turn of the class; or all, as in Omniglot's protocol."""
     split_by: SplitBy = "auto"
     """What no two splits share: groups, classes, or groups where there are three or more."""
     reveal: Reveal = "round"
@@ -115,15 +117,13 @@ class ImageClasses(QuestionFamily):
                 "fonts or files, or leave digest out to take the classes that are there"
             )
         object.__setattr__(self, "digest", found)
-        turns = 4 if self.rotations else 1
-        turned = {split: classes * turns for split, classes in self._classes.items()}
         require_examples(
-            self.images, turned, self.ways, self.shots + self.queries, "images", ", or write split_by: classes"
+            self.images, self._turned, self.ways, self.shots + self.queries, "image", ", or write split_by: classes"
         )
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings: images are found again."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("images", "_classes")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("images", "_turned")}
 
     @functools.cached_property
     def images(self) -> ImageSet:
@@ -142,16 +142,16 @@ class ImageClasses(QuestionFamily):
         )
 
     @functools.cached_property
-    def _classes(self) -> Mapping[str, tuple[int, ...]]:
-        return share_out(self.images, self.split_by)
+    def _turned(self) -> Mapping[str, tuple[int, ...]]:
+        """The places of the classes of each split: a turned class stands behind all that are turned less."""
+        turns, count = turns_of(self.images, self.rotations), len(self.images.classes)
+        shared = share_out(self.images, self.split_by).items()
+        return {split: tuple(sorted(c + t * count for c in places for t in turns[c])) for split, places in shared}
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
-        """The classes of a task, by their places: a turned class stands behind all that are turned less."""
-        turns = range(4 if self.rotations else 1)
-        count = len(self.images.classes)
-        turned = {split: [c + t * count for t in turns for c in classes] for split, classes in self._classes.items()}
-        return classes_parameter(turned, self.ways)
+        """The classes of a task, by their places."""
+        return classes_parameter(self._turned, self.ways)
 
     @property
     def observation_space(self) -> spaces.Box:
@@ -165,7 +165,7 @@ class ImageClasses(QuestionFamily):
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return the batch. Raises MetarlError for classes that are not there, or twice in a task."""
-        require_classes(values["classes"], len(self.images.classes) * (4 if self.rotations else 1))
+        require_classes(values["classes"], len(self.images.classes) * (1 if self.rotations == "none" else 4))
         return super().batch(values, threads=threads, render_mode=render_mode)
 
     def num_questions(self, number: int) -> int:

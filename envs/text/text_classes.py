@@ -114,7 +114,7 @@ class TextClasses(QuestionFamily):
                 "version of before, or leave digest out to take the texts that are there"
             )
         object.__setattr__(self, "digest", found.digest)
-        require_examples(found, self._shared, self.ways, self.shots + self.queries, "texts")
+        require_examples(found, self._shared, self.ways, self.shots + self.queries, "text")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings: texts are found again."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metarl.base.errors import MetarlError
+from metarl.base.text import with_noun
 
 MOST_BYTES = 2**30
 """Most bytes of all texts."""
@@ -69,7 +70,7 @@ def make_text_set(
     found = {name: sorted({encode_text(text, length) for text in texts[name]}) for name in sorted(texts)}
     classes = [name for name, encoded in found.items() if len(encoded) >= least]
     if len(classes) < 2:
-        raise MetarlError(f"{origin} has {len(classes)} label; give texts of several")
+        raise MetarlError(f"{origin} has {with_noun(len(classes), 'label')}; give texts of several")
     encoded = [found[name] for name in classes]
     if (size := length * sum(map(len, encoded))) > MOST_BYTES:
         raise MetarlError(

@@ -33,7 +33,8 @@ def interval_text(ends: Sequence[float] | np.ndarray, number: Callable[[float], 
 
 def with_noun(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural unless the number is one."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{ending}"
 
 
 def decimals_for(values: np.ndarray) -> int:

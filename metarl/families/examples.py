@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ..base.errors import MetarlError
 from ..base.streams import Streams
+from ..base.text import with_noun
 from .distributions import Subset
 from .task import SPLITS, Parameter
 
@@ -132,19 +133,19 @@ def require_examples(
 ) -> None:
     """Raise MetarlError unless each split has `ways` classes, and each class has `needed` examples.
 
-    `kind` is the word for examples in the message, and `remedy` another remedy of too few classes.
+    `kind` is the word for an example in the message, and `remedy` another remedy of too few classes.
     """
     for split, places in shared.items():
         if len(places) < ways:
             raise MetarlError(
-                f"ways is {ways}, and split {split!r} of {found.origin} has {len(places)} classes; lower ways, or add "
-                f"classes{remedy}"
+                f"ways is {ways}, and split {split!r} of {found.origin} has {with_noun(len(places), 'class')}; lower "
+                f"ways, or add classes{remedy}"
             )
     few = int(np.argmin(found.counts))
     if found.counts[few] < needed:
         raise MetarlError(
-            f"class {found.classes[few]!r} of {found.origin} has {found.counts[few]} {kind}, and shots + queries is "
-            f"{needed}; add {kind}, or lower shots or queries"
+            f"class {found.classes[few]!r} of {found.origin} has {with_noun(int(found.counts[few]), kind)}, and shots + "
+            f"queries is {needed}; add {kind}s, or lower shots or queries"
         )
 
 

@@ -108,7 +108,7 @@ def test_groups_are_kept_whole_where_there_are_three_or_more() -> None:
 
 def test_too_few_classes_and_too_few_examples_are_refused_in_one_line() -> None:
     shared = {"train": (0, 1), "test": (2,)}
-    with pytest.raises(MetarlError, match=r"ways is 2, and split 'test' of the file has 1 classes; lower ways, or add"):
-        require_examples(Classes("abc"), shared, 2, 3, "texts")
+    with pytest.raises(MetarlError, match=r"ways is 2, and split 'test' of the file has 1 class; lower ways, or add"):
+        require_examples(Classes("abc"), shared, 2, 3, "text")
     with pytest.raises(MetarlError, match=r"class 'b' of the file has 2 texts, and shots \+ queries is 3; add texts"):
-        require_examples(Classes("abc", counts=np.array([9, 2, 9])), shared, 1, 3, "texts")
+        require_examples(Classes("abc", counts=np.array([9, 2, 9])), shared, 1, 3, "text")

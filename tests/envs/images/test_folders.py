@@ -149,8 +149,8 @@ TEN = {f"c{n}": 2 for n in range(10)}
 @pytest.mark.parametrize(
     ("classes", "settings", "words"),
     [
-        ({**TEN, "few": 1}, {}, "class 'few' of folder .* has 1 images, and shots [+] queries is 2; add images"),
-        ({"one": 5}, {}, "has 1 classes; put images of several into a folder each"),
+        ({**TEN, "few": 1}, {}, "class 'few' of folder .* has 1 image, and shots [+] queries is 2; add images"),
+        ({"one": 5}, {}, "has 1 class; put images of several into a folder each"),
         (TEN, {"ways": 3}, "ways is 3, and split 'validation' of folder .* has 2 classes; lower ways"),
         ({"train/a": 2, "test/a": 2}, {}, "class 'a' of folder .* is in split 'test' and in 'train'; keep it in one"),
         ({"train/a": 2, "val/b": 2}, {}, "has train, val, but no test; add that folder"),

@@ -59,8 +59,8 @@ def test_a_trial_shows_each_class_equally_often_and_never_the_same_image_again(p
         assert shown.isdisjoint(rows(later.observations[:, world]))
 
 
-@pytest.mark.parametrize("rotations", [False, True])
-def test_the_place_of_a_class_in_the_task_is_the_label_of_its_images(rotations: bool) -> None:
+@pytest.mark.parametrize("rotations", ["none", "different", "all"])
+def test_the_place_of_a_class_in_the_task_is_the_label_of_its_images(rotations: str) -> None:
     family = make(rotations=rotations)
     tasks = family.sample("train", 20, seed=0)
     images, number = family.images, len(family.images.classes)
@@ -71,7 +71,7 @@ def test_the_place_of_a_class_in_the_task_is_the_label_of_its_images(rotations: 
             first = images.firsts[place]
             own = images.images[first : first + images.counts[place]]
             assert image.tobytes() in rows(np.rot90(own, turns, axes=(1, 2)))
-    assert bool((tasks.values["classes"] >= number).any()) == rotations
+    assert bool((tasks.values["classes"] >= number).any()) == (rotations != "none")
 
 
 def test_places_of_questions_do_not_tell_their_labels() -> None:
@@ -83,7 +83,7 @@ def test_places_of_questions_do_not_tell_their_labels() -> None:
 
 
 def test_splits_share_no_script_and_turned_classes_stay_in_the_split_of_their_class() -> None:
-    family = make(rotations=True)
+    family = make(rotations="all")
     number, parameter = len(family.images.classes), family.parameters["classes"]
     values = {split: parameter.of(split).values for split in family.splits}  # type: ignore[attr-defined]
     scripts = {split: {family.images.groups[int(v) % number] for v in values[split]} for split in values}
@@ -91,6 +91,19 @@ def test_splits_share_no_script_and_turned_classes_stay_in_the_split_of_their_cl
     assert set().union(*scripts.values()) == set(family.images.groups)
     for split in values:
         assert {(v + number) % (4 * number) for v in values[split]} == set(values[split])
+
+
+def test_no_task_has_two_turns_of_a_letter_that_looks_the_same_both_ways_unless_all_are_asked_for() -> None:
+    numbers = {}
+    for rotations in ("none", "different", "all"):
+        family = make(rotations=rotations)
+        count, parameters = len(family.images.classes), family.parameters["classes"]
+        values = [int(v) for split in family.splits for v in parameters.of(split).values]  # type: ignore[attr-defined]
+        numbers[rotations] = np.bincount([value % count for value in values], minlength=count)
+    ring = next(place for place, name in enumerate(family.images.classes) if name.endswith("capital letter o"))
+    assert numbers["all"][ring] == 4 and numbers["different"][ring] <= 2
+    assert set(numbers["none"]) == {1} and set(numbers["all"]) == {4} and set(numbers["different"]) == {1, 2, 4}
+    assert 3 * count < numbers["different"].sum() < 4 * count
 
 
 def test_the_raw_pixels_of_the_nearest_example_are_better_than_chance_and_far_from_right() -> None:

@@ -60,7 +60,7 @@ def test_texts_of_a_class_that_are_alike_as_far_as_they_are_shown_count_once(tmp
         ("text,label\nx,a\n ,a\n", "file 'texts.csv' has no text in line 3; give one, or leave the line out"),
         ("text,label\nx,\n", "file 'texts.csv' has no label in line 2; give one, or leave the line out"),
         ("text,label\nx,a\ny,a\n", "file 'texts.csv' has 1 label; give texts of several"),
-        ("text,label\n", "file 'texts.csv' has 0 label; give texts of several"),
+        ("text,label\n", "file 'texts.csv' has 0 labels; give texts of several"),
         (
             "text,label,split\nx,a,train\ny,a,test\n",
             "label 'a' of file 'texts.csv' is in split 'train' and, in line 3, in 'test'; keep it in one",
