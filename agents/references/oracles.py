@@ -90,3 +90,14 @@ class Beeline(KnownOptimum):
         """Return the gap to the goal, clipped to one step."""
         assert isinstance(self.space, spaces.Box)
         return (task["goal"] - observations).clip(self.space.low, self.space.high)
+
+
+@register_agent("true-curve")
+class TrueCurve(KnownOptimum):
+    """Sees each sinusoid and answers with its values: no learner can have a smaller error."""
+
+    plays: ClassVar[tuple[str, ...]] = ("sinusoid",)
+
+    def best(self, observations: np.ndarray, task: Values) -> np.ndarray:
+        """Return amplitude sin(x - phase)."""
+        return task["amplitude"][..., None] * np.sin(observations - task["phase"][..., None])

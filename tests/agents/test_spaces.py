@@ -158,7 +158,8 @@ def test_agents_of_right_answers_learn_whatever_the_spaces(answered: int, seen: 
             assert episodes.actions.shape == (len(episodes.mask), 3, 2, *(space.shape or ())), name
             inside = episodes.actions.clip(*limits(space))
             assert np.array_equal(inside, episodes.actions) or isinstance(space, spaces.Box), name
-        assert np.isfinite(list(agent.update(trial, generator(0)).values())).all(), name
+        if isinstance(agent, TrainableAgent):
+            assert np.isfinite(list(agent.update(trial, generator(0)).values())).all(), name
         played += 1
     assert played >= 3
 

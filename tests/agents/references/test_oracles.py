@@ -15,6 +15,7 @@ ORACLES = {
     "best-arm": ("bernoulli-bandit",),
     "shortest-path": ("gridnavi",),
     "beeline": ("navigation-2d", "point-dense", "point-sparse"),
+    "true-curve": ("sinusoid",),
 }
 
 
@@ -59,6 +60,13 @@ def test_beeline_ends_the_episode_of_navigation_as_soon_as_it_can() -> None:
     farthest = np.abs(found.tasks.values["goal"]).max(axis=1)
     # On the goal is within 0.01 of it.
     np.testing.assert_array_equal(found.env_steps_per_task[:, 0], np.ceil((farthest - 0.01 + 1e-7) / 0.1))
+
+
+@pytest.mark.parametrize("split", ["test", "extrapolation"])
+def test_true_curve_makes_no_error(split: str) -> None:
+    family = load("sinusoid")
+    found = evaluate(make_agent("true-curve", family), family, split=split, num_tasks=30, rounds=2)
+    assert np.all(found.returns > -1e-12)  # the right values are rounded to single precision, as the answers are
 
 
 @pytest.mark.parametrize("name", ORACLES)
