@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 from ..common.encoders import ObservationEncoder
 from ..common.heads import ActionHead, GaussianHead
+from ..memories.contract import Memory
 from ..memories.make import make_memory
+from ..memories.paired import Paired
 from ..supervised.answers import AnswerHead
 from .inputs import Inputs
 
@@ -56,7 +58,7 @@ class RecurrentNetwork(nn.Module):
         self.gaussian = isinstance(head, GaussianHead)
         outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
         size = config.memory.hidden_size
-        self.memory = make_memory(config.memory, num_numbers + encoder.num_encoded)
+        self.memory = self._memory(config, num_numbers + encoder.num_encoded)
         self.policy = nn.Linear(size, outputs)
         self.insight = Insight(size, num_task_numbers) if config.critic == "informed" else None
         critic = config.learns_from == "rewards"
@@ -64,6 +66,13 @@ class RecurrentNetwork(nn.Module):
         self.inference = nn.Linear(size, num_task_numbers) if config.inference_coef else None
         if self.gaussian:
             self.log_std = nn.Parameter(torch.full((outputs,), math.log(config.initial_std)))
+
+    @staticmethod
+    def _memory(config: RL2Config, num_inputs: int) -> Memory:
+        """Return the memory. A right answer that is learned from lies beside its question, one step later."""
+        if config.learns_from == "rewards":
+            return make_memory(config.memory, num_inputs)
+        return Paired(make_memory(config.memory, 2 * num_inputs), num_inputs)
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draw all weights from `generator`: orthogonal heads, a nearly uniform first policy, a zero task head."""

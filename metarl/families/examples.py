@@ -144,8 +144,8 @@ def require_examples(
     few = int(np.argmin(found.counts))
     if found.counts[few] < needed:
         raise MetarlError(
-            f"class {found.classes[few]!r} of {found.origin} has {with_noun(int(found.counts[few]), kind)}, and shots + "
-            f"queries is {needed}; add {kind}s, or lower shots or queries"
+            f"class {found.classes[few]!r} of {found.origin} has {with_noun(int(found.counts[few]), kind)}, and shots "
+            f"+ queries is {needed}; add {kind}s, or lower shots or queries"
         )
 
 

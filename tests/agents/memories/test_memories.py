@@ -7,12 +7,15 @@ import pytest
 import torch
 from metarl.agents.memories.contract import Memory, State, stack_states
 from metarl.agents.memories.linear_recurrence import LinearRecurrence, linear_scan
+from metarl.agents.memories.paired import Paired
 from metarl.agents.memories.transformer import Transformer
 from torch import Tensor
 
-from tests.agents.memories.small import MEMORIES, small_memory
+from tests.agents.memories.small import MEMORIES, PAIRED, small_memory
 
 INPUTS, SIZE, TRIALS = 5, 8, 6
+KINDS = (*MEMORIES, PAIRED + "lstm", PAIRED + "transformer")
+"""Memories, and those that see each input beside the one before it."""
 
 
 def a_memory(name: str, num_layers: int = 2, dtype: torch.dtype = torch.float64) -> Memory:
@@ -57,7 +60,7 @@ def assert_equal_memories(memory: Memory, one: State, other: State, tolerance: f
     )
 
 
-@pytest.mark.parametrize("name", MEMORIES)
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("time", [1, 2, 7, 70])
 def test_sequence_equals_step_by_step(name: str, time: int) -> None:
     memory, inputs = a_memory(name), some_inputs(time)
@@ -68,7 +71,7 @@ def test_sequence_equals_step_by_step(name: str, time: int) -> None:
         assert_equal_memories(memory, after, after_single)
 
 
-@pytest.mark.parametrize("name", MEMORIES)
+@pytest.mark.parametrize("name", KINDS)
 def test_sequence_equals_step_by_step_in_single_precision(name: str) -> None:
     memory, inputs = a_memory(name, dtype=torch.float32), some_inputs(200, dtype=torch.float32)
     with torch.no_grad():
@@ -77,7 +80,7 @@ def test_sequence_equals_step_by_step_in_single_precision(name: str) -> None:
     torch.testing.assert_close(whole, single, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", MEMORIES)
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("seed", range(4))
 def test_sequence_begins_anew_wherever_it_is_reset(name: str, seed: int) -> None:
     memory, inputs = a_memory(name), some_inputs(23)
@@ -90,7 +93,7 @@ def test_sequence_begins_anew_wherever_it_is_reset(name: str, seed: int) -> None
         assert_equal_memories(memory, after, after_single)
 
 
-@pytest.mark.parametrize("name", MEMORIES)
+@pytest.mark.parametrize("name", KINDS)
 def test_sequence_in_pieces_equals_the_whole(name: str) -> None:
     memory, inputs = a_memory(name), some_inputs(20)
     with torch.no_grad():
@@ -102,7 +105,7 @@ def test_sequence_in_pieces_equals_the_whole(name: str) -> None:
     torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", MEMORIES)
+@pytest.mark.parametrize("name", KINDS)
 def test_stored_memories_of_different_length_learn_side_by_side(name: str) -> None:
     memory, inputs = a_memory(name), some_inputs(12)
     with torch.no_grad():
@@ -115,7 +118,7 @@ def test_stored_memories_of_different_length_learn_side_by_side(name: str) -> No
     torch.testing.assert_close(torch.cat(pieces.split(TRIALS, dim=1)), whole, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", MEMORIES)
+@pytest.mark.parametrize("name", KINDS)
 def test_memory_of_a_trial_that_waits_stands_still(name: str) -> None:
     memory, inputs = a_memory(name), some_inputs(80)
     moving = torch.from_numpy(np.random.default_rng(0).random((80, TRIALS)) < 0.6)
@@ -130,7 +133,7 @@ def test_memory_of_a_trial_that_waits_stands_still(name: str) -> None:
             torch.testing.assert_close(torch.stack(put_out)[taken, trial], alone[:, 0], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", MEMORIES)
+@pytest.mark.parametrize("name", KINDS)
 def test_trial_alone_equals_itself_in_a_batch(name: str) -> None:
     memory, inputs = a_memory(name), some_inputs(10)
     with torch.no_grad():
@@ -139,7 +142,7 @@ def test_trial_alone_equals_itself_in_a_batch(name: str) -> None:
     torch.testing.assert_close(together[:, 3:4], alone, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", MEMORIES)
+@pytest.mark.parametrize("name", KINDS)
 def test_state_before_a_step_stays_valid_after_it(name: str) -> None:
     memory, inputs = a_memory(name), some_inputs(5)
     with torch.no_grad():
@@ -150,7 +153,7 @@ def test_state_before_a_step_stays_valid_after_it(name: str) -> None:
     assert torch.equal(first, again)
 
 
-@pytest.mark.parametrize("name", MEMORIES)
+@pytest.mark.parametrize("name", KINDS)
 def test_features_know_the_past_and_not_the_future(name: str) -> None:
     memory, inputs = a_memory(name), some_inputs(9).requires_grad_()
     features, _ = memory.sequence(inputs, memory.initial_state(TRIALS))
@@ -160,7 +163,7 @@ def test_features_know_the_past_and_not_the_future(name: str) -> None:
     assert (gradient[:, [0, 1, 3, 4, 5]] == 0).all()
 
 
-@pytest.mark.parametrize("name", MEMORIES)
+@pytest.mark.parametrize("name", KINDS)
 def test_weights_follow_from_the_generator(name: str) -> None:
     memories = [small_memory(name, INPUTS, SIZE, 2) for _ in range(3)]
     for memory, seed in zip(memories, (1, 1, 2), strict=True):
@@ -260,3 +263,13 @@ def test_one_layer_ties_what_it_sees_to_the_step_before_by_its_convolution_alone
         _, after = memory.sequence(now[None], state)
         added.append(after["memory"][:, 0] - decay[1] * state["memory"][:, 0])
     assert torch.allclose(added[0], added[1]) is not tied
+
+
+def test_a_paired_memory_sees_each_input_beside_the_one_before() -> None:
+    memory, inputs = a_memory(PAIRED + "transformer"), some_inputs(6)
+    assert isinstance(memory, Paired)
+    beside = torch.cat([inputs, torch.cat([torch.zeros_like(inputs[:1]), inputs[:-1]])], dim=-1)
+    with torch.no_grad():
+        expected, _ = memory.memory.sequence(beside, memory.memory.initial_state(TRIALS))
+        features, _ = memory.sequence(inputs, memory.initial_state(TRIALS))
+    torch.testing.assert_close(features, expected, rtol=0, atol=0)
