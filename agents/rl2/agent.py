@@ -136,7 +136,12 @@ class RL2(TrainableAgent):
         trials = sequences(trial, with_targets=self.answers is not None)
         if not trials.own.any():
             raise MetarlError("every step of the trials explored; take a lower agent.exploring_starts.steps")
-        features, inputs, state = self.read(trials)
+        features: Tensor | None = None
+        if self.lesson.reads_features or self.config.bptt_steps is not None:
+            features, inputs, state = self.read(trials)
+        else:
+            inputs = self._inputs(trials)
+            state = stack_states([self.network.memory.initial_state(inputs.numbers.shape[1])])
         tasks = self._tasks(trial)
         told, measures = self.lesson.prepare(trial, trials, features, tasks)
         steps = Steps(inputs.numbers[:-1], inputs.pixels[:-1], self._tensor(trials.own), told)
@@ -161,14 +166,18 @@ class RL2(TrainableAgent):
             return self._tensor(np.zeros((len(trial.tasks) * replicas, 0)))
         return self._tensor(np.repeat(self.task_numbers.scaled(trial.tasks), replicas, axis=0))
 
+    def _inputs(self, trials: Sequences) -> Inputs:
+        """Return the inputs of trials, [time + 1, trial, ...]."""
+        first = np.zeros(trials.timesteps.previous_rewards.shape, dtype=bool)
+        first[0] = True
+        return self.inputs(trials.timesteps, first)
+
     def read(self, trials: Sequences) -> tuple[Tensor, Inputs, State]:
         """Return features and inputs of trials, both [time + 1, trial, ...], with the memory's present weights.
 
         The third is the memory at the start of each piece, [piece, trial, ...].
         """
-        first = np.zeros(trials.timesteps.previous_rewards.shape, dtype=bool)
-        first[0] = True
-        inputs = self.inputs(trials.timesteps, first)
+        inputs = self._inputs(trials)
         # As many trials at a time as in a shard of a minibatch: the activations then fit a processor's cache.
         sharded = self.config.ppo.num_minibatches * self.config.ppo.num_shards if self.device == "cpu" else 1
         with ThreadPoolExecutor(self.config.ppo.num_shards) as pool:

@@ -44,10 +44,16 @@ class FromRewards:
         like = self.network.policy.weight
         return torch.as_tensor(array, dtype=like.dtype, device=like.device)
 
+    @property
+    def reads_features(self) -> bool:
+        """Old log-probabilities and values are those before the update."""
+        return True
+
     def prepare(
-        self, trial: Trial, trials: Sequences, features: Tensor, tasks: Tensor
+        self, trial: Trial, trials: Sequences, features: Tensor | None, tasks: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Return actions, their log-probabilities, advantages and value targets."""
+        assert features is not None  # it reads them
         actions = torch.as_tensor(trials.actions, device=features.device)
         with torch.no_grad():
             old_log_prob = self.head.log_prob(self.network.actions(features[:-1]), actions)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from metarl.trials.episodes import Trial
 from ..common.ppo import masked_mean
 from ..common.schedule import Schedule
 from ..common.sequences import Sequences
-from ..supervised.answers import AnswerHead, mean_score, target_type
+from ..supervised.answers import AnswerHead, scores_of, target_type
 from .lesson import Steps
 from .network import RecurrentNetwork
 
@@ -48,30 +49,41 @@ class FromTargets:
         """Nothing."""
         return {}
 
+    @property
+    def reads_features(self) -> bool:
+        """Answers are those of the steps of training."""
+        return False
+
     def prepare(
-        self, trial: Trial, trials: Sequences, features: Tensor, tasks: Tensor
+        self, trial: Trial, trials: Sequences, features: Tensor | None, tasks: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Return the right answers, and the scores of the first and of the last round if none was given in the trial.
+        """Return the right answers, and the steps of the first and of the last round if no answer was given in them.
 
         Rounds of questions are equally long in all worlds, so they lie one behind the other.
         """
-        kind = target_type(self.family.target_space, features.dtype)
-        told = {"targets": torch.as_tensor(trials.targets, dtype=kind, device=features.device)}
-        if trial.answered:
-            return told, {}
-        with torch.no_grad():
-            answers = self.head.best(self.network.actions(features[:-1]))
-        answers = answers.reshape(len(answers), *trial.exploring_steps.shape, *answers.shape[2:])
-        first, last = trial.rounds[0], trial.rounds[-1]
-        return told, {
-            "return_before": mean_score(self.family, first, answers[: len(first.mask)]),
-            "return_after": mean_score(self.family, last, answers[-len(last.mask) :]),
-        }
+        like = self.network.policy.weight
+        kind = target_type(self.family.target_space, like.dtype)
+        told = {"targets": torch.as_tensor(trials.targets, dtype=kind, device=like.device)}
+        if not trial.answered:
+            time, own = np.arange(len(trials.own))[:, None], trials.own
+            ends = {"before": time < len(trial.rounds[0].mask), "after": time >= len(own) - len(trial.rounds[-1].mask)}
+            told |= {name: torch.as_tensor(own & steps, device=like.device) for name, steps in ends.items()}
+        return told, {}
 
     def loss(self, features: Tensor, tasks: Tensor, steps: Steps) -> tuple[Tensor, dict[str, float]]:
-        """Return the mean loss of the answers."""
-        losses = self.head.loss(self.network.actions(features), steps.told["targets"])
-        return masked_mean(losses, steps.mask), {}
+        """Return the mean loss of the answers, and their scores in the first and in the last round."""
+        outputs = self.network.actions(features)
+        loss = masked_mean(self.head.loss(outputs, steps.told["targets"]), steps.mask)
+        if "before" not in steps.told:
+            return loss, {}
+        rewards = scores_of(self.family, self.head.best(outputs), steps.told["targets"].cpu().numpy())
+        asked = {f"return_{end}": ((steps.mask > 0) & steps.told[end]).cpu().numpy() for end in ("before", "after")}
+        return loss, {name: self._measured(rewards, where) for name, where in asked.items()}
+
+    def _measured(self, rewards: np.ndarray, where: np.ndarray) -> float:
+        """Return what the rewards [time, trial] of a round's steps, those `where`, are by the family's measure."""
+        length = 1 if self.family.measure.per_step else self.family.horizon
+        return float(rewards[where].mean()) * length
 
     def log_first(self, first: Mapping[str, float]) -> dict[str, float]:
         """Return the loss before anything has changed."""

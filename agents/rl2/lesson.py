@@ -60,12 +60,17 @@ class Lesson(Protocol):
         """Schedules of its settings, by name."""
         ...
 
+    @property
+    def reads_features(self) -> bool:
+        """Whether `prepare` needs the network's features, which take a pass over the trials."""
+        ...
+
     def prepare(
-        self, trial: Trial, trials: Sequences, features: Tensor, tasks: Tensor
+        self, trial: Trial, trials: Sequences, features: Tensor | None, tasks: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Return what it says of the steps, each [time, trial, ...], and what to log.
 
-        `features` are those of the network before the update, [time + 1, trial, size].
+        `features` are those of the network before the update, [time + 1, trial, size], if it reads them.
         """
         ...
 

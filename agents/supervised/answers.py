@@ -87,12 +87,16 @@ def answer_head(agent: str, family: TaskFamily) -> AnswerHead:
     return NumberAnswers(space) if isinstance(space, spaces.Box) else ClassAnswers(action_head(space))
 
 
+def scores_of(family: TaskFamily, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the reward of each answer, [...], given the right ones; both are [..., *action]."""
+    questions, space = require_questions(family), family.action_space
+    return questions.score(answers.clip(space.low, space.high) if isinstance(space, spaces.Box) else answers, targets)
+
+
 def mean_score(family: TaskFamily, episodes: Episodes, answers: np.ndarray) -> float:
     """Return the mean score that a round of questions has with `answers` [time, task, replica, *action]."""
-    questions, space = require_questions(family), family.action_space
-    clipped = answers.clip(space.low, space.high) if isinstance(space, spaces.Box) else answers
     assert episodes.targets is not None  # a family of questions knows them
-    rewards = questions.score(clipped, episodes.targets)
+    rewards = scores_of(family, answers, episodes.targets)
     return float(replace(episodes, rewards=np.where(episodes.mask, rewards, 0.0)).scores(family.measure).mean())
 
 

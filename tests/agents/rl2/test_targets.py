@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -129,7 +130,7 @@ def test_the_gradient_is_that_of_a_loop_over_trials_and_steps(kind: str, memory:
 
 def test_learning_reads_what_acting_saw_and_a_played_trial_is_scored_as_one_that_was_not() -> None:
     family = Stream()
-    agent = made(family, memory="lstm")
+    agent = made(family, memory="lstm", num_epochs=1, num_minibatches=1, num_shards=1)
     with torch.no_grad():
         agent.network.policy.weight *= 100
     witness = Witness(agent)
@@ -138,10 +139,11 @@ def test_learning_reads_what_acting_saw_and_a_played_trial_is_scored_as_one_that
     asked = trial_of(agent, family)
     assert not asked.answered and not asked.rounds[0].rewards.any()
     seen: list[torch.Tensor] = []
-    prepare = agent.lesson.prepare
-    agent.lesson.prepare = lambda *given: (seen.append(given[2]), prepare(*given))[1]  # type: ignore[method-assign]
-    metrics = agent.update(asked, generator(0))
-    torch.testing.assert_close(seen[0][:-1], acted, rtol=0, atol=1e-12)
+    loss = agent.lesson.loss
+    agent.lesson.loss = lambda *given: (seen.append(given[0]), loss(*given))[1]  # type: ignore[method-assign]
+    rng = SimpleNamespace(permutation=np.arange)  # trials stay in their order
+    metrics = agent.update(asked, cast(np.random.Generator, rng))
+    torch.testing.assert_close(seen[0], acted, rtol=0, atol=1e-12)
     scores = played.scores(family.measure).mean(axis=(1, 2))
     assert [metrics["return_before"], metrics["return_after"]] == pytest.approx(scores.tolist())
 
