@@ -26,6 +26,10 @@ class AdaptAll(Settings):
 
     name: Literal["all"] = "all"
     """All parameters."""
+    bias_size: Annotated[int, Field(ge=0, le=2**14)] = 0
+    """Length of a vector in the input of the first layer that is meta-learned and adapts as well, so that an inner step
+    can move the first layer's bias far without its weights (bias transformation: Finn, Yu et al., CoRL 2017). 0 leaves
+    it out."""
 
 
 class AdaptLastLayer(Settings):
@@ -70,6 +74,17 @@ Adapts = Annotated[
 """The parameters that an inner step moves."""
 
 
+def context_size(adapts: Adapts) -> int:
+    """Return the length of the vector that stands beside the observation in the first layer's input."""
+    match adapts:
+        case AdaptContext():
+            return adapts.size
+        case AdaptAll():
+            return adapts.bias_size
+        case _:
+            return 0
+
+
 class Adaptation(Protocol):
     """Says which parameters are meta-learned, which adapt, and how the policy's follow from both."""
 
@@ -103,6 +118,19 @@ class Subset:
     def policy(self, meta: Parameters, fast: Parameters) -> Parameters:
         """Return all parameters, the adapted values in place of the meta-learned ones."""
         return {**meta, **fast}
+
+
+class Everything(Subset):
+    """All parameters adapt, and a meta-learned vector beside the observations, which starts at zero."""
+
+    def __init__(self, names: tuple[str, ...], bias_size: int) -> None:
+        super().__init__((*names, CONTEXT) if bias_size else names)
+        self.bias_size = bias_size
+
+    def meta_parameters(self, policy: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the policy's parameters and the vector."""
+        zeros = next(iter(policy.values())).new_zeros(self.bias_size)
+        return {**policy, CONTEXT: zeros} if self.bias_size else policy
 
 
 class Context:
@@ -176,4 +204,4 @@ def make_adaptation(adapts: Adapts, last_layer: tuple[str, str], names: tuple[st
         case AdaptNothing():
             return Subset(())
         case AdaptAll():
-            return Subset(names)
+            return Everything(names, adapts.bias_size)

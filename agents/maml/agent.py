@@ -25,7 +25,7 @@ from ..common.heads import action_head
 from ..common.moments import RunningMoments
 from ..common.policy import LOG_STD
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
-from .adaptation import AdaptContext, AdaptNothing, make_adaptation
+from .adaptation import AdaptNothing, context_size, make_adaptation
 from .baseline_inputs import BaselineInputs
 from .baselines import Baseline, LinearBaseline, LinearBaselineConfig, NetworkBaseline
 from .config import MAMLConfig
@@ -53,10 +53,9 @@ class MAML(TrainableAgent):
     def __init__(self, config: MAMLConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device = config, device
         generator = torch.Generator().manual_seed(seed)
-        context_size = config.adapts.size if isinstance(config.adapts, AdaptContext) else 0
         head, self.horizon = action_head(family.action_space), family.horizon
         encoder = ObservationEncoder(config.encoder, family.observation_space)
-        policy = EncodedPolicy(encoder, head, config.hidden_sizes, context_size)
+        policy = EncodedPolicy(encoder, head, config.hidden_sizes, context_size(config.adapts))
         initial = policy.initial_parameters(
             generator, initial_std=config.initial_std, dtype=getattr(torch, config.dtype), device=device
         )

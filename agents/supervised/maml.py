@@ -23,7 +23,7 @@ from metarl.trials.registered import register_agent
 
 from ..common.encoders import ObservationEncoder
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
-from ..maml.adaptation import AdaptContext, AdaptNothing, make_adaptation
+from ..maml.adaptation import AdaptNothing, context_size, make_adaptation
 from ..maml.meta_step import MetaAdam, mean, mean_cosine, mean_gradient
 from ..maml.over_tasks import OverTasks
 from ..maml.reptile import ReptileConfig
@@ -48,9 +48,10 @@ class SupervisedMAML(TrainableAgent):
         self.config, self.device, self.family = config, device, family
         head = answer_head("maml", family)
         generator = torch.Generator().manual_seed(seed)
-        context = config.adapts.size if isinstance(config.adapts, AdaptContext) else 0
         encoder = ObservationEncoder(config.encoder, family.observation_space)
-        network = EncodedNetwork(encoder, head.num_outputs, config.hidden_sizes, context, config.activation)
+        network = EncodedNetwork(
+            encoder, head.num_outputs, config.hidden_sizes, context_size(config.adapts), config.activation
+        )
         initial = network.initial_parameters(generator, dtype=getattr(torch, config.dtype), device=device)
         adaptation = make_adaptation(config.adapts, network.last_layer, tuple(initial))
         step_size = make_step_size(config.outer.inner_lr_kind, config.inner_lr)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def policy_parameters(agent: MAML, meta: Mapping[str, Tensor], fast: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    names = [name for name in meta if name.startswith("layers.") or name in ("log_std", "context.weight")]
+    names = [name for name in meta if name.startswith("layers.") or name in ("log_std", "context.weight", "context")]
     if agent.config.adapts.name == "latent":
         return {name: meta[name] + meta[f"latent.decoder.{name}"] @ fast["latent.start"] for name in names}
     return {**{name: meta[name] for name in names}, **fast}
@@ -25,7 +25,8 @@ def start(agent: MAML, meta: Mapping[str, Tensor]) -> dict[str, Tensor]:
     layers = sorted({name.split(".")[1] for name in meta if name.startswith("layers.")}, key=int)
     match agent.config.adapts.name:
         case "all":
-            return {name: v for name, v in meta.items() if name.startswith("layers.") or name == "log_std"}
+            others = ("log_std", "context", "context.weight")
+            return {name: v for name, v in meta.items() if name.startswith("layers.") or name in others}
         case "last-layer":
             return {name: meta[name] for name in (f"layers.{layers[-1]}.weight", f"layers.{layers[-1]}.bias")}
         case "context":

@@ -25,6 +25,7 @@ ADAPTS: dict[str, dict[str, Any]] = {
     "all": {},
     "all, rates per parameter": {"outer": {"inner_lr_kind": "per-parameter"}},
     "all, rates per tensor": {"outer": {"inner_lr_kind": "learned"}},
+    "all, and a bias": {"adapts": {"name": "all", "bias_size": 3}},
     "last layer": {"adapts": "last-layer"},
     "context": {"adapts": {"name": "context", "size": 3}},
     "latent": {"adapts": {"name": "latent", "size": 3}},

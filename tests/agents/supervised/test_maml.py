@@ -90,11 +90,13 @@ def test_the_first_order_gradient_takes_inner_gradients_as_constants() -> None:
         assert not torch.allclose(value, exact.over_tasks.task_gradients(rounds)[0][name])
 
 
-@pytest.mark.parametrize("adapts", ["all", "last-layer", "context", "latent", "nothing"])
+@pytest.mark.parametrize(
+    "adapts", ["all", {"name": "all", "bias_size": 3}, "last-layer", "context", "latent", "nothing"], ids=str
+)
 @pytest.mark.parametrize(
     "outer", [{"name": "adam", "inner_lr_kind": "per-parameter"}, {"name": "adam", "rounds": "all"}]
 )
-def test_every_choice_of_what_adapts_lowers_its_loss(adapts: str, outer: dict[str, Any]) -> None:
+def test_every_choice_of_what_adapts_lowers_its_loss(adapts: Any, outer: dict[str, Any]) -> None:
     if adapts == "nothing":
         outer = {**outer, "inner_lr_kind": "fixed"}
     family = load("sinusoid")
