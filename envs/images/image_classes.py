@@ -85,7 +85,7 @@ class ImageClasses(QuestionFamily):
     }
     draws_tasks = True
     shows_task = True  # to see the images is the task
-    measure = Measure("accuracy", per_step=True)
+    measure = Measure("accuracy", per_step=True, percent=True)
     folder: str = ""
     """Folder of images, '' for glyphs. Each folder that holds images is a class, and the one around it its group."""
     ways: Ways = 5

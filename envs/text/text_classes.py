@@ -83,7 +83,7 @@ class TextClasses(QuestionFamily):
     presets = {"5-way-1-shot": {}, "5-way-5-shot": {"shots": 5}}
     shows_task = True  # to read the texts is the task
     draws_tasks = True
-    measure = Measure("accuracy", per_step=True)
+    measure = Measure("accuracy", per_step=True, percent=True)
     texts: Literal["names", "glosses"] = "names"
     """Texts where no `file` is given: names in many languages, or glosses of WordNet."""
     file: str = ""

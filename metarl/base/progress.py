@@ -20,6 +20,10 @@ SECONDS_BETWEEN_LINES = 10.0
 class Progress(AbstractContextManager["Progress"]):
     """Shows nothing; the base of those that show something."""
 
+    def __init__(self, measure: str = "return") -> None:
+        self.measure = measure
+        """Name of what training and validation are measured by."""
+
     def start(self, total: int, done: int) -> None:
         """Begin: `total` updates in all, of which `done` were made before."""
 
@@ -35,7 +39,8 @@ class Progress(AbstractContextManager["Progress"]):
 class Bar(Progress):
     """A bar on a terminal."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, measure: str = "return") -> None:
+        super().__init__(measure)
         self.title = title
         self._validated: dict[str, float] = {}
         self._bar: RichProgress | None = None
@@ -60,7 +65,7 @@ class Bar(Progress):
         """Move the bar."""
         if self._bar is not None:
             self._validated = {**self._validated, **_validation(metrics)}
-            shown = numbers({**self._validated, **metrics})
+            shown = numbers({**self._validated, **metrics}, self.measure)
             self._bar.update(self._task, completed=metrics["update"] + 1, numbers=shown)
 
     def __exit__(
@@ -88,23 +93,27 @@ class Lines(Progress):
             return
         self._spoke = now
         left = (self.total - made) * (now - self._began) / max(made - self.done, 1)
-        say(f"update {made}/{self.total}  {numbers({**self._validated, **metrics})}  {_duration(left)} left")
+        shown = numbers({**self._validated, **metrics}, self.measure)
+        say(f"update {made}/{self.total}  {shown}  {_duration(left)} left")
 
 
-def progress_for(title: str, *, shown: bool = True) -> Progress:
-    """Return a bar if standard output is a terminal, else lines; nothing is shown unless `shown`."""
+def progress_for(title: str, *, measure: str = "return", shown: bool = True) -> Progress:
+    """Return a bar if standard output is a terminal, else lines; nothing is shown unless `shown`.
+
+    `measure` is the name of what training and validation are measured by.
+    """
     if not shown:
         return Progress()
-    return Bar(title) if sys.stdout.isatty() else Lines()
+    return Bar(title, measure) if sys.stdout.isatty() else Lines(measure)
 
 
-def numbers(metrics: Mapping[str, float]) -> str:
+def numbers(metrics: Mapping[str, float], measure: str = "return") -> str:
     """Return the numbers of an update as text, with the validation of this or an earlier update if there is one."""
     before, after = (metrics.get(f"validation/return_{when}") for when in ("before", "after"))
     validation = "" if before is None or after is None else f"  validation {before:.4g} -> {after:.4g}"
     return (
         f"{metrics['env_steps']:,.0f} env steps  {metrics['time/steps_per_second']:,.0f} steps/s  "
-        f"return {metrics['return_before']:.4g} -> {metrics['return_after']:.4g}{validation}"
+        f"{measure} {metrics['return_before']:.4g} -> {metrics['return_after']:.4g}{validation}"
     )
 
 

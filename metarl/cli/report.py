@@ -29,7 +29,10 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--title", metavar="TEXT", help="title of the page")
     parser.add_argument(
-        "--threshold", type=finite, metavar="R", help="show how many tasks reach return R, and how soon"
+        "--threshold",
+        type=finite,
+        metavar="R",
+        help="show how many tasks reach return R, or accuracy R in percent, and how soon",
     )
     parser.add_argument(
         "--normalize",

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, Va
 from ..base.errors import MetarlError
 from ..base.files import require_regular
 from ..base.settings import rule_in, shorten
-from ..families.task import Tasks
+from ..families.task import Measure, Tasks
 from ..trials.plan import TrialPlan
 
 FORMAT = "metarl evaluation 2"
@@ -54,6 +54,18 @@ class AgentEntry(Entry):
     oracle: bool
 
 
+class MeasureEntry(Entry):
+    """What a file says of its numbers, as `Measure` has it."""
+
+    name: Words
+    per_step: bool
+    percent: bool
+
+
+_RETURN = MeasureEntry(**Measure()._asdict())
+"""The measure of a file that names none."""
+
+
 def _read_plan(entry: Any) -> TrialPlan:
     """Return the plan in a file. Raises ValueError unless it has every field of one, and a value that it can have."""
     names = [field.name for field in fields(TrialPlan)]
@@ -74,6 +86,7 @@ class Document(Entry):
     settings: dict[str, JsonValue]
     agent: AgentEntry
     plan: Annotated[TrialPlan, PlainValidator(_read_plan)]
+    measure: MeasureEntry = _RETURN
     unseen: bool
     versions: dict[str, Words]
     commit: Words | None

@@ -14,15 +14,19 @@ from ..base.errors import MetarlError, did_you_mean
 from ..base.meter import Report, ignore, part_of
 from ..base.progress import warn
 from ..families.family import TaskFamily
+from ..families.questions import asks_questions
 from ..families.task import Measure, Tasks
 from ..trials.agent import Agent, Oracle, require_agent
 from ..trials.episodes import Episodes
-from ..trials.memory import require_plan_memory
+from ..trials.memory import ROUNDS_KEPT, require_plan_memory, trial_bytes
 from ..trials.plan import PlanFields, TrialPlan
 from ..trials.registered import agent_name
 from ..trials.rollout import rounds_of
 from .document import LARGEST, MOST_SCORES, MOST_TASKS
 from .record import AgentRecord, Evaluation
+
+ASKED_BYTES = 2**26
+"""Most bytes of questions and answers that an evaluation has side by side, unless a single task has more."""
 
 
 def evaluate(
@@ -47,7 +51,8 @@ def evaluate(
         plan: Tasks, rounds, replicas and seed; by default `TrialPlan()`.
         record: What the result says of the agent; by default its registered name, or that of its class.
         threads: Native simulation threads, by default one a core. The numbers do not depend on it.
-        task_chunk_size: Tasks played side by side, by default all. Fewer take less memory.
+        task_chunk_size: Tasks played side by side. Fewer take less memory. By default all; where a family asks
+            questions, no more than fit into `ASKED_BYTES`, as papers take 10,000 tasks.
         report: Is told the steps played and the most there can be.
         **changes: Fields of the plan, such as `split`, `num_tasks`, `rounds`, `replicas` and `seed`.
 
@@ -69,9 +74,17 @@ def _chunk_size(family: TaskFamily, plan: TrialPlan, asked: int | None) -> int:
     """Return the number of tasks side by side. Raises MetarlError for less than one, and for more than memory holds."""
     if asked is not None and asked < 1:
         raise MetarlError(f"task_chunk_size is {asked}; it must be at least 1")
-    size = min(asked or plan.num_tasks, plan.num_tasks)
+    size = min(asked or _tasks_at_once(family, plan), plan.num_tasks)
     require_plan_memory(family, plan, size)
     return size
+
+
+def _tasks_at_once(family: TaskFamily, plan: TrialPlan) -> int:
+    """Return the tasks that are played side by side unless a number is asked for. It follows from family and plan."""
+    if not asks_questions(family):
+        return plan.num_tasks
+    rounds = min(plan.rounds_played, ROUNDS_KEPT)
+    return max(1, ASKED_BYTES // trial_bytes(family, tasks=1, replicas=plan.replicas, rounds=rounds))
 
 
 def _change_plan(plan: TrialPlan | None, changes: PlanFields) -> TrialPlan:
@@ -107,6 +120,7 @@ def _evaluation_of(
         successes=None if np.isnan(scores.successes).all() else np.nan_to_num(scores.successes),
         env_steps_per_task=scores.env_steps,
         unseen=family.is_unseen(plan.split),
+        measure=family.measure,
         rewards=None if scores.rewards is None else _in_range(scores.rewards),
     )
 

@@ -1,4 +1,4 @@
-"""The picture of adaptation: return against the environment steps spent in a new task."""
+"""The picture of adaptation: the measure of a round against the environment steps spent in a new task."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plot(evaluations: Sequence[Evaluation], path: str | Path) -> None:
 
 
 def adaptation_figure(evaluations: Sequence[Evaluation]) -> Figure:
-    """Return the figure of `plot`: return against the environment steps spent in the new task before each round.
+    """Return the figure of `plot`: the measure against the environment steps spent in the new task before each round.
 
     Each evaluation has the IQM over tasks, its 95 % interval as a band, and a thin line for each task. Each family has
     its own panel: returns of different families do not compare. Raises MetarlError for no evaluation.
@@ -69,19 +69,19 @@ def legend_columns(labels: Sequence[str], most: int) -> int:
 
 
 def _curve(axes: Axes, evaluation: Evaluation, label: str, color: str, marker: str) -> None:
-    steps, (low, high) = steps_before(evaluation.env_steps), evaluation.interval.T
+    measure = evaluation.measure
+    steps, (low, high) = steps_before(evaluation.env_steps), measure.tell(evaluation.interval).T
     # Many tasks must not hide the curve: all lines together weigh as much as a few.
     faint = min(0.35, 8 / evaluation.num_tasks)
     tasks = {"ls": "", "marker": "."} if evaluation.rounds == 1 else {"lw": 0.7}
-    axes.plot(
-        steps_before(evaluation.env_steps_per_task).T, evaluation.returns.T, color=color, alpha=faint, zorder=1, **tasks
-    )
+    singles = steps_before(evaluation.env_steps_per_task).T, measure.tell(evaluation.returns).T
+    axes.plot(*singles, color=color, alpha=faint, zorder=1, **tasks)
     axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0, zorder=2)
     if evaluation.rounds == 1:  # a band needs two points
         axes.vlines(steps, low, high, color=color, lw=2, zorder=2)
     axes.plot(
         steps,
-        evaluation.iqm,
+        measure.tell(evaluation.iqm),
         color=color,
         marker=marker,
         ms=6,
@@ -128,7 +128,7 @@ def label_axes(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
     title = f"Adaptation on {evaluations[0].title}, {' and '.join(splits)} tasks{seen}"
     axes.set_title(title, loc="left", weight="bold", size=11)
     axes.set_xlabel("Environment steps spent in the new task before the round")
-    axes.set_ylabel("Undiscounted return of an episode")
+    axes.set_ylabel(" or ".join(dict.fromkeys(evaluation.measure.definition for evaluation in evaluations)))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9", lw=0.8)
     axes.set_axisbelow(True)

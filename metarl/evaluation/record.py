@@ -16,11 +16,11 @@ from ..base.errors import MetarlError
 from ..base.files import write_atomically
 from ..base.streams import generator
 from ..base.versions import git_commit, versions
-from ..families.task import Tasks
+from ..families.task import Measure, Tasks
 from ..trials.agent import ORACLE
 from ..trials.plan import TrialPlan
 from .document import FORMAT, LARGEST, MOST_STEPS, Document, damaged, make_array, make_tasks, read_document
-from .statistics import iqm, iqm_interval
+from .statistics import iqm, iqm_interval, mean_margin
 
 UNTRAINED = " (untrained)"
 """Suffix of the name of a trainable agent that is measured without training."""
@@ -76,7 +76,8 @@ class Evaluation:
     tasks: Tasks
     """The tasks."""
     returns: np.ndarray
-    """Undiscounted return, mean over replicas; NaN where it is not finite or beyond 1e100. [task, round]"""
+    """Undiscounted return, or what else `measure` says, mean over replicas; NaN where it is not finite or beyond
+    1e100. [task, round]"""
     successes: np.ndarray | None
     """Share of replicas with a success; None where the family does not define success. [task, round]"""
     env_steps_per_task: np.ndarray
@@ -87,6 +88,8 @@ class Evaluation:
     rewards: np.ndarray | None = None
     """Reward of each step of the trial, mean over the replicas that took it, NaN if none did. None unless the family
     switches tasks within a trial. [task, step]"""
+    measure: Measure = field(default_factory=Measure)
+    """What the family measures an episode by."""
     versions: Mapping[str, str] = field(default_factory=versions)
     """Versions of the packages that can change the numbers."""
     commit: str | None = field(default_factory=git_commit)
@@ -164,6 +167,11 @@ class Evaluation:
         """Mean over tasks of the return. [round]"""
         return self.returns.mean(axis=0)
 
+    @property
+    def mean_margin(self) -> np.ndarray:
+        """Half the 95 % interval of `mean` that papers print: 1.96 standard errors over tasks; NaN for one. [round]"""
+        return mean_margin(self.returns)
+
     @cached_property
     def interval(self) -> np.ndarray:
         """95 % bootstrap interval of `iqm` over tasks, for this one agent; NaN for one task. [round, 2]"""
@@ -203,6 +211,7 @@ class Evaluation:
             "settings": dict(self.settings),
             "agent": asdict(self.agent),
             "plan": asdict(self.plan),
+            "measure": self.measure._asdict(),
             "unseen": self.unseen,
             "num_different_tasks": self.num_different_tasks,
             "env_steps": self.env_steps.tolist(),
@@ -210,6 +219,7 @@ class Evaluation:
             "interval": self.interval.tolist(),
             "gain": {"iqm": self.gain.iqm, "interval": self.gain.interval},
             "mean": self.mean.tolist(),
+            "mean_margin": self.mean_margin.tolist(),
             "success_rate": None if self.success_rate is None else self.success_rate.tolist(),
             "versions": dict(self.versions),
             "commit": self.commit,
@@ -260,6 +270,7 @@ def _evaluation_of(document: Document, entries: Mapping[str, Any]) -> Evaluation
         # As they are written: whole numbers stay whole.
         env_steps_per_task=np.array(entries["env_steps_per_task"]),
         unseen=document.unseen,
+        measure=Measure(**dict(document.measure)),
         rewards=None if document.rewards is None else make_array(document.rewards),
         versions=document.versions,
         commit=document.commit,

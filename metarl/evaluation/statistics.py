@@ -159,6 +159,16 @@ def _counts(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
     return rng.multinomial(size, np.full(size, 1 / size), size=resamples)
 
 
+def mean_margin(values: np.ndarray) -> np.ndarray:
+    """Return 1.96 standard errors of the mean of `values` [task, ...] over tasks, [...]; NaN for a single task.
+
+    Papers on few-shot learning print it behind a plus-minus: half of a normal 95 % interval, for one trained model.
+    """
+    if len(values) == 1:
+        return np.full(values.shape[1:], np.nan)
+    return np.asarray(1.96 * values.std(axis=0, ddof=1) / math.sqrt(len(values)))
+
+
 def iqm_interval(values: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
     """Return the 95 % interval of the IQM of `values` [seed, task, ...] over seeds and tasks, [..., 2].
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from ..base.terminal import one_line
 from ..base.text import decimals_for, interval_text, number_text, with_noun
 from .figure import require_evaluations
 from .record import Evaluation
 from .statistics import iqm
+
+Digits = Callable[[float], str]
+"""Writes a number."""
 
 
 def table(evaluations: Sequence[Evaluation]) -> str:
@@ -27,32 +32,51 @@ def _interval_notes(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 def _block(evaluation: Evaluation) -> str:
-    plan = evaluation.plan
+    plan, measure = evaluation.plan, evaluation.measure
     counts = f"{with_noun(plan.num_tasks, 'task')}, {with_noun(plan.replicas, 'replica')}, seed {plan.seed}"
     lines = [one_line(f"{evaluation.label} on {evaluation.title}, {plan.split} split: {counts}")]
-    number = functools.partial(number_text, decimals=decimals_for(evaluation.interval))
-    rates = evaluation.success_rate
-    header = ("round", "env steps by its end", "return (IQM)", "95% interval", "mean")
-    rows = [(*header, *(() if rates is None else ("success rate",)))]
-    for i in range(evaluation.rounds):
-        interval = interval_text(evaluation.interval[i], number)
-        rate = () if rates is None else (f"{rates[i]:.2f}",)
-        steps = f"{evaluation.env_steps[i]:,.0f}"
-        rows.append((str(i + 1), steps, number(evaluation.iqm[i]), interval, number(evaluation.mean[i]), *rate))
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    decimals = 2 if measure.percent else decimals_for(evaluation.interval)
+    number = functools.partial(number_text, decimals=decimals)
+    lines += _aligned(_round_rows(evaluation, number))
     if plan.budget > 1:
         more = with_noun(plan.budget - 1, "more round")
         lines.append(
             f"budget {plan.budget}: {more} after each but the last; the agent learns from them, and their steps count"
         )
     if evaluation.rounds > 1:
-        interval = interval_text(evaluation.gain.interval, number)
+        interval = interval_text(measure.tell(np.array(evaluation.gain.interval)), number)
         change = f"round {evaluation.rounds} minus round 1, paired by task"
-        lines.append(f"gain ({change}): {number(evaluation.gain.iqm)}, 95% interval {interval}")
+        gain = float(measure.tell(np.array(evaluation.gain.iqm)))
+        lines.append(f"gain ({change}): {number(gain)}, 95% interval {interval}")
+    if evaluation.rounds > 1 and not measure.per_step:
         total = evaluation.totals
         lines.append(f"trial (sum of all rounds): {number(float(iqm(total)))}, mean {number(float(total.mean()))}")
     if not evaluation.unseen:
         different = with_noun(evaluation.num_different_tasks, "different task")
         lines.append(f"not unseen: {different}, met in training; intervals show the chance within episodes alone")
     return "\n".join(lines)
+
+
+def _round_rows(evaluation: Evaluation, number: Digits) -> list[tuple[str, ...]]:
+    """Return the header and a row for each round."""
+    measure, rates = evaluation.measure, evaluation.success_rate
+    name = one_line(f"{measure.name} (IQM, %)" if measure.percent else f"{measure.name} (IQM)")
+    mean = "mean ± 1.96 SE" if measure.per_step else "mean"
+    rows = [
+        ("round", "env steps by its end", name, "95% interval", mean, *(() if rates is None else ("success rate",)))
+    ]
+    told = [measure.tell(each) for each in (evaluation.iqm, evaluation.interval, evaluation.mean)]
+    for i, (middle, ends, mean_of) in enumerate(zip(*told, strict=True)):
+        rate = () if rates is None else (f"{rates[i]:.2f}",)
+        margin = f" ± {number(float(measure.tell(evaluation.mean_margin)[i]))}" if measure.per_step else ""
+        steps = f"{evaluation.env_steps[i]:,.0f}"
+        rows.append(
+            (str(i + 1), steps, number(middle), interval_text(ends, number), f"{number(mean_of)}{margin}", *rate)
+        )
+    return rows
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return rows as lines, each column to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

@@ -30,6 +30,24 @@ class Measure(NamedTuple):
     per_step: bool = False
     """Whether it is the mean reward of the episode's steps, so that rounds of different lengths compare, and not their
     sum."""
+    percent: bool = False
+    """Whether it is a share, which tables and figures tell in percent."""
+
+    @property
+    def label(self) -> str:
+        """The name with its unit, for headings and axes."""
+        return f"{self.name} (%)" if self.percent else self.name
+
+    @property
+    def definition(self) -> str:
+        """What it is, with its unit: the beginning of a sentence."""
+        if not self.per_step:
+            return f"Undiscounted {self.label} of an episode"
+        return f"{self.label[:1].upper()}{self.label[1:]} of a round, mean over its steps"
+
+    def tell(self, values: np.ndarray) -> np.ndarray:
+        """Return measured values in the unit in which they are told: percent of shares."""
+        return 100.0 * values if self.percent else values
 
 
 Horizon = Annotated[int, Field(ge=1, le=10**7, strict=True)]

@@ -15,7 +15,7 @@ from .groups import Group
 from .rows import Row, count_cell, iqm_cell, page_decimals, speed_cell, table_of
 from .table import Table
 
-_WORST = "Mean of the lowest tenth of the returns over seeds and tasks, which an IQM leaves out."
+_WORST = "Mean of the lowest tenth over seeds and tasks, which an IQM leaves out."
 _SPEED = "'-' where the interval of the gain holds zero."
 _COLUMNS = (
     Column("worst tenth, first round", _WORST),
@@ -31,7 +31,7 @@ WINDOW = 20
 
 
 def measure_table(groups: Sequence[Group], threshold: float | None = None) -> Table:
-    """Return the measures of adaptation of groups with several rounds; `threshold` is a return that tasks may reach."""
+    """Return the measures of adaptation of groups with several rounds; `threshold` is a level that tasks may reach."""
     rows: list[Row] = []
     for group in groups:
         if group.returns.shape[-1] > 1:
@@ -52,9 +52,9 @@ def _threshold_columns(threshold: float) -> list[Column]:
     level = f"{threshold:g}"
     rule = "median over seeds and tasks, 'never' where half of them do not reach it."
     return [
-        Column(f"reach {level}", "Share of seeds and tasks with a round at or above that return."),
-        Column(f"rounds to {level}, median", f"Rounds before the first one at that return; {rule}"),
-        Column(f"env steps to {level}, median", f"Environment steps before the first round at that return; {rule}"),
+        Column(f"reach {level}", "Share of seeds and tasks with a round at or above that level."),
+        Column(f"rounds to {level}, median", f"Rounds before the first one at that level; {rule}"),
+        Column(f"env steps to {level}, median", f"Environment steps before the first round at that level; {rule}"),
     ]
 
 

@@ -64,12 +64,13 @@ def _definition(groups: Sequence[Group]) -> str:
     return " ".join(
         [
             protocol_sentence(groups),
-            f"Returns are undiscounted; policies act with exploration noise{but}.",
+            f"{'; '.join(dict.fromkeys(group.measure.definition for group in groups))}. Policies act with exploration "
+            f"noise{but}.",
             "Numbers are interquartile means (IQM) over training seeds and tasks, unless a heading or caption says "
             "otherwise.",
             interval_sentence(groups),
             *(["The interval of a single seed says nothing of other training seeds."] if single else []),
-            "Gain is the return of the last round less that of the first, paired by task.",
+            "Gain is the last round less the first, paired by task.",
             "A trial is all rounds in one task; its return is their sum.",
             "Env steps and minutes are means over seeds; minutes are wall-clock time of rollouts and updates, without "
             "evaluations.",

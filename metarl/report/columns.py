@@ -44,8 +44,3 @@ MINUTES = Column("minutes", "Wall-clock minutes of rollouts and updates, without
 TRIAL_STEPS = Column(
     "env steps of a trial", "Environment steps that a learner spends in one task over all rounds; mean over tasks."
 )
-
-
-def return_column(heading: str, what: str = "in that round") -> Column:
-    """Return the column of the IQM of an undiscounted return."""
-    return Column(heading, f"Undiscounted return of an episode {what}: {POOLED}.")

@@ -13,6 +13,7 @@ from ..trials.agent import ORACLE
 from .cells import MISSING, Cell, Number, Numbers, Text
 from .columns import INTERVAL, MEAN, POOLED, TRIAL_STEPS, Column, Kind
 from .groups import Group
+from .measured import measured
 from .names import group_cells
 from .rows import Row, iqm_cell, mean_cell, number_cell, paired_cell, table_of
 from .runs import OTHER_SPLITS
@@ -30,16 +31,16 @@ def score_table(groups: Sequence[Group], low: str, high: str) -> Table:
         for problem in dict.fromkeys(group.problem for group in groups)
         for row in _score_rows([group for group in groups if group.problem == problem], low, high)
     ]
-    score = f"Return of that round on the scale from {low}, 0, to {high}, 1: {MEAN}."
+    score = f"{measured(groups).title} of that round on the scale from {low}, 0, to {high}, 1: {MEAN}."
     gap = (
         f"Distance of the last round below that of {high} in the same task, 0 where it is above, on that scale: {MEAN}."
     )
-    regret = f"Return of the trial of {high} less that of this agent in the same tasks: {MEAN}."
+    regret = f"{_compared(groups)} of {high} less that of this agent in the same tasks: {MEAN}."
     columns = [
         Column("score, first round", score),
         Column("score, last round", score),
         Column("optimality gap", gap),
-        Column("regret of a trial", regret),
+        Column("regret", regret) if measured(groups).per_step else Column("regret of a trial", regret),
         TRIAL_STEPS,
     ]
     title = f"Scores between {low}, 0, and {high}, 1"
@@ -82,10 +83,11 @@ def _regret_cell(group: Group, best: Group) -> Cell:
 
 def gap_table(groups: Sequence[Group]) -> Table:
     """Return how trained groups do in the last round in tasks of other splits, beside the tasks of the page."""
+    what = measured(groups)
     columns = [
         Column("last round in", "Split of other tasks in which the same agents were measured."),
-        Column("return there", f"Undiscounted return of the last round in those tasks: {POOLED}."),
-        Column("return here", f"Undiscounted return of the last round in the tasks of the other tables: {POOLED}."),
+        Column(f"{what.label} there", f"{what.definition}, the last round in those tasks: {POOLED}."),
+        Column(f"{what.label} here", f"{what.definition}, the last round in the tasks of the other tables: {POOLED}."),
         Column(
             "gap",
             "IQM of the split that is nearer to training less IQM of the other: train less these tasks, these less "
@@ -98,7 +100,7 @@ def gap_table(groups: Sequence[Group]) -> Table:
         for split in OTHER_SPLITS
         if split != group.evaluations[0].plan.split and (there := group.returns_on(split)) is not None
     ]
-    statistic = "Returns are IQMs over seeds and tasks."
+    statistic = f"{what.title}: IQM over seeds and tasks."
     return table_of("splits", "Other tasks", statistic, columns, rows, groups)
 
 
@@ -117,10 +119,11 @@ def _gap_cells(group: Group, split: str, there: np.ndarray) -> list[Cell]:
 
 def comparison_table(groups: Sequence[Group]) -> Table:
     """Return the comparison of each trained group's trials with each reference and each trained group before it."""
-    names = group_cells(groups)
+    names, what = group_cells(groups), measured(groups)
+    difference = f"difference of the last {what.name}" if what.per_step else "difference of the trial's return"
     columns = [
         Column("compared with", "The other agent, in the same tasks.", kind=Kind.NAME),
-        Column("difference of the trial's return", f"This agent less the other, paired by task: {MEAN}."),
+        Column(difference, f"{_compared(groups)}: this agent less the other, paired by task: {MEAN}."),
         Column(
             "difference, relative",
             "The difference as a share of the other's mean; '-' unless the interval of that mean lies above zero.",
@@ -136,6 +139,12 @@ def comparison_table(groups: Sequence[Group]) -> Table:
     rows = [(ours, [names[other.name], *_comparison_cells(ours, other)]) for ours, other in _pairs(groups)]
     statistic = "All numbers are means over seeds and tasks, paired by task."
     return table_of("paired", "Side by side, paired by task", statistic, columns, rows, groups)
+
+
+def _compared(groups: Sequence[Group]) -> str:
+    """Return by what trials are compared: the beginning of a sentence."""
+    what = measured(groups)
+    return f"{what.title} of the last round" if what.per_step else "Return of the trial"
 
 
 def _pairs(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:

@@ -10,6 +10,7 @@ import numpy as np
 from ..base.figures import legend_label
 from ..evaluation.figure import COLORS, MARKERS, label_axes, legend_columns
 from ..evaluation.measures import above, steps_before
+from .measured import measured
 from .step_axis import step_axis
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _add_legend(figure: Figure, groups: Sequence[Group]) -> Figure:
 
 
 def adaptation_figure(groups: Sequence[Group]) -> Figure:
-    """Return the figure of the return against environment steps in the new task, with a line for each group."""
+    """Return the figure of the measure against environment steps in the new task, with a line for each group."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.5), layout="constrained")
@@ -57,12 +58,12 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
     if (ticks := scale.ticks()) is not None:
         axes.set_xticks(*ticks)
         axes.set_xlabel(f"{axes.get_xlabel()}, logarithmic")
-    axes.set_ylabel("Return of an episode (IQM, 95 % interval)")
+    axes.set_ylabel(f"{measured(groups).title} of a round (IQM, 95 % interval)")
     return _add_legend(figure, groups)
 
 
 def profile_figure(groups: Sequence[Group]) -> Figure:
-    """Return the figure of performance profiles: the share of seeds and tasks above each return in the last round."""
+    """Return the figure of performance profiles: the share of seeds and tasks above each level in the last round."""
     from matplotlib.figure import Figure
 
     last = [group.returns[..., -1] for group in groups]
@@ -76,17 +77,17 @@ def profile_figure(groups: Sequence[Group]) -> Figure:
         axes.fill_between(levels, low, high, color=color, alpha=0.25, lw=0)
         axes.plot(levels, pairs.mean(axis=(0, 1, 2)), color=color, ls=style, lw=2, label=legend_label(group.name))
     _label(axes, f"Profile of the last round on {groups[0].evaluations[0].title}")
-    axes.set_xlabel("Undiscounted return of an episode, R")
+    axes.set_xlabel(f"{measured(groups).definition}, R")
     axes.set_ylabel("Seeds and tasks above R (95 % interval)")
     return _add_legend(figure, groups)
 
 
 LEVELS = 101
-"""Returns at which a profile is drawn."""
+"""Levels at which a profile is drawn."""
 
 
 def training_figure(groups: Sequence[Group]) -> Figure:
-    """Return the figure of the validation return before (dashed) and after adaptation against steps of training."""
+    """Return the figure of validations before (dashed) and after adaptation against steps of training."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
@@ -100,14 +101,18 @@ def training_figure(groups: Sequence[Group]) -> Figure:
             _learning_curve(axes, group, key, style, color)
     _label(axes, f"Meta-training on {groups[0].evaluations[0].title}")
     axes.set_xlabel("Environment steps of training")
-    axes.set_ylabel("Validation return (IQM), last round; dashed: first")
+    axes.set_ylabel(f"Validation {measured(groups).label} (IQM), last round; dashed: first")
     axes.xaxis.set_major_formatter(EngFormatter())
     return _add_legend(figure, groups)
 
 
 def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str) -> None:
+    def tell(value: float) -> float:
+        return float(group.measure.tell(np.array(value)))
+
     curves = [
-        {line["update"]: (line["env_steps"], line[key]) for line in run.metrics if key in line} for run in group.runs
+        {line["update"]: (line["env_steps"], tell(line[key])) for line in run.metrics if key in line}
+        for run in group.runs
     ]
     for curve in curves:
         if curve:

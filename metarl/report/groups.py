@@ -16,6 +16,7 @@ from ..base.errors import MetarlError
 from ..base.streams import generator
 from ..evaluation.record import UNTRAINED, Evaluation
 from ..evaluation.statistics import crossed_bootstrap, gap_bootstrap, iqm, iqm_interval, paired_bootstrap
+from ..families.task import Measure
 from ..trials.agent import ORACLE
 from .runs import EVALUATION, RunResult, describe_difference
 from .setting_names import name_settings
@@ -49,10 +50,15 @@ class Group:
         seeds = [(evaluation.agent.trained or {}).get("training_seed") for evaluation in self.evaluations]
         return tuple(seed for seed in seeds if isinstance(seed, int)) if None not in seeds else ()
 
+    @property
+    def measure(self) -> Measure:
+        """What the family measures an episode by: its name, and the unit of all numbers here."""
+        return self.evaluations[0].measure
+
     @cached_property
     def returns(self) -> np.ndarray:
-        """Undiscounted return, mean over replicas. [seed, task, round]"""
-        return np.stack([evaluation.returns for evaluation in self.evaluations])
+        """Return, or what else is measured, mean over replicas, as it is told. [seed, task, round]"""
+        return self.measure.tell(np.stack([evaluation.returns for evaluation in self.evaluations]))
 
     @property
     def rewards(self) -> np.ndarray | None:
@@ -73,12 +79,12 @@ class Group:
         if not found or len(found) < len(self.runs):
             return None
         _require_comparable([(run.path / f"evaluation-{split}.json", run.other_splits[split]) for run in self.runs])
-        return np.stack([evaluation.returns for evaluation in found])
+        return self.measure.tell(np.stack([evaluation.returns for evaluation in found]))
 
-    @property
+    @cached_property
     def totals(self) -> np.ndarray:
-        """Return of the whole trial, the sum over rounds. [seed, task]"""
-        return np.stack([evaluation.totals for evaluation in self.evaluations])
+        """What trials are compared by: the sum over rounds, or the last round of a mean over steps. [seed, task]"""
+        return self.returns[..., -1] if self.measure.per_step else self.returns.sum(axis=2)
 
     @property
     def env_steps(self) -> np.ndarray:

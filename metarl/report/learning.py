@@ -1,4 +1,4 @@
-"""The panel of validation returns during training on a page of HTML."""
+"""The panel of validations during training on a page of HTML."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..base.text import number_text
 from .captions import training_sentence
 from .escape import plotly_text
 from .groups import Group
+from .measured import measured
 from .panel import Choice, Option, Panel, Plot, axis, hover_head, json_numbers, legend_of, style_of
 from .rows import page_decimals
 
 STEPS, MINUTES, BEFORE, AFTER = 1, 2, 3, 4
 """Columns of a curve beside the update, which is its first."""
 _X_TITLES = {STEPS: "Environment steps of training", MINUTES: "Minutes of rollouts and updates (wall clock)"}
-_Y_TITLES = {AFTER: "Validation return (IQM), last round", BEFORE: "Validation return (IQM), first round"}
 
 
 @dataclass(frozen=True)
@@ -30,27 +30,29 @@ class _Line:
     group: Group
     """Its group."""
     curve: np.ndarray
-    """Update, env steps, minutes, return before and after adaptation. [validation, 5]"""
+    """Update, env steps, minutes, measure before and after adaptation. [validation, 5]"""
     bold: bool
     """Whether it is the mean over seeds, not a single seed."""
 
 
 def learning_panel(groups: Sequence[Group]) -> Panel | None:
-    """Return the panel of validation returns on one problem against steps or minutes of training; None without any."""
+    """Return the panel of validations on one problem against steps or minutes of training; None without any."""
     lines = [line for number, group in enumerate(groups) for line in _lines(number, group)]
     if not lines:
         return None
+    what = measured(groups)
+    y_titles = {n: f"Validation {what.label} (IQM), {at} round" for n, at in ((AFTER, "last"), (BEFORE, "first"))}
     title = f"Meta-training on {groups[0].evaluations[0].title}"
     layout = {
         "xaxis": axis(_X_TITLES[STEPS], rangemode="tozero"),
-        "yaxis": axis(_Y_TITLES[AFTER], tickformat=","),
+        "yaxis": axis(y_titles[AFTER], tickformat=","),
     }
     plot = Plot(title, [_trace(line) for line in lines], layout)
     choices = [
         _choice("Against", "x", {STEPS: "environment steps", MINUTES: "minutes"}, _X_TITLES, lines),
-        _choice("Return of", "y", {AFTER: "the last round", BEFORE: "the first round"}, _Y_TITLES, lines),
+        _choice(f"{what.title} of", "y", {AFTER: "the last round", BEFORE: "the first round"}, y_titles, lines),
     ]
-    note = "Returns in validation tasks, which select checkpoints. Bold: mean over seeds; thin: each seed."
+    note = f"{what.title} in validation tasks, which select checkpoints. Bold: mean over seeds; thin: each seed."
     drawn = {line.number for line in lines}
     legend = [entry for entry in legend_of(groups) if entry[0] in drawn]
     return Panel(title, f"{note} {training_sentence(groups)}", [plot], choices, legend)
@@ -77,7 +79,7 @@ def _lines(number: int, group: Group) -> list[_Line]:
 
 
 def _validations(group: Group, number: int) -> np.ndarray:
-    """Return a run's validations: update, env steps, minutes, return before and after adaptation. [validation, 5]"""
+    """Return a run's validations: update, env steps, minutes, measure before and after adaptation. [validation, 5]"""
     run = group.runs[number]
     keys = ("validation/return_before", "validation/return_after")
     rows = [
@@ -85,7 +87,9 @@ def _validations(group: Group, number: int) -> np.ndarray:
         for line, minutes in zip(run.metrics, run.minutes_by_update, strict=True)
         if all(key in line for key in keys)
     ]
-    return np.array(rows, dtype=np.float64).reshape(-1, 5)
+    found = np.array(rows, dtype=np.float64).reshape(-1, 5)
+    found[:, BEFORE:] = group.measure.tell(found[:, BEFORE:])
+    return found
 
 
 def _mean(curves: Sequence[np.ndarray]) -> np.ndarray:

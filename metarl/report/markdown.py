@@ -15,6 +15,7 @@ from .commands import commands, versions_line
 from .escape import markdown_code, markdown_note, markdown_picture, markdown_text
 from .figures import adaptation_figure, profile_figure, training_figure
 from .groups import Group
+from .measured import measured
 from .names import long_names
 from .table import Table
 from .tables import build_tables
@@ -25,13 +26,14 @@ def write_page(groups: Sequence[Group], path: str | Path, about: About) -> None:
     path = Path(path)
     figures = {}
     if len({group.problem for group in groups}) == 1:  # returns on different problems do not share an axis
+        what = measured(groups)
         figures = {
             "adaptation": (
-                "Return (IQM, 95 % interval) against environment steps spent in the new task",
+                f"{what.title} (IQM, 95 % interval) against environment steps spent in the new task",
                 adaptation_figure(groups),
             ),
-            "profile": ("Share of seeds and tasks whose last round is above a return", profile_figure(groups)),
-            "training": ("Validation return against environment steps of training", training_figure(groups)),
+            "profile": ("Share of seeds and tasks whose last round is above a level", profile_figure(groups)),
+            "training": (f"Validation {what.label} against environment steps of training", training_figure(groups)),
         }
     pictures = {}
     for word, (text, figure) in figures.items():

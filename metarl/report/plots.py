@@ -15,6 +15,7 @@ from .cells import plain
 from .escape import plotly_text
 from .figures import LEVELS
 from .groups import Group
+from .measured import measured
 from .panel import Panel, Plot, axis, band, finite_range, hover_head, json_numbers, legend_of, style_of
 from .rows import number_cell, page_decimals
 from .step_axis import StepAxis, step_axis
@@ -26,12 +27,12 @@ def adaptation_panel(groups: Sequence[Group]) -> Panel:
     legend = legend_of(groups)
     if all(group.returns.shape[-1] == 1 for group in groups):
         note = caption("Markers: IQM over seeds and tasks; bars: its interval.", groups)
-        return Panel(f"Return on {family}", note, [_single_round(groups)], (), legend, "markers")
+        return Panel(f"{measured(groups).title} on {family}", note, [_single_round(groups)], (), legend, "markers")
     scale = step_axis([steps_before(group.env_steps) for group in groups])
     traces = [trace for number, group in enumerate(groups) for trace in _adaptation_traces(number, group, scale)]
     layout = {
         "xaxis": _step_axis_layout(scale),
-        "yaxis": axis("Undiscounted return of an episode", tickformat=","),
+        "yaxis": axis(measured(groups).definition, tickformat=","),
     }
     title = f"Adaptation on {family}"
     note = caption("Lines: IQM over seeds and tasks; bands: its interval.", groups)
@@ -63,7 +64,7 @@ def _adaptation_traces(number: int, group: Group, scale: StepAxis) -> list[dict[
         "hoverinfo": "text",
         "hovertext": [
             f"{hover_head(group)}round {n + 1}, after {steps[n]:,.0f} env steps<br>"
-            f"{_return_text(group.iqm[n], group.interval[n])}"
+            f"{_told(group, group.iqm[n], group.interval[n])}"
             for n in range(len(steps))
         ],
         "meta": number,
@@ -85,7 +86,7 @@ def _single_round(groups: Sequence[Group]) -> Plot:
             "marker": {"color": color, "symbol": symbol, "size": 9},
             "name": plotly_text(group.name),
             "hoverinfo": "text",
-            "hovertext": [f"{hover_head(group)}{_return_text(value, ends)}"],
+            "hovertext": [f"{hover_head(group)}{_told(group, value, ends)}"],
             "meta": number,
         }
         if np.isfinite(ends).all():
@@ -95,7 +96,7 @@ def _single_round(groups: Sequence[Group]) -> Plot:
         traces.append(trace)
     names = ["<br>".join(map(plotly_text, textwrap.wrap(group.name, 24))) for group in groups]
     layout = {
-        "xaxis": axis("Undiscounted return of an episode (IQM)", tickformat=","),
+        "xaxis": axis(f"{measured(groups).definition} (IQM)", tickformat=","),
         "yaxis": {
             "automargin": True,
             "tickvals": list(range(len(groups))),
@@ -106,11 +107,11 @@ def _single_round(groups: Sequence[Group]) -> Plot:
         },
         "height": 150 + 46 * len(groups),
     }
-    return Plot(f"Return on {groups[0].evaluations[0].title}", traces, layout)
+    return Plot(f"{measured(groups).title} on {groups[0].evaluations[0].title}", traces, layout)
 
 
 def profile_panel(groups: Sequence[Group]) -> Panel:
-    """Return the panel of performance profiles on one problem: the share of seeds and tasks above each return."""
+    """Return the panel of performance profiles on one problem: the share of seeds and tasks above each level."""
     last = [group.returns[..., -1] for group in groups]
     levels = np.linspace(*finite_range(last), LEVELS)
     traces = []
@@ -136,7 +137,7 @@ def profile_panel(groups: Sequence[Group]) -> Panel:
             }
         )
     layout = {
-        "xaxis": axis("Undiscounted return of an episode, R", tickformat=","),
+        "xaxis": axis(f"{measured(groups).definition}, R", tickformat=","),
         "yaxis": axis("Share of seeds and tasks above R", tickformat=".0%", range=[-0.02, 1.02]),
     }
     title = f"Profile of the last round on {groups[0].evaluations[0].title}"
@@ -144,5 +145,5 @@ def profile_panel(groups: Sequence[Group]) -> Panel:
     return Panel(title, caption(statistic, groups), [Plot(title, traces, layout)], (), legend_of(groups), "lines")
 
 
-def _return_text(value: float, ends: np.ndarray) -> str:
-    return f"return {plain(number_cell(value, ends))}"
+def _told(group: Group, value: float, ends: np.ndarray) -> str:
+    return f"{group.measure.label} {plain(number_cell(value, ends))}"

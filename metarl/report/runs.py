@@ -260,7 +260,8 @@ def describe_difference(first: Evaluation, other: Evaluation) -> str:
         (what, getattr(first.plan, what), getattr(other.plan, what))
         for what in ("split", "replicas", "num_tasks", "seed")
     ]
-    pairs = [("family", first.family, other.family), *plans]
+    measures = first.measure.definition, other.measure.definition
+    pairs = [("family", first.family, other.family), ("measure", *measures), *plans]
     names = dict.fromkeys([*first.settings, *other.settings])
     pairs[1:1] = [(f"settings: {name}", first.settings.get(name), other.settings.get(name)) for name in names]
     for what, mine, theirs in pairs:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..evaluation.statistics import iqm
 from .cells import MISSING, Cell, Number, Numbers, Seeds, Text
-from .columns import MEAN, MINUTES, POOLED, TRIAL_STEPS, Column, return_column
+from .columns import MEAN, MINUTES, POOLED, TRIAL_STEPS, Column
 from .groups import Group
+from .measured import Measured, measured
 from .rows import Row, iqm_cell, mean_cell, number_cell, page_decimals, table_of
-from .runs import RunResult
 from .table import Table
 
 MAX_ROUNDS = 4
@@ -18,10 +19,9 @@ MAX_ROUNDS = 4
 
 _SEEDS = Column("seeds", "Seeds of the training runs that are pooled, or their number.")
 _ENV_STEPS = Column("env steps", "Environment steps of training, in millions; mean over seeds.", unit="M")
-_GAIN = Column("gain", f"Return of the last round less that of the first, paired by task: {POOLED}.")
+_GAIN = Column("gain", f"Last round less the first, paired by task: {POOLED}.")
 _TRIAL = Column("trial", f"Sum of the returns of all rounds, those spent exploring included: {POOLED}.")
 _TRIAL_MEAN = Column("trial, mean", f"Sum of the returns of all rounds: {MEAN}. Bandits are scored by it.")
-_RETURN_MEAN = Column("return, mean", f"Undiscounted return of an episode: {MEAN}.")
 _SUCCESS = Column("success by round", "Share of episodes with a success in any step; mean over seeds and tasks.")
 _SEED = Column("seed", "Seed of the training.")
 _CHECKPOINT = Column("checkpoint of update", "Update after which the evaluated checkpoint was saved, of all updates.")
@@ -36,10 +36,11 @@ def summary_table(groups: Sequence[Group]) -> Table:
     """
     rounds = max(group.returns.shape[-1] for group in groups)
     shown = list(range(rounds)) if rounds <= MAX_ROUNDS else [0, -1]
-    sums = rounds > 1 and any(_has_sum(group) for group in groups)
+    what = measured(groups)
+    sums = rounds > 1 and not what.per_step and any(_has_sum(group) for group in groups)
     success = any(group.success_rate is not None for group in groups)
-    columns = [_SEEDS, _ENV_STEPS, MINUTES, *_return_columns(rounds)]
-    columns += [_GAIN] if rounds > 1 else [_RETURN_MEAN]
+    columns = [_SEEDS, _ENV_STEPS, MINUTES, *_return_columns(rounds, what)]
+    columns += [_GAIN] if rounds > 1 else [Column(f"{what.name}, mean", f"{what.definition}: {MEAN}.")]
     columns += [TRIAL_STEPS, _TRIAL, _TRIAL_MEAN] if sums else []
     columns += [_SUCCESS] if success else []
     rows: list[Row] = []
@@ -49,21 +50,22 @@ def summary_table(groups: Sequence[Group]) -> Table:
         cells += _trial_cells(group) if sums else []
         cells += [_success_cell(group, shown)] if success else []
         rows.append((group, cells))
-    statistic = "Returns are IQMs over seeds and tasks, unless the heading says mean."
+    statistic = f"{what.title}: IQM over seeds and tasks, unless the heading says mean."
     return table_of("summary", "Summary", statistic, columns, rows, groups)
 
 
 def _has_sum(group: Group) -> bool:
     """Return whether the sum over rounds says more than the columns of the rounds: a single round is its trial."""
+    if group.measure.per_step:
+        return False
     return group.returns.shape[-1] == 1 or group.returns.shape[-1] > MAX_ROUNDS
 
 
-def _return_columns(rounds: int) -> list[Column]:
+def _return_columns(rounds: int, what: Measured) -> list[Column]:
     if rounds == 1:
-        return [Column("return", f"Undiscounted return of an episode: {POOLED}.")]
-    if rounds > MAX_ROUNDS:
-        return [return_column("first round"), return_column("last round")]
-    return [return_column(f"round {number + 1}") for number in range(rounds)]
+        return [Column(what.label, f"{what.definition}: {POOLED}.")]
+    headings = ["first round", "last round"] if rounds > MAX_ROUNDS else [f"round {n + 1}" for n in range(rounds)]
+    return [Column(heading, f"{what.definition}: {POOLED}.") for heading in headings]
 
 
 def _training_cells(group: Group) -> tuple[Cell, Cell, Cell]:
@@ -102,6 +104,8 @@ def _gain_cell(group: Group) -> Cell:
 
 
 def _trial_cells(group: Group) -> list[Cell]:
+    if group.measure.per_step:
+        return [Number(float(group.env_steps[-1]), 0), MISSING, MISSING]
     totals = group.totals
     return [Number(float(group.env_steps[-1]), 0), iqm_cell(group, totals), mean_cell(group, totals)]
 
@@ -113,33 +117,40 @@ def _success_cell(group: Group, shown: Sequence[int]) -> Cell:
 
 def seed_table(groups: Sequence[Group]) -> Table:
     """Return the table of single training runs."""
+    what = measured(groups)
     once = all(group.returns.shape[-1] == 1 for group in groups)
+    sums = not once and not what.per_step
     over = "over tasks, round by round" if not once else "over tasks"
     by_round = "" if once else " by round"
     columns = [
         _SEED,
-        Column(f"IQM{by_round}", f"Undiscounted return of an episode: IQM {over}."),
-        Column(f"mean{by_round}", f"Undiscounted return of an episode: mean {over}."),
-        *([] if once else [Column("trial, mean", "Sum of the returns of all rounds; mean over tasks.")]),
+        Column(f"IQM{by_round}", f"{what.definition}: IQM {over}."),
+        Column(f"mean{by_round}", f"{what.definition}: mean {over}."),
+        *([Column("trial, mean", "Sum of the returns of all rounds; mean over tasks.")] if sums else []),
         _CHECKPOINT,
         _RUN_MINUTES,
         _COMMIT,
     ]
-    rows = [(group, _run_cells(run, once=once)) for group in groups for run in group.runs]
-    return table_of("seeds", "Single seeds", "Returns are pooled over tasks.", columns, rows, groups)
+    rows = [(group, _run_cells(group, number, sums=sums)) for group in groups for number in range(len(group.runs))]
+    return table_of("seeds", "Single seeds", f"{what.title} is pooled over tasks.", columns, rows, groups)
 
 
-def _run_cells(run: RunResult, *, once: bool) -> list[Cell]:
-    evaluation = run.evaluation
+def _total_cell(totals: np.ndarray) -> Cell:
+    return Number(float(totals.mean()), page_decimals(totals.mean(keepdims=True)))
+
+
+def _run_cells(group: Group, number: int, *, sums: bool) -> list[Cell]:
+    run, returns = group.runs[number], group.returns[number]
+    evaluation, middles = run.evaluation, iqm(returns)
     shown = slice(None) if evaluation.rounds <= MAX_ROUNDS else slice(None, None, evaluation.rounds - 1)
-    decimals = page_decimals(evaluation.iqm)
-    total = float(evaluation.totals.mean())
+    decimals = page_decimals(middles)
+    total = MISSING if group.measure.per_step else _total_cell(group.totals[number])
     updates = (evaluation.agent.trained or {}).get("updates")
     first, *others = run.commits or ("unknown",)
     return [
         Seeds((run.seed,)),
-        *(Numbers(tuple(map(float, values[shown])), decimals) for values in (evaluation.iqm, evaluation.mean)),
-        *([] if once else [Number(total, page_decimals(np.array([total])))]),
+        *(Numbers(tuple(map(float, values[shown])), decimals) for values in (middles, returns.mean(axis=0))),
+        *([total] if sums else []),
         MISSING if updates is None else Text(f"{updates} of {run.config['num_updates']}"),
         Number(run.minutes, 1),
         Text(

@@ -1,4 +1,4 @@
-"""The panel of returns by task: where in the space of tasks an agent does well, and where it fails."""
+"""The panel of results by task: where in the space of tasks an agent does well, and where it fails."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ..families.task import Parameter
 from .captions import protocol_sentence
 from .escape import plotly_text
 from .groups import Group
+from .measured import measured
 from .panel import Choice, Option, Panel, Plot, axis, finite_range, json_numbers, legend_of, style_of
 from .rows import page_decimals
 
@@ -43,7 +44,7 @@ class Points:
     """Number of the point of each task of the evaluation. [task]"""
 
     def mean(self, group: Group) -> np.ndarray:
-        """Return the return, mean over seeds and over equal tasks. [point, round]"""
+        """Return the measure, mean over seeds and over equal tasks. [point, round]"""
         returns = group.returns.mean(axis=0)
         sums = np.zeros((len(self.texts), returns.shape[1]))
         np.add.at(sums, self.of, returns)
@@ -63,16 +64,16 @@ class _Tasks:
     points: Points
     """Its different tasks."""
     scores: Sequence[np.ndarray]
-    """Mean return of each group. [point, round]"""
+    """Mean of each group. [point, round]"""
     hovers: Sequence[list[str]]
     """Hover texts of each group. [point]"""
 
 
 def tasks_panel(groups: Sequence[Group]) -> Panel | None:
-    """Return the panel of the return by task on one problem; None where all tasks are the same.
+    """Return the panel of the measure by task on one problem; None where all tasks are the same.
 
-    Tasks of two numbers are a map, coloured by return. Others are drawn against one number, which the reader chooses
-    where there are several.
+    Tasks of two numbers are a map, coloured by the measure. Others are drawn against one number, which the reader
+    chooses where there are several.
     """
     points = different_tasks(groups[0].evaluations[0])
     if not points.places:
@@ -80,8 +81,8 @@ def tasks_panel(groups: Sequence[Group]) -> Panel | None:
     scores = [points.mean(group) for group in groups]
     hovers = [_hovers(group, points, score) for group, score in zip(groups, scores, strict=True)]
     equal = " and over equal tasks" if len(points.of) > len(points.texts) else ""
-    note = f"One point a task: mean over seeds{equal}. Point at it for its parameters and the return of every round."
-    title = f"Return by task on {groups[0].evaluations[0].title}"
+    note = f"One point a task: mean over seeds{equal}. Point at it for its parameters and every round."
+    title = f"{measured(groups).title} by task on {groups[0].evaluations[0].title}"
     what = _Tasks(title, f"{note} {protocol_sentence(groups)}", groups, points, scores, hovers)
     return _map(what) if len(points.places) == 2 else _scatter(what)
 
@@ -148,7 +149,7 @@ def _parameter_text(label: str, values: np.ndarray, parameter: Parameter | None)
 
 
 def _hovers(group: Group, points: Points, score: np.ndarray) -> list[str]:
-    """Return the hover text of each point: agent, task and the return of every round."""
+    """Return the hover text of each point: agent, task and the measure of every round."""
     head = "".join(f"<b>{plotly_text(line)}</b><br>" for line in textwrap.wrap(group.name, 40))
     decimals = page_decimals(score)
     shown = range(score.shape[1]) if score.shape[1] <= _MOST_LISTED else (0, score.shape[1] - 1)
@@ -159,15 +160,15 @@ def _hovers(group: Group, points: Points, score: np.ndarray) -> list[str]:
 
 
 def _scatter(what: _Tasks) -> Panel:
-    """Return the plot of the return against one number of the task, with a marker for each group and point."""
-    rounds = _rounds(what.scores)
+    """Return the plot of the measure against one number of the task, with a marker for each group and point."""
+    rounds = _rounds(what)
     *_, (_, y_label, last) = rounds
     traces = [
         _scatter_trace(what.points, number, group, values, hover)
         for number, (values, group, hover) in enumerate(zip(last, what.groups, what.hovers, strict=True))
     ]
     layout = {"xaxis": axis(next(iter(what.points.places))), "yaxis": axis(y_label, tickformat=",")}
-    choices = [*_choice_of_axis(what.points), *_choice_of_round(rounds, what.scores)]
+    choices = [*_choice_of_axis(what.points), *_choice_of_round(rounds, what)]
     return Panel(what.title, what.note, [Plot(what.title, traces, layout)], choices, legend_of(what.groups), "markers")
 
 
@@ -189,9 +190,10 @@ def _scatter_trace(
     }
 
 
-def _rounds(scores: Sequence[np.ndarray]) -> list[tuple[str, str, list[np.ndarray]]]:
-    """Return for each round its name, title of the axis, and returns of each group [point], NaN beyond its rounds."""
-    what, count = "Undiscounted return of an episode", max(score.shape[1] for score in scores)
+def _rounds(shown: _Tasks) -> list[tuple[str, str, list[np.ndarray]]]:
+    """Return for each round its name, title of the axis, and numbers of each group [point], NaN beyond its rounds."""
+    what, scores = measured(shown.groups).definition, shown.scores
+    count = max(score.shape[1] for score in scores)
     return [
         (
             f"round {n + 1}",
@@ -216,11 +218,12 @@ def _choice_of_axis(points: Points) -> list[Choice]:
     return [Choice("Against", options)] if len(options) > 1 else []
 
 
-def _choice_of_round(rounds: Sequence[tuple[str, str, list[np.ndarray]]], scores: Sequence[np.ndarray]) -> list[Choice]:
+def _choice_of_round(rounds: Sequence[tuple[str, str, list[np.ndarray]]], what: _Tasks) -> list[Choice]:
     """Return the menu of the round, or of the gain, none for a single round."""
     if len(rounds) == 1:
         return []
-    gain = ("gain", "Return, last round less first", [score[:, -1] - score[:, 0] for score in scores])
+    title = measured(what.groups).title
+    gain = ("gain", f"{title}, last round less first", [score[:, -1] - score[:, 0] for score in what.scores])
     options = [
         Option(
             name,
@@ -229,12 +232,12 @@ def _choice_of_round(rounds: Sequence[tuple[str, str, list[np.ndarray]]], scores
         )
         for name, y_label, values in (*rounds, gain)
     ]
-    return [Choice("Return of", options)]
+    return [Choice(f"{title} of", options)]
 
 
 def _map(what: _Tasks) -> Panel:
     """Return a map of the tasks for each group, with one scale of colours for all maps and rounds."""
-    rounds = _rounds(what.scores)
+    rounds = _rounds(what)
     *_, (_, _, last) = rounds
     plots = [
         Plot(group.name, [_map_trace(what, values, group, hover)], _map_layout(what.points))
@@ -248,7 +251,8 @@ def _map(what: _Tasks) -> Panel:
         )
         for name, _, values in rounds
     ]
-    return Panel(what.title, what.note, plots, [Choice("Return of", options)] if len(options) > 1 else [])
+    choices = [Choice(f"{measured(what.groups).title} of", options)] if len(options) > 1 else []
+    return Panel(what.title, what.note, plots, choices)
 
 
 def _map_trace(what: _Tasks, values: np.ndarray, group: Group, hover: list[str]) -> dict[str, Any]:
@@ -258,7 +262,7 @@ def _map_trace(what: _Tasks, values: np.ndarray, group: Group, hover: list[str])
         "thickness": 10,
         "outlinewidth": 0,
         "tickformat": ",",
-        "title": {"text": "return", "side": "right"},
+        "title": {"text": plotly_text(measured(what.groups).label), "side": "right"},
     }
     marker = {
         "color": json_numbers(values),

@@ -174,7 +174,7 @@ class _Training:
         if show:
             say(f"run folder: {self.run_dir}")
         try:
-            with self.open_log(), progress_for(title, shown=show) as bar:
+            with self.open_log(), progress_for(title, measure=self.family.measure.name, shown=show) as bar:
                 self.run(bar)
         except KeyboardInterrupt as interrupt:
             resume = shell_line(["metarl", "train", "--resume", self.run_dir])

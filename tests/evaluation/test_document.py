@@ -43,9 +43,11 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(each, (*path, key))
 
 
-DERIVED = {"num_different_tasks", "env_steps", "iqm", "interval", "gain", "mean", "success_rate"}
+DERIVED = {"num_different_tasks", "env_steps", "iqm", "interval", "gain", "mean", "mean_margin", "success_rate"}
 """Entries that follow from others: they are for readers of the file, and loading makes them again."""
 PLACES = [path for path in places(usual()) if path and path[0] not in DERIVED]
+OPTIONAL = [("rewards",), ("measure",)]
+"""Entries that may be missing: a file without a measure is of returns."""
 REPLACEMENTS = (
     *(None, True, -1, 0.5, "text", "", [], [1], {}, {"a": 1}, [[]], [None]),
     *(10**30, 10**400, 1e300, -1e300, "1", "\ud800", [[[[[[[[[[1]]]]]]]]]]),
@@ -98,9 +100,7 @@ def test_an_entry_that_is_missing_is_refused_or_its_absence_means_nothing(
         inner = inner[key]
     del inner[path[-1]]
     found = load_or_refuse(write(tmp_path / "evaluation.json", changed))
-    optional = (
-        path[0] == "settings" or path[:2] == ("agent", "trained") or path[0] == "versions" or path == ("rewards",)
-    )
+    optional = path[0] in ("settings", "versions") or path[:2] == ("agent", "trained") or path in OPTIONAL
     assert (found is not None) == (optional and path not in (("settings",), ("agent", "trained"), ("versions",)))
 
 

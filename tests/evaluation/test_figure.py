@@ -19,6 +19,7 @@ from metarl.evaluation.record import Evaluation
 from metarl.evaluation.table import table
 from metarl.families.load import load
 from metarl.trials.registered import make_agent
+from tests.families.asked import ACCURACY
 from tests.scripted import Numbered, altered, evaluation_of, solved_numbers, solves
 
 
@@ -118,6 +119,25 @@ def test_value_that_is_not_finite_is_called_so_and_minus_zero_is_zero() -> None:
     *_, first, second, gain, _, _, _ = table([evaluation_of(returns)]).splitlines()
     assert "-0" not in first and "0.000" in first
     assert "not finite" in second and "not finite" in gain
+
+
+def test_a_share_is_told_in_percent_with_the_margin_that_papers_print() -> None:
+    returns = np.array([[0.2, 0.9], [0.2, 1.0], [0.3, 0.8], [0.3, 0.9]])
+    evaluation = altered(evaluation_of(returns), measure=ACCURACY)
+    _, header, first, last, gain, _, note = table([evaluation]).splitlines()
+    assert header.split("  ")[-1].strip() == "mean ± 1.96 SE" and "accuracy (IQM, %)" in header
+    margin = 1.96 * 100 * returns[:, 1].std(ddof=1) / 2
+    assert last.endswith(f"90.00 ± {margin:.2f}") and first.split()[2] == "25.00"
+    assert gain.startswith("gain (round 2 minus round 1, paired by task): 65.00, ")
+    assert note == "Intervals are over tasks."  # a sum over rounds would mean nothing
+    saved = json.loads(evaluation.to_json())
+    assert saved["mean"] == [0.25, 0.9] and saved["mean_margin"][1] == pytest.approx(margin / 100)
+
+
+def test_the_picture_of_a_share_is_in_percent() -> None:
+    axes = _axes(altered(evaluation_of(np.array([[0.2, 0.9], [0.2, 0.9]])), measure=ACCURACY))
+    assert axes.get_ylabel() == "Accuracy (%) of a round, mean over its steps"
+    np.testing.assert_allclose(_curves(axes)["scripted"].get_ydata(), [20, 90])
 
 
 # The picture

@@ -16,6 +16,8 @@ from metarl.families.task import Count, Measure, Parameter, Reveal, Values
 from metarl.trials.agent import Agent, AnsweringLearner, Learner
 from metarl.trials.episodes import Episodes, TimeStep
 
+ACCURACY = Measure("accuracy", per_step=True, percent=True)
+
 
 @dataclass(frozen=True)
 class Lines(QuestionFamily):
@@ -55,7 +57,7 @@ class Bindings(QuestionFamily):
     action_space = spaces.Discrete(3)
     shots: Count = 2
     queries: Count = 4
-    measure = Measure("accuracy", per_step=True)
+    measure = ACCURACY
 
     def num_questions(self, number: int) -> int:
         return 3 * (self.queries if number else self.shots)

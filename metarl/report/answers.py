@@ -1,0 +1,51 @@
+"""The tables of families that ask questions: what papers on few-shot learning print, in place of returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..evaluation.statistics import mean_margin
+from .cells import MISSING, Cell, Number
+from .columns import Column
+from .groups import Group
+from .measured import measured
+from .rows import Row, page_decimals, table_of
+from .table import Table
+
+_TASKS = Column("tasks", "Tasks of the evaluation, the same for all seeds.")
+_SEEDS = Column(
+    "SD of seeds", "Standard deviation of the seeds' means in the last round, with n - 1; '-' for one seed."
+)
+
+
+def mean_table(groups: Sequence[Group]) -> Table:
+    """Return the means of answers with the normal interval over tasks that papers on few-shot learning print."""
+    asked = [group for group in groups if group.measure.per_step]
+    once = all(group.returns.shape[-1] == 1 for group in asked)
+    what = measured(asked or groups)
+    shown = ((-1, "") if once else (0, "first round, "), (-1, "last round, "))[: 1 if once else 2]
+    columns = [_TASKS]
+    for _, name in shown:
+        margin = "1.96 standard errors over tasks of each task's mean over seeds: half of a normal 95 % interval."
+        columns.append(Column(f"{name}mean", f"{what.definition}: mean over seeds and tasks."))
+        columns.append(Column(f"{name}± 1.96 SE", margin))
+    columns.append(_SEEDS)
+    rows: list[Row] = [(group, _mean_cells(group, [number for number, _ in shown])) for group in asked]
+    statistic = (
+        f"{what.title}: mean over seeds and tasks, as papers on few-shot learning print it for one trained model."
+    )
+    return table_of("means", "Means, as in papers", statistic, columns, rows, groups)
+
+
+def _mean_cells(group: Group, shown: Sequence[int]) -> list[Cell]:
+    by_seed = group.returns.mean(axis=1)
+    decimals = page_decimals(by_seed)
+    cells: list[Cell] = [Number(group.returns.shape[1], 0)]
+    for number in shown:
+        margin = float(mean_margin(group.returns[..., number].mean(axis=0)))
+        cells += [Number(float(by_seed[:, number].mean()), decimals)]
+        cells += [MISSING if np.isnan(margin) else Number(margin, decimals)]
+    last = by_seed[:, -1]
+    return [*cells, MISSING if len(last) == 1 else Number(float(last.std(ddof=1)), decimals)]

@@ -1,0 +1,94 @@
+"""Tables of families that ask questions, and the words of their measure on a whole page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metarl.report.about import About
+from metarl.report.answers import mean_table
+from metarl.report.figures import adaptation_figure, profile_figure, training_figure
+from metarl.report.groups import Group, group_runs
+from metarl.report.html import html_page
+from metarl.report.runs import read_run
+from metarl.report.tables import build_tables
+from tests.families.asked import ACCURACY
+from tests.report.run_folders import page, run_folder, scores, write_other_split, write_reference
+
+
+def shares(seed: int, tasks: int = 8) -> np.ndarray:
+    """Return accuracies by task before and after adaptation. [task, round]"""
+    rng = np.random.default_rng(seed)
+    return np.stack([rng.integers(0, 8, tasks) / 20, rng.integers(14, 20, tasks) / 20], axis=1)
+
+
+def asked_groups(folder: Path, seeds: int = 1) -> list[Group]:
+    runs = []
+    for seed in range(seeds):
+        run = run_folder(folder / f"s{seed}", shares(seed), seed=seed, measure=ACCURACY)
+        write_reference(run, "random", returns=np.full((8, 2), 0.2))
+        write_other_split(run, "train", shares(seed, 6) + 0.05)
+        runs.append(run)
+    return group_runs([read_run(run) for run in runs])
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_no_table_of_a_family_of_questions_speaks_of_a_return(seeds: int, tmp_path: Path) -> None:
+    groups = asked_groups(tmp_path, seeds)
+    for table in build_tables(groups):
+        words = [table.title, table.caption, *(f"{column.label} {column.meaning}" for column in table.columns)]
+        assert not re.search(r"\breturns?\b", " ".join(words), re.IGNORECASE), table.key
+    for figure in (adaptation_figure(groups), profile_figure(groups), training_figure(groups)):
+        (axes,) = figure.axes
+        words = [axes.get_title(), axes.get_xlabel(), axes.get_ylabel()]
+        assert "ccuracy (%)" in " ".join(words) and "eturn" not in " ".join(words)
+
+
+def test_no_panel_of_a_family_of_questions_speaks_of_a_return(tmp_path: Path) -> None:
+    html = html_page(asked_groups(tmp_path), About("metarl report"))
+    panels = re.search(r'id="panels">(.*?)</script>', html, re.DOTALL)
+    assert panels is not None and not re.search(r"\breturn\b", panels[1].replace("return_", ""), re.IGNORECASE)
+    assert "Accuracy (%) of a round, mean over its steps" in panels[1]
+
+
+def test_tables_of_shares_are_in_percent(tmp_path: Path) -> None:
+    (group, floor) = asked_groups(tmp_path)
+    tables = {table.key: table.plain_rows() for table in build_tables([group, floor])}
+    first, last = np.round(100 * np.sort(shares(0), axis=0)[2:6].mean(axis=0), 1)
+    assert tables["summary"][1][4].startswith(f"{first:.1f} [") and tables["summary"][1][5].startswith(f"{last:.1f} [")
+    assert tables["splits"][0][2:4] == ("accuracy (%) there", "accuracy (%) here")
+    assert tables["splits"][1][3].startswith(f"{last:.1f} [")
+    assert tables["paired"][0][2] == "difference of the last accuracy"
+    assert float(tables["paired"][1][2].split()[0]) == pytest.approx(100 * shares(0)[:, 1].mean() - 20, abs=0.05)
+
+
+def test_means_are_over_seeds_and_tasks_and_their_margin_is_over_tasks(tmp_path: Path) -> None:
+    groups = asked_groups(tmp_path, 3)
+    header, row, floor = mean_table(groups).plain_rows()
+    assert header[1:] == (
+        *("tasks", "first round, mean", "first round, ± 1.96 SE", "last round, mean", "last round, ± 1.96 SE"),
+        "SD of seeds",
+    )
+    last = 100 * np.stack([shares(seed)[:, 1] for seed in range(3)])
+    by_task = last.mean(axis=0)
+    margin = 1.96 * np.sqrt(((by_task - by_task.mean()) ** 2).sum() / 7 / 8)
+    assert [float(cell) for cell in row[4:]] == pytest.approx(
+        [last.mean(), margin, last.mean(axis=1).std(ddof=1)], abs=0.05
+    )
+    assert floor[1:] == ("8", "20.0", "0.0", "20.0", "0.0", "-")
+
+
+def test_pages_of_returns_have_no_table_of_means(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1))
+    assert "as in papers" not in page([run])
+    assert "return" in page([run])
+
+
+def test_an_evaluation_of_another_measure_is_not_set_beside_returns(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", shares(0), measure=ACCURACY)
+    write_reference(run, "random", measure=type(ACCURACY)())
+    (left,) = read_run(run).left_out
+    assert "differ in measure" in left.why
