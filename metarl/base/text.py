@@ -37,6 +37,12 @@ def with_noun(number: int, noun: str) -> str:
     return f"{number} {noun}{ending}"
 
 
+def ordinal(number: int) -> str:
+    """Return a number as '1st', '2nd', '3rd', '4th', ..., '11th', ..., '21st'."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ending}"
+
+
 def decimals_for(values: np.ndarray) -> int:
     """Return the decimals that show at least four digits of the largest finite number."""
     sizes = np.abs(values[np.isfinite(values)])

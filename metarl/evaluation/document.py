@@ -96,6 +96,7 @@ class Document(Entry):
     successes: list[list[Share]] | None
     env_steps_per_task: list[list[Steps]]
     rewards: list[list[Number | None]] | None = None
+    by_instance: list[list[Number]] | None = None
 
 
 def read_document(path: str | Path) -> tuple[Document, Mapping[str, Any]]:
@@ -173,7 +174,7 @@ def _contradiction(document: Document) -> str:
         return f"settings.switch_at is {shorten(changes)}: it must be a list of steps"
     if any(first >= following for first, following in pairwise(changes)):  # type: ignore[operator]
         return f"settings.switch_at is {shorten(changes)}: its steps must ascend"
-    for name in ("returns", "successes", "env_steps_per_task", "rewards"):
+    for name in ("returns", "successes", "env_steps_per_task", "rewards", "by_instance"):
         rows = getattr(document, name) or ()
         if len({len(row) for row in rows}) > 1:
             return f"{name} has rows of different lengths"

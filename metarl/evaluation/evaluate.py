@@ -15,13 +15,14 @@ from ..base.meter import Report, ignore, part_of
 from ..base.progress import warn
 from ..families.family import TaskFamily
 from ..families.questions import asks_questions
-from ..families.task import Measure, Tasks
+from ..families.task import Tasks
 from ..trials.agent import Agent, Oracle, require_agent
 from ..trials.episodes import Episodes
 from ..trials.memory import ROUNDS_KEPT, require_plan_memory, trial_bytes
 from ..trials.plan import PlanFields, TrialPlan
 from ..trials.registered import agent_name
 from ..trials.rollout import rounds_of
+from .answers import join_instances, rewards_by_instance, shows_instances
 from .document import LARGEST, MOST_SCORES, MOST_TASKS
 from .record import AgentRecord, Evaluation
 
@@ -122,6 +123,7 @@ def _evaluation_of(
         unseen=family.is_unseen(plan.split),
         measure=family.measure,
         rewards=None if scores.rewards is None else _in_range(scores.rewards),
+        by_instance=scores.by_instance,
     )
 
 
@@ -167,6 +169,8 @@ class _Scores(NamedTuple):
     """Environment steps spent by the end of the round. [task, round]"""
     rewards: np.ndarray | None
     """Reward of each step if the family switches tasks within a trial, else None. [task, step]"""
+    by_instance: np.ndarray | None
+    """Mean reward at each instance of a class in the first round; None where no class is shown. [task, instance]"""
     num_unstable: int
     """Episodes in which the physics broke down."""
 
@@ -193,7 +197,7 @@ def _play(
             rounds_of(agent, envs, seed=plan.trial_seed, deterministic=plan.deterministic, on_step=counter.count_step)
         )
         played = itertools.islice(rounds, plan.rounds_played)
-        return _score(played, plan.budget, family.measure, pooled=pooled, horizon=horizon)
+        return _score(played, plan.budget, family, pooled=pooled, horizon=horizon)
 
 
 class _Counter:
@@ -213,21 +217,26 @@ class _Counter:
             yield episodes
 
 
-def _score(rounds: Iterable[Episodes], budget: int, measure: Measure, *, pooled: bool, horizon: int | None) -> _Scores:
+def _score(
+    rounds: Iterable[Episodes], budget: int, family: TaskFamily, *, pooled: bool, horizon: int | None
+) -> _Scores:
     """Return the scores of a trial, measuring the first of every `budget` rounds. Episodes are not kept.
 
     Environment steps are summed over replicas if `pooled`, else their mean. With a `horizon` the reward of each step is
     kept.
     """
     returns, successes, lengths, rewards, num_unstable = [], [], [], [], 0
+    by_instance: np.ndarray | None = None
     for number, episodes in enumerate(rounds):
         # Replicas that adapt apart from each other are trials of their own, and cost their own steps.
         lengths.append(episodes.lengths.sum(axis=1) if pooled else episodes.lengths.mean(axis=1))
         num_unstable += episodes.num_unstable
         if horizon is not None:
             rewards.append((episodes.rewards, episodes.mask))
+        if number == 0 and shows_instances(family):
+            by_instance = rewards_by_instance(episodes)
         if number % budget == 0:
-            returns.append(episodes.scores(measure))
+            returns.append(episodes.scores(family.measure))
             unknown = np.full(len(episodes.returns), np.nan)
             successes.append(unknown if episodes.successes is None else episodes.successes.mean(axis=1))
     # The steps of an unmeasured round count with the measured round before it: all are spent before the next.
@@ -237,6 +246,7 @@ def _score(rounds: Iterable[Episodes], budget: int, measure: Measure, *, pooled:
         successes=np.stack(successes, axis=1),
         env_steps=np.cumsum(lengths, axis=0)[ends].T,
         rewards=None if horizon is None else _rewards(rewards, horizon),
+        by_instance=by_instance,
         num_unstable=num_unstable,
     )
 
@@ -249,11 +259,13 @@ def _concatenate(chunks: Sequence[_Scores]) -> _Scores:
         return np.ascontiguousarray(np.concatenate(list(parts)))
 
     rewards = [chunk.rewards for chunk in chunks if chunk.rewards is not None]
+    instances = [chunk.by_instance for chunk in chunks if chunk.by_instance is not None]
     return _Scores(
         returns=all_of(chunk.returns for chunk in chunks),
         successes=all_of(chunk.successes for chunk in chunks),
         env_steps=all_of(chunk.env_steps for chunk in chunks),
         rewards=all_of(rewards) if rewards else None,
+        by_instance=join_instances(instances) if instances else None,
         num_unstable=sum(chunk.num_unstable for chunk in chunks),
     )
 

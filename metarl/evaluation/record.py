@@ -20,7 +20,7 @@ from ..families.task import Measure, Tasks
 from ..trials.agent import ORACLE
 from ..trials.plan import TrialPlan
 from .document import FORMAT, LARGEST, MOST_STEPS, Document, damaged, make_array, make_tasks, read_document
-from .statistics import iqm, iqm_interval, mean_margin
+from .statistics import iqm, iqm_interval, mean_interval, mean_margin
 
 UNTRAINED = " (untrained)"
 """Suffix of the name of a trainable agent that is measured without training."""
@@ -88,6 +88,9 @@ class Evaluation:
     rewards: np.ndarray | None = None
     """Reward of each step of the trial, mean over the replicas that took it, NaN if none did. None unless the family
     switches tasks within a trial. [task, step]"""
+    by_instance: np.ndarray | None = None
+    """Mean reward at the first, second, ... instance of a class in the first round; None unless the family shows the
+    class of each question after its answer. [task, instance]"""
     measure: Measure = field(default_factory=Measure)
     """What the family measures an episode by."""
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -103,13 +106,18 @@ class Evaluation:
                 raise MetarlError(f"{name} has shape {array.shape}; the plan makes it {shape}, [task, round]")
         if self.rewards is not None and (self.rewards.ndim != 2 or len(self.rewards) != shape[0]):
             raise MetarlError(f"rewards has shape {self.rewards.shape}; it must be [task, step] of {shape[0]} tasks")
+        if self.by_instance is not None and (self.by_instance.ndim != 2 or len(self.by_instance) != shape[0]):
+            raise MetarlError(
+                f"by_instance has shape {self.by_instance.shape}; it must be [task, instance] of {shape[0]} tasks"
+            )
         if len(self.tasks) != shape[0]:
             raise MetarlError(f"tasks has {len(self.tasks)} entries; the plan has {shape[0]} tasks")
         self._require_ranges()
 
     def _require_ranges(self) -> None:
         """Raise MetarlError for numbers that no trial gives, and that no sum or mean could hold."""
-        for name, array in (("returns", self.returns), ("rewards", self.rewards)):
+        for name in ("returns", "rewards", "by_instance"):
+            array = getattr(self, name)
             if array is not None and (np.abs(array[~np.isnan(array)]) > LARGEST).any():
                 raise MetarlError(
                     f"{name} holds a number beyond {LARGEST:g}; write NaN for returns that are not finite"
@@ -199,6 +207,13 @@ class Evaluation:
         low, high = self._interval(change)
         return Gain(float(iqm(change)), (float(low), float(high)))
 
+    @cached_property
+    def instance_interval(self) -> np.ndarray | None:
+        """95 % bootstrap interval of the mean over tasks of `by_instance`; None without it. [instance, 2]"""
+        if self.by_instance is None:
+            return None
+        return mean_interval(self.by_instance[None], rng=generator(self.plan.seed, "bootstrap"))
+
     def _interval(self, values: np.ndarray) -> np.ndarray:
         """Return the 95 % interval of the IQM of `values` [task, ...], [..., 2]."""
         return iqm_interval(values[None], rng=generator(self.plan.seed, "bootstrap"))
@@ -229,6 +244,7 @@ class Evaluation:
             "successes": None if self.successes is None else self.successes.tolist(),
             "env_steps_per_task": self.env_steps_per_task.tolist(),
             **({} if self.rewards is None else {"rewards": self.rewards.tolist()}),
+            **({} if self.by_instance is None else {"by_instance": self.by_instance.tolist()}),
         }
         return json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
 
@@ -272,6 +288,7 @@ def _evaluation_of(document: Document, entries: Mapping[str, Any]) -> Evaluation
         unseen=document.unseen,
         measure=Measure(**dict(document.measure)),
         rewards=None if document.rewards is None else make_array(document.rewards),
+        by_instance=None if document.by_instance is None else make_array(document.by_instance),
         versions=document.versions,
         commit=document.commit,
     )

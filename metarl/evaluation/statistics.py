@@ -169,6 +169,16 @@ def mean_margin(values: np.ndarray) -> np.ndarray:
     return np.asarray(1.96 * values.std(axis=0, ddof=1) / math.sqrt(len(values)))
 
 
+def mean_interval(values: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
+    """Return the 95 % bootstrap interval of the mean of `values` [seed, task, ...] over seeds and tasks, [..., 2].
+
+    NaN for a single task.
+    """
+    if values.shape[1] == 1:
+        return np.full((*values.shape[2:], 2), np.nan)
+    return np.stack(crossed_bootstrap(values, lambda pooled, axis: pooled.mean(axis=axis), rng=rng), axis=-1)
+
+
 def iqm_interval(values: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
     """Return the 95 % interval of the IQM of `values` [seed, task, ...] over seeds and tasks, [..., 2].
 

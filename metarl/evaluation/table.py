@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..base.terminal import one_line
-from ..base.text import decimals_for, interval_text, number_text, with_noun
+from ..base.text import decimals_for, interval_text, number_text, ordinal, with_noun
 from .figure import require_evaluations
 from .record import Evaluation
 from .statistics import iqm
@@ -38,6 +38,7 @@ def _block(evaluation: Evaluation) -> str:
     decimals = 2 if measure.percent else decimals_for(evaluation.interval)
     number = functools.partial(number_text, decimals=decimals)
     lines += _aligned(_round_rows(evaluation, number))
+    lines += _aligned(_instance_rows(evaluation, number))
     if plan.budget > 1:
         more = with_noun(plan.budget - 1, "more round")
         lines.append(
@@ -76,7 +77,25 @@ def _round_rows(evaluation: Evaluation, number: Digits) -> list[tuple[str, ...]]
     return rows
 
 
+def _instance_rows(evaluation: Evaluation, number: Digits) -> list[tuple[str, ...]]:
+    """Return the header and a row for each instance of a class; nothing where no class is shown."""
+    measure, found, ends = evaluation.measure, evaluation.by_instance, evaluation.instance_interval
+    if found is None or ends is None:
+        return []
+    name = one_line(f"{measure.name} (mean, %)" if measure.percent else f"{measure.name} (mean)")
+    means = measure.tell(found.mean(axis=0))
+    return [
+        ("instance of a class in round 1", name, "95% interval"),
+        *(
+            (ordinal(n + 1), number(float(mean)), interval_text(measure.tell(ends[n]), number))
+            for n, mean in enumerate(means)
+        ),
+    ]
+
+
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return rows as lines, each column to the right."""
+    if not rows:
+        return []
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..base.text import ordinal
 from ..evaluation.statistics import mean_margin
 from .cells import MISSING, Cell, Number
-from .columns import Column
+from .columns import MEAN, Column
 from .groups import Group
 from .measured import measured
-from .rows import Row, page_decimals, table_of
+from .rows import Row, mean_cell, page_decimals, table_of
 from .table import Table
 
 _TASKS = Column("tasks", "Tasks of the evaluation, the same for all seeds.")
@@ -37,6 +38,30 @@ def mean_table(groups: Sequence[Group]) -> Table:
         f"{what.title}: mean over seeds and tasks, as papers on few-shot learning print it for one trained model."
     )
     return table_of("means", "Means, as in papers", statistic, columns, rows, groups)
+
+
+SHOWN_INSTANCES = (1, 2, 3, 4, 5, 10, 20)
+"""Instances that have a column, as published tables have the first of them."""
+
+
+def instance_table(groups: Sequence[Group]) -> Table:
+    """Return how answers improve with each instance of a class that a trial shows; no rows where it shows none."""
+    found = [(group, values) for group in groups if (values := group.by_instance) is not None]
+    what, most = measured([group for group, _ in found] or groups), max((v.shape[2] for _, v in found), default=0)
+    shown = [number for number in SHOWN_INSTANCES if number <= most]
+    columns = [
+        Column(
+            ordinal(number), f"{what.label} at the {ordinal(number)} question of a class in the first round: {MEAN}."
+        )
+        for number in shown
+    ]
+    rows: list[Row] = [(group, _instance_cells(group, values, shown)) for group, values in found]
+    statistic = f"{what.title} by instance of a class in the first round, before its answer is shown: means."
+    return table_of("instances", "By instance of a class", statistic, columns, rows, groups)
+
+
+def _instance_cells(group: Group, values: np.ndarray, shown: Sequence[int]) -> list[Cell]:
+    return [MISSING if n > values.shape[2] else mean_cell(group, values[..., n - 1]) for n in shown]
 
 
 def _mean_cells(group: Group, shown: Sequence[int]) -> list[Cell]:

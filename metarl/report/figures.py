@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from .groups import Group
 
+INSTANCE = "Instance of a class in the first round"
+"""Title of the axis of instances."""
+
 
 def style_of(number: int) -> tuple[str, str, str]:
     """Return colour, marker and line style of a group; groups beyond the number of colours are dotted."""
@@ -124,3 +127,27 @@ def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str) 
         marker = "o" if len(shared) == 1 else None  # a line needs two points
         label = legend_label(group.name) if style != "--" else None
         axes.plot(*mean.T, color=color, ls=style, lw=2, marker=marker, label=label)
+
+
+def instance_figure(groups: Sequence[Group]) -> Figure | None:
+    """Return the figure of the measure by instance of a class, with a line for each group; None without a class."""
+    from matplotlib.figure import Figure
+
+    found = [(number, group, each) for number, group in enumerate(groups) if (each := group.by_instance) is not None]
+    if not found:
+        return None
+    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for number, group, values in found:
+        means, (low, high) = values.mean(axis=(0, 1)), group.mean_interval_of(values).T
+        color, marker, style = style_of(number)
+        places = np.arange(1, len(means) + 1)
+        axes.fill_between(places, low, high, color=color, alpha=0.25, lw=0)
+        axes.plot(
+            places, means, color=color, marker=marker, ls=style, mec="white", lw=2, label=legend_label(group.name)
+        )
+    _label(axes, f"{measured(groups).title} by instance on {groups[0].evaluations[0].title}")
+    axes.set_xlabel(INSTANCE)
+    axes.set_ylabel(f"{measured(groups).title} (mean, 95 % interval)")
+    axes.set_xticks(np.arange(1, max(values.shape[2] for _, _, values in found) + 1))
+    return _add_legend(figure, [group for _, group, _ in found])

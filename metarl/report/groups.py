@@ -15,7 +15,7 @@ import numpy as np
 from ..base.errors import MetarlError
 from ..base.streams import generator
 from ..evaluation.record import UNTRAINED, Evaluation
-from ..evaluation.statistics import crossed_bootstrap, gap_bootstrap, iqm, iqm_interval, paired_bootstrap
+from ..evaluation.statistics import gap_bootstrap, iqm, iqm_interval, mean_interval, paired_bootstrap
 from ..families.task import Measure
 from ..trials.agent import ORACLE
 from .runs import EVALUATION, RunResult, describe_difference
@@ -70,6 +70,17 @@ class Group:
         known = [each for each in rewards if each is not None]
         return np.stack(known) if len(known) == len(rewards) else None
 
+    @property
+    def by_instance(self) -> np.ndarray | None:
+        """Measure at each instance of a class in the first round, as it is told; None where no class is shown.
+
+        [seed, task, instance]
+        """
+        found = [each.by_instance for each in self.evaluations if each.by_instance is not None]
+        if len(found) < len(self.evaluations) or not (most := min(each.shape[1] for each in found)):
+            return None
+        return self.measure.tell(np.stack([each[:, :most] for each in found]))
+
     def returns_on(self, split: str) -> np.ndarray | None:
         """Return the returns in tasks of another split, [seed, task, round]; None unless every run was evaluated there.
 
@@ -121,10 +132,8 @@ class Group:
         return iqm_interval(values, rng=self._generator())
 
     def mean_interval_of(self, values: np.ndarray) -> np.ndarray:
-        """Return the 95 % interval of the mean of `values` [seed, task], [2]; NaN where there is one task only."""
-        if values.shape[1] == 1:
-            return np.full(2, np.nan)
-        return np.stack(crossed_bootstrap(values, lambda pooled, axis: pooled.mean(axis=axis), rng=self._generator()))
+        """Return the 95 % interval of the mean of `values` [seed, task, ...], [..., 2]; NaN for one task."""
+        return mean_interval(values, rng=self._generator())
 
     def paired_interval(self, pairs: np.ndarray) -> np.ndarray:
         """Return the 95 % interval of the mean of `pairs` [seed, other seed, task, ...], [2, ...].

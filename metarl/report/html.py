@@ -11,6 +11,7 @@ from string import Template
 
 from ..base.errors import MetarlError
 from .about import About
+from .answer_plots import instance_panel
 from .captions import definitions
 from .cells import Text
 from .commands import commands, versions_line
@@ -108,8 +109,13 @@ def _sections(groups: Sequence[Group], about: About, panels: list[Panel]) -> lis
     def plots(panel_of: Callable[[Sequence[Group]], Panel | None], without: str = "") -> str:
         return _plots(panels, {problem: panel_of(alike) for problem, alike in problems.items()}, without)
 
+    def some(panel_of: Callable[[Sequence[Group]], Panel | None]) -> str:
+        """Return the panels of those problems that have one."""
+        found = {problem: panel_of(alike) for problem, alike in problems.items()}
+        return _plots(panels, {problem: panel for problem, panel in found.items() if panel is not None}, "")
+
     return [
-        _Section("adaptation", "Adaptation", plots(adaptation_panel)),
+        _Section("adaptation", "Adaptation", plots(adaptation_panel) + some(instance_panel)),
         _Section("metrics", "Metrics", metrics(groups, about.asked)),
         _Section("tasks", "Tasks", plots(tasks_panel, "All tasks are the same.")),
         _Section("profile", "Profile", plots(profile_panel)),

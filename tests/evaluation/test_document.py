@@ -30,6 +30,7 @@ def usual() -> dict[str, Any]:
         trained={"updates": 4, "checkpoint": "best", "agent_settings": {"sizes": [8]}},
         settings={"switch_at": [3, 9]},
         rewards=np.ones((3, 12)),
+        by_instance=np.full((3, 4), 0.25),
     )
     found: dict[str, Any] = json.loads(evaluation.to_json())
     return found
@@ -46,7 +47,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 DERIVED = {"num_different_tasks", "env_steps", "iqm", "interval", "gain", "mean", "mean_margin", "success_rate"}
 """Entries that follow from others: they are for readers of the file, and loading makes them again."""
 PLACES = [path for path in places(usual()) if path and path[0] not in DERIVED]
-OPTIONAL = [("rewards",), ("measure",)]
+OPTIONAL = [("rewards",), ("by_instance",), ("measure",)]
 """Entries that may be missing: a file without a measure is of returns."""
 REPLACEMENTS = (
     *(None, True, -1, 0.5, "text", "", [], [1], {}, {"a": 1}, [[]], [None]),

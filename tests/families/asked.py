@@ -57,6 +57,7 @@ class Bindings(QuestionFamily):
     action_space = spaces.Discrete(3)
     shots: Count = 2
     queries: Count = 4
+    reveal: Reveal = "round"
     measure = ACCURACY
 
     def num_questions(self, number: int) -> int:
@@ -73,6 +74,28 @@ class Bindings(QuestionFamily):
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         return (answers == targets).astype(np.float64)
+
+
+class Rote(Agent):
+    """Answers `Bindings` by the label that a kind had before; 0 for a kind that it has not met."""
+
+    def begin(self, streams: Streams) -> Learner:
+        return RoteLearner(streams.shape)
+
+
+class RoteLearner(Learner):
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.labels = np.zeros((*shape, 3), dtype=np.int64)
+        self.last: np.ndarray | None = None
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        x = timestep.observations
+        kinds = np.round(np.arctan2(x[..., 1], x[..., 0]) / (2 * np.pi / 3)).astype(int) % 3
+        if self.last is not None:
+            assert timestep.previous_targets is not None
+            np.put_along_axis(self.labels, self.last[..., None], timestep.previous_targets[..., None], axis=2)
+        self.last = kinds
+        return np.take_along_axis(self.labels, kinds[..., None], axis=2)[..., 0]
 
 
 class LeastSquares(Agent):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from metarl.report.about import About
-from metarl.report.answers import mean_table
-from metarl.report.figures import adaptation_figure, profile_figure, training_figure
+from metarl.report.answer_plots import instance_panel
+from metarl.report.answers import instance_table, mean_table
+from metarl.report.figures import adaptation_figure, instance_figure, profile_figure, training_figure
 from metarl.report.groups import Group, group_runs
 from metarl.report.html import html_page
 from metarl.report.runs import read_run
@@ -92,3 +93,30 @@ def test_an_evaluation_of_another_measure_is_not_set_beside_returns(tmp_path: Pa
     write_reference(run, "random", measure=type(ACCURACY)())
     (left,) = read_run(run).left_out
     assert "differ in measure" in left.why
+
+
+def test_a_page_tells_how_answers_improve_by_instance(tmp_path: Path) -> None:
+    by_instance = np.random.default_rng(0).integers(0, 6, (8, 12)) / 5
+    run = run_folder(tmp_path / "run", shares(0), measure=ACCURACY, by_instance=by_instance)
+    write_reference(run, "random", by_instance=np.full((8, 12), 0.2))
+    groups = group_runs([read_run(run)])
+    header, row, floor = instance_table(groups).plain_rows()
+    assert header[1:] == ("1st", "2nd", "3rd", "4th", "5th", "10th")
+    means = 100 * by_instance.mean(axis=0)
+    assert [float(cell.split()[0]) for cell in row[1:]] == pytest.approx(means[[0, 1, 2, 3, 4, 9]], abs=0.05)
+    assert floor[1:] == ("20.0 [20.0, 20.0]",) * 6
+    ends = groups[0].mean_interval_of(groups[0].by_instance)  # type: ignore[arg-type]
+    assert f"[{ends[9, 0]:.1f}, {ends[9, 1]:.1f}]" in row[6]
+    panel = instance_panel(groups)
+    assert panel is not None
+    _, line, *_ = panel.plots[0].traces
+    np.testing.assert_allclose(line["y"], means, rtol=1e-5)
+    figure = instance_figure(groups)
+    assert figure is not None
+    np.testing.assert_allclose(np.asarray(figure.axes[0].lines[0].get_ydata()), means)
+    assert "by instance" in html_page(groups, About("metarl report"))
+
+
+def test_a_page_of_families_without_instances_has_neither_table_nor_curve_of_them(tmp_path: Path) -> None:
+    groups = asked_groups(tmp_path)
+    assert not instance_table(groups).rows and instance_panel(groups) is None and instance_figure(groups) is None
