@@ -13,7 +13,7 @@ from gymnasium import spaces
 from ..base.errors import MetarlError
 from ..base.streams import Streams, generator
 from ..families.batch import State
-from ..families.distributions import Uniform
+from ..families.distributions import Subset, Uniform
 from ..families.family import TaskFamily
 from ..families.question_batch import Questions
 from ..families.questions import QuestionFamily, asks_questions
@@ -85,9 +85,34 @@ class Sort(Guess):
         return (answers == targets).astype(np.float64)
 
 
+@dataclass(frozen=True)
+class Tell(Guess):
+    """Tell three of nine directions apart: few-shot classes, of which each task has some in random order."""
+
+    name = "the checks' family of few-shot classes"
+    action: ClassVar[ActionSpace] = spaces.Discrete(3)
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The directions, in the order of their labels."""
+        return {"classes": Parameter(Subset(tuple(map(float, range(9))), 3))}
+
+    def ask(self, task: Values, trial: State, number: int, streams: Streams) -> Questions:
+        """Return points in the task's directions, and their labels."""
+        count = self.num_questions(number)
+        labels = np.argsort(streams.uniform((count,)), axis=-1) % 3
+        angles = 2 * np.pi / 9 * np.take_along_axis(task["classes"], labels, axis=1)
+        points = 0.8 * np.stack([np.cos(angles), np.sin(angles)], axis=-1) + 0.1 * streams.uniform((count, 2))
+        return Questions(points.astype(np.float32), labels)
+
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return one for a right class."""
+        return (answers == targets).astype(np.float64)
+
+
 def questions() -> list[TaskFamily]:
     """Return the families for agents that play no other family, as they learn from right answers."""
-    return [Guess(), Sort()]
+    return [Guess(), Sort(), Tell()]
 
 
 def check_answers(subject: Subject) -> Iterator[str]:
