@@ -94,10 +94,12 @@ class Beeline(KnownOptimum):
 
 @register_agent("true-curve")
 class TrueCurve(KnownOptimum):
-    """Sees each sinusoid and answers with its values: no learner can have a smaller error."""
+    """Sees the curve of each task and answers with its values: no learner can have a smaller error."""
 
     plays: ClassVar[tuple[str, ...]] = ("sinusoid",)
 
     def best(self, observations: np.ndarray, task: Values) -> np.ndarray:
-        """Return amplitude sin(x - phase)."""
-        return task["amplitude"][..., None] * np.sin(observations - task["phase"][..., None])
+        """Return amplitude sin(x - phase), or slope x + intercept in tasks of lines."""
+        of = {name: value[..., None] for name, value in task.items()}
+        wave = of["amplitude"] * np.sin(observations - of["phase"])
+        return np.where(of["curve"] == 1, of["slope"] * observations + of["intercept"], wave) if "curve" in of else wave

@@ -8,6 +8,7 @@ import pytest
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.evaluation.evaluate import evaluate
+from metarl.families.family import FAMILIES
 from metarl.families.load import load
 from metarl.trials.registered import make_agent
 
@@ -62,9 +63,10 @@ def test_beeline_ends_the_episode_of_navigation_as_soon_as_it_can() -> None:
     np.testing.assert_array_equal(found.env_steps_per_task[:, 0], np.ceil((farthest - 0.01 + 1e-7) / 0.1))
 
 
+@pytest.mark.parametrize("preset", FAMILIES["sinusoid"].presets)
 @pytest.mark.parametrize("split", ["test", "extrapolation"])
-def test_true_curve_makes_no_error(split: str) -> None:
-    family = load("sinusoid")
+def test_true_curve_makes_no_error(preset: str, split: str) -> None:
+    family = load("sinusoid", preset)
     found = evaluate(make_agent("true-curve", family), family, split=split, num_tasks=30, rounds=2)
     assert np.all(found.returns > -1e-12)  # the right values are rounded to single precision, as the answers are
 
