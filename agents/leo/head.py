@@ -121,6 +121,13 @@ class LatentHead:
             **({FINETUNE_LR: torch.full((self.size,), finetune_lr, dtype=torch.float64)} if steps else {}),
         }
 
+    def num_held(self, known: int, asked: int) -> int:
+        """Return the related pairs of questions, the heads of each step, and the answers."""
+        config, outputs = self.config, self.answers.num_outputs
+        pairs = (1 if self.of_classes else outputs) * known**2
+        steps = 1 + config.num_inner_steps + config.num_finetune_steps
+        return 11 * config.latent_size * pairs + steps * outputs * (10 * self.size + 10 * known) + 8 * asked * outputs
+
     def fit(self, parameters: Parameters, support: Support, noise: torch.Generator | None) -> Fitted:
         """Return adapted heads; with `noise` as in an update: from samples, and with their penalties."""
         learning = noise is not None

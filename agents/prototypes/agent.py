@@ -22,6 +22,7 @@ from metarl.trials.registered import register_agent
 
 from ..common.encoders import BlocksEncoder, EncoderSettings, ObservationEncoder
 from ..common.state import StateDict, load_optimizer, load_tensors, optimizer_state, require_fitting, restore_on_error
+from ..supervised.memory import heads_bytes, input_bytes, round_sizes
 from ..supervised.network import EncodedNetwork
 from ..supervised.objective import Answered
 from ..supervised.reader import Reader
@@ -99,6 +100,25 @@ class Prototypes(TrainableAgent):
     def begin(self, streams: Streams) -> PrototypesLearner:
         """Return a learner without examples."""
         return PrototypesLearner(self, streams)
+
+    def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
+        """Return about how many bytes of the machine's memory an update takes: points, and their comparison."""
+        config, sizes = self.config, round_sizes(self.family, replicas, rounds)
+        questions = num_tasks * sum(sizes)
+        inputs = input_bytes(self.encoder, config.dtype, questions)
+        if self.device != "cpu":
+            return inputs
+        # A question is compared with each class, or with each example for each class.
+        known = [1 if config.compares == "prototypes" else sum(sizes[:number]) for number in range(rounds)]
+        compared = sum(size * self.num_classes * each for size, each in zip(sizes[1:], known[1:], strict=True))
+        return inputs + heads_bytes(
+            self.encoder,
+            sum(config.hidden_sizes),
+            config.dtype,
+            questions=questions,
+            heads=4 * num_tasks * compared,
+            learned=True,
+        )
 
     def embed(self, numbers: Tensor, pixels: Tensor) -> Tensor:
         """Return the points of observations [task, question, replica, ...] in the space of comparison."""

@@ -28,6 +28,7 @@ from ..common.state import StateDict, load_tensors, optimizer_state, require_fit
 from ..maml.meta_step import MetaAdam
 from ..maml.policy import ENCODER
 from .answers import AnswerHead, answer_head, mean_score
+from .memory import heads_bytes, input_bytes, round_sizes
 from .objective import Answered
 from .reader import Reader
 from .support import Support, TaskHead, join, means
@@ -105,6 +106,19 @@ class HeadAgent(TrainableAgent):
     def begin(self, streams: Streams) -> HeadLearner:
         """Return a learner whose heads are zero."""
         return HeadLearner(self, streams.shape[0])
+
+    def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
+        """Return about how many bytes of the machine's memory an update takes: features, and heads on them."""
+        config, sizes = self.config, round_sizes(self.family, replicas, rounds)
+        questions = num_tasks * sum(sizes)
+        inputs = input_bytes(self.encoder, config.dtype, questions)
+        if self.device != "cpu":
+            return inputs
+        heads = num_tasks * sum(self.head.num_held(sum(sizes[:n]), sizes[n]) for n in range(1, rounds))
+        layers, learned = sum(config.hidden_sizes), config.learns_features
+        return inputs + heads_bytes(
+            self.encoder, layers, config.dtype, questions=questions, heads=heads, learned=learned
+        )
 
     def embed(self, numbers: Tensor, pixels: Tensor) -> Tensor:
         """Return features [task, question, size] of observations [task, time, replica, ...]."""

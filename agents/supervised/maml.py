@@ -30,6 +30,7 @@ from ..maml.reptile import ReptileConfig
 from ..maml.step_size import make_step_size
 from .answers import answer_head
 from .config import SupervisedConfig
+from .memory import inner_steps_bytes, input_bytes, round_sizes
 from .network import EncodedNetwork
 from .objective import Answered, Outcome, SupervisedObjective
 from .reader import Reader
@@ -82,14 +83,13 @@ class SupervisedMAML(TrainableAgent):
         return SupervisedLearner(self, streams)
 
     def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
-        """Return about how many bytes an update takes: what a gradient holds of a chunk of tasks, and of each task."""
-        config, network = self.config, self.objective.policy
-        itemsize = torch.finfo(getattr(torch, config.dtype)).bits // 8
-        questions = replicas * rounds * self.family.horizon
-        gradients = num_tasks * sum(value.numel() for value in self.parameters.values()) * itemsize
-        held = min(num_tasks, config.task_chunk_size or num_tasks) * questions * network.num_activations * itemsize
-        copies = 1 if config.outer.meta_gradient == "first-order" else 1 + config.num_inner_steps
-        return 0 if self.device != "cpu" else gradients * (1 + config.num_inner_steps) + copies * held
+        """Return about how many bytes of the machine's memory an update takes: see memory.py."""
+        sizes, network = round_sizes(self.family, replicas, rounds), self.objective.policy
+        inputs = input_bytes(network.encoder, self.config.dtype, num_tasks * sum(sizes))
+        if self.device != "cpu":
+            return inputs
+        num_parameters = sum(value.numel() for value in self.parameters.values())
+        return inputs + inner_steps_bytes(self.config, network, num_parameters, num_tasks, sizes)
 
     @cpu_by_default()
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:

@@ -37,8 +37,3 @@ class EncodedNetwork:
         """Return the outputs, [..., num_outputs], for numbers [..., num_numbers] and pixels [..., num_pixels]."""
         own = {name.removeprefix(ENCODER): value for name, value in parameters.items() if name.startswith(ENCODER)}
         return self.network(parameters, self.encoder(own, numbers, pixels))
-
-    @property
-    def num_activations(self) -> int:
-        """Floats that a gradient through the network holds of one observation."""
-        return self.encoder.num_numbers + self.encoder.num_activations + 2 * sum(self.network.sizes[1:])

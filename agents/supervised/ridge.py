@@ -54,13 +54,18 @@ def _eye(size: int, like: Tensor) -> Tensor:
 class RidgeHead:
     """Solves for the head; the strength of the penalty, a scale and a shift of its outputs are meta-learned."""
 
-    def __init__(self, initial_lambda: float, initial_scale: float) -> None:
+    def __init__(self, size: int, num_outputs: int, initial_lambda: float, initial_scale: float) -> None:
+        self.size, self.num_outputs = size, num_outputs
         self.initial_lambda, self.initial_scale = initial_lambda, initial_scale
 
     def initial_parameters(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Return penalty, scale and shift."""
         values = {LOG_LAMBDA: math.log(self.initial_lambda), SCALE: self.initial_scale, BIAS: 0.0}
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+
+    def num_held(self, known: int, asked: int) -> int:
+        """Return the system and its factors, and what it is made from."""
+        return 4 * min(known, self.size) ** 2 + 2 * known * self.size + 8 * asked * self.num_outputs
 
     def fit(self, parameters: Parameters, support: Support, noise: torch.Generator | None) -> Fitted:
         """Return the solution. A question that was not asked counts as one of zeros, which changes nothing."""
@@ -86,4 +91,4 @@ class Ridge(HeadAgent):
         config = self.config
         assert isinstance(config, RidgeConfig)
         default = 1.0 if isinstance(self.answers, NumberAnswers) else 10.0
-        return RidgeHead(config.initial_lambda, config.initial_scale or default)
+        return RidgeHead(size, self.answers.num_outputs, config.initial_lambda, config.initial_scale or default)

@@ -46,6 +46,10 @@ class TaskHead(Protocol):
         """Return the head of each task. `noise` draws what an update samples; None samples nothing."""
         ...
 
+    def num_held(self, known: int, asked: int) -> int:
+        """Return about how many numbers an update holds of a task: of a head made from `known`, put to `asked`."""
+        ...
+
     def outputs(self, parameters: Parameters, weights: Tensor, features: Tensor) -> Tensor:
         """Return outputs [task, question, num_outputs] of features [task, question, size]."""
         ...

@@ -58,7 +58,7 @@ def test_the_solution_is_the_minimum_with_fewer_and_with_more_questions_than_fea
 
 def test_questions_that_were_not_asked_change_nothing() -> None:
     features, answers = numbers(2, 5, 4), numbers(2, 5, 3, seed=1)
-    head, mask = RidgeHead(0.5, 1.0), torch.ones(2, 5, dtype=torch.float64)
+    head, mask = RidgeHead(4, 3, 0.5, 1.0), torch.ones(2, 5, dtype=torch.float64)
     mask[:, 3:] = 0
     parameters = head.initial_parameters(torch.Generator())
     whole = head.fit(parameters, Support(features, answers, answers, mask), None).weights

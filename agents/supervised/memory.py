@@ -1,0 +1,66 @@
+"""How much memory an update of the agents that learn from right answers takes, as measured on a CPU."""
+
+from __future__ import annotations
+
+import torch
+
+from metarl.families.family import TaskFamily
+from metarl.families.questions import asks_questions, require_questions
+
+from ..common.encoders import ObservationEncoder
+from .config import SupervisedConfig
+from .network import EncodedNetwork
+
+IMAGE_COPIES = 1.75
+"""Copies of the activations of an encoder that a gradient holds of each observation."""
+FEATURE_COPIES = 3
+"""Copies of the features of a question, and of the layers before them, in an update of a head on features."""
+
+
+def round_sizes(family: TaskFamily, replicas: int, rounds: int) -> list[int]:
+    """Return the questions of each round of a trial in one task, those of all replicas."""
+    if not asks_questions(family):
+        return [replicas * family.horizon] * rounds
+    questions = require_questions(family)
+    return [replicas * questions.num_questions(number) for number in range(rounds)]
+
+
+def itemsize(dtype: str) -> int:
+    """Return the bytes of a number of the network."""
+    return torch.finfo(getattr(torch, dtype)).bits // 8
+
+
+def input_bytes(encoder: ObservationEncoder, dtype: str, questions: int) -> int:
+    """Return the bytes of questions as tensors: numbers of `dtype`, pixels as they are, targets and masks."""
+    return questions * (2 * encoder.num_pixel_bytes + 2 * itemsize(dtype) * encoder.num_numbers + 64)
+
+
+def inner_steps_bytes(
+    config: SupervisedConfig, network: EncodedNetwork, num_parameters: int, tasks: int, sizes: list[int]
+) -> int:
+    """Return about how many bytes a meta-gradient through inner steps takes; `sizes` are those of `round_sizes`.
+
+    A chunk of tasks holds the activations of the last round. An exact gradient holds those of each inner step before
+    it, with their backward passes, and the parameters of each step.
+    """
+    size, chunk = itemsize(config.dtype), min(tasks, config.task_chunk_size or tasks)
+    of_images, of_layers = network.encoder.num_activations, 2 * sum(network.network.sizes[1:])
+    held, copies = sizes[-1] * (IMAGE_COPIES * of_images + of_layers), 3.0
+    if config.outer.meta_gradient != "first-order":
+        held += config.num_inner_steps * sum(sizes[:-1]) * (1.5 * of_images + 3.5 * of_layers)
+        copies = 2.0 + 3.0 * config.num_inner_steps * len(sizes[:-1])
+    return size * round(chunk * (held + copies * num_parameters) + tasks * num_parameters)
+
+
+def heads_bytes(
+    encoder: ObservationEncoder, layers: int, dtype: str, *, questions: int, heads: int, learned: bool
+) -> int:
+    """Return about how many bytes an update of heads on features takes.
+
+    `layers` are the units of all layers behind the encoder, `questions` those of all tasks, and `heads` the numbers
+    that heads hold. With many questions, the encoder computes its activations again when the heads have let go of
+    theirs.
+    """
+    encoded = min(questions, encoder.chunk_size) * encoder.num_activations * (IMAGE_COPIES if learned else 1.0)
+    held = max(encoded, heads) if questions > encoder.chunk_size else encoded + heads
+    return itemsize(dtype) * round(held + FEATURE_COPIES * questions * (encoder.num_encoded + layers))
