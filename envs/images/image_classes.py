@@ -197,7 +197,7 @@ class ImageClasses(QuestionFamily):
         axes.imshow(observation[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         draw_answer(axes, answer, target)
 
-    def draw_task(self, figure: SubFigure, support: Questions, queries: Questions) -> None:
+    def draw_task(self, figure: SubFigure, task: Mapping[str, Any], support: Questions, queries: Questions) -> None:
         """Draw a row for each label: its examples, then images that are asked."""
         rows = min(self.ways, MOST_ROWS)
         sheets = [_sheet(asked, rows, most) for asked, most in ((support, MOST_EXAMPLES), (queries, MOST_QUERIES))]

@@ -179,7 +179,7 @@ class TextClasses(QuestionFamily):
         axes.text(0.5, 0.5, decode_text(observation), ha="center", va="center", transform=axes.transAxes, wrap=True)
         draw_answer(axes, answer, target)
 
-    def draw_task(self, figure: SubFigure, support: Questions, queries: Questions) -> None:
+    def draw_task(self, figure: SubFigure, task: Mapping[str, Any], support: Questions, queries: Questions) -> None:
         """Draw the examples of each label, then texts that are asked."""
         for axes, asked, told in zip(figure.subplots(1, 2), (support, queries), ("examples", "asked"), strict=True):
             lines = _lines(asked, max(1, MOST_ROWS // self.ways))[:MOST_ROWS]

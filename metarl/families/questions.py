@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -82,8 +83,11 @@ class QuestionFamily(TaskFamily):
         axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)
         axes.set_axis_off()
 
-    def draw_task(self, figure: SubFigure, support: Questions, queries: Questions) -> None:
-        """Draw a task as its first two rounds, each [question, ...], into `figure`; for families that `draws_tasks`."""
+    def draw_task(self, figure: SubFigure, task: Mapping[str, Any], support: Questions, queries: Questions) -> None:
+        """Draw a task into `figure`: its parameters by name, and its first two rounds, each [question, ...].
+
+        For families that `draws_tasks`.
+        """
         raise NotImplementedError
 
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:

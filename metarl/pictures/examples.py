@@ -27,10 +27,11 @@ def examples_figure(family: TaskFamily, asking: QuestionFamily, num_tasks: int) 
     figure = Figure(figsize=(4.2 * len(family.splits), 0.5 + 3.1 * rows), layout="constrained")
     cells = figure.subfigures(rows, len(family.splits), squeeze=False, wspace=0.05, hspace=0.05)
     for column, split in enumerate(family.splits):
-        for row, (support, queries) in enumerate(_rounds(family, family.sample(split, rows, seed=0))):
+        tasks = family.sample(split, rows, seed=0)
+        for row, (task, (support, queries)) in enumerate(zip(tasks, _rounds(family, tasks), strict=True)):
             cell = cells[row, column]
             cell.suptitle(f"{split}, task {row}", size=10, color=COLORS[SPLITS.index(split)])
-            asking.draw_task(cell, support, queries)
+            asking.draw_task(cell, task, support, queries)
     figure.suptitle(f"Tasks of {family.title}{warn_of_few_tasks(family)}", x=0.01, ha="left", weight="bold", size=11)
     return figure
 
