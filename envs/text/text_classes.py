@@ -78,9 +78,13 @@ class TextClasses(QuestionFamily):
     """
 
     source = "Unicode CLDR, by babel.pocoo.org; Fellbaum, WordNet, 1998; Bao et al., Few-shot Text Classification with "
-    source += "Distributional Signatures, ICLR 2020 (protocol)"
+    source += "Distributional Signatures, ICLR 2020 (protocol); Santoro et al., ICML 2016 (stream)"
     requires = "babel"
-    presets = {"5-way-1-shot": {}, "5-way-5-shot": {"shots": 5}}
+    presets = {
+        "5-way-1-shot": {},
+        "5-way-5-shot": {"shots": 5},
+        "stream": {"shots": 10, "queries": 10, "reveal": "step"},
+    }
     shows_task = True  # to read the texts is the task
     draws_tasks = True
     measure = Measure("accuracy", per_step=True, percent=True)

@@ -61,7 +61,7 @@ def test_texts_are_those_of_the_class_whose_place_is_the_label_and_none_is_shown
             assert all(text in texts_of(family, classes[label]) for label, text in pairs)
             assert len(set(pairs)) == len(pairs)
             seen.append(set(pairs))
-        assert [len(pairs) for pairs in seen] == [5 * family.shots, 75, 75]
+        assert [len(pairs) for pairs in seen] == [5 * each for each in (family.shots, family.queries, family.queries)]
         assert not seen[0] & (seen[1] | seen[2])
 
 
