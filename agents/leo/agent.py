@@ -1,6 +1,6 @@
-"""LEO from right answers (Rusu et al., Meta-Learning with Latent Embedding Optimization, ICLR 2019).
+"""LEO (Rusu et al., Meta-Learning with Latent Embedding Optimization, ICLR 2019).
 
-The reinforcement agent `leo` is a preset of MAML, in agents/maml/presets.py: it has neither encoder nor samples.
+Agent `latent-maml`, in agents/maml/presets.py, takes from it the steps of a latent vector, and learns from rewards.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .config import LEOConfig
 from .head import LatentHead
 
 
-@register_agent("leo-supervised")
-class SupervisedLEO(HeadAgent):
+@register_agent("leo")
+class LEO(HeadAgent):
     """Decodes heads from codes of right answers, and adapts the codes (LEO, Rusu et al., ICLR 2019)."""
 
     Config: ClassVar[type[Settings]] = LEOConfig
-    title = "leo-supervised"
+    title = "leo"
 
     def make_head(self, size: int) -> LatentHead:
         """Return the head."""

@@ -56,9 +56,9 @@ CAVIA = preset(
     adapts=AdaptContext(),
     inner_lr=1.0,
 )
-LEO = preset(
-    "leo",
-    """Adapts a latent vector that is decoded to parameters (after Rusu et al., ICLR 2019, without its encoder).""",
+LatentMAML = preset(
+    "latent-maml",
+    """Adapts a latent vector that is decoded to parameters, a part of LEO (Rusu et al., ICLR 2019).""",
     adapts=AdaptLatent(),
     inner_lr=1.0,
 )

@@ -18,7 +18,10 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 DEVICES = ("cpu", "cuda")
 AGENTS = {
-    **{name: (name, {}) for name in ("maml-ppo", "maml-trpo", "promp", "meta-sgd", "cavia", "leo", "reptile", "rl2")},
+    **{
+        name: (name, {})
+        for name in ("maml-ppo", "maml-trpo", "promp", "meta-sgd", "cavia", "latent-maml", "reptile", "rl2")
+    },
     **{
         f"rl2-{memory}": ("rl2", {"memory": memory, "bptt_steps": 5})
         for memory in ("lstm", "transformer", "linear", "associative")
@@ -32,7 +35,7 @@ ANSWERING: dict[str, tuple[str, dict[str, Any]]] = {
     "maml-reptile": ("maml", {"outer": "reptile"}),
     "maml-context": ("maml", {"adapts": "context", "task_chunk_size": 2}),
     "ridge": ("ridge", {}),
-    "leo-supervised": ("leo-supervised", {}),
+    "leo": ("leo", {}),
     "prototypes": ("prototypes", {}),
     "matching": ("prototypes", {"compares": "examples", "distance": "cosine"}),
     **{f"rl2-{memory}": ("rl2", {"learns_from": "targets", "memory": memory}) for memory in ("lstm", "transformer")},

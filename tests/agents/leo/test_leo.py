@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from metarl.agents.leo.agent import SupervisedLEO
+from metarl.agents.leo.agent import LEO
 from metarl.agents.leo.head import (
     DECODE,
     ENCODE,
@@ -58,7 +58,7 @@ def encoded_by_hand(head: dict[str, Tensor], rows: list[tuple[Tensor, Tensor]], 
 class ByHand:
     """The loss of an update, task after task, output after output, step after step."""
 
-    def __init__(self, agent: SupervisedLEO, classes: bool) -> None:
+    def __init__(self, agent: LEO, classes: bool) -> None:
         self.head, self.classes = agent.head, classes
         assert isinstance(self.head, LatentHead)
         self.config = self.head.config
@@ -109,7 +109,7 @@ def rows_of(support: Support, task: int) -> list[tuple[Tensor, Tensor]]:
     return list(zip(support.features[task], support.answers[task], strict=True))
 
 
-def loss_by_hand(agent: SupervisedLEO, head: dict[str, Tensor], rounds: list[Support], classes: bool) -> Tensor:
+def loss_by_hand(agent: LEO, head: dict[str, Tensor], rounds: list[Support], classes: bool) -> Tensor:
     hand, noise = ByHand(agent, classes), torch.Generator().manual_seed(5)
     config, (num_tasks, _, outputs) = hand.config, rounds[0].answers.shape
     size = (num_tasks, outputs)
@@ -136,8 +136,8 @@ PENALTIES = {"kl": 0.3, "encoder": 0.5, "orthogonality": 0.7, "squares": 0.2}
 @pytest.mark.parametrize("family", [Lines(shots=4), Sort()])
 def test_the_gradient_is_that_of_a_loop_and_of_finite_differences(family: TaskFamily) -> None:
     classes = isinstance(family, Sort)
-    agent = made("leo-supervised", family, penalties=PENALTIES, inner_lr=0.4, initial_std=0.5, **SMALL)
-    assert isinstance(agent, SupervisedLEO)
+    agent = made("leo", family, penalties=PENALTIES, inner_lr=0.4, initial_std=0.5, **SMALL)
+    assert isinstance(agent, LEO)
     trial = trial_of(agent, family)
     rounds = [agent.support(agent.reader.read(episodes)) for episodes in trial.rounds]
     loss, _, _ = agent.loss(rounds, torch.Generator().manual_seed(5))
@@ -151,9 +151,7 @@ def test_the_gradient_is_that_of_a_loop_and_of_finite_differences(family: TaskFa
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9, msg=name)
     assert all(each.requires_grad for each in features)
     # The penalty holds its end still, so that only its beginning counts in a difference: it is left out here.
-    moved_agent = made(
-        "leo-supervised", family, penalties={**PENALTIES, "encoder": 0.0}, inner_lr=0.4, initial_std=0.5, **SMALL
-    )
+    moved_agent = made("leo", family, penalties={**PENALTIES, "encoder": 0.0}, inner_lr=0.4, initial_std=0.5, **SMALL)
     moving = moved_agent.of_head
     free, _, _ = moved_agent.loss(rounds_of(moved_agent, trial), torch.Generator().manual_seed(5))
     slopes = torch.autograd.grad(free, list(moving.values()))
@@ -187,7 +185,7 @@ def test_orthogonal_rows_of_any_length_cost_nothing() -> None:
 
 @pytest.mark.parametrize("classes", [True, False])
 def test_questions_that_were_not_asked_change_no_code_and_their_order_changes_none(classes: bool) -> None:
-    agent = made("leo-supervised", Sort() if classes else Lines(), **SMALL)
+    agent = made("leo", Sort() if classes else Lines(), **SMALL)
     outputs = 3 if classes else 1
     answers = torch.eye(3, dtype=torch.float64)[torch.tensor([[0, 1, 1, 2, 0]])] if classes else numbers(1, 5, 1)
     support = Support(numbers(1, 5, agent.size, seed=3), answers, answers, torch.ones(1, 5, dtype=torch.float64))
@@ -205,7 +203,7 @@ def test_questions_that_were_not_asked_change_no_code_and_their_order_changes_no
 
 def test_an_evaluation_samples_nothing_and_follows_the_means() -> None:
     family = Sort()
-    agent = made("leo-supervised", family, **SMALL)
+    agent = made("leo", family, **SMALL)
     support = rounds_of(agent, trial_of(agent, family))[0]
     first, second = (agent.head.fit(agent.of_head, support, None) for _ in range(2))
     assert torch.equal(first.weights, second.weights) and not first.weights.requires_grad and not first.metrics
@@ -214,19 +212,19 @@ def test_an_evaluation_samples_nothing_and_follows_the_means() -> None:
 
 
 def test_it_keeps_every_rule_of_agents() -> None:
-    assert not check_agent(SupervisedLEO, [Guess(), Sort()])
+    assert not check_agent(LEO, [Guess(), Sort()])
 
 
 def test_sinusoids_are_learned_in_a_few_hundred_updates() -> None:
-    before, after = learned("leo-supervised", {"num_inner_steps": 3, "learning_rate": 3e-3}, 150)
+    before, after = learned("leo", {"num_inner_steps": 3, "learning_rate": 3e-3}, 150)
     assert after > 0.4 * before
 
 
 def test_what_it_cannot_learn_from_is_refused() -> None:
-    with pytest.raises(MetarlError, match="agent 'leo-supervised' learns from right answers, and family 'navigation"):
-        make_agent("leo-supervised", load("navigation-2d"))
+    with pytest.raises(MetarlError, match="agent 'leo' learns from right answers, and family 'navigation"):
+        make_agent("leo", load("navigation-2d"))
     hidden = Lines(reveal="never")
     with pytest.raises(MetarlError, match="reveals no right answers to learn from after a round"):
-        evaluate(made("leo-supervised", hidden), hidden, num_tasks=2, rounds=2)
-    agent = made("leo-supervised", Lines(), num_finetune_steps=0)
+        evaluate(made("leo", hidden), hidden, num_tasks=2, rounds=2)
+    agent = made("leo", Lines(), num_finetune_steps=0)
     assert np.isfinite(agent.update(trial_of(agent, Lines()), np.random.default_rng(0))["loss"])

@@ -74,7 +74,7 @@ def test_only_what_adapts_is_different_in_each_task() -> None:
         "maml-ppo": {"layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias", "log_std"},
         "anil": {"layers.1.weight", "layers.1.bias"},
         "cavia": {"context"},
-        "leo": {"latent.start"},
+        "latent-maml": {"latent.start"},
         "multi-task-ppo": set(),
     }
     for name, fast in expected.items():
@@ -121,7 +121,7 @@ def test_std_starts_at_initial_std_and_stays_above_min_std() -> None:
 
 def test_decoded_std_stays_above_min_std() -> None:
     family = load("navigation-2d", horizon=5)
-    agent = new_agent(family, "leo", min_std=0.5)
+    agent = new_agent(family, "latent-maml", min_std=0.5)
     with torch.no_grad():
         agent.parameters["log_std"].fill_(-1.0)
         agent.parameters["latent.start"].fill_(0.5)
@@ -153,7 +153,7 @@ def test_meta_learning_solves_the_target_probe(name: str) -> None:
     # Noise of deviation s costs 5 s^2 a return; not knowing the target costs 5/3 more. An untrained agent has less than
     # -8 after adaptation, most of it by its noise.
     family = Target()
-    inner, outer = {"cavia": (1.0, 1e-2), "leo": (0.5, 5e-3), "reptile": (0.05, 0.1)}.get(name, (0.3, 1e-2))
+    inner, outer = {"cavia": (1.0, 1e-2), "latent-maml": (0.5, 5e-3), "reptile": (0.05, 0.1)}.get(name, (0.3, 1e-2))
     settings: dict[str, Any] = {"hidden_sizes": [16], "inner_lr": inner}
     if name != "maml-trpo":
         settings["outer"] = {"learning_rate": outer}

@@ -65,7 +65,7 @@ def test_presets_differ_from_maml_in_what_their_papers_say() -> None:
         "promp": {"outer.inner_kl_coef": 5e-4, "gae_lambda": 1.0},
         "meta-sgd": {"outer.inner_lr_kind": "per-parameter"},
         "cavia": {"adapts.name": "context", "inner_lr": 1.0},
-        "leo": {"adapts.name": "latent", "inner_lr": 1.0},
+        "latent-maml": {"adapts.name": "latent", "inner_lr": 1.0},
         "anil": {"adapts.name": "last-layer"},
         "reptile": {"outer.name": "reptile"},
         "fomaml": {"outer.meta_gradient": "first-order"},

@@ -126,7 +126,7 @@ def test_an_encoder_adapts_where_all_parameters_do_and_nowhere_else() -> None:
     assert any(name.startswith("encoder.") for name in fast_names("maml-ppo"))
     assert fast_names("anil") == {"layers.1.weight", "layers.1.bias"}
     assert fast_names("cavia") == {"context"}
-    assert fast_names("leo") == {"latent.start"}
+    assert fast_names("latent-maml") == {"latent.start"}
 
 
 @pytest.mark.parametrize("adapts", ["last layer", "context", "latent"])

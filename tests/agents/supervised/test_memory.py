@@ -49,7 +49,7 @@ UPDATES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any], int]] = {
     "maml of images": ("maml", BLOCKS, "image-classes", {}, 6),
     "prototypes": ("prototypes", {}, "image-classes", {"shots": 5}, 10),
     "ridge": ("ridge", {}, "sinusoid", {"shots": 100}, 200),
-    "leo-supervised": ("leo-supervised", {}, "sinusoid", {"shots": 40}, 60),
+    "leo": ("leo", {}, "sinusoid", {"shots": 40}, 60),
 }
 """Agent, its settings, family, its settings, and tasks of an update."""
 
@@ -68,7 +68,7 @@ def test_estimate_of_an_update_is_near_what_a_process_takes(name: str) -> None:
     assert 0.6 < float(done.stdout) < 2
 
 
-@pytest.mark.parametrize("name", ["maml", "prototypes", "ridge", "leo-supervised"])
+@pytest.mark.parametrize("name", ["maml", "prototypes", "ridge", "leo"])
 def test_a_meta_batch_that_no_memory_holds_is_refused_in_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     family = load("image-classes")
     agent = make_agent(name, family, {})
@@ -85,6 +85,6 @@ def test_a_meta_batch_that_no_memory_holds_is_refused_in_one_line(name: str, mon
 
 def test_comparing_with_examples_and_relating_pairs_take_memory_that_grows_faster_than_their_number() -> None:
     family, larger = (load("image-classes", ways=20, shots=shots) for shots in (1, 5))
-    for name, settings in (("leo-supervised", {}), ("prototypes", {"compares": "examples"})):
+    for name, settings in (("leo", {}), ("prototypes", {"compares": "examples"})):
         few, many = (make_agent(name, each, settings).memory_estimate(1000, 1, 2) for each in (family, larger))
         assert many > 2 * few
