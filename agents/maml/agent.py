@@ -6,6 +6,7 @@ over_tasks.py maps it over all tasks; a meta-step (ppo.py, trpo.py, reptile.py) 
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.export import ExportedStep
 
 from ..common.encoders import ObservationEncoder
+from ..common.exported import action_outputs
 from ..common.heads import action_head
 from ..common.moments import RunningMoments
 from ..common.policy import LOG_STD
@@ -213,4 +215,6 @@ class MAMLLearner(Learner):
         agent, adaptation = self.agent, self.agent.objective.adaptation
         fast = {name: value[0] for name, value in self.fast.items()}
         meta = {name: value.detach() for name, value in agent.parameters.items()}
-        return exported_step(agent.objective.policy, adaptation.policy(meta, fast), agent.moments)
+        policy = agent.objective.policy
+        outputs = functools.partial(action_outputs, policy.head)
+        return exported_step(policy, outputs, adaptation.policy(meta, fast), agent.moments)

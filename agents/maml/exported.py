@@ -1,32 +1,58 @@
-"""The policy of MAML in one task, as a module that can be exported."""
+"""A network with the parameters of one task, as a module that can be exported."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from metarl.trials.export import ExportedStep
 
-from ..common.exported import Inputs, ObservationInputs, Scaling, action_outputs
+from ..common.encoders import ObservationEncoder
+from ..common.exported import Inputs, ObservationInputs, Scaling
 from ..common.moments import RunningMoments
 from ..common.policy import Parameters
-from .policy import EncodedPolicy
+
+Outputs = Callable[[Tensor], dict[str, Tensor]]
+"""What a step returns, by name, of a network's outputs [batch, num_outputs]."""
 
 
-def exported_step(policy: EncodedPolicy, parameters: Parameters, moments: RunningMoments | None) -> ExportedStep:
-    """Return the step of a policy with `parameters` of its own, which scales vectors by `moments`."""
-    observations = ObservationInputs(policy.encoder.layout)
-    return ExportedStep(_Step(policy, parameters, observations, Scaling(moments)), observations.examples())
+class Network(Protocol):
+    """Outputs for observations, as a function of parameters."""
+
+    @property
+    def encoder(self) -> ObservationEncoder:
+        """What takes observations apart."""
+        ...
+
+    def __call__(self, parameters: Parameters, numbers: Tensor, pixels: Tensor, /) -> Tensor:
+        """Return the outputs, [batch, num_outputs]."""
+        ...
+
+
+def exported_step(
+    network: Network, outputs: Outputs, parameters: Parameters, moments: RunningMoments | None = None
+) -> ExportedStep:
+    """Return the step of a network with `parameters` of its own, which scales vectors by `moments`."""
+    observations = ObservationInputs(network.encoder.layout)
+    return ExportedStep(_Step(network, outputs, parameters, observations, Scaling(moments)), observations.examples())
 
 
 class _Step(nn.Module):
     """From an observation to actions."""
 
     def __init__(
-        self, policy: EncodedPolicy, parameters: Parameters, observations: ObservationInputs, scaling: Scaling
+        self,
+        network: Network,
+        outputs: Outputs,
+        parameters: Parameters,
+        observations: ObservationInputs,
+        scaling: Scaling,
     ) -> None:
         super().__init__()
-        self.policy, self.observations, self.scaling = policy, observations, scaling
+        self.network, self.outputs, self.observations, self.scaling = network, outputs, observations, scaling
         # torch refuses dots in the names of buffers.
         self.names = {name: name.replace(".", "-") for name in parameters}
         for name, value in parameters.items():
@@ -35,12 +61,11 @@ class _Step(nn.Module):
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
         parameters = {name: self.get_buffer(buffer) for name, buffer in self.names.items()}
         dtype = next(iter(parameters.values())).dtype
-        outputs = self.policy(parameters, self._numbers(inputs).to(dtype), self._pixels(inputs))
-        return action_outputs(self.policy.head, outputs)
+        return self.outputs(self.network(parameters, self._numbers(inputs).to(dtype), self._pixels(inputs)))
 
     def _numbers(self, inputs: Inputs) -> Tensor:
         """Return the vectors, scaled, and the one-hot vectors, float64 [batch, num_numbers]."""
-        encoder = self.policy.encoder
+        encoder = self.network.encoder
         vectors = [self.scaling(self.observations.numbers(inputs, encoder.vectors))] if encoder.vectors else []
         choices = [encoder.one_hot_of(part, self.observations.rows(inputs, part)).double() for part in encoder.choices]
         if not (vectors or choices):
@@ -49,5 +74,5 @@ class _Step(nn.Module):
 
     def _pixels(self, inputs: Inputs) -> Tensor:
         """Return the images and sequences, flattened, [batch, num_pixels]; anything where there are none."""
-        rows = [self.observations.rows(inputs, each.part).double() for each in self.policy.encoder.encoded]
+        rows = [self.observations.rows(inputs, each.part).double() for each in self.network.encoder.encoded]
         return torch.cat(rows, dim=-1) if rows else next(iter(inputs.values()))

@@ -18,10 +18,16 @@ from metarl.base.threads import acting, cpu_by_default
 from metarl.families.family import TaskFamily
 from metarl.trials.agent import AnsweringLearner, TrainableAgent
 from metarl.trials.episodes import Episodes, Trial
+from metarl.trials.export import ExportedStep
 from metarl.trials.registered import register_agent
 
 from ..common.encoders import BlocksEncoder, EncoderSettings, ObservationEncoder
+from ..common.heads import action_head
+from ..common.policy import Parameters
 from ..common.state import StateDict, load_optimizer, load_tensors, optimizer_state, require_fitting, restore_on_error
+from ..maml.exported import exported_step
+from ..maml.policy import ENCODER
+from ..supervised.answers import ClassAnswers
 from ..supervised.memory import heads_bytes, input_bytes, round_sizes
 from ..supervised.network import EncodedNetwork
 from ..supervised.objective import Answered
@@ -30,6 +36,8 @@ from .comparison import Distance, matching_logits, prototype_logits
 
 SCALE = "log_scale"
 """Name of the parameter that holds the logarithm of the scale of likeness."""
+POINTS, LABELS = "points", "labels"
+"""Names of the examples of a task in an exported step."""
 
 
 class PrototypesConfig(Settings):
@@ -73,6 +81,7 @@ class Prototypes(TrainableAgent):
                 + "; take a family of classes, such as image-classes, or another agent"
             )
         self.num_classes, self.first_class = int(space.n), int(space.start)
+        self.answers = ClassAnswers(action_head(space))
         encoder = ObservationEncoder(config.encoder, family.observation_space)
         sizes = (encoder.num_features, *config.hidden_sizes)
         self.network = EncodedNetwork(encoder, sizes[-1], config.hidden_sizes[:-1]) if config.hidden_sizes else None
@@ -126,7 +135,7 @@ class Prototypes(TrainableAgent):
         return features if self.network is None else self.network.network(self.parameters, features)
 
     def _of_encoder(self) -> dict[str, Tensor]:
-        return {name.removeprefix("encoder."): value for name, value in self.parameters.items()}
+        return {name.removeprefix(ENCODER): value for name, value in self.parameters.items()}
 
     def examples(self, data: Answered) -> tuple[Tensor, Tensor]:
         """Return the points [task, example, d] and the one-hot classes [task, example, class] of a round's answers.
@@ -137,10 +146,11 @@ class Prototypes(TrainableAgent):
         labels = F.one_hot(data.targets.long() - self.first_class, self.num_classes).to(points.dtype)
         return points, (labels * data.mask[..., None]).flatten(1, 2)
 
-    def logits(self, queries: Tensor, points: Tensor, labels: Tensor) -> Tensor:
-        """Return logits [task, query, class] of points [task, query, d]."""
+    def logits(self, queries: Tensor, points: Tensor, labels: Tensor, log_scale: Tensor | None = None) -> Tensor:
+        """Return logits [task, query, class] of points [task, query, d]; `log_scale` stands for the agent's own."""
         rule = prototype_logits if self.config.compares == "prototypes" else matching_logits
-        return rule(queries, points, labels, self.config.distance, self.parameters[SCALE].exp())
+        scale = self.parameters[SCALE] if log_scale is None else log_scale
+        return rule(queries, points, labels, self.config.distance, scale.exp())
 
     @cpu_by_default()
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
@@ -225,3 +235,29 @@ class PrototypesLearner(AnsweringLearner):
             new = self.agent.examples(self.agent.reader.read(episodes))
             old = self.known
             self.known = new if old is None else (torch.cat([old[0], new[0]], 1), torch.cat([old[1], new[1]], 1))
+
+    def exported_step(self) -> ExportedStep:
+        """Return the comparison with the examples of now. Raises MetarlError before there are any."""
+        agent = self.agent
+        if self.known is None:
+            raise MetarlError(
+                "agent 'prototypes' has seen no example to compare with; export it after a round whose answers it was "
+                "shown"
+            )
+        parameters = {name: value.detach() for name, value in agent.parameters.items()}
+        parameters |= {name: value[0] for name, value in zip((POINTS, LABELS), self.known, strict=True)}
+        return exported_step(_OneTask(agent), agent.answers.exported, parameters)
+
+
+class _OneTask:
+    """Logits by the examples of one task, as a function of parameters."""
+
+    def __init__(self, agent: Prototypes) -> None:
+        self.agent, self.encoder = agent, agent.encoder
+
+    def __call__(self, parameters: Parameters, numbers: Tensor, pixels: Tensor) -> Tensor:
+        agent, own = self.agent, {name.removeprefix(ENCODER): value for name, value in parameters.items()}
+        features = self.encoder(own, numbers, pixels)
+        queries = features if agent.network is None else agent.network.network(parameters, features)
+        points, labels = (parameters[name][None] for name in (POINTS, LABELS))
+        return agent.logits(queries[None], points, labels, parameters[SCALE])[0]

@@ -15,6 +15,7 @@ from metarl.families.family import TaskFamily
 from metarl.families.questions import require_questions
 from metarl.trials.episodes import Episodes
 
+from ..common.exported import action_outputs
 from ..common.heads import ActionHead, action_head
 
 
@@ -36,6 +37,10 @@ class AnswerHead(Protocol):
         """Return right answers as numbers, [..., num_outputs]: one-hot vectors of classes, or the numbers."""
         ...
 
+    def exported(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Return what an exported step returns: the best answer as `action`, and the logits of classes."""
+        ...
+
 
 class ClassAnswers:
     """Answers of a discrete space: the loss is minus the log-probability of the right one."""
@@ -54,6 +59,10 @@ class ClassAnswers:
     def vectors(self, targets: Tensor) -> Tensor:
         """Return one-hot vectors, one behind the other where there are several choices."""
         return self.head.features_of(targets)
+
+    def exported(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Return the likeliest answers and the logits."""
+        return action_outputs(self.head, outputs)
 
 
 class NumberAnswers:
@@ -74,6 +83,11 @@ class NumberAnswers:
     def vectors(self, targets: Tensor) -> Tensor:
         """Return the numbers, flattened."""
         return targets.reshape(*targets.shape[: targets.dim() - len(self.space.shape)], self.num_outputs)
+
+    def exported(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Return the outputs as actions of the box, clipped to it."""
+        low, high = torch.from_numpy(self.space.low), torch.from_numpy(self.space.high)
+        return {"action": outputs.reshape(*outputs.shape[:-1], *self.space.shape).to(low.dtype).clamp(low, high)}
 
 
 def answer_head(agent: str, family: TaskFamily) -> AnswerHead:

@@ -20,11 +20,13 @@ from metarl.base.threads import acting, cpu_by_default
 from metarl.families.family import TaskFamily
 from metarl.trials.agent import AnsweringLearner, TrainableAgent
 from metarl.trials.episodes import Episodes, Trial
+from metarl.trials.export import ExportedStep
 
 from ..common.encoders import AutoEncoder, EncoderSettings, ObservationEncoder
-from ..common.policy import ACTIVATIONS, MLP
+from ..common.policy import ACTIVATIONS, MLP, Parameters
 from ..common.ppo import masked_mean
 from ..common.state import StateDict, load_tensors, optimizer_state, require_fitting, restore_on_error
+from ..maml.exported import exported_step
 from ..maml.meta_step import MetaAdam
 from ..maml.policy import ENCODER
 from .answers import AnswerHead, answer_head, mean_score
@@ -53,8 +55,8 @@ class FeatureSettings(Settings):
     """Floating-point type of the network."""
 
 
-HEAD = "head."
-"""Beginning of the names of a head's parameters."""
+HEAD, WEIGHTS = "head.", "weights"
+"""Beginning of the names of a head's parameters, and the name of a head that was made."""
 
 
 class HeadAgent(TrainableAgent):
@@ -100,7 +102,7 @@ class HeadAgent(TrainableAgent):
     @property
     def of_head(self) -> dict[str, Tensor]:
         """Parameters of the head."""
-        return {name.removeprefix(HEAD): value for name, value in self.parameters.items() if name.startswith(HEAD)}
+        return _within(self.parameters, HEAD)
 
     @cpu_by_default()
     def begin(self, streams: Streams) -> HeadLearner:
@@ -122,11 +124,14 @@ class HeadAgent(TrainableAgent):
 
     def embed(self, numbers: Tensor, pixels: Tensor) -> Tensor:
         """Return features [task, question, size] of observations [task, time, replica, ...]."""
-        own = {name.removeprefix(ENCODER): value for name, value in self.features.items() if name.startswith(ENCODER)}
-        features = self.encoder.in_chunks(own, numbers, pixels)
-        if self.layers is not None:
-            features = ACTIVATIONS[self.config.activation](self.layers(self.features, features))
-        return features.flatten(1, 2)
+        features = self.encoder.in_chunks(_within(self.features, ENCODER), numbers, pixels)
+        return self.behind_encoder(self.features, features).flatten(1, 2)
+
+    def behind_encoder(self, parameters: Parameters, features: Tensor) -> Tensor:
+        """Return features [..., size] of those of the encoder [..., num_features]."""
+        if self.layers is None:
+            return features
+        return ACTIVATIONS[self.config.activation](self.layers(parameters, features))
 
     def support(self, data: Answered) -> Support:
         """Return a round as what heads are made from."""
@@ -233,3 +238,26 @@ class HeadLearner(AnsweringLearner):
                 "agent.learning_rate"
             )
         self.weights = weights
+
+    def exported_step(self) -> ExportedStep:
+        """Return the features with the head of now, which is zero before a round has shown its answers."""
+        agent = self.agent
+        parameters = {name: value.detach() for name, value in agent.parameters.items()} | {WEIGHTS: self.weights[0]}
+        return exported_step(_OneTask(agent), agent.answers.exported, parameters)
+
+
+class _OneTask:
+    """The features, and the head of one task on them, as a function of parameters."""
+
+    def __init__(self, agent: HeadAgent) -> None:
+        self.agent, self.encoder = agent, agent.encoder
+
+    def __call__(self, parameters: Parameters, numbers: Tensor, pixels: Tensor) -> Tensor:
+        agent, encoded = self.agent, self.encoder(_within(parameters, ENCODER), numbers, pixels)
+        features = agent.behind_encoder(parameters, encoded)
+        return agent.head.outputs(_within(parameters, HEAD), parameters[WEIGHTS][None], features[None])[0]
+
+
+def _within(parameters: Parameters, prefix: str) -> dict[str, Tensor]:
+    """Return the parameters whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}

@@ -19,11 +19,13 @@ from metarl.base.threads import acting, cpu_by_default
 from metarl.families.family import TaskFamily
 from metarl.trials.agent import AnsweringLearner, TrainableAgent
 from metarl.trials.episodes import Episodes, Trial
+from metarl.trials.export import ExportedStep
 from metarl.trials.registered import register_agent
 
 from ..common.encoders import ObservationEncoder
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..maml.adaptation import AdaptNothing, context_size, make_adaptation
+from ..maml.exported import exported_step
 from ..maml.meta_step import MetaAdam, mean, mean_cosine, mean_gradient
 from ..maml.over_tasks import OverTasks
 from ..maml.reptile import ReptileConfig
@@ -179,6 +181,13 @@ class SupervisedLearner(AnsweringLearner):
             data = self.agent.reader.read(episodes)
             for _ in range(self.agent.config.num_test_steps or self.agent.config.num_inner_steps):
                 self.fast = self.agent.over_tasks.adapt(self.fast, data)
+
+    def exported_step(self) -> ExportedStep:
+        """Return the network with its present parameters: the meta-learned ones before an adaptation."""
+        objective = self.agent.objective
+        meta = {name: value.detach() for name, value in self.agent.parameters.items()}
+        fast = {name: value[0] for name, value in self.fast.items()}
+        return exported_step(objective.policy, objective.head.exported, objective.adaptation.policy(meta, fast))
 
 
 def _require_finite(outcome: Outcome, gradients: dict[str, Tensor]) -> None:
