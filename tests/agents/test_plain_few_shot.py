@@ -99,7 +99,7 @@ def test_with_the_same_weights_and_tasks_the_plain_code_makes_the_same_update(na
         torch.testing.assert_close(agent.state_dict()[key], parameter.detach(), rtol=1e-6, atol=1e-9, msg=key)
 
 
-FILTERS, NUM_UPDATES, META_BATCH, NUM_TESTS = 64, 300, 8, 600
+FILTERS, NUM_UPDATES, META_BATCH, NUM_TESTS = 32, 200, 8, 600
 
 
 @pytest.mark.slow
