@@ -33,6 +33,7 @@ from ..common.ppo import masked_mean
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..maml.meta_step import MetaAdam
 from ..maml.policy import ENCODER
+from ..supervised.memory import heads_bytes, input_bytes, round_sizes
 from ..supervised.objective import Answered
 from ..supervised.reader import Reader
 from ..supervised.ridge import ridge_weights
@@ -42,6 +43,8 @@ WEIGHT, BIAS, SCALE = "classifier.weight", "classifier.bias", "classifier.log_sc
 """Names of the parameters of the classifier of all training classes."""
 INITIAL_SCALE = 10.0
 """Scale of the cosines at the start; it is learned."""
+LOGIT_COPIES = 3
+"""Numbers held of each logit: itself, its log-probability, and its gradient."""
 CLASSES = "classes"
 """Parameter of a task that says which class each of its labels stands for."""
 
@@ -182,6 +185,16 @@ class PretrainedClassifier(TrainableAgent):
                 answers = self.best(weights, features[:, known:]).reshape(shape)
             found[name] = self.reader.score(episodes, answers)
         return found
+
+    def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
+        """Return about how many bytes of the machine's memory an update takes: features, and logits of all classes."""
+        config, questions = self.config, num_tasks * sum(round_sizes(self.family, replicas, rounds))
+        inputs = input_bytes(self.encoder, config.dtype, questions)
+        if self.device != "cpu":
+            return inputs
+        heads = LOGIT_COPIES * questions * len(self.classes)
+        layers = sum(config.hidden_sizes)
+        return inputs + heads_bytes(self.encoder, layers, config.dtype, questions=questions, heads=heads, learned=True)
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:

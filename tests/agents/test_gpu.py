@@ -37,6 +37,7 @@ ANSWERING: dict[str, tuple[str, dict[str, Any]]] = {
     "ridge": ("ridge", {}),
     "leo": ("leo", {}),
     "prototypes": ("prototypes", {}),
+    "pretrained-classifier": ("pretrained-classifier", {}),
     "matching": ("prototypes", {"compares": "examples", "distance": "cosine"}),
     **{f"rl2-{memory}": ("rl2", {"learns_from": "targets", "memory": memory}) for memory in ("lstm", "transformer")},
 }
@@ -79,8 +80,8 @@ def test_gpu_plays_and_learns_what_the_cpu_does(name: str, family: str) -> None:
 @pytest.mark.parametrize("questions", QUESTIONS)
 def test_gpu_answers_and_learns_from_right_answers_as_the_cpu_does(name: str, questions: str) -> None:
     (agent, settings), (family, others) = ANSWERING[name], QUESTIONS[questions]
-    if agent == "prototypes" and questions == "numbers":
-        pytest.skip("classes alone have prototypes")
+    if agent in ("prototypes", "pretrained-classifier") and questions == "numbers":
+        pytest.skip("it answers with classes")
     made = load(family, **others, reveal="step" if agent == "rl2" else "round")
     encoder = {"encoder": BLOCKS} if questions == "images" else {}
     on_cpu, on_gpu = (
@@ -145,3 +146,13 @@ def test_sac_learns_on_a_gpu_and_plays_on_a_cpu_what_it_does_there() -> None:
     np.testing.assert_allclose(returns[0], returns[1], atol=1e-3)
     on_gpu.load_state_dict(on_cpu.state_dict())
     on_gpu.update(run_trial(on_gpu, envs, 2, seed=2), generator(1))
+
+
+@pytest.mark.parametrize("questions", ["numbers", "images"])
+def test_gpu_trains_from_scratch_as_the_cpu_does(questions: str) -> None:
+    family, others = QUESTIONS[questions]
+    made, settings = load(family, **others), {"dtype": "float64", "num_steps": 5}
+    with contextlib.closing(made.make_vec(made.sample("test", 4, seed=0))) as envs:
+        agents = [make_agent("from-scratch", made, settings, device=device) for device in DEVICES]
+        on_cpu, on_gpu = (run_trial(agent, envs, 2, seed=5).returns for agent in agents)
+    np.testing.assert_allclose(on_cpu, on_gpu, atol=1e-5)
