@@ -221,12 +221,17 @@ class PrototypesLearner(AnsweringLearner):
         """Return the likeliest classes; the first one before there is an example. [question, task, replica]"""
         agent = self.agent
         if self.known is None:
-            return np.full((len(observations), *self.shape), agent.first_class)
+            lead = (len(observations), *self.shape)
+            self.confidences = np.full(lead, 1 / agent.num_classes)
+            return np.full(lead, agent.first_class)
         with acting():
             points = agent.embed(*agent.reader.observe(observations))
             logits = agent.logits(points.flatten(1, 2), *self.known)
             best = logits.argmax(-1).cpu().numpy() + agent.first_class
-        return np.moveaxis(best.reshape(self.shape[0], len(observations), self.shape[1]), 0, 1)
+            sure = logits.double().softmax(-1).amax(-1).cpu().numpy()
+        shape = (self.shape[0], len(observations), self.shape[1])
+        self.confidences = np.moveaxis(sure.reshape(shape), 0, 1)
+        return np.moveaxis(best.reshape(shape), 0, 1)
 
     @cpu_by_default()
     def adapt(self, episodes: Episodes) -> None:

@@ -20,7 +20,7 @@ from metarl.trials.registered import register_agent
 from ..common.encoders import AutoEncoder, EncoderSettings, ObservationEncoder
 from ..common.policy import Parameters
 from ..common.ppo import masked_mean
-from ..supervised.answers import answer_head
+from ..supervised.answers import answer_head, question_first
 from ..supervised.network import EncodedNetwork
 from ..supervised.objective import Answered
 from ..supervised.reader import Reader
@@ -116,6 +116,7 @@ class FromScratchLearner(AnsweringLearner):
             numbers, pixels = agent.reader.observe(observations)
             size = chunk_size(self.parameters, len(observations) * observations.shape[2] * agent.num_activations)
             outputs = torch.vmap(agent.network, chunk_size=size)(self.parameters, numbers, pixels)
+            self.confidences = question_first(agent.head.confidence(outputs))
             return np.moveaxis(agent.head.best(outputs), 0, 1)
 
     @cpu_by_default()

@@ -285,6 +285,7 @@ class RL2Learner(Learner):
             features, self.state = agent.network.memory.step(encoded, self.state, moving)
             outputs = agent.network.actions(features).unflatten(0, shape)
             if agent.answers is not None:
+                self.confidences = agent.answers.confidence(outputs)
                 return agent.answers.best(outputs)
             if deterministic:
                 return agent.head.mode(outputs)

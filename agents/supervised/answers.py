@@ -33,6 +33,10 @@ class AnswerHead(Protocol):
         """Return the best answer, [..., *action]."""
         ...
 
+    def confidence(self, outputs: Tensor) -> np.ndarray | None:
+        """Return the probability of the best answer, [...]; None for answers that have none."""
+        ...
+
     def vectors(self, targets: Tensor) -> Tensor:
         """Return right answers as numbers, [..., num_outputs]: one-hot vectors of classes, or the numbers."""
         ...
@@ -55,6 +59,12 @@ class ClassAnswers:
     def best(self, outputs: Tensor) -> np.ndarray:
         """Return the likeliest answers."""
         return self.head.mode(outputs)
+
+    def confidence(self, outputs: Tensor) -> np.ndarray:
+        """Return the probability of the likeliest answer, over all choices where there are several."""
+        outputs = outputs.detach().double()
+        best = torch.as_tensor(self.head.mode(outputs), device=outputs.device)
+        return self.head.log_prob(outputs, best).exp().cpu().numpy()
 
     def vectors(self, targets: Tensor) -> Tensor:
         """Return one-hot vectors, one behind the other where there are several choices."""
@@ -79,6 +89,10 @@ class NumberAnswers:
         """Return the outputs as actions of the box; the rollout clips them."""
         actions = outputs.detach().cpu().numpy().astype(self.space.dtype)
         return actions.reshape(*outputs.shape[:-1], *self.space.shape)
+
+    def confidence(self, outputs: Tensor) -> None:
+        """Return None: an output is a number without a distribution."""
+        return
 
     def vectors(self, targets: Tensor) -> Tensor:
         """Return the numbers, flattened."""
@@ -105,6 +119,11 @@ def scores_of(family: TaskFamily, answers: np.ndarray, targets: np.ndarray) -> n
     """Return the reward of each answer, [...], given the right ones; both are [..., *action]."""
     questions, space = require_questions(family), family.action_space
     return questions.score(answers.clip(space.low, space.high) if isinstance(space, spaces.Box) else answers, targets)
+
+
+def question_first(confidences: np.ndarray | None) -> np.ndarray | None:
+    """Return [task, question, replica] as [question, task, replica]."""
+    return None if confidences is None else np.moveaxis(confidences, 0, 1)
 
 
 def mean_score(family: TaskFamily, episodes: Episodes, answers: np.ndarray) -> float:

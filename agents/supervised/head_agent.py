@@ -29,7 +29,7 @@ from ..common.state import StateDict, load_tensors, optimizer_state, require_fit
 from ..maml.exported import exported_step
 from ..maml.meta_step import MetaAdam
 from ..maml.policy import ENCODER
-from .answers import AnswerHead, answer_head, mean_score
+from .answers import AnswerHead, answer_head, mean_score, question_first
 from .memory import heads_bytes, input_bytes, round_sizes
 from .objective import Answered
 from .reader import Reader
@@ -221,8 +221,9 @@ class HeadLearner(AnsweringLearner):
         agent = self.agent
         with acting():
             features = agent.embed(*agent.reader.observe(observations))
-            outputs = agent.head.outputs(agent.of_head, self.weights, features)
-            return np.moveaxis(agent.answers.best(outputs.unflatten(1, (len(observations), -1))), 0, 1)
+            outputs = agent.head.outputs(agent.of_head, self.weights, features).unflatten(1, (len(observations), -1))
+            self.confidences = question_first(agent.answers.confidence(outputs))
+            return np.moveaxis(agent.answers.best(outputs), 0, 1)
 
     @cpu_by_default()
     def adapt(self, episodes: Episodes) -> None:

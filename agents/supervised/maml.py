@@ -30,7 +30,7 @@ from ..maml.meta_step import MetaAdam, mean, mean_cosine, mean_gradient
 from ..maml.over_tasks import OverTasks
 from ..maml.reptile import ReptileConfig
 from ..maml.step_size import make_step_size
-from .answers import answer_head
+from .answers import answer_head, question_first
 from .config import SupervisedConfig
 from .memory import inner_steps_bytes, input_bytes, round_sizes
 from .network import EncodedNetwork
@@ -172,6 +172,7 @@ class SupervisedLearner(AnsweringLearner):
         with acting():
             numbers, pixels = agent.reader.observe(observations)
             outputs = agent.over_tasks.outputs(self.fast, numbers, pixels)
+            self.confidences = question_first(agent.objective.head.confidence(outputs))
             return np.moveaxis(agent.objective.head.best(outputs), 0, 1)
 
     @cpu_by_default()

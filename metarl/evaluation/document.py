@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import pairwise
@@ -62,6 +63,24 @@ class MeasureEntry(Entry):
     percent: bool
 
 
+class CalibrationEntry(Entry):
+    """What a file says of answers by how sure the learner was, as `Calibration` has it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    counts: list[Annotated[int, Field(ge=0, le=MOST_STEPS)]]
+    confidence: list[Share | None]
+    accuracy: list[Share | None]
+
+    @property
+    def bins(self) -> tuple[list[int], list[float], list[float]]:
+        """Counts, confidence and accuracy, with NaN for null."""
+        confidence, accuracy = (
+            [math.nan if share is None else share for share in shares] for shares in (self.confidence, self.accuracy)
+        )
+        return self.counts, confidence, accuracy
+
+
 _RETURN = MeasureEntry(**Measure()._asdict())
 """The measure of a file that names none."""
 
@@ -97,6 +116,7 @@ class Document(Entry):
     env_steps_per_task: list[list[Steps]]
     rewards: list[list[Number | None]] | None = None
     by_instance: list[list[Number]] | None = None
+    calibration: CalibrationEntry | None = None
 
 
 def read_document(path: str | Path) -> tuple[Document, Mapping[str, Any]]:

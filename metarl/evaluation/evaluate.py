@@ -23,6 +23,7 @@ from ..trials.plan import PlanFields, TrialPlan
 from ..trials.registered import agent_name
 from ..trials.rollout import rounds_of
 from .answers import join_instances, rewards_by_instance, shows_instances
+from .calibration import answers_classes, bin_answers, pool_bins
 from .document import LARGEST, MOST_SCORES, MOST_TASKS
 from .record import AgentRecord, Evaluation
 
@@ -124,6 +125,7 @@ def _evaluation_of(
         measure=family.measure,
         rewards=None if scores.rewards is None else _in_range(scores.rewards),
         by_instance=scores.by_instance,
+        calibration=None if scores.bins is None else pool_bins(scores.bins),
     )
 
 
@@ -171,6 +173,8 @@ class _Scores(NamedTuple):
     """Reward of each step if the family switches tasks within a trial, else None. [task, step]"""
     by_instance: np.ndarray | None
     """Mean reward at each instance of a class in the first round; None where no class is shown. [task, instance]"""
+    bins: np.ndarray | None
+    """Answers of the last round by how sure the learner was; None where it does not say. [task, bin, 3]"""
     num_unstable: int
     """Episodes in which the physics broke down."""
 
@@ -227,6 +231,7 @@ def _score(
     """
     returns, successes, lengths, rewards, num_unstable = [], [], [], [], 0
     by_instance: np.ndarray | None = None
+    bins: np.ndarray | None = None
     for number, episodes in enumerate(rounds):
         # Replicas that adapt apart from each other are trials of their own, and cost their own steps.
         lengths.append(episodes.lengths.sum(axis=1) if pooled else episodes.lengths.mean(axis=1))
@@ -237,6 +242,7 @@ def _score(
             by_instance = rewards_by_instance(episodes)
         if number % budget == 0:
             returns.append(episodes.scores(family.measure))
+            bins = bin_answers(episodes) if answers_classes(family) else None
             unknown = np.full(len(episodes.returns), np.nan)
             successes.append(unknown if episodes.successes is None else episodes.successes.mean(axis=1))
     # The steps of an unmeasured round count with the measured round before it: all are spent before the next.
@@ -247,6 +253,7 @@ def _score(
         env_steps=np.cumsum(lengths, axis=0)[ends].T,
         rewards=None if horizon is None else _rewards(rewards, horizon),
         by_instance=by_instance,
+        bins=bins,
         num_unstable=num_unstable,
     )
 
@@ -259,6 +266,7 @@ def _concatenate(chunks: Sequence[_Scores]) -> _Scores:
         return np.ascontiguousarray(np.concatenate(list(parts)))
 
     rewards = [chunk.rewards for chunk in chunks if chunk.rewards is not None]
+    bins = [chunk.bins for chunk in chunks if chunk.bins is not None]
     instances = [chunk.by_instance for chunk in chunks if chunk.by_instance is not None]
     return _Scores(
         returns=all_of(chunk.returns for chunk in chunks),
@@ -266,6 +274,7 @@ def _concatenate(chunks: Sequence[_Scores]) -> _Scores:
         env_steps=all_of(chunk.env_steps for chunk in chunks),
         rewards=all_of(rewards) if rewards else None,
         by_instance=join_instances(instances) if instances else None,
+        bins=all_of(bins) if bins else None,
         num_unstable=sum(chunk.num_unstable for chunk in chunks),
     )
 

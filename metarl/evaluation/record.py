@@ -19,6 +19,7 @@ from ..base.versions import git_commit, versions
 from ..families.task import Measure, Tasks
 from ..trials.agent import ORACLE
 from ..trials.plan import TrialPlan
+from .calibration import Calibration
 from .document import FORMAT, LARGEST, MOST_STEPS, Document, damaged, make_array, make_tasks, read_document
 from .statistics import iqm, iqm_interval, mean_interval, mean_margin
 
@@ -91,6 +92,9 @@ class Evaluation:
     by_instance: np.ndarray | None = None
     """Mean reward at the first, second, ... instance of a class in the first round; None unless the family shows the
     class of each question after its answer. [task, instance]"""
+    calibration: Calibration | None = None
+    """How sure the learner was of its answers in the last round, and how often it was right; None unless the family
+    asks for classes and the learner says how sure it is."""
     measure: Measure = field(default_factory=Measure)
     """What the family measures an episode by."""
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -245,6 +249,7 @@ class Evaluation:
             "env_steps_per_task": self.env_steps_per_task.tolist(),
             **({} if self.rewards is None else {"rewards": self.rewards.tolist()}),
             **({} if self.by_instance is None else {"by_instance": self.by_instance.tolist()}),
+            **({} if self.calibration is None else {"calibration": _entry_of(self.calibration)}),
         }
         return json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
 
@@ -260,6 +265,12 @@ class Evaluation:
             return _evaluation_of(document, entries)
         except (ValueError, MetarlError) as error:
             raise damaged(path, str(error)) from None
+
+
+def _entry_of(calibration: Calibration) -> dict[str, Any]:
+    """Return a calibration as a file has it: its error, which follows from the rest, and the bins."""
+    bins = {name: getattr(calibration, name).tolist() for name in ("counts", "confidence", "accuracy")}
+    return {"expected_calibration_error": calibration.error, **bins}
 
 
 def _finite(value: Any) -> Any:
@@ -288,6 +299,7 @@ def _evaluation_of(document: Document, entries: Mapping[str, Any]) -> Evaluation
         unseen=document.unseen,
         measure=Measure(**dict(document.measure)),
         rewards=None if document.rewards is None else make_array(document.rewards),
+        calibration=None if document.calibration is None else Calibration(*map(np.array, document.calibration.bins)),
         by_instance=None if document.by_instance is None else make_array(document.by_instance),
         versions=document.versions,
         commit=document.commit,

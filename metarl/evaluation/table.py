@@ -39,6 +39,11 @@ def _block(evaluation: Evaluation) -> str:
     number = functools.partial(number_text, decimals=decimals)
     lines += _aligned(_round_rows(evaluation, number))
     lines += _aligned(_instance_rows(evaluation, number))
+    if (known := evaluation.calibration) is not None:
+        lines.append(
+            f"calibration in round {evaluation.rounds}: expected calibration error {100 * known.error:.2f} %; mean "
+            f"confidence {100 * known.mean_confidence:.2f} %, right {100 * known.mean_accuracy:.2f} %"
+        )
     if plan.budget > 1:
         more = with_noun(plan.budget - 1, "more round")
         lines.append(

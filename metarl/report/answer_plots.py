@@ -1,4 +1,4 @@
-"""The curves of families that ask questions: how answers improve with each instance of a class."""
+"""The curves of families that ask questions: how answers improve, and how sure agents are of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..base.text import ordinal
+from ..evaluation.calibration import NUM_BINS, Calibration, pool_calibrations
 from .captions import caption
 from .cells import plain
 from .escape import plotly_text
-from .figures import INSTANCE
+from .figures import CONFIDENCE, INSTANCE, RIGHT
 from .groups import Group
 from .measured import measured
 from .panel import Panel, Plot, axis, band, hover_head, json_numbers, legend_of, style_of
@@ -52,3 +53,45 @@ def _instance_traces(number: int, group: Group) -> list[dict[str, Any]]:
         "meta": number,
     }
     return [*band(number, places, *ends.T), line]
+
+
+def reliability_panel(groups: Sequence[Group]) -> Panel | None:
+    """Return the panel of how often answers are right, by how sure agents were of them; None where none says it."""
+    traces = [
+        _reliability_trace(number, group, pool_calibrations(group.calibrations))
+        for number, group in enumerate(groups)
+        if group.calibrations
+    ]
+    if not traces:
+        return None
+    shares = {"tickformat": ".0%", "range": [-0.02, 1.02]}
+    even = {"type": "line", "x0": 0, "y0": 0, "x1": 1, "y1": 1, "line": {"color": "gray", "dash": "dash", "width": 1}}
+    layout = {"xaxis": axis(CONFIDENCE, **shares), "yaxis": axis(RIGHT, **shares), "shapes": [even]}
+    title = f"Calibration in the last round on {groups[0].evaluations[0].title}"
+    note = caption(
+        f"Answers of all seeds and tasks in {NUM_BINS} bins by confidence. Below the dashed line an agent is too sure.",
+        groups,
+        intervals=False,
+    )
+    return Panel(title, note, [Plot(title, traces, layout)], (), legend_of(groups))
+
+
+def _reliability_trace(number: int, group: Group, pooled: Calibration) -> dict[str, Any]:
+    some = np.flatnonzero(pooled.counts)
+    color, symbol, dash = style_of(number)
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": json_numbers(pooled.confidence[some]),
+        "y": json_numbers(pooled.accuracy[some]),
+        "line": {"color": color, "dash": dash, "width": 2.5},
+        "marker": {"color": color, "symbol": symbol, "size": 8},
+        "name": plotly_text(group.name),
+        "hoverinfo": "text",
+        "hovertext": [
+            f"{hover_head(group)}{pooled.counts[n]:,} answers<br>confidence {pooled.confidence[n]:.1%}, "
+            f"right {pooled.accuracy[n]:.1%}"
+            for n in some
+        ],
+        "meta": number,
+    }

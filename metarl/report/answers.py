@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..base.text import ordinal
+from ..evaluation.calibration import NUM_BINS, Calibration, pool_calibrations
 from ..evaluation.statistics import mean_margin
 from .cells import MISSING, Cell, Number
 from .columns import MEAN, Column
@@ -62,6 +63,37 @@ def instance_table(groups: Sequence[Group]) -> Table:
 
 def _instance_cells(group: Group, values: np.ndarray, shown: Sequence[int]) -> list[Cell]:
     return [MISSING if n > values.shape[2] else mean_cell(group, values[..., n - 1]) for n in shown]
+
+
+def calibration_table(groups: Sequence[Group]) -> Table:
+    """Return how sure learners were of their answers in the last round; no rows where none says it."""
+    columns = [
+        Column(
+            "ECE",
+            f"Expected calibration error: mean distance between accuracy and confidence in {NUM_BINS} bins of equal "
+            "width; mean over seeds.",
+        ),
+        Column("SD of seeds' ECE", "Standard deviation of the seeds' errors, with n - 1; '-' for one seed."),
+        Column("mean confidence", "Probability that the learner gave to its own answers, mean over seeds and answers."),
+        Column(
+            "right", "Share of right answers, all of them counted alike. Below the mean confidence it was too sure."
+        ),
+    ]
+    rows: list[Row] = [(group, _calibration_cells(group.calibrations)) for group in groups if group.calibrations]
+    statistic = "Answers of the last round, pooled over tasks."
+    return table_of("calibration", "Calibration", statistic, columns, rows, groups)
+
+
+def _calibration_cells(found: Sequence[Calibration]) -> list[Cell]:
+    errors = np.array([each.error for each in found])
+    pooled = pool_calibrations(found)
+    shares = (pooled.mean_confidence, pooled.mean_accuracy)
+    spread = MISSING if len(errors) == 1 else _percent(float(errors.std(ddof=1)))
+    return [_percent(float(errors.mean())), spread, *map(_percent, shares)]
+
+
+def _percent(share: float) -> Number:
+    return Number(100 * share, 1, unit="%")
 
 
 def _mean_cells(group: Group, shown: Sequence[int]) -> list[Cell]:

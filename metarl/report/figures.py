@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..base.figures import legend_label
+from ..evaluation.calibration import pool_calibrations
 from ..evaluation.figure import COLORS, MARKERS, label_axes, legend_columns
 from ..evaluation.measures import above, steps_before
 from .measured import measured
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 INSTANCE = "Instance of a class in the first round"
 """Title of the axis of instances."""
+
+CONFIDENCE, RIGHT = "Confidence: probability that the agent gave to its answers", "Answers that were right"
+"""Titles of the axes of reliability."""
 
 
 def style_of(number: int) -> tuple[str, str, str]:
@@ -151,3 +155,26 @@ def instance_figure(groups: Sequence[Group]) -> Figure | None:
     axes.set_ylabel(f"{measured(groups).title} (mean, 95 % interval)")
     axes.set_xticks(np.arange(1, max(values.shape[2] for _, _, values in found) + 1))
     return _add_legend(figure, [group for _, group, _ in found])
+
+
+def reliability_figure(groups: Sequence[Group]) -> Figure | None:
+    """Return the figure of how often answers are right, by how sure agents were of them; None where none says it."""
+    from matplotlib.figure import Figure
+
+    found = [(number, group) for number, group in enumerate(groups) if group.calibrations]
+    if not found:
+        return None
+    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--")
+    for number, group in found:
+        pooled = pool_calibrations(group.calibrations)
+        color, marker, style = style_of(number)
+        some = pooled.counts > 0
+        look: dict[str, Any] = {"color": color, "marker": marker, "ls": style, "mec": "white", "lw": 2}
+        axes.plot(pooled.confidence[some], pooled.accuracy[some], label=legend_label(group.name), **look)
+    _label(axes, f"Calibration in the last round on {groups[0].evaluations[0].title}")
+    axes.set(xlabel=CONFIDENCE, ylabel=RIGHT, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    return _add_legend(figure, [group for _, group in found])

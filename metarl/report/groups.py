@@ -14,6 +14,7 @@ import numpy as np
 
 from ..base.errors import MetarlError
 from ..base.streams import generator
+from ..evaluation.calibration import Calibration
 from ..evaluation.record import UNTRAINED, Evaluation
 from ..evaluation.statistics import gap_bootstrap, iqm, iqm_interval, mean_interval, paired_bootstrap
 from ..families.task import Measure
@@ -80,6 +81,12 @@ class Group:
         if len(found) < len(self.evaluations) or not (most := min(each.shape[1] for each in found)):
             return None
         return self.measure.tell(np.stack([each[:, :most] for each in found]))
+
+    @property
+    def calibrations(self) -> Sequence[Calibration]:
+        """Calibration of each seed in the last round; empty unless all say how sure they were."""
+        found = [each.calibration for each in self.evaluations if each.calibration is not None]
+        return found if len(found) == len(self.evaluations) else ()
 
     def returns_on(self, split: str) -> np.ndarray | None:
         """Return the returns in tasks of another split, [seed, task, round]; None unless every run was evaluated there.

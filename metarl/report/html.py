@@ -11,7 +11,7 @@ from string import Template
 
 from ..base.errors import MetarlError
 from .about import About
-from .answer_plots import instance_panel
+from .answer_plots import instance_panel, reliability_panel
 from .captions import definitions
 from .cells import Text
 from .commands import commands, versions_line
@@ -118,7 +118,7 @@ def _sections(groups: Sequence[Group], about: About, panels: list[Panel]) -> lis
         _Section("adaptation", "Adaptation", plots(adaptation_panel) + some(instance_panel)),
         _Section("metrics", "Metrics", metrics(groups, about.asked)),
         _Section("tasks", "Tasks", plots(tasks_panel, "All tasks are the same.")),
-        _Section("profile", "Profile", plots(profile_panel)),
+        _Section("profile", "Profile", plots(profile_panel) + some(reliability_panel)),
         _Section("learning", "Learning", plots(learning_panel, "The runs logged no validation.")),
         _Section("videos", "Videos", videos(groups)),
         _Section("configs", "Configs", configs(groups)),

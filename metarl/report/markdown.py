@@ -13,7 +13,13 @@ from .cells import Cell, Name, Text, plain
 from .columns import Kind
 from .commands import commands, versions_line
 from .escape import markdown_code, markdown_note, markdown_picture, markdown_text
-from .figures import adaptation_figure, instance_figure, profile_figure, training_figure
+from .figures import (
+    adaptation_figure,
+    instance_figure,
+    profile_figure,
+    reliability_figure,
+    training_figure,
+)
 from .groups import Group
 from .measured import measured
 from .names import long_names
@@ -37,6 +43,8 @@ def write_page(groups: Sequence[Group], path: str | Path, about: About) -> None:
         }
         if (instances := instance_figure(groups)) is not None:
             figures["instances"] = (f"{what.title} by instance of a class (mean, 95 % interval)", instances)
+        if (reliability := reliability_figure(groups)) is not None:
+            figures["calibration"] = ("Share of right answers against confidence in the last round", reliability)
     pictures = {}
     for word, (text, figure) in figures.items():
         pictures[text] = f"{path.stem}-{word}.png"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .adaptation import measure_table, recovery_table
-from .answers import instance_table, mean_table
+from .answers import calibration_table, instance_table, mean_table
 from .comparison import comparison_table, gap_table, score_table
 from .groups import Group
 from .summary import seed_table, summary_table
@@ -36,6 +36,7 @@ def build_tables(groups: Sequence[Group], asked: Asked = NOTHING) -> list[Table]
         summary_table(groups),
         mean_table(groups),
         instance_table(groups),
+        calibration_table(groups),
         measure_table(groups, asked.threshold),
         recovery_table(groups),
         *([] if asked.normalize is None else [score_table(groups, *asked.normalize)]),

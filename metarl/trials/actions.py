@@ -20,6 +20,21 @@ def raise_at(place: str, error: BaseException) -> NoReturn:
         raise error
 
 
+def read_confidences(confidences: object, active: np.ndarray) -> np.ndarray:
+    """Return how sure a learner is of its actions. Raises MetarlError unless they are probabilities of that shape.
+
+    Only `active` worlds count, [task, replica] or [question, task, replica].
+    """
+    if not isinstance(confidences, np.ndarray) or confidences.shape != active.shape:
+        found = getattr(confidences, "shape", type(confidences).__name__)
+        raise MetarlError(f"confidences are {found}; they must be an array of shape {active.shape}, one an action")
+    sure = confidences[active]
+    if not ((sure >= 0) & (sure <= 1)).all():
+        wrong = sure[~((sure >= 0) & (sure <= 1))][0]
+        raise MetarlError(f"confidences hold {wrong}; each must be a probability, from 0 to 1")
+    return confidences.astype(np.float64, copy=False)
+
+
 def read_actions(actions: object, envs: BatchedEnv, active: np.ndarray) -> np.ndarray:
     """Return what `act` returned. Raises MetarlError unless it is an array of actions, [task, replica, *action].
 

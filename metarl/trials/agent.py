@@ -66,6 +66,12 @@ class Learner(ABC):
 
     The update finds them in `Trial.exploring_steps`, and leaves them out.
     """
+    confidences: np.ndarray | None = None
+    """Probability that each of the last actions is right, as the learner sees it; None, the default, if it does not
+    say. From 0 to 1, [task, replica]; after `AnsweringLearner.answer` [question, task, replica]
+
+    Set it in `act` where a family asks for classes: evaluations then measure how well the learner is calibrated.
+    """
 
     @abstractmethod
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
@@ -105,7 +111,9 @@ class AnsweringLearner(Learner):
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return the answers to one question in each world."""
-        return self.answer(timestep.observations[None], deterministic=deterministic)[0]
+        answers = self.answer(timestep.observations[None], deterministic=deterministic)
+        self.confidences = None if self.confidences is None else self.confidences[0]
+        return answers[0]
 
 
 class NoSettings(Settings):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from gymnasium import spaces
 
@@ -9,29 +11,37 @@ from ..base.errors import AUTHOR_ERRORS, MetarlError
 from ..base.stopwatch import Stopwatch
 from ..families.question_batch import Asked
 from ..families.vector import BatchedEnv
-from .actions import raise_at, read_actions
+from .actions import raise_at, read_actions, read_confidences
 from .agent import AnsweringLearner
 from .episodes import Episodes
 
 
 def answer_round(
-    envs: BatchedEnv, learner: AnsweringLearner, asked: Asked, deterministic: bool, stopwatch: Stopwatch, title: str
+    envs: BatchedEnv,
+    learner: AnsweringLearner,
+    asked: Asked,
+    stopwatch: Stopwatch,
+    title: str,
+    deterministic: bool,
+    with_confidences: bool,
 ) -> Episodes:
     """Return a round whose questions are all answered at once."""
-    lead = (len(asked.mask), *envs.shape)
+    lead, confidences = (len(asked.mask), *envs.shape), None
     observations = asked.observations.reshape(*lead, *asked.observations.shape[2:])
     with stopwatch.part("inference"):
         try:
             actions = learner.answer(observations, deterministic=deterministic)
             rows = zip(_rows(actions, len(asked.mask)), asked.mask, strict=True)
             actions = np.stack([read_actions(each, envs, mask.reshape(envs.shape)) for each, mask in rows])
+            if with_confidences and learner.confidences is not None:
+                confidences = read_confidences(learner.confidences, asked.mask.reshape(lead))
         except AUTHOR_ERRORS as error:
             raise_at(f"{title}, answers", error)
     bounds = envs.single_action_space
     clipped = actions.clip(bounds.low, bounds.high) if isinstance(bounds, spaces.Box) else actions
     with stopwatch.part("simulation"):
         rewards = envs.answer(clipped.reshape(len(asked.mask), -1, *envs.action_shape), asked)
-    return _asked_episodes(envs, asked, actions, rewards)
+    return replace(_asked_episodes(envs, asked, actions, rewards), confidences=confidences)
 
 
 def _rows(actions: object, count: int) -> np.ndarray:

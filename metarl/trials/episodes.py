@@ -56,6 +56,9 @@ class Episodes:
     targets: np.ndarray | None = None
     """Action that would have been right in each step, zero where no step was taken; None if the family knows none, or
     does not reveal it. [time, task, replica, *target]"""
+    confidences: np.ndarray | None = None
+    """Probability that each action is right, as the learner saw it, NaN where it did not say; None but in evaluations
+    of learners that say it. [time, task, replica]"""
 
     @cached_property
     def returns(self) -> np.ndarray:
@@ -97,7 +100,7 @@ class Episodes:
         )
 
 
-OVER_TIME = ("observations", "actions", "rewards", "terminations", "truncations", "mask", "targets")
+OVER_TIME = ("observations", "actions", "rewards", "terminations", "truncations", "mask", "targets", "confidences")
 """Fields of `Episodes` whose first axis is time. The first axis of the others is the task."""
 
 

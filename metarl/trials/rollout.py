@@ -15,7 +15,7 @@ from ..base.stopwatch import Stopwatch
 from ..base.streams import Streams
 from ..families.spaces import shape_of
 from ..families.vector import BatchedEnv
-from .actions import raise_at, read_actions
+from .actions import raise_at, read_actions, read_confidences
 from .agent import Agent, AnsweringLearner, Learner, TrainableAgent, begin_learner
 from .answers import answer_round, ask_rounds
 from .episodes import Episodes, TimeStep, Trial
@@ -31,36 +31,41 @@ def rollout(
     stopwatch: Stopwatch | None = None,
     on_step: Callable[[], None] | None = None,
     title: str = "",
+    with_confidences: bool = False,
 ) -> Episodes:
     """Return one round: exactly one episode in every replica of every task.
 
     Without `previous` this is the first round of a trial, and `seed` seeds the environment. With the round before as
     `previous`, the first time step shows the learner how it ended, and the environment's random streams go on. A world
     whose episode has ended waits for the others, with `TimeStep.active` false. A `stopwatch` measures the parts
-    `simulation` and `inference`. `on_step` is called after every step. `title` begins the line of an error of the
-    learner; by default it names the learner's class and the family.
+    `simulation` and `inference`. `on_step` is called after every step. `title` begins the line of a learner's error;
+    by default it names class and family. `with_confidences` keeps how sure the learner says it is.
 
     Raises MetarlError where `act` returns anything but actions of the family's space, and UserCodeError where it fails.
     """
-    stopwatch = stopwatch or Stopwatch()
-    title = title or f"learner {type(learner).__name__} on family {envs.family.name!r}"
+    stopwatch, title = stopwatch or Stopwatch(), title or _learner_title(learner, envs)
     with stopwatch.part("simulation"):
         observations = envs.restart(seed=seed)
     if isinstance(learner, AnsweringLearner) and (asked := envs.asked()) is not None:
-        return answer_round(envs, learner, asked, deterministic, stopwatch, title)
+        return answer_round(envs, learner, asked, stopwatch, title, deterministic, with_confidences)
     timestep = _first_step(envs, observations, previous)
-    recorder = _Recorder(envs, stopwatch)
+    recorder = _Recorder(envs, stopwatch, with_confidences)
     while np.count_nonzero(timestep.active):
         with stopwatch.part("inference"):
             try:
                 actions = learner.act(timestep, deterministic=deterministic)
                 actions = read_actions(actions, envs, timestep.active)
+                recorder.keep_confidences(learner.confidences, timestep.active)
             except AUTHOR_ERRORS as error:
                 raise_at(f"{title}, step {recorder.time + 1}", error)
         timestep = recorder.step(timestep, actions)
         if on_step is not None:
             on_step()
     return recorder.episodes(timestep.observations)
+
+
+def _learner_title(learner: Learner, envs: BatchedEnv) -> str:
+    return f"learner {type(learner).__name__} on family {envs.family.name!r}"
 
 
 def _first_step(envs: BatchedEnv, observations: np.ndarray, previous: Episodes | None) -> TimeStep:
@@ -89,8 +94,8 @@ def _no_targets(envs: BatchedEnv, lead: tuple[int, ...]) -> np.ndarray | None:
 class _Recorder:
     """Steps the environment and records every step."""
 
-    def __init__(self, envs: BatchedEnv, stopwatch: Stopwatch) -> None:
-        self.envs, self.stopwatch = envs, stopwatch
+    def __init__(self, envs: BatchedEnv, stopwatch: Stopwatch, with_confidences: bool) -> None:
+        self.envs, self.stopwatch, self.with_confidences = envs, stopwatch, with_confidences
         self.time = 0
         shape, horizon = envs.shape, envs.family.horizon
         layout, action = envs.layout, envs.single_action_space
@@ -104,6 +109,7 @@ class _Recorder:
         self.unstable: np.ndarray | None = None
         self.targets = _no_targets(envs, (horizon, *shape))
         self.shown = self.targets if envs.family.reveal == "step" else None
+        self.confidences: np.ndarray | None = None
         self.bounds = (action.low, action.high) if isinstance(action, spaces.Box) else None
 
     def step(self, timestep: TimeStep, actions: np.ndarray) -> TimeStep:
@@ -138,6 +144,14 @@ class _Recorder:
         self.time += 1
         return following
 
+    def keep_confidences(self, confidences: np.ndarray | None, active: np.ndarray) -> None:
+        """Record how sure the learner is of the actions of the present step, if it says so and that is asked for."""
+        if not self.with_confidences or confidences is None:
+            return
+        if self.confidences is None:
+            self.confidences = np.full(self.mask.shape, np.nan)
+        self.confidences[self.time][active] = read_confidences(confidences, active)[active]
+
     def episodes(self, final_observations: np.ndarray) -> Episodes:
         end = self.time
         return Episodes(
@@ -151,6 +165,7 @@ class _Recorder:
             successes=self.successes,
             unstable=self.unstable,
             targets=None if self.targets is None else self.targets[:end],
+            confidences=None if self.confidences is None else self.confidences[:end],
         )
 
 
@@ -179,7 +194,7 @@ def run_trial(
     if not plays and (asked := ask_rounds(envs, rounds, seed, stopwatch or Stopwatch())) is not None:
         return Trial(envs.tasks, asked, none, answered=False)
     learner = _begin(agent, envs, seed, title, training=training)
-    episodes = tuple(itertools.islice(_rounds(learner, envs, title, seed=seed, stopwatch=stopwatch), rounds))
+    episodes = tuple(itertools.islice(_rounds(learner, envs, title, rollout, seed=seed, stopwatch=stopwatch), rounds))
     return Trial(envs.tasks, episodes, none if learner.exploring_steps is None else learner.exploring_steps)
 
 
@@ -195,11 +210,12 @@ def rounds_of(
     """Return the rounds of `run_trial` one by one, without end, so that a long trial need not fit in memory.
 
     The learner adapts to a round when the next one is asked for. With `deterministic` it takes its policy's mode at
-    every step. `on_step` is called after each.
+    every step. `on_step` is called after each. Episodes hold how sure the learner was, if it says so.
     """
     title = _title(agent, envs)
     learner = _begin(agent, envs, seed, title)
-    return _rounds(learner, envs, title, seed=seed, deterministic=deterministic, stopwatch=stopwatch, on_step=on_step)
+    play = functools.partial(rollout, with_confidences=True, deterministic=deterministic, on_step=on_step)
+    return _rounds(learner, envs, title, play, seed=seed, stopwatch=stopwatch)
 
 
 def _title(agent: Agent, envs: BatchedEnv) -> str:
@@ -216,17 +232,16 @@ def _rounds(
     learner: Learner,
     envs: BatchedEnv,
     title: str,
+    play_round: Callable[..., Episodes],
     *,
     seed: int,
-    deterministic: bool = False,
     stopwatch: Stopwatch | None = None,
-    on_step: Callable[[], None] | None = None,
 ) -> Iterator[Episodes]:
     stopwatch = stopwatch or Stopwatch()
-    play = functools.partial(rollout, envs, learner, deterministic=deterministic, stopwatch=stopwatch, on_step=on_step)
+    play = functools.partial(play_round, envs, learner, stopwatch=stopwatch)
     episodes = play(seed=seed, title=f"{title}, round 1")
     for number in itertools.count(2):
         yield episodes
         with stopwatch.part("adaptation"), told_at(f"{title}, adapt to round {number - 1}"):
             learner.adapt(episodes if envs.family.reveal != "never" else replace(episodes, targets=None))
-        episodes = play(episodes, title=f"{title}, round {number}")
+        episodes = play(previous=episodes, title=f"{title}, round {number}")

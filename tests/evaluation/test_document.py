@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from metarl.base.errors import MetarlError
 from metarl.evaluation import document as documents
+from metarl.evaluation.calibration import Calibration
 from metarl.evaluation.evaluate import evaluate
 from metarl.evaluation.record import Evaluation
 from metarl.families.load import load
@@ -31,6 +32,9 @@ def usual() -> dict[str, Any]:
         settings={"switch_at": [3, 9]},
         rewards=np.ones((3, 12)),
         by_instance=np.full((3, 4), 0.25),
+        calibration=Calibration(
+            np.array([4, 2] + [0] * 13), *np.array([[0.05, 0.1] + [np.nan] * 13, [0.5, 0] + [np.nan] * 13])
+        ),
     )
     found: dict[str, Any] = json.loads(evaluation.to_json())
     return found
@@ -45,9 +49,10 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 DERIVED = {"num_different_tasks", "env_steps", "iqm", "interval", "gain", "mean", "mean_margin", "success_rate"}
+DERIVED |= {"expected_calibration_error"}
 """Entries that follow from others: they are for readers of the file, and loading makes them again."""
-PLACES = [path for path in places(usual()) if path and path[0] not in DERIVED]
-OPTIONAL = [("rewards",), ("by_instance",), ("measure",)]
+PLACES = [path for path in places(usual()) if path and not {path[0], path[-1]} & DERIVED]
+OPTIONAL = [("rewards",), ("by_instance",), ("calibration",), ("measure",)]
 """Entries that may be missing: a file without a measure is of returns."""
 REPLACEMENTS = (
     *(None, True, -1, 0.5, "text", "", [], [1], {}, {"a": 1}, [[]], [None]),

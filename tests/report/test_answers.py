@@ -8,10 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from metarl.evaluation.calibration import Calibration, pool_bins
 from metarl.report.about import About
-from metarl.report.answer_plots import instance_panel
-from metarl.report.answers import instance_table, mean_table
-from metarl.report.figures import adaptation_figure, instance_figure, profile_figure, training_figure
+from metarl.report.answer_plots import instance_panel, reliability_panel
+from metarl.report.answers import calibration_table, instance_table, mean_table
+from metarl.report.figures import (
+    adaptation_figure,
+    instance_figure,
+    profile_figure,
+    reliability_figure,
+    training_figure,
+)
 from metarl.report.groups import Group, group_runs
 from metarl.report.html import html_page
 from metarl.report.runs import read_run
@@ -120,3 +127,40 @@ def test_a_page_tells_how_answers_improve_by_instance(tmp_path: Path) -> None:
 def test_a_page_of_families_without_instances_has_neither_table_nor_curve_of_them(tmp_path: Path) -> None:
     groups = asked_groups(tmp_path)
     assert not instance_table(groups).rows and instance_panel(groups) is None and instance_figure(groups) is None
+
+
+def calibration(seed: int) -> Calibration:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 50, 15) * (np.arange(15) > 4)
+    right = rng.binomial(counts, 0.5)
+    found = pool_bins(np.stack([counts, counts * (np.arange(15) + 0.5) / 15, right], axis=-1))
+    assert found is not None
+    return found
+
+
+def test_a_page_tells_how_well_agents_are_calibrated(tmp_path: Path) -> None:
+    known = [calibration(seed) for seed in range(2)]
+    for seed in range(2):
+        run = run_folder(tmp_path / f"s{seed}", shares(seed), seed=seed, measure=ACCURACY, calibration=known[seed])
+        write_reference(run, "random", returns=np.full((8, 2), 0.2), calibration=None)
+    groups = group_runs([read_run(tmp_path / f"s{seed}") for seed in range(2)])
+    header, row = calibration_table(groups).plain_rows()
+    errors = [100 * each.error for each in known]
+    assert header[1:] == ("ECE", "SD of seeds' ECE", "mean confidence", "right")
+    assert row[1:3] == (f"{np.mean(errors):.1f}%", f"{np.std(errors, ddof=1):.1f}%")
+    counts = sum(each.counts for each in known)
+    right = sum(np.nan_to_num(each.counts * each.accuracy) for each in known)
+    assert row[4] == f"{100 * right.sum() / counts.sum():.1f}%"
+    panel, figure = reliability_panel(groups), reliability_figure(groups)
+    assert panel is not None and figure is not None
+    (trace,) = panel.plots[0].traces
+    some = counts > 0
+    np.testing.assert_allclose(trace["y"], right[some] / counts[some], rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(figure.axes[0].lines[1].get_ydata()), right[some] / counts[some])
+    assert "Calibration in the last round" in html_page(groups, About("metarl report"))
+
+
+def test_a_page_of_agents_that_do_not_say_how_sure_they_are_has_no_calibration(tmp_path: Path) -> None:
+    groups = asked_groups(tmp_path)
+    assert not calibration_table(groups).rows
+    assert reliability_panel(groups) is None and reliability_figure(groups) is None
