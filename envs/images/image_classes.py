@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS, MOST_EXAMPLES, MOST_QUERIES = 8, 5, 6
 """Most labels of a task, and images of each of them, in its picture."""
-GREY = 90
-"""Grey of the lines between images."""
+GREY, GREEN, RED = (90, 90, 90), (0, 158, 115), (213, 94, 0)
+"""Colours of the frames of images: without an answer, with a right one and with a wrong one."""
 
 Side = Annotated[int, Field(ge=8, le=512, strict=True)]
 """Side of an image in pixels."""
@@ -198,14 +198,15 @@ class ImageClasses(QuestionFamily):
         draw_answer(axes, answer, target)
 
     def draw_task(self, figure: SubFigure, task: Mapping[str, Any], support: Questions, queries: Questions) -> None:
-        """Draw a row for each label: its examples, then images that are asked."""
+        """Draw a row for each label: its examples, then images that are asked. Frames tell right answers from wrong."""
         rows = min(self.ways, MOST_ROWS)
         sheets = [_sheet(asked, rows, most) for asked, most in ((support, MOST_EXAMPLES), (queries, MOST_QUERIES))]
         widths = [sheet.shape[1] for sheet in sheets]
         both = figure.subplots(1, 2, width_ratios=widths)
         some = f" ({rows} of {self.ways} labels)" if rows < self.ways else ""
-        for axes, sheet, told in zip(both, sheets, (f"examples{some}", "asked"), strict=True):
-            axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        asked = "asked" if queries.answers is None else "asked; answers: green right, red wrong"
+        for axes, sheet, told in zip(both, sheets, (f"examples{some}", asked), strict=True):
+            axes.imshow(sheet, interpolation="nearest")
             axes.set_title(told, size=9)
             axes.set_xticks([])
             axes.set_yticks([])
@@ -215,10 +216,28 @@ class ImageClasses(QuestionFamily):
 
 
 def _sheet(asked: Questions, rows: int, most: int) -> np.ndarray:
-    """Return the first images of the first labels as one image, a row for each label, with lines between them."""
-    labels = [asked.observations[asked.targets == label][:most, ..., 0] for label in range(rows)]
-    framed = [np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=GREY) for images in labels]
-    return np.concatenate([np.concatenate(list(images), axis=1) for images in framed])
+    """Return the first images of the first labels as one image, uint8 [height, width, 3], a row for each label."""
+    lines = []
+    for label in range(rows):
+        places = np.flatnonzero(asked.targets == label)[:most]
+        framed = [_framed(asked, place) for place in places]
+        # A stream may ask for one class more often than for another.
+        blank = np.full((asked.observations.shape[1] + 4, asked.observations.shape[2] + 4, 3), 255, dtype=np.uint8)
+        lines.append(np.concatenate([*framed, *[blank] * (most - len(framed))], axis=1))
+    used = max(int(np.bincount(asked.targets, minlength=rows)[:rows].max(initial=1)), 1)
+    sheet = np.concatenate(lines)
+    return sheet[:, : min(used, most) * (asked.observations.shape[2] + 4)]
+
+
+def _framed(asked: Questions, place: int) -> np.ndarray:
+    """Return an image in its frame, uint8 [height, width, 3]."""
+    image = np.repeat(asked.observations[place], 3, axis=-1)
+    color = GREY
+    if asked.answers is not None:
+        color = GREEN if asked.answers[place] == asked.targets[place] else RED
+    framed = np.full((image.shape[0] + 4, image.shape[1] + 4, 3), color, dtype=np.uint8)
+    framed[2:-2, 2:-2] = image
+    return framed
 
 
 def _turn(images: np.ndarray, turns: np.ndarray) -> np.ndarray:

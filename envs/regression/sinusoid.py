@@ -116,11 +116,13 @@ class Sinusoid(QuestionFamily):
         axes.legend(loc="upper right")
 
     def draw_task(self, figure: SubFigure, task: Mapping[str, Any], support: Questions, queries: Questions) -> None:
-        """Draw the curve, the points that are shown, and those that are asked."""
+        """Draw the curve, the points that are shown, those that are asked, and the answers where there are any."""
         axes, x = figure.subplots(), np.linspace(-5.0, 5.0, 200)
         axes.plot(x, curve({name: np.asarray(value) for name, value in task.items()}, x), color="0.6", label="curve")
         axes.plot(support.observations, support.targets, "o", color="tab:green", label="shown")
         axes.plot(queries.observations, queries.targets, "o", color="tab:red", fillstyle="none", label="asked")
+        if queries.answers is not None:
+            axes.plot(queries.observations, queries.answers, "x", color="tab:red", label="answer")
         told = [f"{name} {task[name]:.2g}" for name in (LINE_USES if task.get("curve") else SINUSOID)]
         axes.set(xlim=(-5, 5), ylim=self._limits)
         axes.set_title(", ".join(told), size=9)

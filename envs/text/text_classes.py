@@ -184,22 +184,29 @@ class TextClasses(QuestionFamily):
         draw_answer(axes, answer, target)
 
     def draw_task(self, figure: SubFigure, task: Mapping[str, Any], support: Questions, queries: Questions) -> None:
-        """Draw the examples of each label, then texts that are asked."""
+        """Draw the examples of each label, then texts that are asked, with the answers where there are any."""
         for axes, asked, told in zip(figure.subplots(1, 2), (support, queries), ("examples", "asked"), strict=True):
             lines = _lines(asked, max(1, MOST_ROWS // self.ways))[:MOST_ROWS]
             axes.set_title(told, size=10)
             axes.set_axis_off()
             axes.set(xlim=(0, 1), ylim=(MOST_ROWS, 0))
-            for row, line in enumerate(lines):
-                axes.text(0.0, row + 0.5, line, size=10, va="center")
+            for row, (line, color) in enumerate(lines):
+                axes.text(0.0, row + 0.5, line, size=10, va="center", color=color)
 
 
-def _lines(asked: Questions, most: int) -> list[str]:
-    """Return the first texts of each label, each behind its label."""
+def _lines(asked: Questions, most: int) -> list[tuple[str, str]]:
+    """Return the first texts of each label, each behind its label, and their colours; of a wrong answer, its label."""
     lines = []
     for label in np.unique(asked.targets):
-        for text in map(decode_text, asked.observations[asked.targets == label][:most]):
-            lines.append(f"{label}  {text[: MOST_DRAWN - 1] + '…' if len(text) > MOST_DRAWN else text}")
+        for place in np.flatnonzero(asked.targets == label)[:most]:
+            text = decode_text(asked.observations[place])
+            line = f"{label}  {text[: MOST_DRAWN - 1] + '…' if len(text) > MOST_DRAWN else text}"
+            if asked.answers is None:
+                lines.append((line, "black"))
+            elif asked.answers[place] == label:
+                lines.append((line, "tab:green"))
+            else:
+                lines.append((f"{line}  (answer {asked.answers[place]})", "tab:red"))
     return lines
 
 

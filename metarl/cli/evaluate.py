@@ -110,11 +110,27 @@ def _evaluate(arguments: argparse.Namespace, choice: AgentChoice, config: TrainC
         )
     _save(evaluation, result, keep=arguments.json is None)
     plot([evaluation], picture)
-    say(f"{table([evaluation])}\n\nnumbers: {result}\npicture: {picture}")
+    tasks = _draw_answers(arguments, resolved, plan)
+    say(f"{table([evaluation])}\n\nnumbers: {result}\npicture: {picture}{tasks}")
     if arguments.wandb:
         from .wandb import log_evaluation
 
         log_evaluation(resolved, config, evaluation, picture)
+
+
+def _draw_answers(arguments: argparse.Namespace, resolved: ResolvedAgent, plan: TrialPlan) -> str:
+    """Write a picture of the first tasks with the agent's answers, and return the line that names it.
+
+    '' for a family that does not draw its tasks, and where the results have names of the user's.
+    """
+    from ..base.figures import save_figure
+    from ..pictures.answers import answers_figure, draws_answers
+
+    if arguments.json or arguments.plot or not draws_answers(resolved.family):
+        return ""
+    path = resolved.result("tasks", plan, ".png")
+    save_figure(answers_figure(resolved.agent, resolved.family, plan, agent_name=resolved.record.name), path, dpi=100)
+    return f"\ntasks: {path}"
 
 
 def _asked_outputs(arguments: argparse.Namespace) -> tuple[Path | None, Path | None]:

@@ -30,6 +30,8 @@ class Questions(NamedTuple):
     """[world, question, *observation]"""
     targets: np.ndarray
     """Right answer of each question. [world, question, *target]"""
+    answers: np.ndarray | None = None
+    """Answer of an agent to each question, for pictures; families ask without any. [world, question, *action]"""
 
 
 class Asked(NamedTuple):

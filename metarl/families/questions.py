@@ -84,9 +84,9 @@ class QuestionFamily(TaskFamily):
         axes.set_axis_off()
 
     def draw_task(self, figure: SubFigure, task: Mapping[str, Any], support: Questions, queries: Questions) -> None:
-        """Draw a task into `figure`: its parameters by name, and its first two rounds, each [question, ...].
+        """Draw a task into `figure`: its parameters by name, its examples and what is asked, each [question, ...].
 
-        For families that `draws_tasks`.
+        For families that `draws_tasks`. Where questions have `answers`, the picture tells which are right.
         """
         raise NotImplementedError
 

@@ -22,6 +22,7 @@ from .learning import learning_panel
 from .panel import Choice, Panel, Plot, style_of
 from .plots import adaptation_panel, profile_panel
 from .run_panels import configs, tracked
+from .task_pictures import task_pictures
 from .task_plots import tasks_panel
 from .videos import videos
 
@@ -71,6 +72,9 @@ _STROKES = {"solid": "none", "dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3", 
 """Line styles of plotly.js as dashes of SVG for the legend."""
 
 
+_NO_PLACES = "Tasks differ in nothing that could be an axis: they are all the same, or sets of classes."
+
+
 @dataclass(frozen=True)
 class _Section:
     """One tab of the page."""
@@ -117,7 +121,7 @@ def _sections(groups: Sequence[Group], about: About, panels: list[Panel]) -> lis
     return [
         _Section("adaptation", "Adaptation", plots(adaptation_panel) + some(instance_panel)),
         _Section("metrics", "Metrics", metrics(groups, about.asked)),
-        _Section("tasks", "Tasks", plots(tasks_panel, "All tasks are the same.")),
+        _Section("tasks", "Tasks", task_pictures(groups) + plots(tasks_panel, _NO_PLACES)),
         _Section("profile", "Profile", plots(profile_panel) + some(reliability_panel)),
         _Section("learning", "Learning", plots(learning_panel, "The runs logged no validation.")),
         _Section("videos", "Videos", videos(groups)),

@@ -150,7 +150,7 @@ def test_a_picture_of_tasks_shows_examples_and_what_is_asked(tmp_path: Path) -> 
     assert texts == {"examples (8 of 10 labels)", "asked"}
     assert figure.get_suptitle() == "Tasks of image-classes"  # and not that no task is unseen
     sheet = figure.subfigs[0].axes[0].images[0].get_array()
-    assert sheet is not None and sheet.shape == (8 * 30, 30)
+    assert sheet is not None and sheet.shape == (8 * 32, 32, 3)
     assert main(["families", "image-classes", "--render", str(tmp_path / "worlds.png"), "--tasks", "1"]) == 0
 
 
