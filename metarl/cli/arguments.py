@@ -35,6 +35,11 @@ def at_least(least: int, most: int = MOST) -> Callable[[str], int]:
     return number
 
 
+def counts(text: str) -> list[int]:
+    """Return the different whole numbers in a text such as 1,2,5, ascending."""
+    return sorted({at_least(1)(part) for part in text.split(",")})
+
+
 threads = at_least(0, MOST_THREADS)
 """Reads a number of threads."""
 seed = at_least(0, LAST_SEED)

@@ -15,6 +15,7 @@ from .arguments import (
     add_wandb_option,
     agent_choice,
     at_least,
+    counts,
     runs_and_settings,
     trial_plan,
 )
@@ -23,6 +24,7 @@ from .resolve import base_agent
 
 if TYPE_CHECKING:
     from ..evaluation.record import Evaluation
+    from ..families.family import TaskFamily
     from ..runs.config import TrainConfig
     from ..trials.plan import TrialPlan
     from .resolve import AgentChoice, ResolvedAgent
@@ -40,6 +42,13 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--budget", type=at_least(1), default=1, metavar="B", help="play B rounds from one measured round to the next"
+    )
+    parser.add_argument(
+        "--shots",
+        type=counts,
+        metavar="N,N",
+        help="measure with each of these numbers of examples (the family's setting shots): results go to "
+        "RUN/shots-N.json, beside which a report draws the curve",
     )
     add_wandb_option(parser)
     add_quiet_option(parser)
@@ -61,9 +70,13 @@ def run(arguments: argparse.Namespace) -> None:
     # Options that contradict each other are told before a run is loaded, a missing run before the first is measured.
     trial_plan(arguments)
     _asked_outputs(arguments)
+    for option in ("json", "plot", "wandb"):
+        if arguments.shots and getattr(arguments, option):
+            raise MetarlError(f"--{option} was given with --shots, which writes a file for each number: leave it out")
     found = [(choice, choice.config()) for choice in _choices(arguments)]
+    measure = _evaluate_shots if arguments.shots else _evaluate
     for choice, config, plan in [(*each, trial_plan(arguments, each[1])) for each in found]:
-        _evaluate(arguments, choice, config, plan)
+        measure(arguments, choice, config, plan)
 
 
 def _choices(arguments: argparse.Namespace) -> list[AgentChoice]:
@@ -116,6 +129,42 @@ def _evaluate(arguments: argparse.Namespace, choice: AgentChoice, config: TrainC
         from .wandb import log_evaluation
 
         log_evaluation(resolved, config, evaluation, picture)
+
+
+def _evaluate_shots(arguments: argparse.Namespace, choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> None:
+    """Evaluate an agent with several numbers of examples, and write a file for each."""
+    from ..base.meter import meter, part_of
+    from ..base.progress import say
+    from ..evaluation.evaluate import evaluate
+    from ..evaluation.table import shots_table
+    from .resolve import resolve_agent
+
+    resolved, asked = resolve_agent(choice, config, plan), arguments.shots
+    families = [_with_shots(resolved.family, shots) for shots in asked]
+    if choice.family:
+        choice.run_dir.mkdir(parents=True, exist_ok=True)
+    files = [resolved.result("shots", plan, f"-{shots}.json") for shots in asked]
+    found = {}
+    with meter("evaluate", shown=not arguments.quiet) as report:
+        for number, (shots, family) in enumerate(zip(asked, families, strict=True)):
+            part = part_of(report, number, len(asked))
+            options = {"record": resolved.record, "threads": arguments.threads, "report": part}
+            found[shots] = evaluate(resolved.agent, family, plan, **options)
+    for shots, file in zip(asked, files, strict=True):
+        _save(found[shots], file, keep=True)
+    say(f"{shots_table(found)}\n\nnumbers: {', '.join(map(str, files))}")
+
+
+def _with_shots(family: TaskFamily, shots: int) -> TaskFamily:
+    """Return the family with another number of examples. Raises MetarlError for a family that has no such setting."""
+    from ..families.load import load
+
+    if "shots" not in family.settings:
+        raise MetarlError(
+            f"--shots was given, and family {family.name!r} has no setting shots; leave it out, or take a family that "
+            "has, such as image-classes"
+        )
+    return load(family.name, **{**family.settings, "shots": shots})
 
 
 def _draw_answers(arguments: argparse.Namespace, resolved: ResolvedAgent, plan: TrialPlan) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -96,6 +96,20 @@ def _instance_rows(evaluation: Evaluation, number: Digits) -> list[tuple[str, ..
             for n, mean in enumerate(means)
         ),
     ]
+
+
+def shots_table(evaluations: Mapping[int, Evaluation]) -> str:
+    """Return the last round of evaluations that differ in the number of examples, by that number, as text."""
+    rows: list[tuple[str, ...]] = []
+    for shots, evaluation in sorted(evaluations.items()):
+        decimals = 2 if evaluation.measure.percent else decimals_for(evaluation.measure.tell(evaluation.interval))
+        (_, *heading), *_, (_, *cells) = _round_rows(evaluation, functools.partial(number_text, decimals=decimals))
+        rows = rows or [("shots", *heading)]
+        rows.append((str(shots), *cells))
+    first = next(iter(evaluations.values()))
+    counts = f"{with_noun(first.num_tasks, 'task')}, seed {first.plan.seed}"
+    title = one_line(f"{first.label} on {first.title}, {first.plan.split} split, round {first.rounds}: {counts}")
+    return "\n".join([title, *_aligned(rows), "", *_interval_notes(list(evaluations.values()))])
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

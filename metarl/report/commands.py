@@ -37,6 +37,13 @@ def _run_commands(run: RunResult) -> Iterator[str]:
     yield _evaluate_command(run.path, run.evaluation, EVALUATION)
     for split, evaluation in run.other_splits.items():
         yield _evaluate_command(run.path, evaluation, f"evaluation-{split}.json")
+    measured: dict[str, list[Evaluation]] = {}
+    for _, evaluation in run.by_shots:
+        measured.setdefault(evaluation.label, []).append(evaluation)
+    for first, *others in measured.values():
+        shots = ",".join(map(str, sorted(each.settings["shots"] for each in (first, *others))))
+        reference = first.agent.name != run.evaluation.agent.name
+        yield f"{_evaluate_command(run.path, first, '', reference=reference)} --shots {shots}"
 
 
 def _evaluate_command(run: Path, evaluation: Evaluation, file: str, *, reference: bool = False) -> str:
@@ -56,7 +63,7 @@ def _evaluate_command(run: Path, evaluation: Evaluation, file: str, *, reference
     if (agent.trained or {}).get("checkpoint") == "last":
         words += ["--checkpoint", "last"]
     if plan.split != "test":  # by default `metarl evaluate` names the file of another split differently
-        words += ["--split", plan.split, "--json", f"{path}/{file}"]
+        words += ["--split", plan.split, *(["--json", f"{path}/{file}"] if file else [])]
     return shell_line(words)
 
 

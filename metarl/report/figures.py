@@ -33,13 +33,15 @@ def style_of(number: int) -> tuple[str, str, str]:
     return COLORS[first], MARKERS[(first + 3 * again) % len(MARKERS)], ":" if again else "-"
 
 
-def _label(axes: Axes, title: str) -> None:
+def set_title(axes: Axes, title: str) -> None:
+    """Set the title of a figure, and its grid."""
     axes.set_title(title, loc="left", weight="bold", size=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9", lw=0.8)
 
 
-def _add_legend(figure: Figure, groups: Sequence[Group]) -> Figure:
+def add_legend(figure: Figure, groups: Sequence[Group]) -> Figure:
+    """Return the figure with the names of groups below it."""
     columns = legend_columns([group.name for group in groups], most=4)
     figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return figure
@@ -66,7 +68,7 @@ def adaptation_figure(groups: Sequence[Group]) -> Figure:
         axes.set_xticks(*ticks)
         axes.set_xlabel(f"{axes.get_xlabel()}, logarithmic")
     axes.set_ylabel(f"{measured(groups).title} of a round (IQM, 95 % interval)")
-    return _add_legend(figure, groups)
+    return add_legend(figure, groups)
 
 
 def profile_figure(groups: Sequence[Group]) -> Figure:
@@ -83,10 +85,10 @@ def profile_figure(groups: Sequence[Group]) -> Figure:
         low, high = group.paired_interval(pairs).clip(0, 1)
         axes.fill_between(levels, low, high, color=color, alpha=0.25, lw=0)
         axes.plot(levels, pairs.mean(axis=(0, 1, 2)), color=color, ls=style, lw=2, label=legend_label(group.name))
-    _label(axes, f"Profile of the last round on {groups[0].evaluations[0].title}")
+    set_title(axes, f"Profile of the last round on {groups[0].evaluations[0].title}")
     axes.set_xlabel(f"{measured(groups).definition}, R")
     axes.set_ylabel("Seeds and tasks above R (95 % interval)")
-    return _add_legend(figure, groups)
+    return add_legend(figure, groups)
 
 
 LEVELS = 101
@@ -106,11 +108,11 @@ def training_figure(groups: Sequence[Group]) -> Figure:
             continue  # a reference has no training
         for key, style in (("validation/return_before", "--"), ("validation/return_after", last)):
             _learning_curve(axes, group, key, style, color)
-    _label(axes, f"Meta-training on {groups[0].evaluations[0].title}")
+    set_title(axes, f"Meta-training on {groups[0].evaluations[0].title}")
     axes.set_xlabel("Environment steps of training")
     axes.set_ylabel(f"Validation {measured(groups).label} (IQM), last round; dashed: first")
     axes.xaxis.set_major_formatter(EngFormatter())
-    return _add_legend(figure, groups)
+    return add_legend(figure, groups)
 
 
 def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str) -> None:
@@ -150,11 +152,11 @@ def instance_figure(groups: Sequence[Group]) -> Figure | None:
         axes.plot(
             places, means, color=color, marker=marker, ls=style, mec="white", lw=2, label=legend_label(group.name)
         )
-    _label(axes, f"{measured(groups).title} by instance on {groups[0].evaluations[0].title}")
+    set_title(axes, f"{measured(groups).title} by instance on {groups[0].evaluations[0].title}")
     axes.set_xlabel(INSTANCE)
     axes.set_ylabel(f"{measured(groups).title} (mean, 95 % interval)")
     axes.set_xticks(np.arange(1, max(values.shape[2] for _, _, values in found) + 1))
-    return _add_legend(figure, [group for _, group, _ in found])
+    return add_legend(figure, [group for _, group, _ in found])
 
 
 def reliability_figure(groups: Sequence[Group]) -> Figure | None:
@@ -173,8 +175,8 @@ def reliability_figure(groups: Sequence[Group]) -> Figure | None:
         some = pooled.counts > 0
         look: dict[str, Any] = {"color": color, "marker": marker, "ls": style, "mec": "white", "lw": 2}
         axes.plot(pooled.confidence[some], pooled.accuracy[some], label=legend_label(group.name), **look)
-    _label(axes, f"Calibration in the last round on {groups[0].evaluations[0].title}")
+    set_title(axes, f"Calibration in the last round on {groups[0].evaluations[0].title}")
     axes.set(xlabel=CONFIDENCE, ylabel=RIGHT, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.yaxis.set_major_formatter("{x:.0%}")
-    return _add_legend(figure, [group for _, group in found])
+    return add_legend(figure, [group for _, group in found])

@@ -22,6 +22,7 @@ from .learning import learning_panel
 from .panel import Choice, Panel, Plot, style_of
 from .plots import adaptation_panel, profile_panel
 from .run_panels import configs, tracked
+from .shots import shots_panel
 from .task_pictures import task_pictures
 from .task_plots import tasks_panel
 from .videos import videos
@@ -119,7 +120,7 @@ def _sections(groups: Sequence[Group], about: About, panels: list[Panel]) -> lis
         return _plots(panels, {problem: panel for problem, panel in found.items() if panel is not None}, "")
 
     return [
-        _Section("adaptation", "Adaptation", plots(adaptation_panel) + some(instance_panel)),
+        _Section("adaptation", "Adaptation", plots(adaptation_panel) + some(instance_panel) + some(shots_panel)),
         _Section("metrics", "Metrics", metrics(groups, about.asked)),
         _Section("tasks", "Tasks", task_pictures(groups) + plots(tasks_panel, _NO_PLACES)),
         _Section("profile", "Profile", plots(profile_panel) + some(reliability_panel)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from ..runs.config import resolve
 from ..runs.record import CONFIG, minutes_by_update, read_metrics, read_sessions, require_measured
 from ..runs.run import run_config
 
-EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
-"""Files in a run's folder: the evaluation of its agent, and all other evaluations beside it."""
+EVALUATION, REFERENCES, BY_SHOTS = "evaluation.json", "evaluation-*.json", "shots-*.json"
+"""Files in a run's folder: the evaluation of its agent, all others in its tasks, and those with other examples."""
 OTHER_SPLITS = ("train", "extrapolation")
 """Other splits that a page compares with its own; `metarl evaluate RUN --split S` writes `evaluation-S.json`."""
 
@@ -56,6 +56,8 @@ class RunResult:
     """File and evaluation of each other agent in the run's tasks, from `metarl evaluate RUN --agent NAME`."""
     variants: Sequence[tuple[Path, Evaluation]] = ()
     """File and evaluation of its agent with other settings, from `metarl evaluate RUN agent.KEY=VALUE`."""
+    by_shots: Sequence[tuple[Path, Evaluation]] = ()
+    """File and evaluation of an agent with another number of examples, from `metarl evaluate RUN --shots N,N`."""
     left_out: Sequence[LeftOut] = ()
     """Evaluations in the folder that the page leaves out."""
 
@@ -157,6 +159,7 @@ def _read_run(path: Path) -> RunResult:
         others.other_splits,
         others.references,
         others.variants,
+        _read_shots(path, evaluation, others.left_out),
         others.left_out,
     )
     _require_own(run)
@@ -186,6 +189,29 @@ def _read_others(path: Path, own: Evaluation) -> _Others:
         if other.plan.split == own.plan.split or (same_agent and other.plan.split in OTHER_SPLITS):
             _sort_in(others, file, other, own)
     return others
+
+
+def _read_shots(path: Path, own: Evaluation, left_out: list[LeftOut]) -> list[tuple[Path, Evaluation]]:
+    """Return the evaluations with another number of examples; add those that do not fit the run's own to `left_out`."""
+    found = []
+    for file in sorted(path.glob(BY_SHOTS)):
+        try:
+            other = Evaluation.load(path_inside(path, file.name))
+        except MetarlError as error:
+            left_out.append(LeftOut(file, str(error)))
+            continue
+        if type(other.settings.get("shots")) is not int:
+            left_out.append(LeftOut(file, f"{file} names no number of shots; write it again with --shots"))
+            continue
+        alike = replace(other, settings={**other.settings, "shots": own.settings.get("shots")})
+        why = describe_difference(alike, own) or _describe_unasked_difference(other, own)
+        if other.rounds != own.rounds:
+            why = f"differ in rounds: {other.rounds}, {own.rounds}"
+        if why:
+            left_out.append(LeftOut(file, f"{file} and {EVALUATION} {why}; evaluate both alike"))
+        else:
+            found.append((file, other))
+    return found
 
 
 def _sort_in(others: _Others, file: Path, other: Evaluation, own: Evaluation) -> None:

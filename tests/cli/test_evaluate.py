@@ -302,3 +302,35 @@ def test_a_reference_is_measured_on_a_family_without_a_run(
 def test_what_is_missing_is_said(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", *words]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_shots_measure_one_agent_with_each_number_of_examples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["evaluate", "--family", "sinusoid", "--agent", "random", "--tasks", "3", "--quiet"]
+    assert main([*words, "--shots", "5,1,5"]) == 0
+    title, header, one, five, *_ = capsys.readouterr().out.splitlines()
+    assert title == "random on sinusoid, test split, round 2: 3 tasks, seed 0"
+    assert (header.split()[0], one.split()[0], five.split()[0]) == ("shots", "1", "5")
+    assert (one.split()[1], five.split()[1]) == ("11", "15")
+    found = [json.loads(Path(f"references/sinusoid/shots-random-{n}.json").read_text()) for n in (1, 5)]
+    assert [each["settings"]["shots"] for each in found] == [1, 5]
+    assert found[0]["tasks"] == found[1]["tasks"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--family", "point-dense", "--shots", "1"], "family 'point-dense' has no setting shots"),
+        (["--family", "sinusoid", "--shots", "1", "--json", "F.json"], "--json was given with --shots"),
+        (["--family", "sinusoid", "--shots", "0"], "0 is too small: it must be at least 1"),
+        (["--family", "sinusoid", "--shots", "1,many"], "'many' is no whole number"),
+    ],
+)
+def test_shots_that_cannot_be_are_refused_in_one_line(
+    words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "--agent", "random", *words]) == 2
+    assert says in capsys.readouterr().err

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from metarl.evaluation.calibration import Calibration, pool_bins
+from metarl.evaluation.record import Evaluation
 from metarl.report.about import About
 from metarl.report.answer_plots import instance_panel, reliability_panel
 from metarl.report.answers import calibration_table, instance_table, mean_table
+from metarl.report.commands import commands
 from metarl.report.figures import (
     adaptation_figure,
     instance_figure,
@@ -22,9 +24,11 @@ from metarl.report.figures import (
 from metarl.report.groups import Group, group_runs
 from metarl.report.html import html_page
 from metarl.report.runs import read_run
+from metarl.report.shots import shots_figure, shots_panel, shots_table
 from metarl.report.tables import build_tables
 from tests.families.asked import ACCURACY
 from tests.report.run_folders import page, run_folder, scores, write_other_split, write_reference
+from tests.scripted import altered
 
 
 def shares(seed: int, tasks: int = 8) -> np.ndarray:
@@ -164,3 +168,50 @@ def test_a_page_of_agents_that_do_not_say_how_sure_they_are_has_no_calibration(t
     groups = asked_groups(tmp_path)
     assert not calibration_table(groups).rows
     assert reliability_panel(groups) is None and reliability_figure(groups) is None
+
+
+IMAGES = {"name": "sinusoid"}
+
+
+def shots_run(folder: Path, seed: int, **more: object) -> Path:
+    """Write a run on a family whose own number of shots is 10, evaluated with 1 and 5 as well."""
+    run = run_folder(folder, shares(seed), seed=seed, family=IMAGES, measure=ACCURACY)
+    own = Evaluation.load(run / "evaluation.json")
+    for shots in (1, 5):
+        settings = {**own.settings, "shots": shots, **more}
+        altered(own, returns=shares(seed + 10 * shots), settings=settings).save(run / f"shots-{shots}.json")
+    return run
+
+
+def test_a_page_tells_the_last_round_by_shots_over_all_seeds(tmp_path: Path) -> None:
+    runs = [shots_run(tmp_path / f"s{seed}", seed) for seed in range(2)]
+    groups = group_runs([read_run(run) for run in runs])
+    header, row = shots_table(groups).plain_rows()
+    assert header[1:] == ("1 shot", "5 shots", "10 shots")
+    means = [100 * np.mean([shares(seed + shift)[:, 1] for seed in range(2)]) for shift in (10, 50, 0)]
+    assert [float(cell.split()[0]) for cell in row[1:]] == pytest.approx(means, abs=0.5)
+    panel, figure = shots_panel(groups), shots_figure(groups)
+    assert panel is not None and figure is not None
+    line = panel.plots[0].traces[-1]
+    assert line["x"] == [1, 5, 10]
+    np.testing.assert_allclose(line["y"], means, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(figure.axes[0].lines[0].get_ydata()), means)
+    assert any("--shots 1,5" in command for command in commands(groups, "again"))
+
+
+def test_a_number_of_shots_that_one_seed_lacks_is_not_told(tmp_path: Path) -> None:
+    runs = [shots_run(tmp_path / f"s{seed}", seed) for seed in range(2)]
+    (runs[1] / "shots-5.json").unlink()
+    header, _ = shots_table(group_runs([read_run(run) for run in runs])).plain_rows()
+    assert header[1:] == ("1 shot", "10 shots")
+
+
+def test_shots_of_other_tasks_or_settings_are_left_out_and_named(tmp_path: Path) -> None:
+    run = read_run(shots_run(tmp_path / "run", 0, queries=7))
+    assert not run.by_shots
+    assert ["differ in settings: queries: 7, 10" in each.why for each in run.left_out] == [True, True]
+
+
+def test_pages_without_shots_have_neither_table_nor_curve_of_them(tmp_path: Path) -> None:
+    groups = asked_groups(tmp_path)
+    assert not shots_table(groups).rows and shots_panel(groups) is None and shots_figure(groups) is None
