@@ -31,6 +31,9 @@ from .tokens import AttentionLayers, ConvolutionLayers, Layers, TokenSequence, i
 
 CHUNK_FLOATS = 2**24
 """Activations that the layers of one chunk of observations may hold at a time."""
+HELD_FLOATS = 2**27
+"""Activations that a gradient holds of all chunks; with more, it computes each chunk again, which takes a third more
+time."""
 
 
 class _Sequences(Settings):
@@ -237,20 +240,32 @@ class ObservationEncoder:
     def in_chunks(self, parameters: Mapping[str, Tensor], numbers: Tensor, pixels: Tensor) -> Tensor:
         """Return the features of a call, computed so that memory does not grow with the number of observations.
 
-        They go through the layers in chunks, and a gradient computes each chunk again instead of holding its
-        activations. Not for transforms of `torch.func`, which do not know of that.
+        They go through the layers in chunks. With many observations, a gradient computes each chunk again instead of
+        holding its activations. Not for transforms of `torch.func`, which do not know of that.
         """
         if not self.encoded:
             return numbers
-        parts = pixels.reshape(-1, self.num_pixels).split(self.chunk_size)
-        encode = self._encode_again if torch.is_grad_enabled() and len(parts) > 1 else self._encode
+        rows = pixels.reshape(-1, self.num_pixels)
+        parts = rows.split(self.chunk_size)
+        again = torch.is_grad_enabled() and self.held(len(rows)) < len(rows)
+        encode = self._encode_again if again else self._encode
         features = torch.cat([encode(parameters, part) for part in parts])
         return torch.cat([numbers, features.reshape(*numbers.shape[:-1], features.shape[-1])], dim=-1)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether a part of the observations goes through convolutions of images."""
+        return any(isinstance(each, Image) for each in self.encoded)
 
     @property
     def chunk_size(self) -> int:
         """Observations in a chunk."""
         return max(1, CHUNK_FLOATS // max(1, self.num_activations))
+
+    def held(self, observations: int) -> int:
+        """Return of how many observations a gradient through `in_chunks` holds the activations at a time."""
+        fits = observations * self.num_activations <= HELD_FLOATS
+        return observations if fits else min(observations, self.chunk_size)
 
     @property
     def num_activations(self) -> int:

@@ -46,9 +46,9 @@ class Image(EncodedPart):
         x = (values.to(next(iter(weights.values()))[0].dtype) - low) / (high - low)
         x = x.reshape(x.shape[0], *self.part.shape)  # its `len` is a constant to whoever traces it
         if x.dim() == 3:
-            x = x.unsqueeze(1)
-        elif not self.channels_first:
-            x = x.permute(0, 3, 1, 2)
+            x = x.unsqueeze(-1)
+        if not self.channels_first:
+            x = x.permute(0, 3, 1, 2)  # channels stay last in memory, which convolutions on a CPU are fastest with
         return self.convolve(weights, x)
 
     @abstractmethod
@@ -97,7 +97,7 @@ class ConvolvedImage(Image):
         *each, last = weights.values()
         x = images
         for (weight, bias), (_, _, _, stride, padding) in zip(each, self.convolutions, strict=True):
-            x = F.relu(F.conv2d(x, weight, bias, stride=stride, padding=padding))
+            x = F.conv2d(x, weight, bias, stride=stride, padding=padding).relu_()
         return F.relu(F.linear(x.flatten(1), *last))
 
 
@@ -142,7 +142,7 @@ class BlockImage(Image):
                 out = F.group_norm(out, 1, *weights[f"{name}-norm"])
             if self.residual:
                 out = out + F.conv2d(x, *weights[f"{name}-skip"], stride=stride)
-            x = F.relu(out)
+            x = out.relu_()
             if self.pools:
                 height, width = self.sides[block]
                 x = F.max_pool2d(x, (min(height, 2), min(width, 2)))

@@ -93,7 +93,7 @@ class RecurrentNetwork(nn.Module):
         """Return about how many bytes a gradient through `steps` steps holds, in `shards` parts at the same time."""
         weights = list(self.parameters())
         itemsize, size = weights[0].element_size(), self.policy.in_features
-        of_images = min(steps, shards * self._encoder.chunk_size) * self._encoder.num_activations
+        of_images = shards * self._encoder.held(-(-steps // shards)) * self._encoder.num_activations
         # Weights, their gradients of each shard and Adam's two moments; three gates and what they read of each step.
         return itemsize * (sum(w.numel() for w in weights) * (3 + shards) + 8 * size * steps + 2 * of_images)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from metarl.agents.common import encoders
 from metarl.agents.common.encoders import (
     AutoEncoder,
     BlocksEncoder,
@@ -198,12 +199,34 @@ def test_chunks_change_neither_features_nor_gradients(monkeypatch: pytest.Monkey
     whole = encoder(parameters, *given)
     expected = torch.autograd.grad(whole.square().sum(), values)
     monkeypatch.setattr(type(encoder), "chunk_size", 3)
-    chunked = encoder.in_chunks(parameters, *given)
-    torch.testing.assert_close(chunked, whole)
-    for ours, theirs in zip(torch.autograd.grad(chunked.square().sum(), values), expected, strict=True):
-        torch.testing.assert_close(ours, theirs)
+    for held in (0, encoders.HELD_FLOATS):
+        monkeypatch.setattr(encoders, "HELD_FLOATS", held)
+        chunked = encoder.in_chunks(parameters, *given)
+        torch.testing.assert_close(chunked, whole)
+        for ours, theirs in zip(torch.autograd.grad(chunked.square().sum(), values), expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
     with torch.no_grad():
         torch.testing.assert_close(encoder.in_chunks(parameters, *given), whole)
+
+
+def test_a_gradient_holds_the_activations_of_few_observations_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, parameters = small(box(8, 8, 1))
+    given = tensors(encoder, samples(box(8, 8, 1), 12))
+    values = {name: value.requires_grad_(True) for name, value in parameters.items()}
+    monkeypatch.setattr(type(encoder), "chunk_size", 3)
+    saved: list[int] = []
+
+    def floats_saved() -> int:
+        saved.clear()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: (saved.append(t.numel()), t)[1], lambda t: t):
+            encoder.in_chunks(values, *given)
+        return sum(saved)
+
+    assert encoder.held(12) == 12
+    whole = floats_saved()
+    monkeypatch.setattr(encoders, "HELD_FLOATS", 11 * encoder.num_activations)
+    assert encoder.held(12) == 3 and encoder.held(11) == 11
+    assert floats_saved() < whole / 3
 
 
 def test_initial_parameters_follow_from_the_generator_alone() -> None:
