@@ -105,6 +105,7 @@ class MAML(TrainableAgent):
             self.objective.policy,
             sum(value.numel() for value in self.parameters.values()),
             tasks=num_tasks,
+            at_once=self.over_tasks.at_once(num_tasks),
             steps=replicas * self.horizon,
             rounds=rounds,
             device=self.device,

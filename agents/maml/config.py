@@ -92,8 +92,8 @@ class MAMLConfig(Settings):
     gae_lambda: Fraction = 0.97
     """Lambda of generalized advantage estimation."""
     task_chunk_size: Count | None = None
-    """Tasks whose gradients are computed at once; None takes all. Fewer need less memory and more time; results do not
-    change."""
+    """Tasks whose gradients are computed at once; None takes all, or with images on a CPU as many as torch has threads.
+    Fewer need less memory and more time; results do not change."""
 
     @model_validator(mode="before")
     @classmethod

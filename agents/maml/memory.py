@@ -16,11 +16,19 @@ the product with an exact Hessian."""
 
 
 def update_bytes(
-    config: MAMLConfig, policy: EncodedPolicy, num_parameters: int, *, tasks: int, steps: int, rounds: int, device: str
+    config: MAMLConfig,
+    policy: EncodedPolicy,
+    num_parameters: int,
+    *,
+    tasks: int,
+    at_once: int,
+    steps: int,
+    rounds: int,
+    device: str,
 ) -> int:
     """Return about how many bytes of the machine's memory a meta-update takes, beside its trial.
 
-    `steps` are those of all replicas of one task in one round. A chunk of tasks at a time holds activations: a
+    `steps` are those of all replicas of one task in one round. `at_once` tasks at a time hold activations: a
     first-order gradient those of one round, an exact one those of all rounds with their backward passes, and TRPO's
     product with the Hessian of the KL several times as many. Inputs and parameters are held of every task. With
     observations of numbers, 2 to 5 rounds and layers of 32 to 256 units, this is from 10 % below to 50 % above what a
@@ -35,8 +43,7 @@ def update_bytes(
         return of_inputs
     of_images, of_layers = _copies(config, rounds)
     held = of_images * encoder.num_activations + of_layers * policy.num_units
-    chunk = min(tasks, config.task_chunk_size or tasks)
-    return of_inputs + itemsize * round(TASK_COPIES * tasks * num_parameters + chunk * steps * held)
+    return of_inputs + itemsize * round(TASK_COPIES * tasks * num_parameters + at_once * steps * held)
 
 
 def _copies(config: MAMLConfig, rounds: int) -> tuple[float, float]:

@@ -124,7 +124,7 @@ class Prototypes(TrainableAgent):
             self.encoder,
             sum(config.hidden_sizes),
             config.dtype,
-            questions=questions,
+            rounds=[num_tasks * size for size in sizes],
             heads=4 * num_tasks * compared,
             learned=True,
         )

@@ -59,8 +59,8 @@ class SupervisedConfig(Settings):
     outer: Outer = AdamConfig()
     """Meta-step: Adam, or Reptile."""
     task_chunk_size: Count | None = None
-    """Tasks whose gradients are computed at once; None takes all. Fewer need less memory and more time; results do not
-    change."""
+    """Tasks whose gradients are computed at once; None takes all, or with images on a CPU as many as torch has threads.
+    Fewer need less memory and more time; results do not change."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -119,7 +119,12 @@ class HeadAgent(TrainableAgent):
         heads = num_tasks * sum(self.head.num_held(sum(sizes[:n]), sizes[n]) for n in range(1, rounds))
         layers, learned = sum(config.hidden_sizes), config.learns_features
         return inputs + heads_bytes(
-            self.encoder, layers, config.dtype, questions=questions, heads=heads, learned=learned
+            self.encoder,
+            layers,
+            config.dtype,
+            rounds=[num_tasks * size for size in sizes],
+            heads=heads,
+            learned=learned,
         )
 
     def embed(self, numbers: Tensor, pixels: Tensor) -> Tensor:

@@ -91,7 +91,8 @@ class SupervisedMAML(TrainableAgent):
         if self.device != "cpu":
             return inputs
         num_parameters = sum(value.numel() for value in self.parameters.values())
-        return inputs + inner_steps_bytes(self.config, network, num_parameters, num_tasks, sizes)
+        at_once = self.over_tasks.at_once(num_tasks)
+        return inputs + inner_steps_bytes(self.config, network, num_parameters, num_tasks, at_once, sizes)
 
     @cpu_by_default()
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:

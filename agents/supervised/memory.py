@@ -36,31 +36,32 @@ def input_bytes(encoder: ObservationEncoder, dtype: str, questions: int) -> int:
 
 
 def inner_steps_bytes(
-    config: SupervisedConfig, network: EncodedNetwork, num_parameters: int, tasks: int, sizes: list[int]
+    config: SupervisedConfig, network: EncodedNetwork, num_parameters: int, tasks: int, at_once: int, sizes: list[int]
 ) -> int:
     """Return about how many bytes a meta-gradient through inner steps takes; `sizes` are those of `round_sizes`.
 
-    A chunk of tasks holds the activations of the last round. An exact gradient holds those of each inner step before
+    `at_once` tasks at a time hold the activations of the last round. An exact gradient holds those of each inner step before
     it, with their backward passes, and the parameters of each step.
     """
-    size, chunk = itemsize(config.dtype), min(tasks, config.task_chunk_size or tasks)
+    size = itemsize(config.dtype)
     of_images, of_layers = network.encoder.num_activations, 2 * sum(network.network.sizes[1:])
     held, copies = sizes[-1] * (IMAGE_COPIES * of_images + of_layers), 3.0
     if config.outer.meta_gradient != "first-order":
         held += config.num_inner_steps * sum(sizes[:-1]) * (1.5 * of_images + 3.5 * of_layers)
         copies = 2.0 + 3.0 * config.num_inner_steps * len(sizes[:-1])
-    return size * round(chunk * (held + copies * num_parameters) + tasks * num_parameters)
+    return size * round(at_once * (held + copies * num_parameters) + tasks * num_parameters)
 
 
 def heads_bytes(
-    encoder: ObservationEncoder, layers: int, dtype: str, *, questions: int, heads: int, learned: bool
+    encoder: ObservationEncoder, layers: int, dtype: str, *, rounds: list[int], heads: int, learned: bool
 ) -> int:
     """Return about how many bytes an update of heads on features takes.
 
-    `layers` are the units of all layers behind the encoder, `questions` those of all tasks, and `heads` the numbers
-    that heads hold. With many questions, the encoder computes its activations again when the heads have let go of
+    `layers` are the units of all layers behind the encoder, `rounds` the questions of each round in all tasks, and
+    `heads` the numbers that heads hold. With many questions, the encoder computes its activations again when the heads have let go of
     theirs.
     """
-    encoded = min(questions, encoder.chunk_size) * encoder.num_activations * (IMAGE_COPIES if learned else 1.0)
-    held = max(encoded, heads) if questions > encoder.chunk_size else encoded + heads
+    questions, seen = sum(rounds), sum(map(encoder.held, rounds))
+    encoded = seen * encoder.num_activations * (IMAGE_COPIES if learned else 1.0)
+    held = max(encoded, heads) if seen < questions else encoded + heads
     return itemsize(dtype) * round(held + FEATURE_COPIES * questions * (encoder.num_encoded + layers))

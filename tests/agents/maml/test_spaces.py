@@ -13,6 +13,7 @@ from gymnasium import spaces
 from metarl.agents.common.encoders import ObservationEncoder
 from metarl.agents.common.heads import action_head
 from metarl.agents.maml.baseline_inputs import MOST_FEATURES, BaselineInputs
+from metarl.agents.maml.over_tasks import OverTasks
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
@@ -188,8 +189,14 @@ def test_baselines_see_what_an_image_shows_through_few_numbers() -> None:
     assert np.abs(fit - light.ravel()).max() < 2
 
 
+def on_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let as many tasks be computed at once as `task_chunk_size` allows."""
+    monkeypatch.setattr(OverTasks, "at_once", lambda self, num_tasks: min(num_tasks, self.chunk_size or num_tasks))
+
+
 def test_a_training_on_images_that_cannot_fit_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     family = ArrayMeters(seen="image", horizon=200)
+    on_many_threads(monkeypatch)
     monkeypatch.setattr("metarl.trials.memory.available_memory", lambda: 2**30)
     whole = {"family": "array-meters", "agent": {"name": "maml-ppo"}, "meta_batch_size": 20, "replicas": 10}
     config = TrainConfig(**whole, evaluation={"num_tasks": 2})  # type: ignore[arg-type]
@@ -198,8 +205,9 @@ def test_a_training_on_images_that_cannot_fit_is_refused_in_one_line(monkeypatch
     require_training_memory(problems.new_agent(family, task_chunk_size=1), family, config)
 
 
-def test_the_estimate_of_memory_grows_with_what_a_gradient_holds() -> None:
+def test_the_estimate_of_memory_grows_with_what_a_gradient_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     family = ArrayMeters(seen="image")
+    on_many_threads(monkeypatch)
     estimates = {
         name: problems.new_agent(family, name).memory_estimate(20, 10, 2)
         for name in ("fomaml", "maml-ppo", "maml-trpo")
