@@ -13,12 +13,13 @@ from .parser import Parser, add_command
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command and its two parts, `sim` and `train`; without one it is `sim`."""
+    """Add the command and its parts `sim`, `train` and `few-shot`; without one it is `sim`."""
     parser = add_command(commands, "bench", run_sim, "measure how fast environments step and agents train")
     parser.default_part = "sim"
     parts = parser.add_subparsers(title="parts", metavar="PART", parser_class=Parser)
     _add_sim(parts)
     _add_train(parts)
+    _add_few_shot(parts)
 
 
 def _add_sim(parts: Any) -> None:
@@ -49,6 +50,20 @@ def _add_train(parts: Any) -> None:
     parser.add_argument(
         "--loop", action=BooleanOptionalAction, default=True, help="time a loop over single tasks too (default: yes)"
     )
+    add_quiet_option(parser)
+
+
+def _add_few_shot(parts: Any) -> None:
+    parser = add_command(
+        parts, "few-shot", run_few_shot, "measure how fast few-shot agents train beside plain scripts of PyTorch"
+    )
+    parser.add_argument(
+        "--tasks", type=at_least(1, 10_000), default=32, metavar="N", help="tasks of a meta-batch (default: 32)"
+    )
+    parser.add_argument(
+        "--seconds", type=_above_zero(finite), default=5.0, metavar="S", help="length of a measurement (default: 5)"
+    )
+    parser.add_argument("--repeats", type=at_least(1), default=5, metavar="N", help="measurements of each (default: 5)")
     add_quiet_option(parser)
 
 
@@ -94,6 +109,21 @@ def run_train(arguments: argparse.Namespace) -> None:
             report=report,
         )
     say(f"\n{table}")
+
+
+def run_few_shot(arguments: argparse.Namespace) -> None:
+    """Measure how fast few-shot agents train beside plain scripts, and print the table."""
+    from ..base.meter import meter
+    from ..base.progress import say
+    from ..bench.few_shot import bench_few_shot, few_shot_table
+    from ..bench.machine import describe_machine
+
+    say(describe_machine())
+    with meter("bench few-shot", shown=not arguments.quiet) as report:
+        found = bench_few_shot(
+            tasks=arguments.tasks, seconds=arguments.seconds, repeats=arguments.repeats, report=report
+        )
+    say(f"\n{few_shot_table(found)}")
 
 
 def _above_zero(read: Callable[[str], float]) -> Callable[[str], float]:

@@ -102,9 +102,14 @@ torch.set_num_threads(4)
 kinds.OBSERVATIONS = {"large": spaces.Box(0, 255, (64, 64, 1), dtype=np.uint8)}
 family = kinds.ArrayMeters(seen="large", horizon=20)
 chunk = None if sys.argv[1] == "None" else int(sys.argv[1])
-encoder = {"name": "blocks", "channels": [16]}
-agent = make_agent("maml-ppo", family, {"encoder": encoder, "task_chunk_size": chunk}, seed=0, device="cpu")
-trial = run_trial(agent, family.make_vec(family.sample("train", 8, seed=0), 8), 2, seed=0)
+settings = {
+    "encoder": {"name": "blocks", "channels": [16, 2]},
+    "outer": {"num_epochs": 1},
+    "hidden_sizes": [4],
+    "task_chunk_size": chunk,
+}
+agent = make_agent("maml-ppo", family, settings, seed=0, device="cpu")
+trial = run_trial(agent, family.make_vec(family.sample("train", 4, seed=0), 8), 2, seed=0)
 
 def memory(name):
     return int(open("/proc/self/status").read().split(name + ":")[1].split()[0]) / 1024
