@@ -40,8 +40,8 @@ def inner_steps_bytes(
 ) -> int:
     """Return about how many bytes a meta-gradient through inner steps takes; `sizes` are those of `round_sizes`.
 
-    `at_once` tasks at a time hold the activations of the last round. An exact gradient holds those of each inner step before
-    it, with their backward passes, and the parameters of each step.
+    `at_once` tasks at a time hold the activations of the last round. An exact gradient holds those of each inner step
+    before it, with their backward passes, and the parameters of each step.
     """
     size = itemsize(config.dtype)
     of_images, of_layers = network.encoder.num_activations, 2 * sum(network.network.sizes[1:])
@@ -58,8 +58,8 @@ def heads_bytes(
     """Return about how many bytes an update of heads on features takes.
 
     `layers` are the units of all layers behind the encoder, `rounds` the questions of each round in all tasks, and
-    `heads` the numbers that heads hold. With many questions, the encoder computes its activations again when the heads have let go of
-    theirs.
+    `heads` the numbers that heads hold. With many questions, the encoder computes its activations again when the heads
+    have let go of theirs.
     """
     questions, seen = sum(rounds), sum(map(encoder.held, rounds))
     encoded = seen * encoder.num_activations * (IMAGE_COPIES if learned else 1.0)
