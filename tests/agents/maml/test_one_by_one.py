@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from typing import NamedTuple
+import threading
+from collections import Counter
+from typing import ClassVar, NamedTuple
 
 import pytest
 import torch
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from tests.agents.maml.problems import new_agent, perturb, play_trial
 from tests.families.kinds import ArrayMeters
-from tests.places import ROOT
 
 
 class Pair(NamedTuple):
@@ -91,42 +90,33 @@ def test_tasks_at_once_are_as_many_as_threads_or_fewer(monkeypatch: pytest.Monke
     assert [new_agent(vector, task_chunk_size=size).over_tasks.at_once(n) for size, n in asked] == [20, 3, 8, 2]
 
 
-PEAK = """
-import sys, numpy as np, torch
-from gymnasium import spaces
-from metarl.base.streams import generator
-from metarl.trials.registered import make_agent
-from metarl.trials.rollout import run_trial
-from tests.families import kinds
-torch.set_num_threads(4)
-kinds.OBSERVATIONS = {"large": spaces.Box(0, 255, (64, 64, 1), dtype=np.uint8)}
-family = kinds.ArrayMeters(seen="large", horizon=20)
-chunk = None if sys.argv[1] == "None" else int(sys.argv[1])
-settings = {
-    "encoder": {"name": "blocks", "channels": [16, 2]},
-    "outer": {"num_epochs": 1},
-    "hidden_sizes": [4],
-    "task_chunk_size": chunk,
-}
-agent = make_agent("maml-ppo", family, settings, seed=0, device="cpu")
-trial = run_trial(agent, family.make_vec(family.sample("train", 4, seed=0), 8), 2, seed=0)
+class Held:
+    """A tensor that a graph holds; counts by task those that are there."""
 
-def memory(name):
-    return int(open("/proc/self/status").read().split(name + ":")[1].split()[0]) / 1024
+    there: ClassVar[Counter[int]] = Counter()
+    lock: ClassVar[threading.RLock] = threading.RLock()
 
-before = memory("VmRSS")
-agent.update(trial, generator(0))
-print(memory("VmHWM") - before)
-"""
+    def __init__(self, task: int, tensor: Tensor) -> None:
+        self.task, self.tensor = task, tensor
+        with self.lock:
+            self.there[task] += 1
+
+    def __del__(self) -> None:
+        with self.lock:
+            self.there[self.task] -= 1
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-def test_memory_of_an_update_falls_with_task_chunk_size() -> None:
-    peaks = []
-    for chunk in ("None", "1"):
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, chunk], capture_output=True, text=True, cwd=ROOT, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        peaks.append(float(done.stdout))
-    assert peaks[1] < 0.6 * peaks[0], peaks
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_no_more_tasks_than_are_computed_at_once_hold_a_graph(at_once: int) -> None:
+    seen = []
+
+    def loss(values: dict[str, Tensor], data: Tensor) -> tuple[Tensor, Tensor]:
+        task = int(data)
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: Held(task, tensor), lambda held: held.tensor):
+            found = (values["w"] * data).exp().sum()
+        with Held.lock:
+            seen.append(sum(count > 0 for count in Held.there.values()))
+        return found, found
+
+    map_one_by_one(gradient_of_one(loss), (True, False), ({"w": torch.ones(3)}, torch.arange(6)), lambda n: at_once)
+    assert len(seen) == 6 and 1 <= max(seen) <= at_once
