@@ -188,13 +188,14 @@ class PretrainedClassifier(TrainableAgent):
 
     def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
         """Return about how many bytes of the machine's memory an update takes: features, and logits of all classes."""
-        config, questions = self.config, num_tasks * sum(round_sizes(self.family, replicas, rounds))
+        config, asked = self.config, [num_tasks * size for size in round_sizes(self.family, replicas, rounds)]
+        questions = sum(asked)
         inputs = input_bytes(self.encoder, config.dtype, questions)
         if self.device != "cpu":
             return inputs
         heads = LOGIT_COPIES * questions * len(self.classes)
         layers = sum(config.hidden_sizes)
-        return inputs + heads_bytes(self.encoder, layers, config.dtype, questions=questions, heads=heads, learned=True)
+        return inputs + heads_bytes(self.encoder, layers, config.dtype, rounds=asked, heads=heads, learned=True)
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:
