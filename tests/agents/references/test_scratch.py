@@ -92,6 +92,22 @@ def test_each_task_is_trained_by_adam_on_all_of_its_examples_from_where_it_began
                 torch.testing.assert_close(learner.parameters[name][task], value, rtol=1e-9, atol=1e-11)
 
 
+def test_the_likeliest_class_is_answered_and_its_probability_told() -> None:
+    family = Sort()
+    agent, trial = made(family), asked(family, 2)
+    learner = begun(agent)
+    learner.adapt(trial.rounds[0])
+    answers = learner.answer(trial.rounds[1].observations, deterministic=True)
+    assert learner.confidences is not None
+    for task in range(NUM_TASKS):
+        weights = {name: value[task] for name, value in learner.parameters.items()}
+        x, _ = rows_of([trial.rounds[1]], task)
+        hidden = F.relu(x @ weights["layers.0.weight"].T + weights["layers.0.bias"])
+        chances, best = (hidden @ weights["layers.1.weight"].T + weights["layers.1.bias"]).softmax(-1).max(-1)
+        np.testing.assert_array_equal(answers[:, task, 0], best)
+        np.testing.assert_allclose(learner.confidences[:, task, 0], chances)
+
+
 def test_chunks_of_tasks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     agent, trial = made(Guess()), asked(Guess(), 2)
     whole, one_by_one = begun(agent), begun(agent)
