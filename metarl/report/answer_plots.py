@@ -15,7 +15,7 @@ from .escape import plotly_text
 from .figures import CONFIDENCE, INSTANCE, RIGHT
 from .groups import Group
 from .measured import measured
-from .panel import Panel, Plot, axis, band, hover_head, json_numbers, legend_of, style_of
+from .panel import Panel, Plot, axis, band, hover_head, json_numbers, legend_of_drawn, style_of
 from .rows import number_cell
 
 
@@ -28,7 +28,7 @@ def instance_panel(groups: Sequence[Group]) -> Panel | None:
     layout = {"xaxis": axis(INSTANCE, dtick=1), "yaxis": axis(f"{what.title}, mean", tickformat=",")}
     title = f"{what.title} by instance on {family}"
     note = caption("Lines: means over seeds and tasks, before the answer is shown; bands: their intervals.", groups)
-    return Panel(title, note, [Plot(title, traces, layout)], (), legend_of(groups))
+    return Panel(title, note, [Plot(title, traces, layout)], (), legend_of_drawn(groups, traces))
 
 
 def _instance_traces(number: int, group: Group) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def reliability_panel(groups: Sequence[Group]) -> Panel | None:
         groups,
         intervals=False,
     )
-    return Panel(title, note, [Plot(title, traces, layout)], (), legend_of(groups))
+    return Panel(title, note, [Plot(title, traces, layout)], (), legend_of_drawn(groups, traces))
 
 
 def _reliability_trace(number: int, group: Group, pooled: Calibration) -> dict[str, Any]:

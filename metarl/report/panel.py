@@ -102,6 +102,12 @@ def legend_of(groups: Sequence[Group]) -> list[tuple[int, str]]:
     return [(number, group.name) for number, group in enumerate(groups)]
 
 
+def legend_of_drawn(groups: Sequence[Group], traces: Sequence[dict[str, Any]]) -> list[tuple[int, str]]:
+    """Return the legend of a panel in which only some groups have a line."""
+    drawn = {trace["meta"] for trace in traces}
+    return [entry for entry in legend_of(groups) if entry[0] in drawn]
+
+
 def hover_head(group: Group) -> str:
     """Return the first lines of a hover text: the group's name, bold, broken where it is long."""
     return "".join(f"<b>{plotly_text(line)}</b><br>" for line in textwrap.wrap(group.name, 40))

@@ -19,7 +19,7 @@ from .figures import add_legend, set_title
 from .figures import style_of as figure_style
 from .groups import Group
 from .measured import measured
-from .panel import Panel, Plot, axis, band, hover_head, json_numbers, legend_of, style_of
+from .panel import Panel, Plot, axis, band, hover_head, json_numbers, legend_of_drawn, style_of
 from .rows import Row, mean_cell, number_cell, table_of
 from .table import Table
 
@@ -114,7 +114,7 @@ def shots_panel(groups: Sequence[Group]) -> Panel | None:
     title = f"{what.title} by shots on {groups[0].evaluations[0].title}"
     layout = {"xaxis": axis(SHOTS, rangemode="tozero"), "yaxis": axis(f"{what.title}, last round (mean)")}
     note = caption("Lines: means over seeds and tasks; bands: their intervals.", groups)
-    return Panel(title, note, [Plot(title, traces, layout)], (), legend_of(groups))
+    return Panel(title, note, [Plot(title, traces, layout)], (), legend_of_drawn(groups, traces))
 
 
 def shots_figure(groups: Sequence[Group]) -> Figure | None:

@@ -158,6 +158,7 @@ def test_a_page_tells_how_well_agents_are_calibrated(tmp_path: Path) -> None:
     panel, figure = reliability_panel(groups), reliability_figure(groups)
     assert panel is not None and figure is not None
     (trace,) = panel.plots[0].traces
+    assert [name for _, name in panel.legend] == [groups[0].name]  # random does not say how sure it is
     some = counts > 0
     np.testing.assert_allclose(trace["y"], right[some] / counts[some], rtol=1e-5)
     np.testing.assert_allclose(np.asarray(figure.axes[0].lines[1].get_ydata()), right[some] / counts[some])
