@@ -47,7 +47,6 @@ BLOCKS = {"encoder": "blocks", "hidden_sizes": []}
 UPDATES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any], int]] = {
     "maml": ("maml", {"hidden_sizes": [64, 64], "num_inner_steps": 2}, "sinusoid", {}, 600),
     "maml of images": ("maml", BLOCKS, "image-classes", {}, 6),
-    "maml of one task at a time": ("maml", {**BLOCKS, "task_chunk_size": 1}, "image-classes", {}, 6),
     "prototypes": ("prototypes", {}, "image-classes", {"shots": 5}, 10),
     "ridge": ("ridge", {}, "sinusoid", {"shots": 100}, 200),
     "leo": ("leo", {}, "sinusoid", {"shots": 40}, 60),
