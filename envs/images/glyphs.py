@@ -9,7 +9,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -56,6 +56,10 @@ _NO_BASE = re.compile(
 """Names of letters that are another letter in another position or with a mark."""
 
 
+Fonts = Literal["system", "matplotlib"]
+"""Whose fonts draw letters: those of matplotlib and of the system, or of matplotlib alone."""
+
+
 class Font(NamedTuple):
     """A font's file, its name, and the letters that it has."""
 
@@ -73,13 +77,14 @@ class Letter(NamedTuple):
     fonts: tuple[Font, ...]
 
 
-def font_files() -> tuple[list[str], str]:
-    """Return the files of matplotlib's own fonts and of those that it finds on the system, and their fingerprint."""
+def font_files(fonts: Fonts) -> tuple[list[str], str]:
+    """Return the files of matplotlib's own fonts and, of `system`, of those that it finds there; their fingerprint."""
     import matplotlib
     from matplotlib import font_manager
 
     own = sorted(map(str, Path(matplotlib.get_data_path(), "fonts", "ttf").glob("*.ttf")))
-    paths = [*own, *sorted({*map(str, font_manager.findSystemFonts())} - {*own})]
+    others = font_manager.findSystemFonts() if fonts == "system" else []
+    paths = [*own, *sorted({*map(str, others)} - {*own})]
     digest = hashlib.blake2b(matplotlib.__version__.encode())
     for path in paths:
         found = Path(path).stat()

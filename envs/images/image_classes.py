@@ -32,7 +32,7 @@ from metarl.families.questions import QuestionFamily
 from metarl.families.task import Count, Measure, Parameter, Reveal, Values
 
 from .folders import find_classes, fingerprint, read_classes
-from .glyphs import VERSION, draw_glyphs, font_files
+from .glyphs import VERSION, Fonts, draw_glyphs, font_files
 from .image_set import ImageSet
 from .stored import stored
 from .turns import Rotations, turns_of
@@ -71,7 +71,7 @@ class ImageClasses(QuestionFamily):
     class is its label. Classes of validation and test are never trained on.
 
     The default images are letters of many scripts in the fonts of matplotlib and of the system, under random affine
-    maps; a split has scripts of its own. `folder` reads images of your own instead.
+    maps; a split has scripts of its own. `fonts: matplotlib` takes its fonts alone. `folder` reads images of your own.
     """
 
     source = "Lake, Salakhutdinov and Tenenbaum, Omniglot, Science 2015; Vinyals et al., NeurIPS 2016; Santoro et al., "
@@ -88,6 +88,9 @@ class ImageClasses(QuestionFamily):
     measure = Measure("accuracy", per_step=True, percent=True)
     folder: str = ""
     """Folder of images, '' for glyphs. Each folder that holds images is a class, and the one around it its group."""
+    fonts: Fonts = "system"
+    """Whose fonts draw the glyphs: those of matplotlib and of the system, or of matplotlib alone, which are the same
+    wherever its version is."""
     ways: Ways = 5
     """Classes of a task."""
     shots: Count = 1
@@ -133,7 +136,7 @@ class ImageClasses(QuestionFamily):
             classes = find_classes(folder)
             key = ["folder", self.folder, self.size, fingerprint(classes)]
             return stored(key, lambda report: read_classes(folder, classes, self.size, report))
-        paths, fonts = font_files()
+        paths, fonts = font_files(self.fonts)
         # Without maps, a letter has one drawing for each font.
         enough = 1 if self.affine else self.shots + self.queries
         return stored(

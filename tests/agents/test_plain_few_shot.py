@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib import font_manager
 
 from metarl.base.streams import generator
 from metarl.evaluation.evaluate import evaluate
@@ -104,11 +103,8 @@ FILTERS, NUM_UPDATES, META_BATCH, NUM_TESTS = 32, 200, 8, 600
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", AGENTS)
-def test_plain_code_reaches_no_more_than_a_point_above_ours_at_equal_updates(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(font_manager, "findSystemFonts", lambda *_, **__: [])  # matplotlib's own are everywhere
-    family: Any = load("image-classes", queries=5)
+def test_plain_code_reaches_no_more_than_a_point_above_ours_at_equal_updates(name: str) -> None:
+    family: Any = load("image-classes", queries=5, fonts="matplotlib")
     torch.manual_seed(0)
     agent = made(name, family, FILTERS)
     for update in range(NUM_UPDATES):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import font_manager
 from metarl.envs.images.image_classes import ImageClasses
 
 from metarl.base.errors import MetarlError
@@ -160,3 +161,9 @@ def test_families_are_listed_without_fonts() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
     assert "image-classes" in done.stdout
+
+
+def test_with_the_fonts_of_matplotlib_alone_no_other_font_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = make(fonts="matplotlib").digest
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda *_, **__: [])
+    assert make(fonts="matplotlib").digest == make(fonts="system").digest == own
