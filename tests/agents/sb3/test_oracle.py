@@ -150,6 +150,7 @@ def test_it_is_marked_as_an_oracle_wherever_it_is_told_of(tmp_path: Path) -> Non
         "best-arm",
         "sb3-ppo-oracle",
         "shortest-path",
+        "true-curve",
         "value-iteration",
     }
     assert not evaluate(make_agent("random", trained.family), trained.family, num_tasks=2).agent.oracle
