@@ -30,9 +30,6 @@ from .declared import FamilyCheck
 from .extent import BRIEF, FULL, Extent
 from .replay import difference, play, play_new, shorten
 
-BASES = 8
-"""Tasks in which a parameter may show an effect."""
-
 
 def check_settings(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
     """A family is a frozen dataclass, and its settings, written as JSON, give an equal family."""
@@ -228,7 +225,7 @@ def _acts(family: TaskFamily, name: str, extent: Extent) -> bool:
     if family.parameters[name].train.num_values == 1:
         return True
     drawn = _spread(family.sample("train", 64, seed=0).values[name], extent.rare_tasks)
-    usual = family.sample("train", BASES, seed=0).values
+    usual = family.sample("train", extent.rare_tasks, seed=0).values
 
     def alike(base: int) -> Tasks:
         values = {other: np.repeat(value[base : base + 1], len(drawn), axis=0) for other, value in usual.items()}
@@ -238,7 +235,7 @@ def _acts(family: TaskFamily, name: str, extent: Extent) -> bool:
     # Most parameters show in a short episode of two tasks; rare effects need many long ones; some act only in those
     # tasks where another one lets them.
     plays = [(0, BRIEF, 2, 2), (0, BRIEF, len(drawn), 2), (0, extent.rare_steps, len(drawn), extent.rare_replicas)]
-    plays += [(base, BRIEF, len(drawn), 2) for base in range(1, BASES)]
+    plays += [(base, BRIEF, len(drawn), 2) for base in range(1, extent.rare_tasks)]
     return any(_differ(shorten(family, steps), alike(base)[:num], times) for base, steps, num, times in plays)
 
 
