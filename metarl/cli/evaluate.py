@@ -117,14 +117,17 @@ def _evaluate(arguments: argparse.Namespace, choice: AgentChoice, config: TrainC
     if choice.family and not (arguments.json and arguments.plot):
         choice.run_dir.mkdir(parents=True, exist_ok=True)
     result, picture = _outputs(arguments, resolved, plan)
+    tasks = _tasks_picture(arguments, resolved, plan)
     with meter("evaluate", shown=not arguments.quiet) as report:
         evaluation = evaluate(
             resolved.agent, resolved.family, plan, record=resolved.record, threads=arguments.threads, report=report
         )
     _save(evaluation, result, keep=arguments.json is None)
     plot([evaluation], picture)
-    tasks = _draw_answers(arguments, resolved, plan)
-    say(f"{table([evaluation])}\n\nnumbers: {result}\npicture: {picture}{tasks}")
+    say(f"{table([evaluation])}\n\nnumbers: {result}\npicture: {picture}")
+    if tasks is not None:
+        _draw_answers(resolved, plan, tasks)
+        say(f"tasks: {tasks}")
     if arguments.wandb:
         from .wandb import log_evaluation
 
@@ -133,6 +136,7 @@ def _evaluate(arguments: argparse.Namespace, choice: AgentChoice, config: TrainC
 
 def _evaluate_shots(arguments: argparse.Namespace, choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> None:
     """Evaluate an agent with several numbers of examples, and write a file for each."""
+    from ..base.files import require_writable
     from ..base.meter import meter, part_of
     from ..base.progress import say
     from ..evaluation.evaluate import evaluate
@@ -144,14 +148,15 @@ def _evaluate_shots(arguments: argparse.Namespace, choice: AgentChoice, config: 
     if choice.family:
         choice.run_dir.mkdir(parents=True, exist_ok=True)
     files = [resolved.result("shots", plan, f"-{shots}.json") for shots in asked]
+    for file in files:
+        require_writable(file)
     found = {}
     with meter("evaluate", shown=not arguments.quiet) as report:
-        for number, (shots, family) in enumerate(zip(asked, families, strict=True)):
+        for number, (shots, family, file) in enumerate(zip(asked, families, files, strict=True)):
             part = part_of(report, number, len(asked))
             options = {"record": resolved.record, "threads": arguments.threads, "report": part}
             found[shots] = evaluate(resolved.agent, family, plan, **options)
-    for shots, file in zip(asked, files, strict=True):
-        _save(found[shots], file, keep=True)
+            _save(found[shots], file, keep=True)  # an interrupted command has what was measured before
     say(f"{shots_table(found)}\n\nnumbers: {', '.join(map(str, files))}")
 
 
@@ -167,19 +172,28 @@ def _with_shots(family: TaskFamily, shots: int) -> TaskFamily:
     return load(family.name, **{**family.settings, "shots": shots})
 
 
-def _draw_answers(arguments: argparse.Namespace, resolved: ResolvedAgent, plan: TrialPlan) -> str:
-    """Write a picture of the first tasks with the agent's answers, and return the line that names it.
+def _tasks_picture(arguments: argparse.Namespace, resolved: ResolvedAgent, plan: TrialPlan) -> Path | None:
+    """Return the path of the picture of answered tasks.
 
-    '' for a family that does not draw its tasks, and where the results have names of the user's.
+    None for a family that does not draw its tasks, and where the results have names of the user's. Raises MetarlError
+    if it cannot be written: before the evaluation, not after it.
     """
-    from ..base.figures import save_figure
-    from ..pictures.answers import answers_figure, draws_answers
+    from ..base.files import require_writable
+    from ..pictures.answers import draws_answers
 
     if arguments.json or arguments.plot or not draws_answers(resolved.family):
-        return ""
+        return None
     path = resolved.result("tasks", plan, ".png")
+    require_writable(path)
+    return path
+
+
+def _draw_answers(resolved: ResolvedAgent, plan: TrialPlan, path: Path) -> None:
+    """Write a picture of the first tasks with the agent's answers."""
+    from ..base.figures import save_figure
+    from ..pictures.answers import answers_figure
+
     save_figure(answers_figure(resolved.agent, resolved.family, plan, agent_name=resolved.record.name), path, dpi=100)
-    return f"\ntasks: {path}"
 
 
 def _asked_outputs(arguments: argparse.Namespace) -> tuple[Path | None, Path | None]:

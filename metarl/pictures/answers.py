@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..base.errors import user_code
 from ..evaluation.answers import instances, shows_instances
 from ..families.family import TaskFamily
 from ..families.question_batch import Questions
-from ..families.questions import asks_questions, require_questions
+from ..families.questions import QuestionFamily, asks_questions, require_questions
 from ..families.task import Tasks
 from ..trials.agent import Agent
 from ..trials.episodes import Episodes
@@ -45,15 +46,22 @@ def answers_figure(agent: Agent, family: TaskFamily, plan: TrialPlan, *, agent_n
     tasks = plan.tasks(family)[:count]
     shown = zip(cells, tasks, _answered(agent, family, plan, tasks), strict=True)
     for number, (cell, task, (support, queries)) in enumerate(shown):
-        assert queries.answers is not None and queries.targets is not None
-        rewards = asking.score(queries.answers, queries.targets)
-        told = f"{family.measure.tell(rewards.mean(keepdims=True))[0]:.4g}"
-        share = f"{told} %" if family.measure.percent else told
-        cell.suptitle(f"{plan.split} task {number}: {family.measure.name} {share} in what is asked", size=10)
-        asking.draw_task(cell, task, support, queries)
+        cell.suptitle(f"{plan.split} task {number}: {_told(asking, queries)}", size=10)
+        with user_code(f"family {family.name!r}, draw_task"):
+            asking.draw_task(cell, task, support, queries)
     title = f"{agent_name} on {family.title}, round {plan.rounds}"
     figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
     return figure
+
+
+def _told(asking: QuestionFamily, queries: Questions) -> str:
+    """Return how good the answers are, in words."""
+    assert queries.answers is not None
+    if not len(queries.answers):  # a stream that asks each class once
+        return "nothing is asked twice"
+    rewards = asking.score(queries.answers, queries.targets)
+    told = f"{asking.measure.tell(rewards.mean(keepdims=True))[0]:.4g}"
+    return f"{asking.measure.name} {told}{' %' if asking.measure.percent else ''} in what is asked"
 
 
 def _answered(agent: Agent, family: TaskFamily, plan: TrialPlan, tasks: Tasks) -> list[tuple[Questions, Questions]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from ..base.errors import user_code
 from ..evaluation.figure import COLORS
 from ..families.family import TaskFamily
 from ..families.question_batch import Questions
@@ -31,7 +32,8 @@ def examples_figure(family: TaskFamily, asking: QuestionFamily, num_tasks: int) 
         for row, (task, (support, queries)) in enumerate(zip(tasks, _rounds(family, tasks), strict=True)):
             cell = cells[row, column]
             cell.suptitle(f"{split}, task {row}", size=10, color=COLORS[SPLITS.index(split)])
-            asking.draw_task(cell, task, support, queries)
+            with user_code(f"family {family.name!r}, draw_task"):
+                asking.draw_task(cell, task, support, queries)
     figure.suptitle(f"Tasks of {family.title}{warn_of_few_tasks(family)}", x=0.01, ha="left", weight="bold", size=11)
     return figure
 

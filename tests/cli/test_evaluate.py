@@ -12,7 +12,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from metarl.base.errors import MetarlError
 from metarl.cli.main import main
+from metarl.evaluation import evaluate as evaluation
 from metarl.runs.config import TrainConfig
 from metarl.training.train import meta_train
 from tests.small_runs import config, trained, write_config
@@ -334,3 +336,31 @@ def test_shots_that_cannot_be_are_refused_in_one_line(
     monkeypatch.chdir(tmp_path)
     assert main(["evaluate", "--agent", "random", *words]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_shots_refuse_a_file_that_cannot_be_written_before_they_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "references" / "sinusoid"
+    (folder / "shots-random-5.json").mkdir(parents=True)
+    words = ["evaluate", "--family", "sinusoid", "--agent", "random", "--tasks", "3", "--quiet"]
+    assert main([*words, "--shots", "1,5"]) == 2
+    assert "shots-random-5.json is a folder" in capsys.readouterr().err
+    assert not (folder / "shots-random-1.json").exists()
+
+
+def test_an_interrupted_curve_of_shots_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    measure, asked = evaluation.evaluate, []
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        asked.append(1)
+        if len(asked) == 2:
+            raise MetarlError("stop")
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(evaluation, "evaluate", interrupted)
+    words = ["evaluate", "--family", "sinusoid", "--agent", "random", "--tasks", "3", "--quiet"]
+    assert main([*words, "--shots", "1,5"]) == 2
+    assert json.loads(Path("references/sinusoid/shots-random-1.json").read_text())["settings"]["shots"] == 1

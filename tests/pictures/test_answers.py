@@ -61,6 +61,12 @@ def test_a_picture_of_a_stream_shows_first_instances_and_all_later_ones() -> Non
         assert (support.answers == 0).all() and (queries.answers == queries.targets).all()
 
 
+def test_a_picture_of_a_stream_that_asks_each_class_once_says_so() -> None:
+    family = Drawn(shots=1, reveal="step")
+    figure = answers_figure(Rote(), family, TrialPlan(num_tasks=1, rounds=1), agent_name="rote")
+    assert figure.subfigs[0].get_suptitle() == "test task 0: nothing is asked twice"
+
+
 def test_families_that_draw_no_tasks_have_no_picture_of_answers() -> None:
     assert not draws_answers(Bindings()) and not draws_answers(load("point-dense")) and draws_answers(Drawn())
 
@@ -98,3 +104,38 @@ def test_evaluate_draws_the_answers_to_images_green_where_they_are_right(
     right = evaluate(agent, family, num_tasks=1).returns[0, 1]
     assert (frames == (0, 158, 115)).all(axis=1).mean() == right
     assert ((frames == (0, 158, 115)) | (frames == (213, 94, 0))).all(axis=1).all() or right in (0, 1)
+
+
+@dataclass(frozen=True)
+class Undrawable(Drawn):
+    """Cannot draw its tasks."""
+
+    def draw_task(self, figure: SubFigure, task: Mapping[str, Any], support: Questions, queries: Questions) -> None:
+        raise ZeroDivisionError("in the author's code")
+
+
+def test_a_family_that_fails_to_draw_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = f"{Undrawable.__module__}:Undrawable"
+    for words in (
+        ["evaluate", "--family", name, "--agent", "random", "--tasks", "2", "--quiet"],
+        ["families", name, "--plot", "F.png"],
+    ):
+        assert main(words) == 2
+        told, errors = capsys.readouterr()
+        (line,) = [line for line in errors.splitlines() if line.startswith("metarl: error:")]
+        assert "draw_task: ZeroDivisionError: in the author's code" in line
+        if words[0] == "evaluate":
+            assert "accuracy (IQM, %)" in told and "numbers: references/" in told
+
+
+def test_evaluate_refuses_a_picture_of_tasks_that_cannot_be_written_before_it_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "references/sinusoid/tasks-random.png").mkdir(parents=True)
+    assert main(["evaluate", "--family", "sinusoid", "--agent", "random", "--tasks", "2", "--quiet"]) == 2
+    assert "tasks-random.png is a folder" in capsys.readouterr().err
+    assert not (tmp_path / "references/sinusoid/evaluation-random.json").exists()
