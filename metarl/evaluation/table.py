@@ -74,7 +74,8 @@ def _round_rows(evaluation: Evaluation, number: Digits) -> list[tuple[str, ...]]
     told = [measure.tell(each) for each in (evaluation.iqm, evaluation.interval, evaluation.mean)]
     for i, (middle, ends, mean_of) in enumerate(zip(*told, strict=True)):
         rate = () if rates is None else (f"{rates[i]:.2f}",)
-        margin = f" ± {number(float(measure.tell(evaluation.mean_margin)[i]))}" if measure.per_step else ""
+        half = "none" if evaluation.num_tasks == 1 else number(float(measure.tell(evaluation.mean_margin)[i]))
+        margin = f" ± {half}" if measure.per_step else ""
         steps = f"{evaluation.env_steps[i]:,.0f}"
         rows.append(
             (str(i + 1), steps, number(middle), interval_text(ends, number), f"{number(mean_of)}{margin}", *rate)

@@ -134,6 +134,14 @@ def test_a_share_is_told_in_percent_with_the_margin_that_papers_print() -> None:
     assert saved["mean"] == [0.25, 0.9] and saved["mean_margin"][1] == pytest.approx(margin / 100)
 
 
+def test_the_mean_of_one_task_has_no_margin() -> None:
+    evaluation = altered(evaluation_of(np.array([[0.5, 1.0]])), measure=ACCURACY)
+    assert [line.split("  ")[-1].strip() for line in table([evaluation]).splitlines()[2:4]] == [
+        "50.00 ± none",
+        "100.00 ± none",
+    ]
+
+
 def test_the_picture_of_a_share_is_in_percent() -> None:
     axes = _axes(altered(evaluation_of(np.array([[0.2, 0.9], [0.2, 0.9]])), measure=ACCURACY))
     assert axes.get_ylabel() == "Accuracy (%) of a round, mean over its steps"
