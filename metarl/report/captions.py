@@ -71,12 +71,21 @@ def _definition(groups: Sequence[Group]) -> str:
             interval_sentence(groups),
             *(["The interval of a single seed says nothing of other training seeds."] if single else []),
             "Gain is the last round less the first, paired by task.",
-            "A trial is all rounds in one task; its return is their sum.",
+            _trial_sentence(groups),
             "Env steps and minutes are means over seeds; minutes are wall-clock time of rollouts and updates, without "
             "evaluations.",
             "The page 'How adaptation is measured' of metarl's documentation defines each measure.",
         ]
     )
+
+
+def _trial_sentence(groups: Sequence[Group]) -> str:
+    """Return what trials are compared by: means over the steps of a round have no sum."""
+    means = {group.measure.per_step for group in groups}
+    last = "" if means == {False} else "by their last round"
+    total = "" if means == {True} else "by the sum of their returns"
+    named = " where a round is measured by a mean, else " if last and total else ""
+    return f"A trial is all rounds in one task; trials are compared {last}{named}{total}."
 
 
 def _seen_tasks(evaluation: Evaluation, several_seeds: bool) -> list[Text]:

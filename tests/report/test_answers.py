@@ -13,6 +13,7 @@ from metarl.evaluation.record import Evaluation
 from metarl.report.about import About
 from metarl.report.answer_plots import instance_panel, reliability_panel
 from metarl.report.answers import calibration_table, instance_table, mean_table
+from metarl.report.captions import definitions
 from metarl.report.commands import commands
 from metarl.report.figures import (
     adaptation_figure,
@@ -64,6 +65,11 @@ def test_no_panel_of_a_family_of_questions_speaks_of_a_return(tmp_path: Path) ->
     panels = re.search(r'id="panels">(.*?)</script>', html, re.DOTALL)
     assert panels is not None and not re.search(r"\breturn\b", panels[1].replace("return_", ""), re.IGNORECASE)
     assert "Accuracy (%) of a round, mean over its steps" in panels[1]
+
+
+def test_a_page_of_means_speaks_of_no_sum_over_rounds(tmp_path: Path) -> None:
+    ((definition,), *_) = definitions(asked_groups(tmp_path))
+    assert "trials are compared by their last round." in definition.text and "sum" not in definition.text
 
 
 def test_tables_of_shares_are_in_percent(tmp_path: Path) -> None:
