@@ -117,7 +117,6 @@ class FromScratchLearner(AnsweringLearner):
             size = chunk_size(self.parameters, len(observations) * observations.shape[2] * agent.num_activations)
             outputs = torch.vmap(agent.network, chunk_size=size)(self.parameters, numbers, pixels)
             self.confidences = question_first(agent.head.confidence(outputs))
-            self.confidences = question_first(agent.head.confidence(outputs))
             return np.moveaxis(agent.head.best(outputs), 0, 1)
 
     @cpu_by_default()

@@ -57,18 +57,25 @@ class FromTargets:
     def prepare(
         self, trial: Trial, trials: Sequences, features: Tensor | None, tasks: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Return the right answers, and the steps of the first and of the last round if no answer was given in them.
-
-        Rounds of questions are equally long in all worlds, so they lie one behind the other.
-        """
+        """Return the right answers, and the lengths of first and last round if no answer was given in the trial."""
         like = self.network.policy.weight
         kind = target_type(self.family.target_space, like.dtype)
         told = {"targets": torch.as_tensor(trials.targets, dtype=kind, device=like.device)}
         if not trial.answered:
-            time, own = np.arange(len(trials.own))[:, None], trials.own
-            ends = {"before": time < len(trial.rounds[0].mask), "after": time >= len(own) - len(trial.rounds[-1].mask)}
-            told |= {name: torch.as_tensor(own & steps, device=like.device) for name, steps in ends.items()}
+            lengths = self._lengths(trial, trials.own)
+            told |= {name: torch.as_tensor(each, device=like.device) for name, each in lengths.items()}
         return told, {}
+
+    def _lengths(self, trial: Trial, own: np.ndarray) -> dict[str, np.ndarray]:
+        """Return by how much a reward counts in the score of the first and of the last round, 0 in other rounds.
+
+        That is 1 for a mean over steps, and the round's length for a sum. Rounds of questions are equally long in all
+        worlds, so they lie one behind the other. [time, trial]
+        """
+        time, first, last = np.arange(len(own))[:, None], len(trial.rounds[0].mask), len(trial.rounds[-1].mask)
+        ends = {"before": (time < first, first), "after": (time >= len(own) - last, last)}
+        per_step = self.family.measure.per_step
+        return {name: (own & steps) * (1 if per_step else length) for name, (steps, length) in ends.items()}
 
     def loss(self, features: Tensor, tasks: Tensor, steps: Steps) -> tuple[Tensor, dict[str, float]]:
         """Return the mean loss of the answers, and their scores in the first and in the last round."""
@@ -77,13 +84,8 @@ class FromTargets:
         if "before" not in steps.told:
             return loss, {}
         rewards = scores_of(self.family, self.head.best(outputs), steps.told["targets"].cpu().numpy())
-        asked = {f"return_{end}": ((steps.mask > 0) & steps.told[end]).cpu().numpy() for end in ("before", "after")}
-        return loss, {name: self._measured(rewards, where) for name, where in asked.items()}
-
-    def _measured(self, rewards: np.ndarray, where: np.ndarray) -> float:
-        """Return what the rewards [time, trial] of a round's steps, those `where`, are by the family's measure."""
-        length = 1 if self.family.measure.per_step else self.family.horizon
-        return float(rewards[where].mean()) * length
+        lengths = {name: (steps.told[name] * (steps.mask > 0)).cpu().numpy() for name in ("before", "after")}
+        return loss, {f"return_{name}": float((rewards * each)[each > 0].mean()) for name, each in lengths.items()}
 
     def log_first(self, first: Mapping[str, float]) -> dict[str, float]:
         """Return the loss before anything has changed."""

@@ -28,7 +28,7 @@ from metarl.families.family import TaskFamily
 from metarl.families.load import load
 from metarl.families.question_batch import Questions
 from metarl.families.questions import QuestionFamily
-from metarl.families.task import Parameter, Reveal, Values
+from metarl.families.task import Measure, Parameter, Reveal, Values
 from metarl.trials.episodes import Trial
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
@@ -146,6 +146,19 @@ def test_learning_reads_what_acting_saw_and_a_played_trial_is_scored_as_one_that
     torch.testing.assert_close(seen[0], acted, rtol=0, atol=1e-12)
     scores = played.scores(family.measure).mean(axis=(1, 2))
     assert [metrics["return_before"], metrics["return_after"]] == pytest.approx(scores.tolist())
+
+
+@pytest.mark.parametrize("per_step", [True, False])
+def test_a_round_that_was_not_played_is_scored_by_its_own_length(per_step: bool) -> None:
+    @dataclass(frozen=True)
+    class Uneven(Lines):
+        measure = Measure("score", per_step=per_step)
+
+    family = Uneven(shots=1, queries=4, reveal="step")
+    agent = made(family, num_epochs=1, num_minibatches=2, learning_rate=1e-15)
+    played, metrics = trial_of(agent, family, training=False), agent.update(trial_of(agent, family), generator(0))
+    scores = [episodes.scores(family.measure).mean() for episodes in played.rounds]
+    assert [metrics["return_before"], metrics["return_after"]] == pytest.approx(scores)
 
 
 def test_a_new_binding_of_labels_is_learned_within_a_trial() -> None:
