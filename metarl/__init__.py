@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .families.family import register as register
     from .families.load import load as load
     from .families.mujoco.family import MujocoFamily as MujocoFamily
+    from .families.outcomes import Outcome as Outcome
     from .families.question_batch import Questions as Questions
     from .families.questions import QuestionFamily as QuestionFamily
     from .families.task import Measure as Measure
@@ -97,6 +98,7 @@ _EXPORTS = {
     "MujocoFamily": "families.mujoco.family",
     "Normal": "families.distributions",
     "Oracle": "trials.agent",
+    "Outcome": "families.outcomes",
     "Parameter": "families.task",
     "Policy": "trials.policy",
     "QuestionFamily": "families.questions",

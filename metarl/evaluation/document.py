@@ -81,6 +81,14 @@ class CalibrationEntry(Entry):
         return self.counts, confidence, accuracy
 
 
+class OutcomeEntry(Entry):
+    """What a file says of one outcome, as `Told` has it."""
+
+    meaning: Words
+    percent: bool
+    values: list[list[Number | None]] | list[Number | None]
+
+
 _RETURN = MeasureEntry(**Measure()._asdict())
 """The measure of a file that names none."""
 
@@ -117,6 +125,7 @@ class Document(Entry):
     rewards: list[list[Number | None]] | None = None
     by_instance: list[list[Number]] | None = None
     calibration: CalibrationEntry | None = None
+    outcomes: dict[Words, OutcomeEntry] = {}
 
 
 def read_document(path: str | Path) -> tuple[Document, Mapping[str, Any]]:
@@ -198,6 +207,9 @@ def _contradiction(document: Document) -> str:
         rows = getattr(document, name) or ()
         if len({len(row) for row in rows}) > 1:
             return f"{name} has rows of different lengths"
+    for name, outcome in document.outcomes.items():
+        if len({len(row) if isinstance(row, list) else -1 for row in outcome.values}) > 1:
+            return f"outcome {shorten(name)} has rows of different lengths"
     return ""
 
 
@@ -230,6 +242,6 @@ def _require_numbers(name: str, value: object, depth: int) -> None:
         raise ValueError(f"a task has {name!r} {shorten(value)}: it must be a number, or an array of numbers")
 
 
-def make_array(rows: Sequence[Sequence[float | None]]) -> np.ndarray:
-    """Return numbers as float64 [task, ...], with NaN for null."""
+def make_array(rows: Sequence[Sequence[float | None]] | Sequence[float | None]) -> np.ndarray:
+    """Return numbers as float64, with NaN for null."""
     return np.array(rows, dtype=np.float64)

@@ -25,6 +25,7 @@ from ..trials.rollout import rounds_of
 from .answers import join_instances, rewards_by_instance, shows_instances
 from .calibration import answers_classes, bin_answers, pool_bins
 from .document import LARGEST, MOST_SCORES, MOST_TASKS
+from .outcomes import Parts, measure_outcomes, stack_rounds, tell_outcomes
 from .record import AgentRecord, Evaluation
 
 ASKED_BYTES = 2**26
@@ -126,6 +127,7 @@ def _evaluation_of(
         rewards=None if scores.rewards is None else _in_range(scores.rewards),
         by_instance=scores.by_instance,
         calibration=None if scores.bins is None else pool_bins(scores.bins),
+        outcomes=tell_outcomes(family, scores.outcomes),
     )
 
 
@@ -175,6 +177,8 @@ class _Scores(NamedTuple):
     """Mean reward at each instance of a class in the first round; None where no class is shown. [task, instance]"""
     bins: np.ndarray | None
     """Answers of the last round by how sure the learner was; None where it does not say. [task, bin, 3]"""
+    outcomes: Sequence[Parts]
+    """Outcomes of each chunk of tasks."""
     num_unstable: int
     """Episodes in which the physics broke down."""
 
@@ -201,7 +205,7 @@ def _play(
             rounds_of(agent, envs, seed=plan.trial_seed, deterministic=plan.deterministic, on_step=counter.count_step)
         )
         played = itertools.islice(rounds, plan.rounds_played)
-        return _score(played, plan.budget, family, pooled=pooled, horizon=horizon)
+        return _score(played, plan.budget, family, tasks, pooled=pooled, horizon=horizon)
 
 
 class _Counter:
@@ -222,14 +226,14 @@ class _Counter:
 
 
 def _score(
-    rounds: Iterable[Episodes], budget: int, family: TaskFamily, *, pooled: bool, horizon: int | None
+    rounds: Iterable[Episodes], budget: int, family: TaskFamily, tasks: Tasks, *, pooled: bool, horizon: int | None
 ) -> _Scores:
     """Return the scores of a trial, measuring the first of every `budget` rounds. Episodes are not kept.
 
     Environment steps are summed over replicas if `pooled`, else their mean. With a `horizon` the reward of each step is
     kept.
     """
-    returns, successes, lengths, rewards, num_unstable = [], [], [], [], 0
+    returns, successes, lengths, rewards, outcomes, num_unstable = [], [], [], [], [], 0
     by_instance: np.ndarray | None = None
     bins: np.ndarray | None = None
     for number, episodes in enumerate(rounds):
@@ -242,6 +246,7 @@ def _score(
             by_instance = rewards_by_instance(episodes)
         if number % budget == 0:
             returns.append(episodes.scores(family.measure))
+            outcomes.append(measure_outcomes(family, tasks, number, episodes))
             bins = bin_answers(episodes) if answers_classes(family) else None
             unknown = np.full(len(episodes.returns), np.nan)
             successes.append(unknown if episodes.successes is None else episodes.successes.mean(axis=1))
@@ -254,6 +259,7 @@ def _score(
         rewards=None if horizon is None else _rewards(rewards, horizon),
         by_instance=by_instance,
         bins=bins,
+        outcomes=[stack_rounds(family, outcomes)],
         num_unstable=num_unstable,
     )
 
@@ -275,6 +281,7 @@ def _concatenate(chunks: Sequence[_Scores]) -> _Scores:
         rewards=all_of(rewards) if rewards else None,
         by_instance=join_instances(instances) if instances else None,
         bins=all_of(bins) if bins else None,
+        outcomes=[parts for chunk in chunks for parts in chunk.outcomes],
         num_unstable=sum(chunk.num_unstable for chunk in chunks),
     )
 

@@ -21,6 +21,7 @@ from ..trials.agent import ORACLE
 from ..trials.plan import TrialPlan
 from .calibration import Calibration
 from .document import FORMAT, LARGEST, MOST_STEPS, Document, damaged, make_array, make_tasks, read_document
+from .outcomes import Told
 from .statistics import iqm, iqm_interval, mean_interval, mean_margin
 
 UNTRAINED = " (untrained)"
@@ -95,6 +96,8 @@ class Evaluation:
     calibration: Calibration | None = None
     """How sure the learner was of its answers in the last round, and how often it was right; None unless the family
     asks for classes and the learner says how sure it is."""
+    outcomes: Mapping[str, Told] = field(default_factory=dict)
+    """What the family tells of a round beside `measure`, by name."""
     measure: Measure = field(default_factory=Measure)
     """What the family measures an episode by."""
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -114,6 +117,9 @@ class Evaluation:
             raise MetarlError(
                 f"by_instance has shape {self.by_instance.shape}; it must be [task, instance] of {shape[0]} tasks"
             )
+        for name, told in self.outcomes.items():
+            if told.values.shape not in (shape, shape[1:]):
+                raise MetarlError(f"outcome {name!r} has shape {told.values.shape}; it must be {shape} or {shape[1:]}")
         if len(self.tasks) != shape[0]:
             raise MetarlError(f"tasks has {len(self.tasks)} entries; the plan has {shape[0]} tasks")
         self._require_ranges()
@@ -250,6 +256,7 @@ class Evaluation:
             **({} if self.rewards is None else {"rewards": self.rewards.tolist()}),
             **({} if self.by_instance is None else {"by_instance": self.by_instance.tolist()}),
             **({} if self.calibration is None else {"calibration": _entry_of(self.calibration)}),
+            **({} if not self.outcomes else {"outcomes": _outcome_entries(self.outcomes)}),
         }
         return json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
 
@@ -271,6 +278,14 @@ def _entry_of(calibration: Calibration) -> dict[str, Any]:
     """Return a calibration as a file has it: its error, which follows from the rest, and the bins."""
     bins = {name: getattr(calibration, name).tolist() for name in ("counts", "confidence", "accuracy")}
     return {"expected_calibration_error": calibration.error, **bins}
+
+
+def _outcome_entries(outcomes: Mapping[str, Told]) -> dict[str, Any]:
+    """Return outcomes as a file has them: pooled ones have a number for each round, others for each task and round."""
+    return {
+        name: {"meaning": told.meaning, "percent": told.percent, "values": told.values.tolist()}
+        for name, told in outcomes.items()
+    }
 
 
 def _finite(value: Any) -> Any:
@@ -301,6 +316,10 @@ def _evaluation_of(document: Document, entries: Mapping[str, Any]) -> Evaluation
         rewards=None if document.rewards is None else make_array(document.rewards),
         calibration=None if document.calibration is None else Calibration(*map(np.array, document.calibration.bins)),
         by_instance=None if document.by_instance is None else make_array(document.by_instance),
+        outcomes={
+            name: Told(entry.meaning, entry.percent, make_array(entry.values))
+            for name, entry in document.outcomes.items()
+        },
         versions=document.versions,
         commit=document.commit,
     )

@@ -39,6 +39,7 @@ def _block(evaluation: Evaluation) -> str:
     number = functools.partial(number_text, decimals=decimals)
     lines += _aligned(_round_rows(evaluation, number))
     lines += _aligned(_instance_rows(evaluation, number))
+    lines += _aligned(_outcome_rows(evaluation))
     if (known := evaluation.calibration) is not None:
         lines.append(
             f"calibration in round {evaluation.rounds}: expected calibration error {100 * known.error:.2f} %; mean "
@@ -97,6 +98,28 @@ def _instance_rows(evaluation: Evaluation, number: Digits) -> list[tuple[str, ..
             for n, mean in enumerate(means)
         ),
     ]
+
+
+def _outcome_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """Return the header and a row for each outcome: its means in the rounds, with 1.96 standard errors over tasks."""
+    if not evaluation.outcomes:
+        return []
+    rounds = [f"round {number + 1}" for number in range(evaluation.rounds)]
+    rows = [("mean ± 1.96 SE", *rounds)]
+    for name, told in evaluation.outcomes.items():
+        means = [told.mean(number) for number in range(evaluation.rounds)]
+        rows.append((one_line(f"{name} (%)" if told.percent else name), *(_mean_text(*each) for each in means)))
+    return rows
+
+
+def _mean_text(mean: float, margin: float) -> str:
+    """Return a mean with its error, as far as there are any."""
+    if np.isnan(mean):
+        return "none"
+    if np.isnan(margin):
+        return number_text(mean, decimals=decimals_for(np.array([mean])))
+    decimals = decimals_for(np.array([mean - margin, mean + margin]))
+    return f"{number_text(mean, decimals=decimals)} ± {number_text(margin, decimals=decimals)}"
 
 
 def shots_table(evaluations: Mapping[int, Evaluation]) -> str:

@@ -20,6 +20,7 @@ from ..base.errors import MetarlError, did_you_mean
 from ..base.registry import Registry
 from ..base.streams import Streams
 from .distributions import Distribution
+from .outcomes import Outcome, Played
 from .spaces import ActionSpace
 from .task import SPLITS, Horizon, Measure, Parameter, Reveal, Tasks, Values
 from .vector import BatchedEnv
@@ -90,6 +91,19 @@ class TaskFamily(ABC):
     def measure(self) -> Measure:
         """What an episode is measured by; the undiscounted return by default."""
         return Measure()
+
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]:
+        """What evaluations tell of a round beside `measure`, by name; nothing by default."""
+        return {}
+
+    def measure_round(self, values: Values, number: int, played: Played) -> Mapping[str, np.ndarray]:
+        """Return the `outcomes` of a round, by name: float64 [task], mean over replicas; counts [task, kind] of pooled.
+
+        `values` are the tasks' parameters when the trial began, and `number` is the round's, 0 for the first. NaN says
+        that an outcome means nothing in this round of this task.
+        """
+        return {}
 
     @property
     def reveal(self) -> Reveal:

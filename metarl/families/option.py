@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import numpy as np
 from gymnasium import spaces
 
 from .family import TaskFamily
+from .outcomes import Outcome, Played
 from .spaces import ActionSpace
-from .task import Measure, Reveal
+from .task import Measure, Reveal, Values
 
 
 @dataclass(frozen=True)
@@ -61,3 +64,12 @@ class OptionFamily(TaskFamily):
     def reveal(self) -> Reveal:
         """The base's rule."""
         return self.base.reveal
+
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]:
+        """The base's outcomes."""
+        return self.base.outcomes
+
+    def measure_round(self, values: Values, number: int, played: Played) -> Mapping[str, np.ndarray]:
+        """Return the base's outcomes of a round."""
+        return self.base.measure_round(values, number, played)

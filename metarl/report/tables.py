@@ -9,6 +9,7 @@ from .adaptation import measure_table, recovery_table
 from .answers import calibration_table, instance_table, mean_table
 from .comparison import comparison_table, gap_table, score_table
 from .groups import Group
+from .outcomes import outcome_table
 from .shots import shots_table
 from .summary import seed_table, summary_table
 from .table import Table
@@ -39,6 +40,7 @@ def build_tables(groups: Sequence[Group], asked: Asked = NOTHING) -> list[Table]
         instance_table(groups),
         shots_table(groups),
         calibration_table(groups),
+        outcome_table(groups),
         measure_table(groups, asked.threshold),
         recovery_table(groups),
         *([] if asked.normalize is None else [score_table(groups, *asked.normalize)]),
