@@ -1,4 +1,4 @@
-"""Agents that make a linear head for each task from its answered questions, on features that are meta-learned.
+"""Agents that make a head for each task from its answered questions, on features that are meta-learned.
 
 An update: each round but the first is answered with the head that the rounds before it make. Adam lowers the loss of
 these answers, through the making of the head.
@@ -60,7 +60,7 @@ HEAD, WEIGHTS = "head.", "weights"
 
 
 class HeadAgent(TrainableAgent):
-    """Features that all tasks share, and a linear head for each task. Write `make_head`, and give it a name."""
+    """Features that all tasks share, and a head for each task. Write `make_head`, and give it a name."""
 
     Config: ClassVar[type[Settings]] = FeatureSettings
     shaped_by: ClassVar[tuple[str, ...]] = ("activation",)
@@ -102,11 +102,11 @@ class HeadAgent(TrainableAgent):
     @property
     def of_head(self) -> dict[str, Tensor]:
         """Parameters of the head."""
-        return _within(self.parameters, HEAD)
+        return within(self.parameters, HEAD)
 
     @cpu_by_default()
     def begin(self, streams: Streams) -> HeadLearner:
-        """Return a learner whose heads are zero."""
+        """Return a learner whose heads know nothing."""
         return HeadLearner(self, streams.shape[0])
 
     def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
@@ -129,7 +129,7 @@ class HeadAgent(TrainableAgent):
 
     def embed(self, numbers: Tensor, pixels: Tensor) -> Tensor:
         """Return features [task, question, size] of observations [task, time, replica, ...]."""
-        features = self.encoder.in_chunks(_within(self.features, ENCODER), numbers, pixels)
+        features = self.encoder.in_chunks(within(self.features, ENCODER), numbers, pixels)
         return self.behind_encoder(self.features, features).flatten(1, 2)
 
     def behind_encoder(self, parameters: Parameters, features: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class HeadAgent(TrainableAgent):
         return Support(features, answers.flatten(1, 2), data.targets.flatten(1, 2), mask)
 
     def start(self, num_tasks: int) -> Tensor:
-        """Return heads of zeros, which know nothing of their tasks, [task, num_outputs, size]."""
+        """Return heads that know nothing of their tasks: zeros, [task, num_outputs, size], where they are linear."""
         dtype = getattr(torch, self.config.dtype)
         return torch.zeros(num_tasks, self.answers.num_outputs, self.size, dtype=dtype, device=self.device)
 
@@ -246,7 +246,7 @@ class HeadLearner(AnsweringLearner):
         self.weights = weights
 
     def exported_step(self) -> ExportedStep:
-        """Return the features with the head of now, which is zero before a round has shown its answers."""
+        """Return the features with the head of now, which knows nothing before a round has shown its answers."""
         agent = self.agent
         parameters = {name: value.detach() for name, value in agent.parameters.items()} | {WEIGHTS: self.weights[0]}
         return exported_step(_OneTask(agent), agent.answers.exported, parameters)
@@ -259,11 +259,11 @@ class _OneTask:
         self.agent, self.encoder = agent, agent.encoder
 
     def __call__(self, parameters: Parameters, numbers: Tensor, pixels: Tensor) -> Tensor:
-        agent, encoded = self.agent, self.encoder(_within(parameters, ENCODER), numbers, pixels)
+        agent, encoded = self.agent, self.encoder(within(parameters, ENCODER), numbers, pixels)
         features = agent.behind_encoder(parameters, encoded)
-        return agent.head.outputs(_within(parameters, HEAD), parameters[WEIGHTS][None], features[None])[0]
+        return agent.head.outputs(within(parameters, HEAD), parameters[WEIGHTS][None], features[None])[0]
 
 
-def _within(parameters: Parameters, prefix: str) -> dict[str, Tensor]:
+def within(parameters: Parameters, prefix: str) -> dict[str, Tensor]:
     """Return the parameters whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}

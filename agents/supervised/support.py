@@ -25,10 +25,10 @@ class Support(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A linear head for each task."""
+    """A head for each task."""
 
     weights: Tensor
-    """[task, num_outputs, size]"""
+    """[task, num_outputs, size] of linear heads; what else a head is made of, [task, ...]."""
     penalty: Tensor
     """What is added to the loss of an update."""
     metrics: dict[str, Tensor]
@@ -36,7 +36,7 @@ class Fitted(NamedTuple):
 
 
 class TaskHead(Protocol):
-    """Makes a linear head from the support of a task."""
+    """Makes a head from the support of a task."""
 
     def initial_parameters(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Return fresh meta-parameters of the head in float64."""

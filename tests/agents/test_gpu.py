@@ -35,6 +35,7 @@ ANSWERING: dict[str, tuple[str, dict[str, Any]]] = {
     "maml-reptile": ("maml", {"outer": "reptile"}),
     "maml-context": ("maml", {"adapts": "context", "task_chunk_size": 2}),
     "ridge": ("ridge", {}),
+    "neural-process": ("neural-process", {}),
     "leo": ("leo", {}),
     "prototypes": ("prototypes", {}),
     "pretrained-classifier": ("pretrained-classifier", {}),

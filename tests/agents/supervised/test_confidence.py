@@ -9,7 +9,12 @@ import metarl
 from metarl.trials.rollout import rounds_of
 from tests.families.asked import Bindings, Lines
 
-QUICK = {"maml": {"hidden_sizes": [8]}, "ridge": {"hidden_sizes": [8]}, "leo": {"hidden_sizes": [8]}}
+QUICK = {
+    "maml": {"hidden_sizes": [8]},
+    "ridge": {"hidden_sizes": [8]},
+    "leo": {"hidden_sizes": [8]},
+    "neural-process": {},
+}
 AT_ONCE = [*QUICK, "prototypes"]
 
 

@@ -47,6 +47,8 @@ def played(path: Path, observations: np.ndarray) -> dict[str, np.ndarray]:
         ("maml", {"inner_lr": 1.0, "adapts": "context"}, "classes"),
         ("ridge", {"initial_lambda": 0.1}, "numbers"),
         ("leo", {"hidden_sizes": [8]}, "numbers"),
+        ("neural-process", {"hidden_sizes": [8]}, "numbers"),
+        ("neural-process", {"pools": "mean"}, "classes"),
         ("prototypes", {"hidden_sizes": [8]}, "classes"),
         ("prototypes", {"compares": "examples", "distance": "cosine", **IMAGES}, "images"),
     ],

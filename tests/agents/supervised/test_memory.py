@@ -51,6 +51,7 @@ UPDATES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any], int]] = {
     "prototypes": ("prototypes", {}, "image-classes", {"shots": 5}, 10),
     "ridge": ("ridge", {}, "sinusoid", {"shots": 100}, 200),
     "leo": ("leo", {}, "sinusoid", {"shots": 40}, 60),
+    "neural-process": ("neural-process", {}, "sinusoid", {"shots": 100, "queries": 100}, 100),
     "pretrained-classifier": ("pretrained-classifier", {}, "image-classes", {"shots": 5}, 6),
 }
 """Agent, its settings, family, its settings, and tasks of an update."""
@@ -70,7 +71,7 @@ def test_estimate_of_an_update_is_near_what_a_process_takes(name: str) -> None:
     assert 0.6 < float(done.stdout) < 2
 
 
-@pytest.mark.parametrize("name", ["maml", "prototypes", "ridge", "leo", "pretrained-classifier"])
+@pytest.mark.parametrize("name", ["maml", "prototypes", "ridge", "leo", "neural-process", "pretrained-classifier"])
 def test_a_meta_batch_that_no_memory_holds_is_refused_in_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     family = load("image-classes")
     agent = make_agent(name, family, {})
