@@ -35,11 +35,11 @@ class MLP:
         self.sizes, self.context_size = tuple(sizes), context_size
         self.activation = ACTIVATIONS[activation]
 
-    @property
-    def last_layer(self) -> tuple[str, str]:
-        """Names of the last layer's parameters."""
-        last = len(self.sizes) - 2
-        return f"layers.{last}.weight", f"layers.{last}.bias"
+    def last_layers(self, count: int) -> tuple[str, ...]:
+        """Return the names of the parameters of the last layers, of all where there are fewer; none of a context."""
+        last = len(self.sizes) - 1
+        numbers = range(max(0, last - count), last)
+        return tuple(f"layers.{number}.{kind}" for number in numbers for kind in ("weight", "bias"))
 
     def initial_parameters(self, generator: torch.Generator, last_scale: float = 1.0) -> dict[str, Tensor]:
         """Return fresh parameters in float64: Glorot-uniform weights, scaled in the last layer, and zero biases."""
@@ -79,7 +79,7 @@ class MLPPolicy:
         self.gaussian = isinstance(head, GaussianHead)
         outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
         self.network = MLP((num_inputs, *hidden_sizes, outputs), context_size)
-        self.sizes, self.last_layer = self.network.sizes, self.network.last_layer
+        self.sizes, self.last_layers = self.network.sizes, self.network.last_layers
 
     def initial_parameters(
         self, generator: torch.Generator, *, initial_std: float, dtype: torch.dtype, device: str

@@ -9,13 +9,15 @@ layer, a context or a latent vector adapts, it is meta-learned and the same in a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal, Protocol
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from metarl.base.settings import Settings, Width
+from metarl.base.errors import MetarlError
+from metarl.base.settings import Count, Settings, Width
 
 from ..common.policy import CONTEXT, Parameters
 from .policy import ENCODER
@@ -32,11 +34,16 @@ class AdaptAll(Settings):
     it out."""
 
 
-class AdaptLastLayer(Settings):
-    """The last layer of the policy adapts, and no encoder: ANIL (Raghu et al., ICLR 2020)."""
+class AdaptLastLayers(Settings):
+    """The last layers of the policy adapt, and no encoder: one of them is ANIL (Raghu et al., ICLR 2020).
+
+    All but the first are the decision layers of MeLU (Lee et al., KDD 2019), whose first layers embed users and items.
+    """
 
     name: Literal["last-layer"] = "last-layer"
-    """The last layer."""
+    """The last layer, or several."""
+    count: Count = 1
+    """Layers that adapt, counted from the last: that of the outputs, and hidden ones."""
 
 
 class AdaptContext(Settings):
@@ -68,7 +75,7 @@ class AdaptNothing(Settings):
 
 
 Adapts = Annotated[
-    AdaptAll | AdaptLastLayer | AdaptContext | AdaptLatent | AdaptNothing,
+    AdaptAll | AdaptLastLayers | AdaptContext | AdaptLatent | AdaptNothing,
     Field(discriminator="name"),
 ]
 """The parameters that an inner step moves."""
@@ -192,15 +199,26 @@ class Latent:
         }
 
 
-def make_adaptation(adapts: Adapts, last_layer: tuple[str, str], names: tuple[str, ...]) -> Adaptation:
-    """Return the adaptation that settings ask for; `names` are those of all parameters."""
+def make_adaptation(
+    adapts: Adapts, last_layers: Callable[[int], tuple[str, ...]], names: tuple[str, ...]
+) -> Adaptation:
+    """Return the adaptation that settings ask for. `names` are those of all parameters, `last_layers` of the last n.
+
+    Raises MetarlError for more last layers than there are.
+    """
     match adapts:
         case AdaptContext():
             return Context(adapts.size)
         case AdaptLatent():
             return Latent(adapts.size)
-        case AdaptLastLayer():
-            return Subset(last_layer)
+        case AdaptLastLayers():
+            own = last_layers(adapts.count)
+            if (have := len(own) // 2) < adapts.count:
+                raise MetarlError(
+                    f"agent.adapts.count is {adapts.count}, and the network has {have} layers, that of its outputs "
+                    "among them; take fewer, or more agent.hidden_sizes"
+                )
+            return Subset(own)
         case AdaptNothing():
             return Subset(())
         case AdaptAll():

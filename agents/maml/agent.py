@@ -61,7 +61,7 @@ class MAML(TrainableAgent):
         initial = policy.initial_parameters(
             generator, initial_std=config.initial_std, dtype=getattr(torch, config.dtype), device=device
         )
-        adaptation = make_adaptation(config.adapts, policy.last_layer, tuple(initial))
+        adaptation = make_adaptation(config.adapts, policy.last_layers, tuple(initial))
         step_size = make_step_size(config.outer.inner_lr_kind, config.inner_lr)
         meta = adaptation.meta_parameters(initial, generator)
         meta |= step_size.meta_parameters(adaptation.start(meta))

@@ -27,7 +27,7 @@ class EncodedPolicy:
     ) -> None:
         self.encoder, self.head = encoder, head
         self.network = MLPPolicy(encoder.num_features, head, hidden_sizes, context_size)
-        self.last_layer = self.network.last_layer
+        self.last_layers = self.network.last_layers
 
     def initial_parameters(
         self, generator: torch.Generator, *, initial_std: float, dtype: torch.dtype, device: str

@@ -9,7 +9,7 @@ from pydantic import create_model
 
 from metarl.trials.registered import register_agent
 
-from .adaptation import AdaptContext, AdaptLastLayer, AdaptLatent, AdaptNothing
+from .adaptation import AdaptContext, AdaptLastLayers, AdaptLatent, AdaptNothing
 from .agent import MAML
 from .config import MAMLConfig
 from .ppo import PPOConfig
@@ -65,7 +65,7 @@ LatentMAML = preset(
 ANIL = preset(
     "anil",
     """Adapts only the policy's last layer (Raghu et al., ICLR 2020; PPO for its TRPO).""",
-    adapts=AdaptLastLayer(),
+    adapts=AdaptLastLayers(),
 )
 Reptile = preset(
     "reptile",

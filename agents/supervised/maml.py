@@ -56,7 +56,7 @@ class SupervisedMAML(TrainableAgent):
             encoder, head.num_outputs, config.hidden_sizes, context_size(config.adapts), config.activation
         )
         initial = network.initial_parameters(generator, dtype=getattr(torch, config.dtype), device=device)
-        adaptation = make_adaptation(config.adapts, network.last_layer, tuple(initial))
+        adaptation = make_adaptation(config.adapts, network.last_layers, tuple(initial))
         step_size = make_step_size(config.outer.inner_lr_kind, config.inner_lr)
         meta = adaptation.meta_parameters(initial, generator)
         meta |= step_size.meta_parameters(adaptation.start(meta))

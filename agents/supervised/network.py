@@ -25,7 +25,7 @@ class EncodedNetwork:
     ) -> None:
         self.encoder = encoder
         self.network = MLP((encoder.num_features, *hidden_sizes, num_outputs), context_size, activation)
-        self.last_layer = self.network.last_layer
+        self.last_layers = self.network.last_layers
 
     def initial_parameters(self, generator: torch.Generator, *, dtype: torch.dtype, device: str) -> dict[str, Tensor]:
         """Return fresh parameters of the network, and of the encoder under names that begin with `ENCODER`."""

@@ -28,7 +28,8 @@ def start(agent: MAML, meta: Mapping[str, Tensor]) -> dict[str, Tensor]:
             others = ("log_std", "context", "context.weight")
             return {name: v for name, v in meta.items() if name.startswith("layers.") or name in others}
         case "last-layer":
-            return {name: meta[name] for name in (f"layers.{layers[-1]}.weight", f"layers.{layers[-1]}.bias")}
+            last = layers[-agent.config.adapts.count :]
+            return {name: meta[name] for layer in last for name in (f"layers.{layer}.weight", f"layers.{layer}.bias")}
         case "context":
             zeros = torch.zeros(agent.config.adapts.size, dtype=meta["layers.0.bias"].dtype)
             return {"context": zeros.requires_grad_(True)}

@@ -27,6 +27,7 @@ ADAPTS: dict[str, dict[str, Any]] = {
     "all, rates per tensor": {"outer": {"inner_lr_kind": "learned"}},
     "all, and a bias": {"adapts": {"name": "all", "bias_size": 3}},
     "last layer": {"adapts": "last-layer"},
+    "last two layers": {"adapts": {"name": "last-layer", "count": 2}, "hidden_sizes": [4, 3]},
     "context": {"adapts": {"name": "context", "size": 3}},
     "latent": {"adapts": {"name": "latent", "size": 3}},
 }

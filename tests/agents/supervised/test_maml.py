@@ -21,6 +21,7 @@ from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
 from tests.families.asked import Lines
 
+TWO = {"name": "last-layer", "count": 2}
 SETTINGS: dict[str, Any] = {"hidden_sizes": [8], "dtype": "float64", "inner_lr": 0.05, "activation": "tanh"}
 
 
@@ -91,7 +92,7 @@ def test_the_first_order_gradient_takes_inner_gradients_as_constants() -> None:
 
 
 @pytest.mark.parametrize(
-    "adapts", ["all", {"name": "all", "bias_size": 3}, "last-layer", "context", "latent", "nothing"], ids=str
+    "adapts", ["all", {"name": "all", "bias_size": 3}, "last-layer", TWO, "context", "latent", "nothing"], ids=str
 )
 @pytest.mark.parametrize(
     "outer", [{"name": "adam", "inner_lr_kind": "per-parameter"}, {"name": "adam", "rounds": "all"}]
@@ -166,3 +167,16 @@ def test_a_family_that_hides_its_targets_is_refused_when_there_is_nothing_to_ada
     family = Lines(reveal="never")
     with pytest.raises(MetarlError, match="reveals no right answers to learn from after a round"):
         evaluate(made(family), family, num_tasks=2, rounds=2)
+
+
+def test_the_decision_layers_adapt_and_those_that_embed_do_not() -> None:
+    agent = made(load("sinusoid"), hidden_sizes=[8, 7], adapts=TWO)
+    learner = agent.begin(Streams.of(0, "learner", np.arange(3)[:, None], np.arange(1)))
+    learner.adapt(trial_of(agent, load("sinusoid")).rounds[0])
+    moved = {name for name, value in learner.fast.items() if not torch.equal(value[0], agent.parameters[name])}
+    assert moved == {"layers.1.weight", "layers.1.bias", "layers.2.weight", "layers.2.bias"}
+
+
+def test_more_layers_than_there_are_cannot_adapt() -> None:
+    with pytest.raises(MetarlError, match=r"agent\.adapts\.count is 3, and the network has 2 layers"):
+        made(load("sinusoid"), adapts={"name": "last-layer", "count": 3})
