@@ -48,8 +48,8 @@ class SupervisedConfig(Settings):
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of the network."""
     adapts: Adapts = AdaptAll()
-    """Parameters that an inner step moves: all of them (MAML), the last layer (ANIL) or several (MeLU), a context vector
-    in the input of the first layer (CAVIA), a latent vector from which all are decoded, or nothing."""
+    """Parameters that an inner step moves: all (MAML), the last layer (ANIL) or several (MeLU), a context vector in the
+    input of the first layer (CAVIA), a latent vector from which all are decoded, or nothing."""
     inner_lr: Positive = 0.01
     """Step size of the inner steps; its initial value if `outer.inner_lr_kind` learns it."""
     num_inner_steps: Count = 1
