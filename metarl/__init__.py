@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .families.distributions import Uniform as Uniform
     from .families.family import TaskFamily as TaskFamily
     from .families.family import register as register
+    from .families.in_turn import InTurn as InTurn
     from .families.load import load as load
     from .families.mujoco.family import MujocoFamily as MujocoFamily
     from .families.outcomes import Outcome as Outcome
@@ -85,6 +86,7 @@ _EXPORTS = {
     "Episodes": "trials.episodes",
     "evaluate": "evaluation.evaluate",
     "Evaluation": "evaluation.record",
+    "InTurn": "families.in_turn",
     "Learner": "trials.agent",
     "load": "families.load",
     "load_policy": "runs.policy",

@@ -27,6 +27,10 @@ class Distribution(ABC):
     def sample(self, streams: Streams) -> np.ndarray:
         """Return one value for each stream, float64 [n, *shape]."""
 
+    def tasks(self, index: np.ndarray, seed: int, *address: int | str) -> np.ndarray:
+        """Return the values of tasks `index` [n] of a split's list, each from a stream of its own, [n, *shape]."""
+        return self.sample(Streams.of(seed, *address, index))
+
     @abstractmethod
     def contains(self, values: np.ndarray) -> np.ndarray:
         """Return whether each of `values` [n, *shape] lies in the support, bool [n]."""

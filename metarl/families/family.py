@@ -18,7 +18,6 @@ from gymnasium import spaces
 from ..base.code import reference
 from ..base.errors import MetarlError, did_you_mean
 from ..base.registry import Registry
-from ..base.streams import Streams
 from .distributions import Distribution
 from .outcomes import Outcome, Played
 from .spaces import ActionSpace
@@ -184,8 +183,7 @@ class TaskFamily(ABC):
         distributions = self._distributions(split)
         index = np.arange(start, start + num_tasks)
         values = {
-            name: distribution.sample(Streams.of(seed, "tasks", split, name, index))
-            for name, distribution in distributions.items()
+            name: distribution.tasks(index, seed, "tasks", split, name) for name, distribution in distributions.items()
         }
         return Tasks(values, index)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from .distributions import Choice, Circle, Dirichlet, Disc, Distribution, LogUniform, Normal, Uniform
 from .family import TaskFamily
+from .in_turn import InTurn
 
 MOST_VALUES = 8
 """Most values of a choice that are listed one by one."""
@@ -45,6 +46,7 @@ _WORDS: dict[type[Distribution], Callable[[Any], str]] = {
     LogUniform: lambda d: f"log-uniform {d.low:.5g} to {d.high:.5g}",
     Normal: lambda d: f"normal, mean {d.mean:.5g}, standard deviation {d.std:.5g}",
     Choice: lambda d: f"one of {_list_values(d)}",
+    InTurn: lambda d: f"each in turn of {_list_values(d)}",
     Disc: lambda d: f"ring of radius {d.inner:.5g} to {d.radius:.5g}" if d.inner else f"disc of radius {d.radius:.5g}",
     Circle: lambda d: f"circle of radius {d.radius:.5g}{_arc(d)}",
     Dirichlet: lambda d: f"Dirichlet of concentration {d.concentration:.5g}, rows of {in_times(d.shape)}",
