@@ -195,6 +195,10 @@ class ImageClasses(QuestionFamily):
         """Return 1 for a right label, 0 for a wrong one."""
         return (answers == targets).astype(np.float64)
 
+    def tell_answer(self, answer: np.ndarray) -> str:
+        """Return the label."""
+        return f"label {int(answer)}"
+
     def draw(self, axes: Axes, observation: Any, answer: np.ndarray | None, target: np.ndarray) -> None:
         """Draw the image with its label, and the answer."""
         axes.imshow(observation[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")

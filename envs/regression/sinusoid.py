@@ -107,6 +107,14 @@ class Sinusoid(QuestionFamily):
         """Return minus the squared error."""
         return -np.square(answers.astype(np.float64) - targets)[..., 0]
 
+    def tell(self, observation: Any) -> str:
+        """Return the place of a point."""
+        return f"x = {float(observation[0]):.2f}"
+
+    def tell_answer(self, answer: np.ndarray) -> str:
+        """Return the height of a point."""
+        return f"y = {float(answer[0]):.2f}"
+
     def draw(self, axes: Axes, observation: Any, answer: np.ndarray | None, target: np.ndarray) -> None:
         """Draw the point of the curve, and the guess."""
         axes.plot(observation, target, "o", color="tab:green", label="right")

@@ -178,6 +178,14 @@ class TextClasses(QuestionFamily):
         """Return 1 for a right label, 0 for a wrong one."""
         return (answers == targets).astype(np.float64)
 
+    def tell(self, observation: Any) -> str:
+        """Return the text."""
+        return decode_text(observation)
+
+    def tell_answer(self, answer: np.ndarray) -> str:
+        """Return the label."""
+        return f"label {int(answer)}"
+
     def draw(self, axes: Axes, observation: Any, answer: np.ndarray | None, target: np.ndarray) -> None:
         """Draw the text with its label, and the answer."""
         axes.text(0.5, 0.5, decode_text(observation), ha="center", va="center", transform=axes.transAxes, wrap=True)

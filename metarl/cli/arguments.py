@@ -6,6 +6,7 @@ import argparse
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +66,8 @@ def finite(text: str) -> float:
     return value
 
 
-def add_trial_arguments(parser: Any) -> None:
-    """Add the arguments that choose an agent and its trials. Equal arguments name equal episodes in every command."""
+def add_agent_arguments(parser: Any) -> None:
+    """Add the arguments that choose an agent and the split and seed of its tasks."""
     # Runs and settings come in any order, and argparse would take the first setting for a second run.
     parser.add_argument("given", nargs="*", metavar="RUN", help="run folder")
     parser.add_argument_group("settings").add_argument(
@@ -76,13 +77,7 @@ def add_trial_arguments(parser: Any) -> None:
         help="change a setting of the agent: agent.inner_lr=0.05",
     )
     parser.add_argument("--split", default="test", metavar="S", help="split that the tasks are from (default: test)")
-    parser.add_argument("--rounds", type=at_least(1), metavar="K", help="rounds in each task (default: as in training)")
-    parser.add_argument(
-        "--replicas", type=at_least(1), metavar="N", help="episodes in each task and round (default: as in training)"
-    )
-    parser.add_argument("--deterministic", action="store_true", help="take the policy's mode at every step, no samples")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the tasks and episodes (default: 0)")
-    parser.add_argument("--threads", type=threads, metavar="N", help="simulation threads (default: one a core)")
     parser.add_argument("--device", metavar="auto|cpu|cuda", help="device of the networks (default: as in training)")
     parser.add_argument("--checkpoint", metavar="best|last", help="checkpoint to load (default: best)")
     parser.add_argument(
@@ -91,6 +86,22 @@ def add_trial_arguments(parser: Any) -> None:
         help="use this agent, untrained, instead of the run's: `random` is the floor; sb3:MODEL.zip is a model that "
         "stable-baselines3 saved",
     )
+
+
+def add_trial_arguments(parser: Any) -> None:
+    """Add the arguments that choose an agent and its trials. Equal arguments name equal episodes in every command."""
+    add_agent_arguments(parser)
+    parser.add_argument("--rounds", type=at_least(1), metavar="K", help="rounds in each task (default: as in training)")
+    parser.add_argument(
+        "--replicas", type=at_least(1), metavar="N", help="episodes in each task and round (default: as in training)"
+    )
+    parser.add_argument("--deterministic", action="store_true", help="take the policy's mode at every step, no samples")
+    parser.add_argument("--threads", type=threads, metavar="N", help="simulation threads (default: one a core)")
+
+
+def add_family_option(parser: Any, verb: str) -> None:
+    """Add the option that takes --agent on a family, without a run."""
+    parser.add_argument("--family", metavar="NAME", help=f"{verb} --agent on this family, without a run")
 
 
 def add_quiet_option(parser: Any) -> None:
@@ -133,6 +144,36 @@ def runs_and_settings(arguments: argparse.Namespace) -> tuple[list[Path], list[s
     words = [*arguments.given, *arguments.settings_given, *arguments.extra]
     settings = [word for word in words if re.match(r"[\w.]+=", word) and not is_there(word)]
     return [Path(word) for word in words if word not in settings], settings
+
+
+def family_choice(arguments: argparse.Namespace, folder: Path) -> AgentChoice:
+    """Return the agent for a family, whose results go to `folder`. Raises MetarlError where no agent is named."""
+    from .resolve import base_agent
+
+    settings = runs_and_settings(arguments)[1]
+    if arguments.agent is None:
+        raise MetarlError("--family was given without --agent; name an agent to measure, such as --agent random")
+    of_family = [word for word in settings if word.startswith("family.")]
+    words = (f"family={arguments.family}", f"agent={base_agent(arguments.agent)}", *of_family)
+    overrides = tuple(word for word in settings if word not in of_family)
+    return replace(agent_choice(arguments, folder), family=words, overrides=overrides)
+
+
+def one_choice(arguments: argparse.Namespace, command: str) -> AgentChoice:
+    """Return the agent of one run, or that of a family. Raises MetarlError for none, for both, and for several runs."""
+    runs, _ = runs_and_settings(arguments)
+    if arguments.agent is not None and arguments.checkpoint is not None:
+        raise MetarlError(
+            "--agent and --checkpoint were both given; an untrained agent has no checkpoint: leave one out"
+        )
+    if arguments.family is not None:
+        if runs:
+            raise MetarlError(f"--family and run {runs[0]} were both given; a run has its family: leave one out")
+        return family_choice(arguments, Path())
+    if len(runs) != 1:
+        told = f"{len(runs)} runs were given" if runs else "no run was given"
+        raise MetarlError(f"{told}; write `{command} RUN` with the folder of a run, or --family NAME --agent NAME")
+    return agent_choice(arguments, runs[0])
 
 
 def agent_choice(arguments: argparse.Namespace, run_dir: Path) -> AgentChoice:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,11 @@ from .arguments import (
     agent_choice,
     at_least,
     counts,
+    family_choice,
     runs_and_settings,
     trial_plan,
 )
 from .parser import add_command, is_no_option
-from .resolve import base_agent
 
 if TYPE_CHECKING:
     from ..evaluation.record import Evaluation
@@ -81,19 +80,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _choices(arguments: argparse.Namespace) -> list[AgentChoice]:
     """Return the agent of each run, or the agent for a family. Raises MetarlError where neither is given."""
-    runs, settings = runs_and_settings(arguments)
+    runs, _ = runs_and_settings(arguments)
     if arguments.family is not None:
         if runs:
             raise MetarlError(f"--family and run {runs[0]} were both given; a run has its family: leave one out")
-        if arguments.agent is None:
-            raise MetarlError("--family was given without --agent; name an agent to measure, such as --agent random")
+        folder = Path("references", file_name(canonical(arguments.family)))
+        choice = family_choice(arguments, folder)
         if arguments.wandb:
             raise MetarlError("--wandb was given with --family; results are logged beside a run: leave it out")
-        of_family = [word for word in settings if word.startswith("family.")]
-        words = (f"family={arguments.family}", f"agent={base_agent(arguments.agent)}", *of_family)
-        folder = Path("references", file_name(canonical(arguments.family)))
-        choice = agent_choice(arguments, folder)
-        return [replace(choice, family=words, overrides=tuple(word for word in settings if word not in of_family))]
+        return [choice]
     if not runs:
         raise MetarlError(
             "no run was given; write `metarl evaluate RUN` with the folder of a run, or `metarl evaluate --family NAME "

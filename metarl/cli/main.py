@@ -21,6 +21,7 @@ from . import (
     completion,
     demo,
     evaluate,
+    explain,
     families,
     help,  # noqa: A004 -- a module of this folder, as the command is called
     new_agent,
@@ -34,6 +35,7 @@ from .parser import Parser
 COMMANDS = (
     train,
     evaluate,
+    explain,
     render,
     report,
     families,

@@ -106,6 +106,8 @@ class QuestionBatch:
         """Questions of each world's round."""
         self.observations = self.layout.zeros((family.horizon, num_worlds))
         self.targets = np.zeros((family.horizon, num_worlds, *shape_of(action)), dtype=action.dtype)
+        self.left_out: np.ndarray | None = None
+        """Questions that the first round of a trial is asked without; see `leave_out`. bool [world, question]"""
         self._answers: np.ndarray | None = None
         self._canvas: AxesCanvas | None = None
 
@@ -113,6 +115,20 @@ class QuestionBatch:
     def render_fps(self) -> int:
         """Questions a second in a video."""
         return DEFAULT_FPS // 10
+
+    def leave_out(self, where: np.ndarray) -> None:
+        """Ask the first round of every trial from now on without the marked questions, bool [world, question].
+
+        The questions behind them move up, and the episode is shorter. What is drawn does not change: the other
+        questions, and those of later rounds, are the same. Raises MetarlError for a wrong shape, and where a world
+        would have no question left.
+        """
+        expected = len(self.worlds), self.family.num_questions(0)
+        if where.shape != expected:
+            raise MetarlError(f"questions to leave out have shape {where.shape}; it must be {expected}")
+        if where.all(axis=1).any():
+            raise MetarlError(f"all {expected[1]} questions of a world are left out; leave it at least one")
+        self.left_out = where
 
     def begin(self, where: np.ndarray) -> None:
         """Forget the trial in the marked worlds."""
@@ -157,6 +173,18 @@ class QuestionBatch:
         self.observations[:, rows], self.targets[:, rows] = 0, 0
         self.observations[:count, rows] = np.moveaxis(drawn.observations, 1, 0)
         self.targets[:count, rows] = np.moveaxis(drawn.targets, 1, 0)
+        if number == 0 and self.left_out is not None:
+            self._shorten(rows, ~self.left_out[rows])
+
+    def _shorten(self, rows: np.ndarray, kept: np.ndarray) -> None:
+        """Keep the marked questions of the present round alone, bool [row, question], one behind the other."""
+        places, counts = np.argsort(~kept, axis=1, kind="stable").T, kept.sum(axis=1)
+        behind = np.arange(kept.shape[1])[:, None] >= counts
+        for array in (self.observations, self.targets):
+            moved = array[places, rows]
+            moved[behind] = 0
+            array[: kept.shape[1], rows] = moved
+        self.length[rows] = counts
 
     def _observe(self) -> np.ndarray:
         """Return the present question of each world; the last one stays after the end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
     from .batch import Batch
+
+MOST_TOLD = 4
+"""Most numbers of a question that are words enough; more, such as an image's pixels, tell a reader nothing."""
 
 
 class QuestionFamily(TaskFamily):
@@ -76,6 +79,17 @@ class QuestionFamily(TaskFamily):
     def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return the reward of answers, float64 [...], given the right ones; both are [..., *action]."""
 
+    def tell(self, observation: Any) -> str:
+        """Return a question in words, such as the title of a film; '' where it has none. By default, few numbers."""
+        parts = [np.asarray(part) for part in _arrays(observation)]
+        if sum(part.size for part in parts) > MOST_TOLD:
+            return ""
+        return ", ".join(f"{number:.4g}" for part in parts for number in part.ravel().tolist())
+
+    def tell_answer(self, answer: np.ndarray) -> str:
+        """Return an answer, or the right one, in words, such as '4 stars'. By default, its numbers."""
+        return ", ".join(f"{number:.4g}" for number in np.ravel(answer).tolist())
+
     def draw(self, axes: Axes, observation: Any, answer: np.ndarray | None, target: np.ndarray) -> None:
         """Draw a question, its answer if there is one, and the right answer into `axes`. By default, as text."""
         told = "" if answer is None else f"answer {np.array2string(answer, precision=3)}\n"
@@ -93,6 +107,15 @@ class QuestionFamily(TaskFamily):
     def batch(self, values: Values, *, threads: int | None = None, render_mode: str | None = None) -> Batch:
         """Return the batch. Question families run on the calling thread."""
         return QuestionBatch(self, values, render_mode)
+
+
+def _arrays(observation: Any) -> Iterator[Any]:
+    """Yield the arrays of an observation, those of a Dict or Tuple one after the other."""
+    if isinstance(observation, (Mapping, tuple)):
+        for part in observation.values() if isinstance(observation, Mapping) else observation:
+            yield from _arrays(part)
+    else:
+        yield observation
 
 
 def asks_questions(family: TaskFamily) -> bool:

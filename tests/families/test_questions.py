@@ -10,6 +10,7 @@ import pytest
 import metarl
 from metarl.adapters.gymnasium import SingleEnv
 from metarl.base.errors import MetarlError
+from metarl.families.question_batch import Asked, QuestionBatch
 from metarl.families.switching import SwitchingFamily
 from tests.families.asked import Lines
 
@@ -91,3 +92,67 @@ def test_a_score_of_a_wrong_shape_is_told(monkeypatch: pytest.MonkeyPatch) -> No
         envs.reset(seed=0)
         with pytest.raises(MetarlError, match=r"score .* has shape \(2, 1\); it must be \(2,\), one an answer"):
             envs.step(np.zeros((2, 1), dtype=np.float32))
+
+
+def asked_without(left_out: list[list[bool]]) -> list[Asked]:
+    """Return the first two rounds of `Lines` in two worlds that leave out questions of the first."""
+    family, rounds = Lines(), []
+    with contextlib.closing(family.make_vec(family.sample("train", 2, seed=0))) as envs:
+        assert isinstance(envs.batch, QuestionBatch)
+        envs.batch.leave_out(np.array(left_out))
+        for number in range(2):
+            envs.restart(seed=None if number else 0)
+            asked = envs.asked()
+            assert asked is not None
+            envs.answer(np.zeros((len(asked.mask), 2, 1), dtype=np.float32), asked)
+            rounds.append(asked)
+    return rounds
+
+
+def test_questions_that_are_left_out_shorten_the_first_round_and_change_nothing_else() -> None:
+    whole, short = asked_without([[False] * 3] * 2), asked_without([[False, True, False], [True, False, True]])
+    assert short[0].mask.tolist() == [[True, True], [True, False]]
+    for name in ("observations", "targets"):
+        full, found = (getattr(rounds[0], name) for rounds in (whole, short))
+        np.testing.assert_array_equal(found[:2, 0], full[[0, 2], 0])
+        np.testing.assert_array_equal(found[0, 1], full[1, 1])
+        assert not found[1, 1].any()  # nothing stands behind the last question
+        np.testing.assert_array_equal(getattr(short[1], name), getattr(whole[1], name))
+    assert short[1].mask.all() and len(short[1].mask) == 5
+
+
+def test_a_round_that_is_shorter_ends_earlier_step_by_step_too() -> None:
+    family = Lines()
+    with contextlib.closing(family.make_vec(family.sample("train", 2, seed=0))) as envs:
+        assert isinstance(envs.batch, QuestionBatch)
+        envs.batch.leave_out(np.array([[False, True, False], [True, False, True]]))
+        envs.restart(seed=0)
+        zeros = np.zeros((2, 1), dtype=np.float32)
+        assert envs.advance(zeros, np.array([True, True])).terminations.tolist() == [False, True]
+        assert envs.advance(zeros, np.array([True, False])).terminations.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "told"),
+    [([[True] * 3, [False] * 3], "all 3 questions of a world are left out"), ([[True] * 2] * 2, r"shape \(2, 2\)")],
+)
+def test_a_world_keeps_a_question(left_out: list[list[bool]], told: str) -> None:
+    with pytest.raises(MetarlError, match=told):
+        asked_without(left_out)
+
+
+def test_questions_and_answers_are_told_in_words() -> None:
+    family = metarl.load("sinusoid")
+    assert family.tell(np.array([1.234])) == "x = 1.23" and family.tell_answer(np.array([-2.0])) == "y = -2.00"
+    texts = metarl.load("text-classes")
+    text = np.zeros(32, dtype=np.int64)
+    text[:5] = list(b"Malta")
+    assert texts.tell(text) == "Malta" and texts.tell_answer(np.int64(3)) == "label 3"
+
+
+def test_few_numbers_are_words_enough_and_many_are_none() -> None:
+    family = Lines()
+    assert family.tell(np.array([0.123456], dtype=np.float32)) == "0.1235"
+    assert family.tell({"user": np.array([1.0, 2.5]), "hour": np.int64(7)}) == "1, 2.5, 7"
+    assert family.tell((np.zeros((2, 2)), np.float64(1.0))) == ""
+    assert family.tell_answer(np.array([0.5, -1.0])) == "0.5, -1"
