@@ -63,11 +63,11 @@ def run(arguments: argparse.Namespace) -> None:
     plan = TrialPlan(split=arguments.split, num_tasks=1, rounds=2, seed=arguments.seed)
     choice = one_choice(arguments, "metarl explain")
     resolved = resolve_agent(choice, choice.config(), plan)
-    agent, family, of = resolved.agent, resolved.family, {"split": plan.split, "seed": plan.seed}
+    agent, family, split, seed = resolved.agent, resolved.family, plan.split, plan.seed
     numbers = [arguments.task] if arguments.num_tasks is None else range(arguments.num_tasks)
     with meter("explain", shown=not arguments.quiet) as report:
-        explanation = explain(agent, family, arguments.task, record=resolved.record, **of)
-        deletion = score_deletion(agent, family, numbers, draws=arguments.draws, report=report, **of)
+        explanation = explain(agent, family, arguments.task, split=split, seed=seed, record=resolved.record)
+        deletion = score_deletion(agent, family, numbers, split=split, seed=seed, draws=arguments.draws, report=report)
     say(explanation_text(explanation, deletion, answers=arguments.answers))
     for path in outputs:
         _write(explanation, deletion, path, arguments.answers)

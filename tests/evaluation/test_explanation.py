@@ -250,3 +250,20 @@ def test_what_cannot_be_explained_is_told_in_a_line(how: dict[str, Any], told: s
 def test_random_deletion_takes_two_draws_for_an_interval() -> None:
     with pytest.raises(MetarlError, match="draws is 1; it must be at least 2"):
         score_deletion(make_agent("random", Lines()), Lines(), [0], draws=1)
+
+
+class Shouter(LeastSquares):
+    """Answers far outside of what the family takes, as much farther as its slope is high."""
+
+    def begin(self, streams: Streams) -> Learner:
+        learner = super().begin(streams)
+        inner = learner.answer  # type: ignore[attr-defined]
+        learner.answer = lambda observations, **how: 100 + inner(observations, **how)  # type: ignore[attr-defined]
+        return learner
+
+
+def test_answers_count_as_the_family_takes_them_within_its_bounds() -> None:
+    family = Lines()
+    assert explain(LeastSquares(), family).influence.any()
+    explanation = explain(Shouter(), family)
+    assert not explanation.influence.any() and {each.answer for each in explanation.answers} == {"3"}
