@@ -65,14 +65,21 @@ class LoneTrial:
         return used and not self.at_start and reveals_targets(self.family)
 
     def act(
-        self, observation: np.ndarray, reward: float, target: np.ndarray | None = None, *, deterministic: bool
+        self,
+        observation: np.ndarray,
+        reward: float,
+        target: np.ndarray | None = None,
+        *,
+        deterministic: bool,
+        limited: bool = True,
     ) -> np.ndarray:
         """Return the action for an observation, not clipped.
 
-        `reward` and `target` are those of the step before; they are ignored at the first step of an episode.
+        `reward` and `target` are those of the step before; they are ignored at the first step of an episode. Unless
+        `limited`, an episode may be longer than the family's.
         """
         episode, horizon = self._round[-1], self.family.horizon
-        if len(episode.actions) == horizon:
+        if limited and len(episode.actions) == horizon:
             raise MetarlError(
                 f"the episode has {horizon} steps already, the most that family {self.family.name!r} has; call "
                 "end_episode with truncated=True, then begin the next episode"
@@ -84,6 +91,16 @@ class LoneTrial:
         episode.observations.append(observation)
         episode.actions.append(action)
         return action
+
+    def add_steps(
+        self, observations: np.ndarray, actions: np.ndarray, rewards: np.ndarray, targets: np.ndarray
+    ) -> None:
+        """Add steps [step, ...] that the learner took at once; `end_episode` gives the outcome of the last."""
+        episode = self._round[-1]
+        episode.observations.extend(observations)
+        episode.actions.extend(actions.astype(self.family.action_space.dtype))
+        episode.rewards.extend(rewards[:-1].tolist())
+        episode.targets.extend(targets[:-1])
 
     def _timestep(self, observation: np.ndarray) -> TimeStep:
         """Return the time step of the replica that plays; the others wait."""

@@ -17,6 +17,7 @@ from ..families.family import TaskFamily
 from ..families.layout import layout_of
 from ..families.spaces import action_at, shape_of
 from .agent import Agent, Oracle, require_agent
+from .asked import answer_all, learn_all
 from .export import require_exportable, write_step
 from .lone import LoneTrial, clip_action
 from .registered import agent_name
@@ -173,6 +174,39 @@ class Policy:
             raise MetarlError("terminated and truncated are both False; end_episode needs the one that is True")
         self._require_noise()
         self._end(ended, *given, self._targets(target, ended, begins=False))
+
+    def learn(self, observations: Any, targets: Any) -> None:
+        """Show the agent answered questions: an episode of them, however many, such as what a new user rated so far.
+
+        For families that ask questions, and a single environment. It is the same as acting on each question, with the
+        reward of the agent's own answer and the right one as `target`, and ending the episode: after it, the agent
+        adapts. To learn from more answers at once, `reset` and show all.
+
+        Args:
+            observations: The questions, [question, *observation].
+            targets: Their right answers, [question, *target].
+
+        Raises:
+            MetarlError: for another family, several environments, in mid-episode, and for arrays that do not fit.
+        """
+        learn_all(self.family, self._single("learn"), observations, targets, deterministic=self.deterministic)
+
+    def answer(self, observations: Any) -> np.ndarray:
+        """Return answers to many questions at once, [question, *action], as the agent has adapted so far.
+
+        For families that ask questions, and a single environment. Nothing is learned, and no step is taken.
+        `observations` is [question, *observation].
+
+        Raises MetarlError for another family, several environments, an agent whose memory changes with every question,
+        and for an array that does not fit.
+        """
+        return answer_all(self.family, self._single("answer"), observations, deterministic=self.deterministic)
+
+    def _single(self, method: str) -> LoneTrial:
+        """Return the trial of the only environment. Raises MetarlError where there are several."""
+        if self.num_envs is not None:
+            raise MetarlError(f"{method} is for a single environment; leave num_envs out, or call act and end_episode")
+        return self._trials[0]
 
     def export(self, path: str | Path, *, env: int | None = None) -> None:
         """Write the policy's step to a file that runs without this package.

@@ -9,7 +9,7 @@ import numpy as np
 from ..base.errors import MetarlError
 from ..families.actions import ActionRange
 from ..families.family import TaskFamily
-from ..families.spaces import shape_of
+from ..families.spaces import ActionSpace, limits, shape_of
 
 
 def reveals_targets(family: TaskFamily) -> bool:
@@ -58,6 +58,16 @@ def _rows(family: TaskFamily, target: Any, needed: np.ndarray, *, single: bool) 
         raise MetarlError(f"target has type {rows.dtype}; it must be {known.dtype}, as family {family.name!r} gives it")
     rows = rows.reshape(num, *shape_of(space))
     # An environment at its first step has no target: whatever stands in its place is not looked at.
-    if (outside := known.first_outside(rows[needed])) is not None:
-        raise MetarlError(f"target is {outside}; it must be finite and lie in {space}")
+    require_answers("target is", rows[needed], space)
     return rows.astype(space.dtype)
+
+
+def require_answers(words: str, targets: np.ndarray, space: ActionSpace) -> None:
+    """Raise MetarlError, which begins with `words`, where one of `targets` [n, *target] is no answer of a space."""
+    outside = ~np.isfinite(targets)
+    if not outside.any():
+        low, high = limits(space)
+        outside = (targets.astype(low.dtype) < low) | (targets.astype(high.dtype) > high)
+    wrong = outside.any(axis=tuple(range(1, outside.ndim)))
+    if wrong.any():
+        raise MetarlError(f"{words} {targets[wrong.argmax()]}; it must be finite and lie in {space}")
