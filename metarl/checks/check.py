@@ -24,7 +24,7 @@ from ..base.progress import complain, say
 from ..base.terminal import visible
 from ..families.declaration import is_yaml
 from ..families.family import FAMILIES, TaskFamily, missing_requirement
-from ..families.load import load
+from ..families.load import add_options, load, split_options
 from ..trials.agent import Agent, require_agent_class
 from ..trials.registered import AGENTS, what_to_install
 from .agent import AGENT_CHECKS, SPACE_CHECKS, check_actions
@@ -102,7 +102,8 @@ def check_family(family: TaskFamily | type[TaskFamily] | str, *, report: Report 
     for number, (preset, settings) in enumerate(presets.items()):
         title = f"family {name!r}" + (f", preset {preset!r}" if preset else "")
         try:
-            made = found(**settings)
+            own, options = split_options(found, settings)
+            made = add_options(found(**own), **options)
         except Exception as error:  # the author's class: any error at all may come out of it
             findings.append(
                 f"{title}: it cannot be made ({first_line(error)}); give every setting a default or a preset"

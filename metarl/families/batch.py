@@ -53,6 +53,8 @@ class Step(NamedTuple):
     bool [world]"""
     targets: np.ndarray | None = None
     """Action that would have been right in this step; None in a family that knows none. [world, *target]"""
+    infos: Mapping[str, np.ndarray] | None = None
+    """What else the family tells of this step, by name, as Gymnasium's `info`; None for nothing. [world, ...]"""
 
 
 class Batch(Protocol):

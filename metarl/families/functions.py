@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,6 +70,13 @@ class FunctionFamily(TaskFamily):
         """Return whether each world is at its goal, bool [world], or None in a family without one."""
         return None
 
+    def infos(self, state: State) -> Mapping[str, np.ndarray] | None:
+        """Return what else the state after a step tells, by name, as Gymnasium's `info` [world, ...]; None: nothing.
+
+        Agents never see it: it is for people, and for libraries that know a name, such as `objectives`.
+        """
+        return None
+
 
 class FunctionBatch:
     """The `Batch` of a FunctionFamily."""
@@ -114,6 +122,7 @@ class FunctionBatch:
             successes=successes,
             unstable=unstable,
             known=known,
+            infos=family.infos(after),
         )
 
     def _row(self, name: str, given: Any, kinds: str, shape: tuple[int, ...]) -> np.ndarray:

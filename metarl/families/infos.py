@@ -15,7 +15,7 @@ def write_infos(step: Step, where: np.ndarray) -> dict[str, Any]:
     """Return what is known of the worlds in `where`, bool [world], in the form of Gymnasium's vector environments.
 
     Each key, such as `success`, has a companion `_success`: the worlds that it is known of. `target` is the action that
-    would have been right.
+    would have been right. What the family tells on its own follows, in `Step.infos`.
     """
     infos: dict[str, Any] = {}
     if step.successes is not None:
@@ -25,9 +25,16 @@ def write_infos(step: Step, where: np.ndarray) -> dict[str, Any]:
     if step.unstable is not None and np.count_nonzero(where):
         infos["unstable"], infos["_unstable"] = step.unstable & where, where.copy()
     if step.targets is not None and np.count_nonzero(where):
-        told = where.reshape(-1, *(1,) * (step.targets.ndim - 1))
-        infos["target"], infos["_target"] = np.where(told, step.targets, np.zeros_like(step.targets)), where.copy()
+        infos["target"], infos["_target"] = _of(where, step.targets), where.copy()
+    if step.infos is not None and np.count_nonzero(where):
+        for name, told_of_all in step.infos.items():
+            infos[name], infos[f"_{name}"] = _of(where, told_of_all), where.copy()
     return infos
+
+
+def _of(where: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """Return the rows of `array` [world, ...] that `where` marks, and zero in the others."""
+    return np.where(where.reshape(-1, *(1,) * (array.ndim - 1)), array, np.zeros_like(array))
 
 
 def complete_spec(spec: EnvSpec | None, horizon: int) -> EnvSpec | None:

@@ -49,20 +49,30 @@ def load(name: str | Path, preset: str | None = None, **settings: Any) -> TaskFa
     preset = next(iter(cls.presets), None) if preset is None else preset
     if preset is not None and (not isinstance(preset, str) or preset not in cls.presets):
         raise MetarlError(f"preset {preset!r} is unknown to family {name!r}; {did_you_mean(str(preset), cls.presets)}")
-    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    options = {option: settings.pop(option, None) for option in OPTIONS if option not in known}
-    for setting in settings:
+    own, options = split_options(cls, {**(cls.presets[preset] if preset is not None else {}), **settings})
+    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for setting in own:
         if setting not in known:
             raise MetarlError(
                 f"setting {setting!r} is unknown to family {name!r}; {did_you_mean(setting, [*known, *OPTIONS])}"
             )
-    family = _make(cls, {**(cls.presets[preset] if preset is not None else {}), **settings})
-    return _add_options(family, **{option: value for option, value in options.items() if value is not None})
+    return add_options(_make(cls, own), **options)
 
 
-def _add_options(
+def split_options(cls: type[TaskFamily], settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of a class, and the options among them, such as the `switch_at` of a preset.
+
+    An option that is None is left out.
+    """
+    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    own = {name: value for name, value in settings.items() if name in known or name not in OPTIONS}
+    return own, {name: value for name, value in settings.items() if name not in own and value is not None}
+
+
+def add_options(
     family: TaskFamily, varies: Mapping[str, Any] | None = None, switch_at: Any = None, **declared: Any
 ) -> TaskFamily:
+    """Return the family with options. Raises MetarlError for a value that an option does not take."""
     if varies is not None:
         if not isinstance(family, MujocoFamily):
             raise MetarlError(_refuse_varies(family))

@@ -64,6 +64,25 @@ class SwitchingFamily(OptionFamily):
         inner = self.base.batch(phases[0], threads=threads, render_mode=render_mode)
         return _SwitchingBatch(inner, phases, self.switch_at)
 
+    def values_at(self, values: Values, elapsed: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the base's values in force after `elapsed` steps of the trial, int64 [...].
+
+        Each of `values` is the task's, [..., *shape], and broadcasts against `elapsed`.
+        """
+        phase = np.searchsorted(self.switch_at, elapsed, side="right")
+        now = {}
+        for name in self.base.parameters:
+            chosen = np.broadcast_to(values[name], (*phase.shape, *values[name].shape[phase.ndim :])).copy()
+            for number, step in enumerate(self.switch_at, 1):
+                np.copyto(chosen, values[_name_at(name, step)], where=_like(phase == number, chosen))
+            now[name] = chosen
+        return now
+
+
+def _like(where: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """Return `where` with further axes of one, as many as `array` has."""
+    return where.reshape(*where.shape, *(1,) * (array.ndim - where.ndim))
+
 
 def _name_at(name: str, step: int) -> str:
     """Return the name of a parameter from a step of the trial on."""

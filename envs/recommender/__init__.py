@@ -1,0 +1,1 @@
+"""Recommenders: the task is the user."""
