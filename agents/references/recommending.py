@@ -163,9 +163,9 @@ class LinearLearner(Learner):
 class LinearConfig(Settings):
     """Settings that all linear bandits have."""
 
-    ridge: Positive = 1.0
-    """Weight of the squared coefficients beside the squared errors: the identity matrix times that is where they
-    start."""
+    ridge: Positive = 0.1
+    """Weight of the squared coefficients, 1 in the papers. Defaults here are the best of a search on validation
+    tasks."""
 
 
 C = TypeVar("C", bound=LinearConfig)
@@ -192,7 +192,7 @@ class LinearBandit(Agent, Generic[C]):
 class LinUCBConfig(LinearConfig):
     """Settings of LinUCB."""
 
-    exploration: Annotated[float, Field(ge=0)] = 0.5
+    exploration: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the confidence radius, alpha in the paper."""
 
 
@@ -251,8 +251,8 @@ class SlidingWindowLinUCB(UpperConfidence[WindowConfig]):
 class LinearThompsonConfig(LinearConfig):
     """Settings of Thompson sampling with a linear model."""
 
-    scale: Annotated[float, Field(ge=0)] = 0.5
-    """Standard deviation of the posterior, in units of that of rewards of variance 1: v in the paper."""
+    scale: Annotated[float, Field(ge=0)] = 0.1
+    """Factor of the posterior's standard deviations, v in the paper."""
 
 
 @register_agent("linear-thompson")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +24,9 @@ class LinearModel(NamedTuple):
     """
 
     means: np.ndarray
-    """Mean of each outcome over users, for a taste of zero. [context, item, objective]"""
+    """Mean of each outcome over users, for a taste of zero. [context, objective, item]"""
     slopes: np.ndarray
-    """Change of each outcome with the taste. [context, item, factor, objective]"""
+    """Change of each outcome with the taste. [context, objective, item, factor]"""
 
     def at(self, contexts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the weighted means [..., item] and slopes [..., item, factor] of items.
@@ -36,8 +37,15 @@ class LinearModel(NamedTuple):
         if contexts.shape[-1]:  # else there is one context, without numbers
             hours, phones = decode_context(contexts)
             number = hours * DEVICES + phones
-        means = (self.means[number] * weights[..., None, :]).sum(axis=-1)
-        return means, (self.slopes[number] * weights[..., None, None, :]).sum(axis=-1)
+        parts = [
+            (
+                self.means[number, each] * weights[..., each, None],
+                self.slopes[number, each] * weights[..., each, None, None],
+            )
+            for each in range(weights.shape[-1])
+        ]
+        means, slopes = zip(*parts, strict=True)
+        return functools.reduce(np.add, means), functools.reduce(np.add, slopes)
 
 
 def fit_linear_model(catalogue: Catalogue, tastes: Distribution) -> LinearModel:
@@ -56,4 +64,5 @@ def fit_linear_model(catalogue: Catalogue, tastes: Distribution) -> LinearModel:
         (solver @ outcomes_of(logits + added[:, [number]]).reshape(USERS, -1)).reshape(shape)
         for number in range(len(contexts))
     ]
-    return LinearModel(np.stack([one[0] for one in fitted]), np.stack([one[1:].swapaxes(0, 1) for one in fitted]))
+    coefficients = np.moveaxis(np.stack(fitted), [-1, -3], [1, -1])
+    return LinearModel(coefficients[..., 0].copy(), coefficients[..., 1:].copy())
