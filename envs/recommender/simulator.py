@@ -17,12 +17,14 @@ from metarl.families.arrays import ArrayFamily
 from metarl.families.batch import State
 from metarl.families.distributions import Choice, Dirichlet
 from metarl.families.family import register
+from metarl.families.outcomes import Outcome, Played
 from metarl.families.task import Horizon, Parameter, Values
 
 from .catalogue import CONTEXT_SIZE, DEVICES, HOURS, OBJECTIVES, Catalogue, encode_context, make_catalogue
+from .diversity import first_shown
 from .drawing import draw_shelf
 from .linear import LinearModel, fit_linear_model
-from .slates import first_shown
+from .session import measure_session, outcomes_of
 from .tastes import Tastes
 
 if TYPE_CHECKING:
@@ -199,6 +201,15 @@ class Recommender(ArrayFamily):
         """Return whether all steps are used up."""
         return state["steps"] >= self.horizon
 
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]:
+        """The objectives, regret, and how varied the slates are."""
+        return outcomes_of(self.slate_size)
+
+    def measure_round(self, values: Values, number: int, played: Played) -> Mapping[str, np.ndarray]:
+        """Return the outcomes of a round, by the tastes in force in each step."""
+        return measure_session(self, values["taste"], played)
+
     # What references and measures may know.
 
     def expected_rewards(self, observations: np.ndarray, task: Values) -> np.ndarray:
@@ -229,9 +240,12 @@ class Recommender(ArrayFamily):
 
         `before` and `after` [..., observation] are the observations that the slate was chosen on, and that followed.
         """
-        told = after[..., self.context_size + len(OBJECTIVES) :].astype(np.float64)
-        outcomes = told.reshape(*after.shape[:-1], self.slate_size, len(OBJECTIVES))
-        return _weigh(outcomes, self.shown(before)[1][..., None, :])
+        return _weigh(self.shown_outcomes(after), self.shown(before)[1][..., None, :])
+
+    def shown_outcomes(self, observations: np.ndarray) -> np.ndarray:
+        """Return the outcome of the last slate that observations show, float64 [..., slot, objective]."""
+        told = observations[..., self.context_size + len(OBJECTIVES) :].astype(np.float64)
+        return told.reshape(*observations.shape[:-1], self.slate_size, len(OBJECTIVES))
 
     def linear_rewards(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the expected reward of each item as a linear function of the taste: of the best linear model.

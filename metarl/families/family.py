@@ -99,7 +99,8 @@ class TaskFamily(ABC):
     def measure_round(self, values: Values, number: int, played: Played) -> Mapping[str, np.ndarray]:
         """Return the `outcomes` of a round, by name: float64 [task], mean over replicas; counts [task, kind] of pooled.
 
-        `values` are the tasks' parameters when the trial began, and `number` is the round's, 0 for the first. NaN says
+        `values` are the tasks' parameters, [task, *shape], and `number` is the round's, 0 for the first. Where the
+        option `switch_at` changes tasks within the round, they are those of each step, [time, task, *shape]. NaN says
         that an outcome means nothing in this round of this task.
         """
         return {}

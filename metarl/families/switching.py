@@ -10,6 +10,7 @@ import numpy as np
 
 from ..base.errors import MetarlError
 from .option import OptionFamily
+from .outcomes import Played
 from .questions import asks_questions
 from .task import Parameter, Values
 
@@ -63,6 +64,20 @@ class SwitchingFamily(OptionFamily):
         phases += [{name: values[_name_at(name, step)] for name in names} for step in self.switch_at]
         inner = self.base.batch(phases[0], threads=threads, render_mode=render_mode)
         return _SwitchingBatch(inner, phases, self.switch_at)
+
+    def measure_round(self, values: Values, number: int, played: Played) -> Mapping[str, np.ndarray]:
+        """Return the base's outcomes of a round, by the values in force: of each step where they change within it.
+
+        The steps of earlier rounds are counted as if no episode of theirs had ended before the horizon.
+        """
+        elapsed = number * self.horizon + np.arange(len(played.mask))
+        if not np.isin(self.switch_at, elapsed[1:]).any():
+            return self.base.measure_round(
+                self.values_at(values, np.full(played.mask.shape[1], elapsed[0])), number, played
+            )
+        each = {name: value[None] for name, value in values.items()}
+        elapsed = np.broadcast_to(elapsed[:, None], played.mask.shape[:2])
+        return self.base.measure_round(self.values_at(each, elapsed), number, played)
 
     def values_at(self, values: Values, elapsed: np.ndarray) -> dict[str, np.ndarray]:
         """Return the base's values in force after `elapsed` steps of the trial, int64 [...].

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from metarl.envs.recommender.catalogue import all_contexts, decode_context, encode_context, make_catalogue
 from metarl.envs.recommender.simulator import STARS, Recommender
-from metarl.envs.recommender.slates import first_shown
 from metarl.envs.recommender.tastes import Tastes
 from scipy import stats
 
@@ -71,14 +70,6 @@ def test_item_shown_twice_earns_in_its_first_place_alone() -> None:
     assert (found[1] == 0).all()
     np.testing.assert_allclose(found[0], expected[0], atol=5 * 0.5 / math.sqrt(40_000))
     np.testing.assert_allclose(found[2], expected[2] / 3, atol=5 * 0.5 / math.sqrt(40_000))
-
-
-def test_first_shown_equals_a_plain_loop() -> None:
-    slates = np.random.default_rng(0).integers(4, size=(5, 6, 4))
-    found = first_shown(slates)
-    for place in np.ndindex(5, 6):
-        slate = slates[place].tolist()
-        assert found[place].tolist() == [item not in slate[:slot] for slot, item in enumerate(slate)]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
