@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .checks.check import check_agent as check_agent
     from .checks.check import check_family as check_family
     from .evaluation.evaluate import evaluate as evaluate
+    from .evaluation.pareto import pareto_front as pareto_front
     from .evaluation.record import AgentRecord as AgentRecord
     from .evaluation.record import Evaluation as Evaluation
     from .families.arrays import ArrayFamily as ArrayFamily
@@ -102,6 +103,7 @@ _EXPORTS = {
     "Oracle": "trials.agent",
     "Outcome": "families.outcomes",
     "Parameter": "families.task",
+    "pareto_front": "evaluation.pareto",
     "Policy": "trials.policy",
     "QuestionFamily": "families.questions",
     "Questions": "families.question_batch",

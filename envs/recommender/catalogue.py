@@ -32,7 +32,7 @@ CONTEXT_SIZE = 3
 """Numbers of a context: sine and cosine of the hour, and 1 for a phone or -1 for a computer."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Catalogue:
     """The items. Item `i` depends on the seed and on `i` alone: a larger catalogue begins with the smaller one."""
 
@@ -80,7 +80,7 @@ def outcomes_of(logits: np.ndarray) -> np.ndarray:
     return np.stack([click, click * conversion, click * satisfaction], axis=-1)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=16)
 def make_catalogue(num_items: int, factors: int, num_categories: int, seed: int, context: bool) -> Catalogue:
     """Return the catalogue of a seed. Train, validation and test share it. Arrays are read-only."""
     size, kinds = (factors,), len(OBJECTIVES)

@@ -33,7 +33,7 @@ class Shelf(Protocol):
 
 
 def draw_shelf(axes: Axes, family: Shelf, state: State, task: Values, world: int) -> None:
-    """Draw one row of items a category, in the colour of what each is worth to the user in the context of now.
+    """Draw a row of items for each category, in the colour of what each is worth to the user in the context of now.
 
     Frames show the last slate: its place, whether it was clicked (orange) or bought (green), and its stars.
     """
@@ -51,9 +51,10 @@ def draw_shelf(axes: Axes, family: Shelf, state: State, task: Values, world: int
     best = int(np.argmax(worth))
     axes.plot(columns[best] + 0.36, rows[best] - 0.36, "*", color="#e69f00", markersize=9)
     axes.set_xticks([])
-    axes.set_yticks(range(len(grid)), [f"kind {number + 1}" for number in range(len(grid))])
+    axes.set_yticks(range(len(grid)), [str(number + 1) for number in range(len(grid))])
     weights = ", ".join(f"{weight:.2f}" for weight in state["weights"][world])
-    axes.set_xlabel(f"darker: worth more to this user; star: the best now\nweights of click, sale, stars: {weights}")
+    told = f"a row a category; darker: worth more; star: best now\nweights of click, sale, satisfaction: {weights}"
+    axes.set_xlabel(told)
     axes.set_title(f"step {int(state['steps'][world])} of {family.horizon}{_in_words(context)}", fontsize=10)
 
 

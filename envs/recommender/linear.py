@@ -12,7 +12,7 @@ from metarl.families.distributions import Distribution
 
 from .catalogue import DEVICES, Catalogue, all_contexts, decode_context, outcomes_of
 
-USERS = 2000
+USERS = 1000
 """Users of training's population that the model is fitted to."""
 
 
@@ -48,8 +48,9 @@ class LinearModel(NamedTuple):
         return functools.reduce(np.add, means), functools.reduce(np.add, slopes)
 
 
+@functools.lru_cache(maxsize=16)
 def fit_linear_model(catalogue: Catalogue, tastes: Distribution) -> LinearModel:
-    """Return the linear model of a catalogue for users from `tastes`, whose mean is zero."""
+    """Return the linear model of a catalogue for users from `tastes`, whose mean is zero. Arrays are read-only."""
     users = tastes.sample(Streams.of(0, "recommender users", np.arange(USERS)))
     contexts = all_contexts() if len(catalogue.shifts) else np.zeros((1, 0))
     items = np.arange(catalogue.num_items)
@@ -65,4 +66,7 @@ def fit_linear_model(catalogue: Catalogue, tastes: Distribution) -> LinearModel:
         for number in range(len(contexts))
     ]
     coefficients = np.moveaxis(np.stack(fitted), [-1, -3], [1, -1])
-    return LinearModel(coefficients[..., 0].copy(), coefficients[..., 1:].copy())
+    model = LinearModel(coefficients[..., 0].copy(), coefficients[..., 1:].copy())
+    for array in model:
+        array.setflags(write=False)  # the cache returns them again
+    return model

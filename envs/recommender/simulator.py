@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -23,7 +22,7 @@ from metarl.families.task import Horizon, Parameter, Values
 from .catalogue import CONTEXT_SIZE, DEVICES, HOURS, OBJECTIVES, Catalogue, encode_context, make_catalogue
 from .diversity import first_shown
 from .drawing import draw_shelf
-from .linear import LinearModel, fit_linear_model
+from .linear import fit_linear_model
 from .session import measure_session, outcomes_of
 from .tastes import Tastes
 
@@ -253,11 +252,8 @@ class Recommender(ArrayFamily):
         Means [..., item] and slopes [..., item, factor]: `means + slopes @ taste` is close to `expected_rewards`, and
         the means are what an item earns of training's population in the context shown.
         """
-        return self._linear_model.at(*self.shown(observations))
-
-    @cached_property
-    def _linear_model(self) -> LinearModel:
-        return fit_linear_model(self.catalogue, self.parameters["taste"].train)
+        model = fit_linear_model(self.catalogue, Tastes(self.factors, 0.0, USUAL))
+        return model.at(*self.shown(observations))
 
     def draw(self, axes: Axes, state: State, task: Values, world: int) -> None:
         """Draw the shelf: what each item is worth to the user now, and what became of the slate."""

@@ -219,3 +219,15 @@ def test_delay_that_is_no_number_of_steps_is_refused(delay: float) -> None:
     family = load("half-cheetah-delay")
     with pytest.raises(MetarlError, match="must be a whole number of steps"):
         family.make_vec(family.tasks({"delay": delay}))
+
+
+def test_values_in_force_follow_the_steps_of_the_trial() -> None:
+    family = load("navigation-2d", switch_at=[3, 5])
+    assert isinstance(family, SwitchingFamily)
+    tasks = family.sample("test", 2, seed=0)
+    values = {name: value[:, None] for name, value in tasks.values.items()}
+    found = family.values_at(values, np.array([[0, 2, 3], [4, 5, 9]]))
+    assert set(found) == {"goal"}
+    names = [["goal", "goal", "goal@3"], ["goal@3", "goal@5", "goal@5"]]
+    for task, replica in np.ndindex(2, 3):
+        np.testing.assert_array_equal(found["goal"][task, replica], tasks.values[names[task][replica]][task])
