@@ -16,7 +16,9 @@ from gymnasium.vector import AutoresetMode
 
 from metarl.adapters.gymnasium import SingleEnv
 from metarl.base.errors import MetarlError
+from metarl.families.batch import Step
 from metarl.families.family import FAMILIES, missing_requirement
+from metarl.families.infos import write_infos
 from metarl.families.load import load
 from metarl.families.task import Tasks
 from metarl.families.vector import BatchedEnv
@@ -324,3 +326,14 @@ def test_impossible_batches_are_refused(arguments: dict[str, int], message: str)
     family = load("navigation-2d")
     with pytest.raises(MetarlError, match=message):
         family.make_vec(family.sample("train", 1, seed=0), **arguments)  # type: ignore[arg-type]
+
+
+def test_what_a_family_tells_on_its_own_is_zero_for_worlds_that_did_not_step() -> None:
+    told = {"objectives": np.arange(6.0).reshape(3, 2), "level": np.array([4, 5, 6])}
+    none, where = np.zeros(3, dtype=bool), np.array([True, False, True])
+    infos = write_infos(Step(np.zeros((3, 1)), np.zeros(3), none, none, None, infos=told), where)
+    assert infos["objectives"].tolist() == [[0, 1], [0, 0], [4, 5]]
+    assert infos["level"].tolist() == [4, 0, 6]
+    for name in told:
+        assert infos[f"_{name}"].tolist() == where.tolist()
+    assert write_infos(Step(np.zeros((3, 1)), np.zeros(3), none, none, None, infos=told), none) == {}

@@ -86,3 +86,15 @@ def test_regret_follows_the_taste_in_force(switch_at: list[int], rounds: int) ->
 def test_gini_index_of_one_item_for_all_is_the_highest() -> None:
     assert gini(np.array([0, 0, 0, 8])) == pytest.approx(0.75)
     assert gini(np.array([2, 2, 2, 2])) == 0
+
+
+def test_policies_for_other_weights_trade_the_objectives_off() -> None:
+    points = []
+    for weights in np.eye(3).tolist():
+        family = metarl.load("recommender", weights=weights, horizon=30)
+        agent = metarl.make_agent("best-slate", family)
+        found = metarl.evaluate(agent, family, num_tasks=60, rounds=1, replicas=5).outcomes
+        points.append([found[name].mean(0)[0] for name in ("clicks", "conversions", "satisfaction")])
+    assert np.argmax(points, axis=0).tolist() == [0, 1, 2]
+    assert metarl.pareto_front(np.array(points)).all()
+    assert not metarl.pareto_front(np.array([*points, np.min(points, axis=0) - 0.01]))[-1]
