@@ -76,10 +76,17 @@ class ClassAnswers:
 
 
 class NumberAnswers:
-    """Answers of a box, in its own units: the loss is the squared error, mean over its numbers."""
+    """Answers of a box: the loss is the squared error, mean over its numbers.
+
+    Outputs are in the box's own units, from its middle: a network begins with answers around zero, and penalties pull
+    towards it, which may lie outside of the box. Without two finite bounds the middle is zero.
+    """
 
     def __init__(self, space: spaces.Box) -> None:
         self.space, self.num_outputs = space, int(np.prod(space.shape))
+        bounded = np.isfinite(space.low) & np.isfinite(space.high)
+        low, high = (np.where(bounded, bound, 0.0).astype(np.float64) for bound in (space.low, space.high))
+        self._middle = torch.as_tensor(((low + high) / 2).reshape(-1))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the squared error, [...]."""
@@ -87,7 +94,8 @@ class NumberAnswers:
 
     def best(self, outputs: Tensor) -> np.ndarray:
         """Return the outputs as actions of the box; the rollout clips them."""
-        actions = outputs.detach().cpu().numpy().astype(self.space.dtype)
+        outputs = outputs.detach() + self._middle.to(outputs)
+        actions = outputs.cpu().numpy().astype(self.space.dtype)
         return actions.reshape(*outputs.shape[:-1], *self.space.shape)
 
     def confidence(self, outputs: Tensor) -> None:
@@ -95,12 +103,14 @@ class NumberAnswers:
         return
 
     def vectors(self, targets: Tensor) -> Tensor:
-        """Return the numbers, flattened."""
-        return targets.reshape(*targets.shape[: targets.dim() - len(self.space.shape)], self.num_outputs)
+        """Return the numbers from the middle of the box, flattened."""
+        flat = targets.reshape(*targets.shape[: targets.dim() - len(self.space.shape)], self.num_outputs)
+        return flat - self._middle.to(flat)
 
     def exported(self, outputs: Tensor) -> dict[str, Tensor]:
         """Return the outputs as actions of the box, clipped to it."""
         low, high = torch.from_numpy(self.space.low), torch.from_numpy(self.space.high)
+        outputs = outputs + self._middle.to(outputs)
         return {"action": outputs.reshape(*outputs.shape[:-1], *self.space.shape).to(low.dtype).clamp(low, high)}
 
 

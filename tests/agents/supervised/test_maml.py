@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from metarl.agents.supervised.answers import NumberAnswers
 from metarl.agents.supervised.maml import SupervisedMAML
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.evaluation.evaluate import evaluate
+from metarl.families.batch import State
 from metarl.families.family import TaskFamily
 from metarl.families.load import load
+from metarl.families.question_batch import Questions
+from metarl.families.task import Values
 from metarl.trials.episodes import Trial
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
@@ -180,3 +186,27 @@ def test_the_decision_layers_adapt_and_those_that_embed_do_not() -> None:
 def test_more_layers_than_there_are_cannot_adapt() -> None:
     with pytest.raises(MetarlError, match=r"agent\.adapts\.count is 3, and the network has 2 layers"):
         made(load("sinusoid"), adapts={"name": "last-layer", "count": 3})
+
+
+@pytest.mark.parametrize("name", ["maml", "ridge", "leo", "neural-process", "from-scratch"])
+def test_answers_of_a_box_that_lies_anywhere_are_learned_from_its_middle(name: str) -> None:
+    @dataclass(frozen=True)
+    class Shifted(Lines):
+        action_space = spaces.Box(97.0, 103.0, (1,), np.float32)
+
+        def ask(self, task: Values, trial: State, number: int, streams: Streams) -> Questions:
+            asked = super().ask(task, trial, number, streams)
+            return Questions(asked.observations, asked.targets + np.float32(100))
+
+    plain, shifted = (
+        evaluate(make_agent(name, family), family, num_tasks=5).returns for family in (Lines(), Shifted())
+    )
+    np.testing.assert_allclose(shifted, plain, atol=1e-4)
+
+
+def test_a_box_without_bounds_has_the_middle_zero() -> None:
+    space = spaces.Box(np.array([-np.inf, 2.0], np.float32), np.array([np.inf, 4.0], np.float32))
+    answers = NumberAnswers(space)
+    outputs = torch.zeros(3, 2)
+    np.testing.assert_array_equal(answers.best(outputs), [[0.0, 3.0]] * 3)
+    assert float(answers.loss(outputs, torch.tensor([[0.0, 3.0]] * 3)).sum()) == 0
