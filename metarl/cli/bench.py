@@ -8,18 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_quiet_option, at_least, finite
-from .parser import Parser, add_command
+from .arguments import add_agent_arguments, add_family_option, add_quiet_option, at_least, finite, one_choice
+from .parser import Parser, add_command, is_no_option
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command and its parts `sim`, `train` and `few-shot`; without one it is `sim`."""
+    """Add the command and its parts `sim`, `train`, `few-shot` and `serve`; without one it is `sim`."""
     parser = add_command(commands, "bench", run_sim, "measure how fast environments step and agents train")
     parser.default_part = "sim"
     parts = parser.add_subparsers(title="parts", metavar="PART", parser_class=Parser)
     _add_sim(parts)
     _add_train(parts)
     _add_few_shot(parts)
+    _add_serve(parts)
 
 
 def _add_sim(parts: Any) -> None:
@@ -65,6 +66,50 @@ def _add_few_shot(parts: Any) -> None:
     )
     parser.add_argument("--repeats", type=at_least(1), default=5, metavar="N", help="measurements of each (default: 5)")
     add_quiet_option(parser)
+
+
+def _add_serve(parts: Any) -> None:
+    parser = add_command(parts, "serve", run_serve, "measure what a new user costs an agent", is_no_option)
+    add_agent_arguments(parser)
+    add_family_option(parser, "measure")
+    parser.add_argument(
+        "--users", type=at_least(2, 100_000), default=200, metavar="N", help="users one by one (default: 200)"
+    )
+    parser.add_argument(
+        "--batch", type=at_least(1, 10_000_000), default=10_000, metavar="N", help="users in a batch (default: 10,000)"
+    )
+    parser.add_argument(
+        "--side-by-side", type=at_least(1), default=1000, metavar="N", help="users of it at a time (default: 1,000)"
+    )
+    add_quiet_option(parser)
+
+
+def run_serve(arguments: argparse.Namespace) -> None:
+    """Measure what a new user costs, and print the table."""
+    from ..base.meter import meter
+    from ..base.progress import say
+    from ..bench.machine import describe_machine
+    from ..bench.serving import bench_serving
+    from ..trials.plan import TrialPlan
+    from .resolve import resolve_agent
+
+    plan = TrialPlan(split=arguments.split, num_tasks=arguments.batch, rounds=2, seed=arguments.seed)
+    choice = one_choice(arguments, "metarl bench serve")
+    resolved = resolve_agent(choice, choice.config(), plan)
+    say(describe_machine())
+    with meter("bench serve", shown=not arguments.quiet) as report:
+        found = bench_serving(
+            resolved.agent,
+            resolved.family,
+            name=resolved.record.name,
+            users=arguments.users,
+            batch=arguments.batch,
+            task_chunk_size=arguments.side_by_side,
+            split=plan.split,
+            seed=plan.seed,
+            report=report,
+        )
+    say(f"\n{found.table()}")
 
 
 def run_sim(arguments: argparse.Namespace) -> None:

@@ -10,8 +10,9 @@ from gymnasium import spaces
 from ..base.errors import MetarlError
 from ..base.streams import Streams
 from ..families.family import TaskFamily
-from ..families.layout import layout_of
-from ..families.spaces import shape_of
+from ..families.layout import Layout, layout_of
+from ..families.spaces import ActionSpace, shape_of
+from ..families.task import Reveal
 from .agent import Agent, Learner
 from .episodes import Episodes, TimeStep
 from .shown import reveals_targets
@@ -37,13 +38,37 @@ class _Episode:
             self.targets.append(target)
 
 
+@dataclass(frozen=True)
+class Interface:
+    """What a loop needs to know of a family, looked up once: a family may make its spaces anew at each look."""
+
+    name: str
+    """Name of the family."""
+    horizon: int
+    """Most steps of an episode."""
+    reveal: Reveal
+    """When targets are shown."""
+    layout: Layout
+    """How observations lie in an array."""
+    action_space: ActionSpace
+    """Space of one action."""
+    target_space: ActionSpace | None
+    """Space of one target; None where none is known."""
+
+    @classmethod
+    def of(cls, family: TaskFamily) -> Interface:
+        """Return the interface of a family."""
+        layout = layout_of(family.observation_space, family.name)
+        return cls(family.name, family.horizon, family.reveal, layout, family.action_space, family.target_space)
+
+
 class LoneTrial:
     """A trial in one task, step by step: what `run_trial` plays at once in batches, with the same numbers.
 
     The replicas of a round are played one after the other. The learner adapts when the last of them has ended.
     """
 
-    def __init__(self, agent: Agent, family: TaskFamily, replicas: int, *, seed: int, index: int) -> None:
+    def __init__(self, agent: Agent, family: Interface, replicas: int, *, seed: int, index: int) -> None:
         self.family, self.replicas = family, replicas
         self.learner: Learner = agent.begin(Streams.of(seed, "learner", np.array([[index]]), np.arange(replicas)))
         self.rounds = 0
@@ -108,7 +133,7 @@ class LoneTrial:
         episode = self._round[-1]
         if not episode.actions and self._before:
             episode = self._before[replica]
-        observations = layout_of(self.family.observation_space, self.family.name).zeros((1, self.replicas))
+        observations = self.family.layout.zeros((1, self.replicas))
         observations[0, replica] = observation
         action = self.family.action_space
         previous = np.zeros((1, self.replicas, *shape_of(action)), dtype=action.dtype)
@@ -154,17 +179,17 @@ class LoneTrial:
         self._round.append(_Episode())
 
 
-def _no_targets(family: TaskFamily, lead: tuple[int, ...]) -> np.ndarray | None:
+def _no_targets(family: Interface, lead: tuple[int, ...]) -> np.ndarray | None:
     """Return zeros in the place of targets that a family reveals, [*lead, *target]; None where it reveals none."""
     space = family.target_space if reveals_targets(family) else None
     return None if space is None else np.zeros((*lead, *shape_of(space)), dtype=space.dtype)
 
 
-def _join(played: list[_Episode], family: TaskFamily) -> Episodes:
+def _join(played: list[_Episode], family: Interface) -> Episodes:
     """Return the episodes of one task as a round, each a replica, padded to the longest."""
     time, replicas = max(len(each.actions) for each in played), len(played)
     action = family.action_space
-    observations = layout_of(family.observation_space, family.name).zeros((time, 1, replicas))
+    observations = family.layout.zeros((time, 1, replicas))
     actions = np.zeros((time, 1, replicas, *shape_of(action)), dtype=action.dtype)
     rewards = np.zeros((time, 1, replicas))
     targets = _no_targets(family, (time, 1, replicas))

@@ -14,12 +14,12 @@ from ..base.errors import MetarlError
 from ..base.streams import generator
 from ..base.versions import versions
 from ..families.family import TaskFamily
-from ..families.layout import layout_of
+from ..families.layout import Layout
 from ..families.spaces import action_at, shape_of
 from .agent import Agent, Oracle, require_agent
 from .asked import answer_all, learn_all
 from .export import require_exportable, write_step
-from .lone import LoneTrial, clip_action
+from .lone import Interface, LoneTrial, clip_action
 from .registered import agent_name
 from .shown import shown_targets
 
@@ -74,7 +74,7 @@ class Policy:
             if value is not None and value < 1:
                 raise MetarlError(f"{name} is {value}; it must be at least 1")
         self.agent, self.family = agent, family
-        self._layout = layout_of(family.observation_space, family.name)
+        self._interface = Interface.of(family)
         self.num_envs, self.episodes_per_round = num_envs, episodes_per_round
         self.deterministic, self.seed = deterministic, seed
         self._begun = np.zeros(num_envs or 1, dtype=np.int64)
@@ -82,6 +82,11 @@ class Policy:
         self._after_end = np.zeros(num_envs or 1, dtype=bool)
         """Environments whose episode ended in `act`, so that the next observation is a first one."""
         self.reset()
+
+    @property
+    def layout(self) -> Layout:
+        """How observations lie in one array."""
+        return self._interface.layout
 
     @property
     def rounds(self) -> int | np.ndarray:
@@ -100,7 +105,7 @@ class Policy:
         for index in np.flatnonzero(chosen):
             begun = int(self._begun[index])
             own = int(generator(self.seed, "policy", begun).integers(2**63)) if seed is None else seed
-            trials[index] = LoneTrial(self.agent, self.family, self.episodes_per_round, seed=own, index=int(index))
+            trials[index] = LoneTrial(self.agent, self._interface, self.episodes_per_round, seed=own, index=int(index))
         self._trials = trials
         self._begun += chosen
         self._after_end &= ~chosen
@@ -141,7 +146,7 @@ class Policy:
         self._require_noise()
         targets = self._targets(target, np.ones_like(ended), begins=self._trials[0].at_start)
         self._end(ended, observations, rewards, terminations, truncations, targets)
-        space = self.family.action_space
+        space = self._interface.action_space
         actions = np.broadcast_to(action_at(space, 0.0), (len(self._trials), *shape_of(space))).copy()
         for index in map(int, np.flatnonzero(~ended)):
             seen = observations[index], float(rewards[index]), targets[index]
@@ -270,13 +275,13 @@ class Policy:
     def _targets(self, target: Any, where: np.ndarray, *, begins: bool) -> list[np.ndarray | None]:
         """Return the target of the step before of each environment; only those of `where` may need one."""
         needed = where & np.array([trial.needs_target for trial in self._trials])
-        return shown_targets(self.family, target, needed, single=self.num_envs is None, begins=begins)
+        return shown_targets(self._interface, target, needed, single=self.num_envs is None, begins=begins)
 
     def _outcome(
         self, observation: Any, reward: ArrayLike, terminated: ArrayLike, truncated: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return the arguments of a step as arrays [env, ...]. Raises MetarlError where one does not fit."""
-        layout, num = self._layout, len(self._begun)
+        layout, num = self.layout, len(self._begun)
         lead = () if self.num_envs is None else (num,)
         observations = layout.flatten(observation, lead) if layout.composed else np.asarray(observation)
         if observations.shape != (shape := (*lead, *layout.shape)):

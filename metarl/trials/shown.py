@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..base.errors import MetarlError
 from ..families.actions import ActionRange
-from ..families.family import TaskFamily
 from ..families.spaces import ActionSpace, limits, shape_of
+from ..families.task import Reveal
 
 
-def reveals_targets(family: TaskFamily) -> bool:
+class Shows(Protocol):
+    """The part of a family that says what is shown."""
+
+    @property
+    def name(self) -> str:
+        """Name of the family in messages."""
+        ...
+
+    @property
+    def target_space(self) -> ActionSpace | None:
+        """Space of the action that would have been right; None where none is known."""
+        ...
+
+    @property
+    def reveal(self) -> Reveal:
+        """When a learner is shown the targets."""
+        ...
+
+
+def reveals_targets(family: Shows) -> bool:
     """Return whether a learner ever sees a family's targets."""
     return family.target_space is not None and family.reveal != "never"
 
 
 def shown_targets(
-    family: TaskFamily, target: Any, needed: np.ndarray, *, single: bool, begins: bool
+    family: Shows, target: Any, needed: np.ndarray, *, single: bool, begins: bool
 ) -> list[np.ndarray | None]:
     """Return the target of the step before of each environment, None where there is no such step.
 
@@ -45,7 +64,7 @@ def shown_targets(
     return [row if wanted else None for row, wanted in zip(rows, needed, strict=True)]
 
 
-def _rows(family: TaskFamily, target: Any, needed: np.ndarray, *, single: bool) -> np.ndarray:
+def _rows(family: Shows, target: Any, needed: np.ndarray, *, single: bool) -> np.ndarray:
     """Return targets [env, *target] in the type of their space. Raises MetarlError where they do not fit it."""
     space, num = family.target_space, len(needed)
     assert space is not None  # it was asked before whether the family reveals any
