@@ -116,7 +116,9 @@ def bench_serving(
     rounds = _questions(family, family.sample(split, users, seed=seed), plan)
     order = counted(itertools.chain([0], range(users)), report, users + 1 + batch // 50)
     at_once = asking.reveal == "round" and isinstance(agent.begin(Streams.of(0, np.zeros((1, 1)))), AnsweringLearner)
-    (_, *played) = [_Loop(policy, asking).user(*(_of(asked, user) for asked in rounds), at_once) for user in order]
+    (_, *played) = [
+        _Loop(policy, asking).user(*(_of(asked, user) for asked in rounds), at_once=at_once) for user in order
+    ]
     seconds, found = _in_batch(agent, family, plan, min(task_chunk_size, batch), users)
     return Serving(
         agent=name,
@@ -174,7 +176,7 @@ class _Loop:
         self.space = asking.action_space
         self.each: list[float] = []
 
-    def user(self, examples: Questions, queries: Questions, at_once: bool) -> _Played:
+    def user(self, examples: Questions, queries: Questions, *, at_once: bool) -> _Played:
         """Return times and answers of one user."""
         self._timed(self.policy.reset)
         self._round(examples)
