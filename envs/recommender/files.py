@@ -50,8 +50,8 @@ def read_ratings(path: Path, scale: Scale | None) -> RatingTable:
     titles = others.pop(TITLE, None)
     if titles is not None and (wrong := _varies(titles, *firsts["item"])) is not None:
         raise MetarlError(
-            f"{rows.origin} has title {titles[wrong]!r} of item {items[wrong]!r} in {rows.line(wrong)}, and another one "
-            "before; give each item one title"
+            f"{rows.origin} has title {titles[wrong]!r} of item {items[wrong]!r} in {rows.line(wrong)}, and another "
+            "one before; give each item one title"
         )
     kinds: dict[str, list[str]] = {"item": [], "user": [], "": []}
     for name, words in others.items():

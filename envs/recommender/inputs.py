@@ -15,7 +15,7 @@ from .pools import New, Pools
 from .stored import Arrays, stored
 from .table import RatingTable
 
-VERSION = 1
+VERSION = 2
 """Number of the model of items: another one computes stored numbers anew."""
 COUNT = STATISTICS.index("count")
 DAY, WEEK = 86_400, 7 * 86_400

@@ -7,8 +7,9 @@ The model of a rating r of item i by user u is
 with offset_u ~ N(0, offset_variance), loadings_u ~ N(0, I) and normal noise. It is fitted by expectation-maximisation
 over users: probabilistic principal components of a table with gaps (Tipping and Bishop, JRSS B 1999; Roweis, NeurIPS
 1997), with the biases of Koren, Bell and Volinsky (Computer 2009). Effects and factors have normal priors, as in
-probabilistic matrix factorisation (Salakhutdinov and Mnih, NeurIPS 2007). So that few iterations do, the loadings are
-made white after each (PX-EM: Liu, Rubin and Wu, Biometrika 1998). Cost and memory are linear in ratings, users, items.
+probabilistic matrix factorisation (Salakhutdinov and Mnih, NeurIPS 2007); all variances are estimated. So that few
+iterations do, loadings are made white after each (PX-EM: Liu, Rubin and Wu, Biometrika 1998). Cost and memory are
+linear in ratings, users and items.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from metarl.base.streams import generator
 
 ITERATIONS = 10
 """Iterations of expectation-maximisation."""
-FACTOR_VARIANCE = 0.005
-"""Prior variance of an item's factor, in ratings squared."""
-LEAST_VARIANCE = 1e-6
+FIRST_SHARE = 0.01
+"""Prior variance of an item's factor before the first iteration, as a share of the variance of ratings."""
+LEAST_VARIANCE = 1e-9
 """Smallest variance, so that a table without noise can be fitted."""
 CHUNK = 2**16
 """Ratings whose systems of equations are held at a time."""
@@ -116,12 +117,13 @@ class _Factors:
         self.user, self.item, self.deviation = user, item, deviation
         self.num_users, self.num_items = sizes
         self.size = 1 + num_factors
-        drawn = generator(0, "factors").normal(0.0, 0.1, (self.num_items, num_factors))
+        variance = float(deviation.var()) + LEAST_VARIANCE
+        drawn = generator(0, "factors").normal(0.0, np.sqrt(FIRST_SHARE * variance), (self.num_items, num_factors))
         self.numbers = np.column_stack([np.zeros(self.num_items), drawn])
         """Effect and factors of each item. [item, k]"""
-        variance = float(deviation.var()) + LEAST_VARIANCE
         self.offset_variance = self.effect_variance = 0.25 * variance
         self.noise_variance = 0.5 * variance
+        self.factor_variance = FIRST_SHARE * variance
         self.means = np.zeros((self.num_users, self.size))
         """Posterior means of users' numbers. [user, k]"""
         self.covariances = np.zeros((self.num_users, self.size, self.size))
@@ -155,14 +157,16 @@ class _Factors:
         """Set the items' numbers and the variances, given the posterior of users."""
         system, right = self._item_equations()
         self.numbers = np.linalg.solve(system, right[..., None])[..., 0]
-        variance = self.noise_variance * np.linalg.inv(system)[:, 0, 0]
         rated = np.bincount(self.item, minlength=self.num_items) > 0
-        second = np.square(self.numbers[rated, 0]) + variance[rated]
-        self.effect_variance = max(float(second.mean()), LEAST_VARIANCE)
+        spread = self.noise_variance * np.diagonal(np.linalg.inv(system[rated]), axis1=1, axis2=2)
+        second = np.square(self.numbers[rated]) + spread
+        self.effect_variance = max(float(second[:, 0].mean()), LEAST_VARIANCE)
+        if self.size > 1:
+            self.factor_variance = max(float(second[:, 1:].mean()), LEAST_VARIANCE)
         seen = self._seen_by_users()
         gaps = self.deviation - self.numbers[self.item, 0] - (seen * self.means[self.user]).sum(axis=1)
-        spread = (_grams(self.user, self.num_users, seen) * self.covariances).sum()
-        self.noise_variance = max(float(np.square(gaps).sum() + spread) / len(gaps), LEAST_VARIANCE)
+        unsure = (_grams(self.user, self.num_users, seen) * self.covariances).sum()
+        self.noise_variance = max(float(np.square(gaps).sum() + unsure) / len(gaps), LEAST_VARIANCE)
 
     def _user_parts(self) -> tuple[np.ndarray, np.ndarray]:
         """Return E[x x'] [user, k, k] and Cov(x, offset) [user, k] of x = (1, loadings), which an effect multiplies."""
@@ -185,7 +189,7 @@ class _Factors:
         """Return the ridge regression of each item on its users: systems [item, k, k], right sides [item, k]."""
         second, with_offset = self._user_parts()
         right = _sums(self.item, self.num_items, self._rights(slice(None), with_offset))
-        penalty = np.full(self.size, self.noise_variance / FACTOR_VARIANCE)
+        penalty = np.full(self.size, self.noise_variance / self.factor_variance)
         penalty[0] = self.noise_variance / self.effect_variance
         system = np.empty((self.num_items, self.size, self.size))
         for row in range(self.size):

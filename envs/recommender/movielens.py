@@ -150,8 +150,8 @@ def _places(rows: Rows, name: str, rated: Sequence[str], raw: RawRatings) -> Map
     if missing := set(rated) - places.keys():
         at = next(at for at, each in enumerate(rated) if each in missing)
         raise MetarlError(
-            f"{raw.origin} has {name} {rated[at]!r} in {raw.line(at)}, which {rows.origin} does not list; add it there, "
-            "or leave its ratings out"
+            f"{raw.origin} has {name} {rated[at]!r} in {raw.line(at)}, which {rows.origin} does not list; add it "
+            "there, or leave its ratings out"
         )
     return places
 

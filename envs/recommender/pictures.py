@@ -9,6 +9,7 @@ import numpy as np
 
 from metarl.families.question_batch import Questions
 
+from .movielens import YEAR
 from .table import Scale
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ def _limits(scale: Scale) -> tuple[float, float]:
 
 
 def _short(title: str) -> str:
-    return _plain(title if len(title) <= MOST_LETTERS else f"{title[: MOST_LETTERS - 1]}…")
+    """Return a title of at most `MOST_LETTERS`, which keeps a year at its end."""
+    if len(title) > MOST_LETTERS:
+        year = title[-7:] if YEAR.search(title) else ""
+        title = f"{title[: MOST_LETTERS - 1 - len(year)].rstrip()}…{year}"
+    return _plain(title)
 
 
 def _plain(text: str) -> str:

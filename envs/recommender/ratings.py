@@ -19,6 +19,7 @@ from metarl.families.batch import State
 from metarl.families.distributions import Choice
 from metarl.families.family import register, required_package
 from metarl.families.model_files import REFERENCE, adopt, located
+from metarl.families.outcomes import Outcome, Played
 from metarl.families.question_batch import Questions
 from metarl.families.questions import QuestionFamily
 from metarl.families.task import Count, Measure, Parameter, Reveal, Values
@@ -26,6 +27,7 @@ from metarl.families.task import Count, Measure, Parameter, Reveal, Values
 from . import movielens
 from .files import read_ratings, require_ratings_file
 from .inputs import Inputs, RatingModel, make_inputs
+from .measures import count_lists, measure_answers, outcomes_of
 from .pictures import draw_lists, draw_rating
 from .pools import SHARED, New, Order, Pools, Rule, make_pools
 from .rounds import choose, draw_order
@@ -63,8 +65,9 @@ class Ratings(QuestionFamily):
     | 0 | the rating, clipped | the scale, such as 0.5 to 5 |
 
     Reward: minus the absolute error, so a round is measured by minus its mean absolute error (MAE). The first round of
-    a trial has `shots` ratings, each later one `queries` others, and ends with its last; then the ratings are revealed.
-    Task: `user`, the place of the user among all, by id. Users of validation and test are never trained on.
+    a trial has `shots` ratings, each later one `queries` others. It terminates with its last, and they are revealed.
+    Task: `user`, the place of the user among all, by id; in validation plus the number of all users, in test plus twice
+    that number. Users of validation and test are never trained on.
 
     What is known of items comes from the ratings of training users alone. In a training user's questions it leaves the
     user's own ratings out, so that a training user sees items as a new one does. An item that no training user rated
@@ -188,7 +191,7 @@ class Ratings(QuestionFamily):
     def parameters(self) -> Mapping[str, Parameter]:
         """The user of a task."""
         train, validation, test = (Choice(tuple(map(float, self.pools.members[split]))) for split in SHARED)
-        return {"user": Parameter(train, None, "", "place of the user among all, by id", validation, test)}
+        return {"user": Parameter(train, None, "", "place of the user among all of the split", validation, test)}
 
     @property
     def observation_space(self) -> spaces.Box:
@@ -229,13 +232,32 @@ class Ratings(QuestionFamily):
         """Return minus the absolute error."""
         return -np.abs(answers.astype(np.float64) - targets)[..., 0]
 
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]:
+        """Errors, ranks and how varied the first items are."""
+        return outcomes_of(len(self.table.item_features.names), len(self.table.items))
+
+    def measure_round(self, values: Values, number: int, played: Played) -> Mapping[str, np.ndarray]:
+        """Return the outcomes of a round, [task, ...]."""
+        assert played.targets is not None  # the family knows them
+        scale, num_items = self.table.scale, len(self.table.items)
+        found = measure_answers(played, scale, self.columns["item"])
+        if self.outcomes.keys() > found.keys():
+            items = np.zeros((*played.mask.shape[1:], len(played.mask)), dtype=np.int64)
+            for task, replica in np.ndindex(items.shape[:2]):
+                asked = played.observations[:, task, replica], played.targets[:, task, replica]
+                items[task, replica] = self.table.item[self.rows_of(int(values["user"][task]), *asked)]
+            found |= count_lists(played, scale, items, num_items)
+        return found
+
     def rows_of(self, task: int, observations: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return the rating that each question of a task is about, int64 [question].
 
         `observations` is [question, size] and `targets` [question, 1]. Of ratings of the user that look alike in both,
         the first that is left counts.
         """
-        rows = np.flatnonzero(self.table.user == task % len(self.table.users))
+        table = self.table
+        rows = np.arange(*np.searchsorted(table.user, [task % len(table.users), task % len(table.users) + 1]))
         kept: dict[bytes, list[int]] = {}
         for row, seen, right in zip(rows, self.inputs.observe(rows), self.table.rating[rows], strict=True):
             kept.setdefault(seen.tobytes() + np.float32(right).tobytes(), []).append(int(row))

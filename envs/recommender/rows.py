@@ -45,7 +45,7 @@ class Layout:
 class Rows:
     """The rows of a file by columns. Raises MetarlError where the file cannot be read as such."""
 
-    def __init__(self, path: Path, layout: Layout = Layout()) -> None:  # noqa: B008 -- it is frozen
+    def __init__(self, path: Path, layout: Layout = Layout()) -> None:
         self.origin = f"file {path.name!r}"
         self._content, self._layout = _decoded(path, layout.encodings, self.origin), layout
         reader = layout.reader(self._content)

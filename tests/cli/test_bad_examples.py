@@ -37,6 +37,15 @@ def _texts(content: str | bytes) -> Callable[[Path], list[str]]:
     return arguments
 
 
+def _ratings(content: str | bytes, *settings: str) -> Callable[[Path], list[str]]:
+    def arguments(folder: Path) -> list[str]:
+        (folder / "mine.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return ["ratings", f"family.file={folder / 'mine.csv'}", *settings]
+
+    return arguments
+
+
+RATED = "user,item,rating\n" + "".join(f"u{user},i{item},{1 + user % 5}\n" for user in range(30) for item in range(15))
 ROWS = "".join(f"text {number},c{label}\n" for label in range(10) for number in range(2))
 
 BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
@@ -64,6 +73,28 @@ BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "class of texts in two splits": (
         _texts("text,label,split\nx,a,train\ny,a,test\n"),
         "label 'a' of file 'texts.csv' is in split 'train' and, in line 3, in 'test'; keep it in one",
+    ),
+    "a rating outside the scale": (
+        _ratings(f"{RATED}u1,i99,7\n", "family.scale=[1,5]"),
+        "file 'mine.csv' has rating 7 in line 452, outside the scale from 1 to 5; correct it, or give the scale",
+    ),
+    "a rating twice": (
+        _ratings(f"{RATED}u1,i3,2\n"),
+        "file 'mine.csv' has item 'i3' of user 'u1' in line 452 again, after line 20; keep one of both ratings",
+    ),
+    "users with one rating": (
+        _ratings("user,item,rating\n" + "".join(f"u{user},i1,{1 + user % 5}\n" for user in range(30))),
+        "none of the 24 users in split 'train' of file 'mine.csv' has 15 ratings; lower shots or queries, or add users",
+    ),
+    "no ratings": (_ratings("user,item,rating\n"), "file 'mine.csv' has no ratings; give a user, an item and a rating"),
+    "an empty file of ratings": (_ratings(""), "file 'mine.csv' has no column 'user' in line 1, but none; add it"),
+    "ratings in another encoding": (
+        _ratings("user,item,rating\nÇad,x,1\n".encode("cp1252")),
+        "file 'mine.csv' is not UTF-8 at byte 17, in line 2; save it as UTF-8",
+    ),
+    "ratings without times in their order": (
+        _ratings(RATED, "family.order=time"),
+        "order is 'time', and the ratings of file 'mine.csv' have no times; add a column timestamp, or take order: ra",
     ),
 }
 """Name of the mistake to what makes the family's settings, and what the line says."""
