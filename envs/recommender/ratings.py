@@ -16,8 +16,8 @@ from metarl.base.errors import MetarlError
 from metarl.base.progress import warn
 from metarl.base.streams import Streams
 from metarl.families.batch import State
-from metarl.families.distributions import Choice
 from metarl.families.family import register, required_package
+from metarl.families.in_turn import InTurn
 from metarl.families.model_files import REFERENCE, adopt, located
 from metarl.families.outcomes import Outcome, Played
 from metarl.families.question_batch import Questions
@@ -190,7 +190,7 @@ class Ratings(QuestionFamily):
     @property
     def parameters(self) -> Mapping[str, Parameter]:
         """The user of a task."""
-        train, validation, test = (Choice(tuple(map(float, self.pools.members[split]))) for split in SHARED)
+        train, validation, test = (InTurn(tuple(map(float, self.pools.members[split]))) for split in SHARED)
         return {"user": Parameter(train, None, "", "place of the user among all of the split", validation, test)}
 
     @property
