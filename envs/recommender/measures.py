@@ -8,7 +8,7 @@ import numpy as np
 
 from metarl.families.outcomes import Outcome, Played
 
-from .diversity import coverage, gini, feature_distance
+from .diversity import coverage, feature_distance, gini
 from .ranking import first_items, gains, ndcg, precision
 from .table import Scale
 

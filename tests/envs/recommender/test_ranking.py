@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metarl.envs.recommender.diversity import coverage, gini, feature_distance
+from metarl.envs.recommender.diversity import coverage, feature_distance, gini
 from metarl.envs.recommender.ranking import first_items, gains, ndcg, precision
 
 LISTS = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 10)), min_size=2, max_size=6)
