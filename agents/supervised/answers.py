@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,10 @@ from metarl.trials.episodes import Episodes
 
 from ..common.exported import action_outputs
 from ..common.heads import ActionHead, action_head
+
+NumberError = Literal["squared", "absolute"]
+"""Loss of answers that are numbers. The squared error asks for the mean of what may be right, the absolute one for its
+median, which is best where a reward is minus the absolute error, as for ratings."""
 
 
 class AnswerHead(Protocol):
@@ -76,21 +80,22 @@ class ClassAnswers:
 
 
 class NumberAnswers:
-    """Answers of a box: the loss is the squared error, mean over its numbers.
+    """Answers of a box: the loss is the squared or the absolute error, mean over its numbers.
 
     Outputs are in the box's own units, from its middle: a network begins with answers around zero, and penalties pull
     towards it, which may lie outside of the box. Without two finite bounds the middle is zero.
     """
 
-    def __init__(self, space: spaces.Box) -> None:
-        self.space, self.num_outputs = space, int(np.prod(space.shape))
+    def __init__(self, space: spaces.Box, error: NumberError = "squared") -> None:
+        self.space, self.error, self.num_outputs = space, error, int(np.prod(space.shape))
         bounded = np.isfinite(space.low) & np.isfinite(space.high)
         low, high = (np.where(bounded, bound, 0.0).astype(np.float64) for bound in (space.low, space.high))
         self._middle = torch.as_tensor(((low + high) / 2).reshape(-1))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the squared error, [...]."""
-        return (outputs - self.vectors(targets)).square().mean(-1)
+        """Return the error, [...]."""
+        difference = outputs - self.vectors(targets)
+        return (difference.square() if self.error == "squared" else difference.abs()).mean(-1)
 
     def best(self, outputs: Tensor) -> np.ndarray:
         """Return the outputs as actions of the box; the rollout clips them."""
@@ -114,15 +119,18 @@ class NumberAnswers:
         return {"action": outputs.reshape(*outputs.shape[:-1], *self.space.shape).to(low.dtype).clamp(low, high)}
 
 
-def answer_head(agent: str, family: TaskFamily) -> AnswerHead:
-    """Return the answers of a family. Raises MetarlError for a family that knows no targets."""
+def answer_head(agent: str, family: TaskFamily, error: NumberError = "squared") -> AnswerHead:
+    """Return the answers of a family, with an error for those that are numbers.
+
+    Raises MetarlError for a family that knows no targets.
+    """
     space = family.target_space
     if space is None:
         raise MetarlError(
             f"agent {agent!r} learns from right answers, and family {family.name!r} knows none; take one that does, "
             "such as sinusoid, or an agent that learns from rewards, such as maml-ppo"
         )
-    return NumberAnswers(space) if isinstance(space, spaces.Box) else ClassAnswers(action_head(space))
+    return NumberAnswers(space, error) if isinstance(space, spaces.Box) else ClassAnswers(action_head(space))
 
 
 def scores_of(family: TaskFamily, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from ..maml.adaptation import AdaptAll, Adapts
 from ..maml.config import require_composable
 from ..maml.reptile import ReptileConfig
 from ..maml.step_size import StepSizeKind
+from .answers import NumberError
 
 
 class AdamConfig(Settings):
@@ -47,6 +48,8 @@ class SupervisedConfig(Settings):
     """Activation of the hidden layers."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of the network."""
+    number_error: NumberError = "squared"
+    """Loss of answers that are numbers: the squared error, or the absolute one, as where that is the reward."""
     adapts: Adapts = AdaptAll()
     """Parameters that an inner step moves: all (MAML), the last layer (ANIL) or several (MeLU), a context vector in the
     input of the first layer (CAVIA), a latent vector from which all are decoded, or nothing."""

@@ -29,7 +29,7 @@ from ..common.state import StateDict, load_tensors, optimizer_state, require_fit
 from ..maml.exported import exported_step
 from ..maml.meta_step import MetaAdam
 from ..maml.policy import ENCODER
-from .answers import AnswerHead, answer_head, mean_score, question_first
+from .answers import AnswerHead, NumberError, answer_head, mean_score, question_first
 from .memory import heads_bytes, input_bytes, round_sizes
 from .objective import Answered
 from .reader import Reader
@@ -51,6 +51,8 @@ class FeatureSettings(Settings):
     """Step size of Adam."""
     max_grad_norm: Positive = 10.0
     """Largest norm of the gradient; a longer one is scaled down."""
+    number_error: NumberError = "squared"
+    """Loss of answers that are numbers: the squared error, or the absolute one, as where that is the reward."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of the network."""
 
@@ -75,7 +77,7 @@ class HeadAgent(TrainableAgent):
     @cpu_by_default()
     def __init__(self, config: FeatureSettings, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device, self.family = config, device, family
-        self.answers: AnswerHead = answer_head(self.title, family)
+        self.answers: AnswerHead = answer_head(self.title, family, config.number_error)
         self.encoder = ObservationEncoder(config.encoder, family.observation_space)
         sizes = (self.encoder.num_features, *config.hidden_sizes)
         self.layers = MLP(sizes, activation=config.activation) if config.hidden_sizes else None

@@ -49,7 +49,7 @@ class SupervisedMAML(TrainableAgent):
     @cpu_by_default()
     def __init__(self, config: SupervisedConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device, self.family = config, device, family
-        head = answer_head("maml", family)
+        head = answer_head("maml", family, config.number_error)
         generator = torch.Generator().manual_seed(seed)
         encoder = ObservationEncoder(config.encoder, family.observation_space)
         network = EncodedNetwork(

@@ -210,3 +210,26 @@ def test_a_box_without_bounds_has_the_middle_zero() -> None:
     outputs = torch.zeros(3, 2)
     np.testing.assert_array_equal(answers.best(outputs), [[0.0, 3.0]] * 3)
     assert float(answers.loss(outputs, torch.tensor([[0.0, 3.0]] * 3)).sum()) == 0
+
+
+@pytest.mark.parametrize(("error", "best"), [("squared", 2.0), ("absolute", 0.5)])
+def test_the_squared_error_asks_for_the_mean_and_the_absolute_one_for_the_median(error: Any, best: float) -> None:
+    answers = NumberAnswers(spaces.Box(-9, 9, (1,), np.float32), error)
+    targets, guesses = torch.tensor([[0.0], [0.5], [5.5]]), torch.linspace(-1, 6, 141)
+    losses = [float(answers.loss(guess.expand(3, 1), targets).mean()) for guess in guesses]
+    assert float(guesses[int(np.argmin(losses))]) == pytest.approx(best, abs=0.03)
+    assert losses[20] == pytest.approx(np.mean([0, 0.25, 30.25] if error == "squared" else [0, 0.5, 5.5]))
+
+
+@pytest.mark.parametrize("name", ["maml", "ridge", "neural-process"])
+def test_agents_learn_by_the_error_that_is_asked_for(name: str) -> None:
+    family = load("sinusoid")
+    losses = []
+    for error in ("squared", "absolute"):
+        agent = make_agent(name, family, {"number_error": error}, seed=1)
+        with contextlib.closing(family.make_vec(family.sample("train", 4, seed=0))) as envs:
+            trial = run_trial(agent, envs, 2, seed=0, training=True)
+        losses.append(agent.update(trial, np.random.default_rng(0))["loss_before"])
+    right = trial.rounds[0].targets
+    assert right is not None and losses[0] != pytest.approx(losses[1])
+    assert losses[1] == pytest.approx(np.abs(right).mean(), rel=0.5)
