@@ -76,6 +76,22 @@ class Inputs:
         parts = (self.ratings[rows], of_item[table.item[rows]], of_user[table.user[rows]], self.context.values[rows])
         return np.concatenate(parts, axis=-1)
 
+    def foresee(self, items: np.ndarray, user: int | None, time: float | None) -> np.ndarray:
+        """Return what a user who may not be among those of the table would see of items, float32 [item, size].
+
+        `items` are places [item]. `user` is the place of a user with the same features, None for the middle of all.
+        `time` is in seconds since 1970, None for no time of day or week in particular; other context has its middle.
+        """
+        table, count = self.table, len(items)
+        of_users = table.user_features.values
+        features = of_users.mean(axis=0, dtype=np.float64) if user is None else of_users[user]
+        context = np.zeros(len(self.context.names), dtype=np.float32)
+        if table.time is not None and time is not None and len(context):
+            moment = clock(np.array([time]))
+            context[-len(moment.names) :] = moment.values[0]
+        shared = np.tile(np.concatenate([features, context]).astype(np.float32), (count, 1))
+        return np.concatenate([self.items[items], table.item_features.values[items], shared], axis=1)
+
 
 def make_inputs(table: RatingTable, pools: Pools, new: New, fold: int, num_factors: int, *, context: bool) -> Inputs:
     """Return the observations' parts, from the ratings that `pools` marks as those of training."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -152,7 +153,9 @@ class Ratings(QuestionFamily):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings: ratings are found again."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("table", "pools", "inputs")}
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("table", "pools", "inputs", "_looks")
+        }
 
     @functools.cached_property
     def table(self) -> RatingTable:
@@ -264,6 +267,60 @@ class Ratings(QuestionFamily):
         seen, right = (np.ascontiguousarray(each, dtype=np.float32) for each in (observations, targets))
         keys = [one.tobytes() + other.tobytes() for one, other in zip(seen, right, strict=True)]
         return np.array([kept[key].pop(0) if len(kept[key]) > 1 else kept[key][0] for key in keys], dtype=np.int64)
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Ids of all items, ascending."""
+        return self.table.items
+
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """Title of each item by its id; the id itself where it has none."""
+        return dict(zip(self.table.items, self.table.titles, strict=True))
+
+    def observe(self, items: Sequence[str], *, like: str | None = None, time: float | None = None) -> np.ndarray:
+        """Return the questions what a new user thinks of items, float32 [item, size], for `Policy.learn` and `answer`.
+
+        Args:
+            items: Ids of items.
+            like: Id of a user whose features the new one shares, such as age; None for the middle of all users.
+            time: When the rating is given, in seconds since 1970; None for no time in particular.
+
+        Raises:
+            MetarlError: for an item or a user that is not in the ratings.
+        """
+        places = [self._place("item", item, self.table.items) for item in items]
+        user = None if like is None else self._place("user", like, self.table.users)
+        return self.inputs.foresee(np.array(places, dtype=np.int64), user, time)
+
+    def _place(self, kind: str, name: str, names: tuple[str, ...]) -> int:
+        place = bisect.bisect_left(names, name) if isinstance(name, str) else len(names)
+        if place == len(names) or names[place] != name:
+            raise MetarlError(
+                f"{kind} {name!r} is not in the ratings of {self.table.origin}; take the id of one that is"
+            )
+        return place
+
+    def tell(self, observation: np.ndarray) -> str:
+        """Return the title of the item that a question is about; of several that look alike, the first and how many."""
+        seen = np.asarray(observation, dtype=np.float32)[: self.columns["item"].stop].tobytes()
+        alike = self._looks.get(seen, ())
+        return f"{alike[0]} or {len(alike) - 1} like it" if len(alike) > 1 else "".join(alike)
+
+    def tell_answer(self, answer: np.ndarray) -> str:
+        """Return a rating."""
+        return f"rated {float(np.ravel(answer)[0]):.3g}"
+
+    @functools.cached_property
+    def _looks(self) -> Mapping[bytes, Sequence[str]]:
+        """Titles of the items that have the same numbers, by these. In training an item looks different to each user."""
+        table, inputs, found = self.table, self.inputs, dict[bytes, dict[str, None]]()
+        rows = np.flatnonzero(self.pools.fitted)
+        for numbers, places in ((inputs.items, np.arange(len(table.items))), (inputs.ratings[rows], table.item[rows])):
+            looks = np.concatenate([numbers, table.item_features.values[places]], axis=1)
+            for look, place in zip(looks, places.tolist(), strict=True):
+                found.setdefault(look.tobytes(), {})[table.titles[place]] = None
+        return {look: tuple(titles) for look, titles in found.items()}
 
     def draw(self, axes: Axes, observation: Any, answer: np.ndarray | None, target: np.ndarray) -> None:
         """Draw the rating, the answer, and what is known of the item."""

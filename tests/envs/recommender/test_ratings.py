@@ -24,6 +24,7 @@ from metarl.families.task import Tasks
 from metarl.pictures.gallery import tasks_figure
 from metarl.runs.config import load_config, resolve
 from metarl.trials.registered import make_agent
+from metarl.trials.rollout import run_trial
 
 from .making import ratings_csv, write_csv
 
@@ -350,3 +351,52 @@ def test_pictures_show_the_titles_of_what_a_user_rated(csv: Path) -> None:
     written = {label.get_text() for axes in figure.axes for label in axes.get_yticklabels()}
     shown = rows(family, "train", 1, 1)[0][0]
     assert {family.table.titles[at] for at in family.table.item[shown]} <= written
+
+
+def test_a_new_user_is_asked_what_a_test_user_is_asked(csv: Path) -> None:
+    family = make(csv)
+    table = family.table
+    user = int(family.pools.members["test"][0]) % len(table.users)
+    rows = np.flatnonzero(table.user == user)
+    assert table.time is not None
+    for row in rows[:5]:
+        seen = family.observe([table.items[table.item[row]]], like=table.users[user], time=float(table.time[row]))
+        np.testing.assert_array_equal(seen[0], family.inputs.observe(rows[:1] * 0 + row)[0])
+
+
+def test_a_user_of_whom_nothing_is_known_is_in_the_middle(csv: Path) -> None:
+    family = make(csv)
+    seen = family.observe(family.items[:7])
+    assert seen.shape == (7, family.inputs.size) and seen.dtype == np.float32
+    np.testing.assert_allclose(seen[:, family.columns["context"]], 0)
+    np.testing.assert_allclose(seen[:, family.columns["user"]], 0, atol=1e-5)
+    assert family.titles[family.items[3]].startswith("Film ")
+
+
+def test_items_and_users_that_are_not_there_are_told(csv: Path) -> None:
+    family = make(csv)
+    for call in (lambda: family.observe(["nothing"]), lambda: family.observe(["i1"], like="nobody")):
+        with pytest.raises(
+            MetarlError, match=r"(item 'nothing'|user 'nobody') is not in the ratings of .*; take the id"
+        ):
+            call()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_question_is_told_by_the_title_of_its_item(split: str, csv: Path) -> None:
+    family = make(csv)
+    with contextlib.closing(family.make_vec(family.sample(split, 4, seed=0))) as envs:
+        trial = run_trial(make_agent("random", family), envs, 2, seed=0)
+    for task, row in enumerate(trial.tasks):
+        asked = trial.rounds[1].observations[:, task, 0]
+        assert trial.rounds[1].targets is not None
+        rows = family.rows_of(int(row["user"]), asked, trial.rounds[1].targets[:, task, 0])
+        assert [family.tell(each) for each in asked] == [family.table.titles[at] for at in family.table.item[rows]]
+    assert family.tell_answer(np.array([3.5])) == "rated 3.5"
+
+
+def test_items_that_look_alike_are_told_as_such(tmp_path: Path) -> None:
+    lines = [line.rsplit(",", 4)[0] for line in ratings_csv(num_users=80, per_user=20).splitlines()]
+    family = make(write_csv(tmp_path, "\n".join(lines)), new="items", queries=1, shots=1)
+    new = [item for item in family.items if family.tell(family.observe([item])[0]) != item]
+    assert len(new) > 1 and all(" like it" in family.tell(family.observe([item])[0]) for item in new)
