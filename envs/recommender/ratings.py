@@ -313,7 +313,7 @@ class Ratings(QuestionFamily):
 
     @functools.cached_property
     def _looks(self) -> Mapping[bytes, Sequence[str]]:
-        """Titles of the items that have the same numbers, by these. In training an item looks different to each user."""
+        """Titles of the items that have the same numbers, by these. A training user sees numbers of its own."""
         table, inputs, found = self.table, self.inputs, dict[bytes, dict[str, None]]()
         rows = np.flatnonzero(self.pools.fitted)
         for numbers, places in ((inputs.items, np.arange(len(table.items))), (inputs.ratings[rows], table.item[rows])):
