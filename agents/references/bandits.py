@@ -72,7 +72,7 @@ class BanditReference(Agent, Generic[C]):
     pools_replicas = False
 
     def __init__(self, config: C, family: TaskFamily, *, seed: int, device: str) -> None:
-        require_family(type(self), family)
+        family = require_family(type(self), family)
         assert isinstance(family.action_space, spaces.Discrete)
         self.config, self.horizon, self.num_arms = config, family.horizon, int(family.action_space.n)
 

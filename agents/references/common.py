@@ -12,13 +12,17 @@ from metarl.families.family import TaskFamily
 from metarl.trials.episodes import TimeStep
 
 
-def require_family(agent: type[Any], family: TaskFamily) -> None:
-    """Raise MetarlError unless `agent` names the family in `plays`, and the family has no options."""
+def require_family(agent: type[Any], family: TaskFamily) -> TaskFamily:
+    """Return the family without a title of its own.
+
+    Raises MetarlError unless `agent` names the family in `plays`, and the family has no options.
+    """
     if family.name not in agent.plays:
         plays = ", ".join(agent.plays)
         raise MetarlError(f"{agent.__name__} cannot play family {family.name!r}; take {plays}")
-    if family.origin is not type(family):
+    if family.origin is not type(family.untitled):
         raise MetarlError(f"{agent.__name__} plays family {family.name!r} only without options; leave them out")
+    return family.untitled
 
 
 def best_actions(scores: np.ndarray, streams: Streams | None) -> np.ndarray:

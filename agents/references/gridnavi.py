@@ -240,7 +240,7 @@ class BayesOptimalSearch(Agent):
     pools_replicas = False
 
     def __init__(self, config: BayesOptimalSearchConfig, family: TaskFamily, *, seed: int, device: str) -> None:
-        require_family(type(self), family)
+        family = require_family(type(self), family)
         self.size, goals = _grid(family)
         self.path = bayes_optimal_path(self.size, goals, family.horizon, config.episodes)
 
@@ -279,7 +279,7 @@ class PosteriorSampling(Agent):
     pools_replicas = False
 
     def __init__(self, config: NoSettings, family: TaskFamily, *, seed: int, device: str) -> None:
-        require_family(type(self), family)
+        family = require_family(type(self), family)
         self.size, self.goals = _grid(family)
 
     def begin(self, streams: Streams) -> PosteriorSamplingLearner:

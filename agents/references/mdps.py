@@ -198,7 +198,7 @@ class MDPReference(Agent, Generic[C]):
     """What `prior: paper` means for this reference."""
 
     def __init__(self, config: C, family: TaskFamily, *, seed: int, device: str) -> None:
-        require_family(type(self), family)
+        family = require_family(type(self), family)
         self.config, self.family = config, family
         self.prior = TRUE_PRIOR if config.prior == "true" else self.paper_prior
 
@@ -351,7 +351,7 @@ class ValueIteration(Oracle):
     pools_replicas = False
 
     def __init__(self, config: NoSettings, family: TaskFamily, *, seed: int, device: str) -> None:
-        require_family(type(self), family)
+        family = require_family(type(self), family)
         self.family = family
 
     def begin_knowing(self, tasks: Tasks, streams: Streams) -> PlanningLearner:

@@ -30,7 +30,7 @@ class Ngrams(Agent):
     pools_replicas = False
 
     def __init__(self, config: NoSettings, family: TaskFamily, *, seed: int, device: str) -> None:
-        require_family(type(self), family)
+        family = require_family(type(self), family)
         if family.reveal == "never":
             raise MetarlError("agent '3-gram' learns from labels, and family.reveal is 'never'; set it to round")
         assert isinstance(family.action_space, spaces.Discrete)

@@ -27,7 +27,7 @@ class KnownOptimum(Oracle):
     pools_replicas = False
 
     def __init__(self, config: NoSettings, family: TaskFamily, *, seed: int, device: str) -> None:
-        require_family(type(self), family)
+        family = require_family(type(self), family)
         self.space = family.action_space
 
     def begin_knowing(self, tasks: Tasks, streams: Streams) -> KnowingLearner:

@@ -89,7 +89,7 @@ class RatingReference(Agent):
     """Whether it learns from the ratings of a user."""
 
     def __init__(self, config: NoSettings, family: TaskFamily, *, seed: int, device: str) -> None:
-        require_family(type(self), family)
+        family = require_family(type(self), family)
         if self.learns and family.reveal == "never":
             raise MetarlError(f"agent {self.name!r} learns from ratings, and family.reveal is 'never'; set it to round")
         rated = cast("RatesItems", family)

@@ -23,6 +23,7 @@ from .words import in_words
 
 if TYPE_CHECKING:
     from .batch import Batch
+    from .family import TaskFamily
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class DeclaredFamily(OptionFamily):
     def title(self) -> str:
         """The family's name for readers."""
         return self.title_given or self.base.title
+
+    @property
+    def untitled(self) -> TaskFamily:
+        """The base, unless parameters have other values here."""
+        return self if self.parameters_given else self.base.untitled
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -130,6 +130,11 @@ class TaskFamily(ABC):
         return self.name
 
     @property
+    def untitled(self) -> TaskFamily:
+        """The family without a title of its own, which changes nothing of how it is played."""
+        return self
+
+    @property
     def origin(self) -> type[TaskFamily]:
         """The registered class, without the options that `load` adds to a family."""
         return type(self)

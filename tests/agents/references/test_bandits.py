@@ -251,3 +251,12 @@ def test_gittins_agent_earns_no_more_than_bayes_allows_and_all_but_one_percent_o
     error = returns.std() / math.sqrt(len(returns))
     assert best == pytest.approx(6.65999, abs=1e-5)
     assert 0.99 * best - 3 * error < returns.mean() < best + 3 * error
+
+
+def test_a_title_is_no_option_and_other_values_are_one() -> None:
+    plain, titled = load("bernoulli-bandit"), load("bernoulli-bandit", title="mine")
+    found = [metarl.evaluate(make_agent("ucb1", family), family, num_tasks=5).returns for family in (plain, titled)]
+    np.testing.assert_array_equal(*found)
+    means = [0.1] * len(plain.sample("train", 1, seed=0)[0]["chances"])
+    with pytest.raises(MetarlError, match="only without options"):
+        make_agent("ucb1", load("bernoulli-bandit", parameters={"chances": means}))
