@@ -45,7 +45,7 @@ def write_page(groups: Sequence[Group], path: str | Path, about: About) -> None:
         if (instances := instance_figure(groups)) is not None:
             figures["instances"] = (f"{what.title} by instance of a class (mean, 95 % interval)", instances)
         if (shots := shots_figure(groups)) is not None:
-            figures["shots"] = (f"{what.title} of the last round by examples of each class", shots)
+            figures["shots"] = (f"{what.title} of the last round by the number of examples", shots)
         if (reliability := reliability_figure(groups)) is not None:
             figures["calibration"] = ("Share of right answers against confidence in the last round", reliability)
     pictures = {}

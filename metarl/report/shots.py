@@ -26,7 +26,7 @@ from .table import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOTS = "Examples of each class in the first round"
+SHOTS = "Examples in the first round (of each class, where there are classes)"
 """Title of the axis of shots."""
 
 
@@ -36,7 +36,8 @@ def shots_table(groups: Sequence[Group]) -> Table:
     what, all_shots = measured(groups), sorted({shots for each in found.values() for shots in each})
     columns = [
         Column(
-            with_noun(shots, "shot"), f"{what.label} of the last round after so many examples of each class: {MEAN}."
+            with_noun(shots, "shot"),
+            f"{what.label} of the last round after so many examples, of each class if any: {MEAN}.",
         )
         for shots in all_shots
     ]
@@ -45,7 +46,9 @@ def shots_table(groups: Sequence[Group]) -> Table:
         if each := found[group.name + group.problem]:
             last = {shots: at.returns[..., -1] for shots, at in each.items()}
             rows.append((group, [mean_cell(group, last[n]) if n in last else MISSING for n in all_shots]))
-    statistic = f"{what.title} of the last round by examples of each class: means."
+    statistic = (
+        f"{what.title} of the last round by the number of examples, of each class where there are classes: means."
+    )
     return table_of("shots", "By shots", statistic, columns, rows, groups)
 
 
