@@ -51,10 +51,15 @@ class FeatureSettings(Settings):
     """Step size of Adam."""
     max_grad_norm: Positive = 10.0
     """Largest norm of the gradient; a longer one is scaled down."""
-    number_error: NumberError = "squared"
-    """Loss of answers that are numbers: the squared error, or the absolute one, as where that is the reward."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of the network."""
+
+
+class ErrorSettings(FeatureSettings):
+    """The same, and what is lowered where answers are numbers."""
+
+    number_error: NumberError = "squared"
+    """Loss of answers that are numbers: the squared error, or the absolute one, as where that is the reward."""
 
 
 HEAD, WEIGHTS = "head.", "weights"
@@ -77,7 +82,8 @@ class HeadAgent(TrainableAgent):
     @cpu_by_default()
     def __init__(self, config: FeatureSettings, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device, self.family = config, device, family
-        self.answers: AnswerHead = answer_head(self.title, family, config.number_error)
+        error: NumberError = config.number_error if isinstance(config, ErrorSettings) else "squared"
+        self.answers: AnswerHead = answer_head(self.title, family, error)
         self.encoder = ObservationEncoder(config.encoder, family.observation_space)
         sizes = (self.encoder.num_features, *config.hidden_sizes)
         self.layers = MLP(sizes, activation=config.activation) if config.hidden_sizes else None

@@ -26,7 +26,7 @@ from metarl.base.settings import Count, Settings, Width
 from metarl.trials.registered import register_agent
 
 from ..common.policy import MLP, Parameters
-from .head_agent import FeatureSettings, HeadAgent, within
+from .head_agent import ErrorSettings, HeadAgent, within
 from .support import Fitted, Support
 
 QUERY, KEY, NOTHING = "query", "key", "nothing"
@@ -51,7 +51,7 @@ class Mean(Settings):
     """The mean alone."""
 
 
-class NeuralProcessConfig(FeatureSettings):
+class NeuralProcessConfig(ErrorSettings):
     """Settings of a neural process."""
 
     value_size: Width = 64

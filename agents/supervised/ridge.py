@@ -13,14 +13,14 @@ from metarl.trials.registered import register_agent
 
 from ..common.policy import Parameters
 from .answers import NumberAnswers
-from .head_agent import FeatureSettings, HeadAgent
+from .head_agent import ErrorSettings, HeadAgent
 from .support import Fitted, Support
 
 LOG_LAMBDA, SCALE, BIAS = "log_lambda", "scale", "bias"
 """Names of the head's parameters."""
 
 
-class RidgeConfig(FeatureSettings):
+class RidgeConfig(ErrorSettings):
     """Settings of ridge regression on learned features."""
 
     initial_lambda: Positive = 1.0

@@ -40,7 +40,7 @@ def learned(name: str, family: Meters, settings: dict[str, Any]) -> Any:
         if name == "rl2":
             agent.network.policy.weight *= 20
         else:
-            agent.parameters[agent.objective.policy.last_layer[0]] *= 20
+            agent.parameters[agent.objective.policy.last_layers(1)[0]] *= 20
     return agent
 
 

@@ -148,6 +148,7 @@ def test_it_is_marked_as_an_oracle_wherever_it_is_told_of(tmp_path: Path) -> Non
     assert {name for name, oracle in told.items() if oracle} == {
         "beeline",
         "best-arm",
+        "best-slate",
         "sb3-ppo-oracle",
         "shortest-path",
         "true-curve",
