@@ -82,8 +82,8 @@ class ClassAnswers:
 class NumberAnswers:
     """Answers of a box: the loss is the squared or the absolute error, mean over its numbers.
 
-    Outputs are in the box's own units, from its middle: a network begins with answers around zero, and penalties pull
-    towards it, which may lie outside of the box. Without two finite bounds the middle is zero.
+    Outputs are differences to the middle of the box, in its own units. A fresh network's outputs are around zero, and
+    penalties pull towards zero, which may be no answer at all. Without two finite bounds the middle is zero.
     """
 
     def __init__(self, space: spaces.Box, error: NumberError = "squared") -> None:
