@@ -9,14 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from metarl.base.stored import Arrays, Store
+
 from .features import Features
 from .items import STATISTICS, ItemModel, fit_items
 from .pools import New, Pools
-from .stored import Arrays, stored
 from .table import RatingTable
 
 VERSION = 2
 """Number of the model of items: another one computes stored numbers anew."""
+STORE: Store[Arrays] = Store("ratings", "numbers of items", dict, dict)
+"""Numbers of items that this process has computed or read."""
 COUNT = STATISTICS.index("count")
 DAY, WEEK = 86_400, 7 * 86_400
 
@@ -96,7 +99,7 @@ class Inputs:
 def make_inputs(table: RatingTable, pools: Pools, new: New, fold: int, num_factors: int, *, context: bool) -> Inputs:
     """Return the observations' parts, from the ratings that `pools` marks as those of training."""
     key = ["items", VERSION, table.digest, new, fold, num_factors]
-    arrays = stored(key, lambda: _fit(table, pools.fitted, num_factors))
+    arrays = STORE.get(key, lambda: _fit(table, pools.fitted, num_factors))
     found = ItemModel(arrays["items"], arrays["ratings"], *arrays["spread"].tolist())
     # A zero of a scaled count is that of the mean rating of training; factors keep their relative sizes.
     logs = found.ratings[:, COUNT]

@@ -132,14 +132,14 @@ def test_a_changed_image_is_read_again_and_an_unchanged_one_is_not(
     Image.new("L", (8, 8), 77).save(tmp_path / "data" / "a" / "0.png")
     os.utime(tmp_path / "data" / "a" / "0.png", ns=(1, 1))
     assert first() == 77
-    monkeypatch.setattr("metarl.envs.images.stored._made", {})
+    monkeypatch.setattr("metarl.envs.images.stored.STORE.made", {})
     monkeypatch.setattr("metarl.envs.images.image_classes.read_classes", lambda *arguments: pytest.fail("read again"))
     assert first() == 77
     for file in (tmp_path / "cache" / "images").iterdir():
         file.write_bytes(file.read_bytes()[:50])
     monkeypatch.undo()
     monkeypatch.setenv("METARL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("metarl.envs.images.stored._made", {})
+    monkeypatch.setattr("metarl.envs.images.stored.STORE.made", {})
     assert first() == 77
 
 

@@ -173,7 +173,7 @@ def test_ratings_of_test_users_in_the_numbers_of_items_are_found(
         return replace(honest(table, rule), fitted=np.ones(len(table.user), dtype=bool))
 
     monkeypatch.setattr(ratings, "_pools", all_fitted)
-    monkeypatch.setattr(inputs, "stored", lambda key, make: make())
+    monkeypatch.setattr(inputs.STORE, "get", lambda key, make: make())
     before, after = numbers_after_change(csv, tmp_path, "test")
     assert (before != after).any()
 
