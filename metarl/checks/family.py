@@ -200,7 +200,7 @@ def check_arrays(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
 
 
 def check_parameters(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]:
-    """Each parameter of a task, varied alone, changes observations or rewards."""
+    """Each parameter of a task, varied alone, changes observations, rewards or right answers."""
     if isinstance(family, SwitchingFamily):
         # A phase may be too short, or start too late, to show a parameter's effect. So the first phase is played as if
         # it never ended, and the second as if it started after one step; later ones are like the second.
@@ -210,7 +210,7 @@ def check_parameters(family: TaskFamily, extent: Extent = FULL) -> Iterator[str]
         idle = _idle(family, extent)
     for name in idle:
         yield (
-            f"parameter {name!r}, varied alone, changes neither observations nor rewards in "
+            f"parameter {name!r}, varied alone, changes neither observations, rewards nor right answers in "
             f"{min(extent.rare_steps, family.horizon)} steps of {2 * extent.rare_replicas} episodes of a task; vary "
             "another one, or use it in every step and recompute what was derived from it"
         )

@@ -62,8 +62,10 @@ def difference(ours: list[Episodes], theirs: list[Episodes], task: int | slice =
         end, mask = len(b.mask), b.mask
         if len(a.mask) < end or a.mask[end:, at].any() or not np.array_equal(a.mask[:end, at], mask):
             return "lengths of episodes"
-        for name in ("observations", "rewards", "terminations", "truncations"):
-            if not np.array_equal(getattr(a, name)[:end, at][mask], getattr(b, name)[mask], equal_nan=True):
+        for name in ("observations", "rewards", "terminations", "truncations", "targets"):
+            one, other = getattr(a, name), getattr(b, name)
+            # Both have targets, or neither: they come from one family.
+            if one is not None and not np.array_equal(one[:end, at][mask], other[mask], equal_nan=True):
                 return name
         if not np.array_equal(a.final_observations[at], b.final_observations, equal_nan=True):
             return "final observations"

@@ -118,7 +118,7 @@ def test_slow_family_is_told_what_is_played_less(
     began = dict(counted)
     (finding,) = check_family(Walks(idle=True))
     assert (
-        "parameter 'dead', varied alone, changes neither observations nor rewards in 12 steps of 4 episodes" in finding
+        "parameter 'dead', varied alone, changes neither observations, rewards nor right answers in 12 steps" in finding
     )
     assert counted["steps"] - began["steps"] < 600
     told = capsys.readouterr().err
