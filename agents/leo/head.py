@@ -16,12 +16,13 @@ and cuts at 1e-10. There is no dropout.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..common.codes import Code, glorot, orthogonality
 from ..common.policy import Parameters
 from ..supervised.answers import AnswerHead, NumberAnswers
 from ..supervised.support import Fitted, Support
@@ -33,23 +34,6 @@ ENCODE, DECODE, LATENT_LR, FINETUNE_LR = "encode", "decode", "inner_lr", "finetu
 """Names of the head's parameters."""
 RELATIONS = ("relate.0", "relate.1", "relate.2")
 """Names of the layers of the relation network."""
-
-
-class Code(NamedTuple):
-    """Normal distribution of the codes of each task's outputs."""
-
-    mean: Tensor
-    """[task, num_outputs, latent]"""
-    log_std: Tensor
-    """[task, num_outputs, latent]"""
-
-    def kl(self) -> Tensor:
-        """Return KL(q || N(0, 1)), mean over codes and their dimensions: the cross-entropy less the entropy."""
-        return (0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1) - self.log_std).mean()
-
-    def entropy(self) -> Tensor:
-        """Return the entropy of a dimension in nats, mean over codes and their dimensions."""
-        return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).mean()
 
 
 def encode(parameters: Parameters, support: Support, of_classes: bool, log_std_shift: float) -> Code:
@@ -90,42 +74,38 @@ def decode(parameters: Parameters, codes: Tensor, noise: Tensor | None) -> Tenso
     return mean + math.sqrt(2 / (mean.shape[1] + mean.shape[2])) * log_std.exp() * noise
 
 
-def orthogonality(decoder: Tensor) -> Tensor:
-    """Return the mean squared difference between the correlations of the decoder's rows and the identity."""
-    rows = decoder / decoder.norm(dim=1, keepdim=True).clamp(min=1e-32)
-    return (rows @ rows.T - torch.eye(len(rows), dtype=rows.dtype, device=rows.device)).square().mean()
-
-
 class LatentHead:
     """Makes heads by codes."""
 
     def __init__(self, config: LEOConfig, answers: AnswerHead, size: int) -> None:
         self.config, self.answers, self.size = config, answers, size
         self.of_classes = not isinstance(answers, NumberAnswers)
+        self.num_inner_steps = config.num_inner_steps or 5
+        self.num_finetune_steps = config.of_targets.num_finetune_steps
 
     def initial_parameters(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Return Glorot-uniform weights, and the step sizes of each dimension."""
         latent, config = self.config.latent_size, self.config
         inner_lr = config.inner_lr or (1.0 if self.of_classes else 0.1)
-        finetune_lr, steps = config.finetune_lr or (1.0 if self.of_classes else 0.01), config.num_finetune_steps
-
-        def drawn(rows: int, columns: int) -> Tensor:
-            uniform = 2 * torch.rand(rows, columns, generator=generator, dtype=torch.float64) - 1
-            return math.sqrt(6 / (rows + columns)) * uniform
+        finetune_lr = config.of_targets.finetune_lr or (1.0 if self.of_classes else 0.01)
 
         return {
-            ENCODE: drawn(latent, self.size + (0 if self.of_classes else 1)),
-            **{name: drawn(2 * latent, 2 * latent) for name in RELATIONS},
-            DECODE: drawn(latent, 2 * self.size),
+            ENCODE: glorot(latent, self.size + (0 if self.of_classes else 1), generator),
+            **{name: glorot(2 * latent, 2 * latent, generator) for name in RELATIONS},
+            DECODE: glorot(latent, 2 * self.size, generator),
             LATENT_LR: torch.full((latent,), inner_lr, dtype=torch.float64),
-            **({FINETUNE_LR: torch.full((self.size,), finetune_lr, dtype=torch.float64)} if steps else {}),
+            **(
+                {FINETUNE_LR: torch.full((self.size,), finetune_lr, dtype=torch.float64)}
+                if self.num_finetune_steps
+                else {}
+            ),
         }
 
     def num_held(self, known: int, asked: int) -> int:
         """Return the related pairs of questions, the heads of each step, and the answers."""
         config, outputs = self.config, self.answers.num_outputs
         pairs = (1 if self.of_classes else outputs) * known**2
-        steps = 1 + config.num_inner_steps + config.num_finetune_steps
+        steps = 1 + self.num_inner_steps + self.num_finetune_steps
         return 11 * config.latent_size * pairs + steps * outputs * (10 * self.size + 10 * known) + 8 * asked * outputs
 
     def fit(self, parameters: Parameters, support: Support, noise: torch.Generator | None) -> Fitted:
@@ -140,11 +120,11 @@ class LatentHead:
                 start = start + code.log_std.exp() * _normal(start, noise)
             codes = start if start.requires_grad else start.requires_grad_(True)
             weights = self._decode(parameters, codes, noise)
-            for _ in range(self.config.num_inner_steps):
+            for _ in range(self.num_inner_steps):
                 gradient = self._gradient(codes, weights, support, learning=learning)
                 codes = codes - parameters[LATENT_LR] * gradient
                 weights = self._decode(parameters, codes, noise)
-            for _ in range(self.config.num_finetune_steps):
+            for _ in range(self.num_finetune_steps):
                 gradient = self._gradient(weights, weights, support, learning=learning)
                 weights = weights - parameters[FINETUNE_LR] * gradient
         if not learning:

@@ -17,8 +17,9 @@ from pydantic import Field
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
-from metarl.base.settings import Count, Settings, Width
+from metarl.base.settings import Count, Positive, Settings, Width
 
+from ..common.codes import Penalties
 from ..common.policy import CONTEXT, Parameters
 from .policy import ENCODER
 
@@ -81,7 +82,33 @@ Adapts = Annotated[
 """The parameters that an inner step moves."""
 
 
-def context_size(adapts: Adapts) -> int:
+class AdaptCode(Settings):
+    """A latent vector adapts, which an encoder of the first round's steps begins: LEO (Rusu et al., ICLR 2019)."""
+
+    name: Literal["code"] = "code"
+    """A latent vector from an encoder."""
+    size: Width = 16
+    """Length of the latent vector."""
+    num_inner_steps: Count = 1
+    """Inner steps on each round."""
+    initial_std: Positive = 0.1
+    """Deviation of the vector's distribution at the start. An update draws from it."""
+    width: Width = 64
+    """Units of the layer by which the encoder reads a step."""
+    num_related: Count = 32
+    """Most steps that are related to each other. Of longer rounds, runs of steps are: each counts with their mean."""
+    penalties: Penalties = Penalties()
+    """Weights of the further terms of the outer loss."""
+
+
+PolicyAdapts = Annotated[
+    AdaptAll | AdaptLastLayers | AdaptContext | AdaptLatent | AdaptCode | AdaptNothing,
+    Field(discriminator="name"),
+]
+"""The same where rewards are learned from."""
+
+
+def context_size(adapts: PolicyAdapts) -> int:
     """Return the length of the vector that stands beside the observation in the first layer's input."""
     match adapts:
         case AdaptContext():
@@ -199,8 +226,34 @@ class Latent:
         }
 
 
+CODE = "latent.code"
+"""Name of a latent vector that an encoder began."""
+
+
+class Coded:
+    """A latent vector adapts. Before the first round is encoded, it is at its learned start in every task.
+
+    Then it has another name, which tells that it was encoded.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.latent = Latent(size)
+
+    def meta_parameters(self, policy: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the policy's parameters, the decoder, and the vector's start, which is zero."""
+        return self.latent.meta_parameters(policy, generator)
+
+    def start(self, meta: Parameters) -> dict[str, Tensor]:
+        """Return the learned start, [size]."""
+        return self.latent.start(meta)
+
+    def policy(self, meta: Parameters, fast: Parameters) -> Parameters:
+        """Return the policy's parameters plus the decoded offsets."""
+        return self.latent.policy(meta, {START: fast[CODE] if CODE in fast else fast[START]})
+
+
 def make_adaptation(
-    adapts: Adapts, last_layers: Callable[[int], tuple[str, ...]], names: tuple[str, ...]
+    adapts: PolicyAdapts, last_layers: Callable[[int], tuple[str, ...]], names: tuple[str, ...]
 ) -> Adaptation:
     """Return the adaptation that settings ask for. `names` are those of all parameters, `last_layers` of the last n.
 
@@ -211,6 +264,8 @@ def make_adaptation(
             return Context(adapts.size)
         case AdaptLatent():
             return Latent(adapts.size)
+        case AdaptCode():
+            return Coded(adapts.size)
         case AdaptLastLayers():
             own = last_layers(adapts.count)
             if (have := len(own) // 2) < adapts.count:

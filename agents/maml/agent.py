@@ -27,9 +27,10 @@ from ..common.heads import action_head
 from ..common.moments import RunningMoments
 from ..common.policy import LOG_STD
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
-from .adaptation import AdaptNothing, context_size, make_adaptation
+from .adaptation import AdaptCode, AdaptNothing, Latent, context_size, make_adaptation
 from .baseline_inputs import BaselineInputs
 from .baselines import Baseline, LinearBaseline, LinearBaselineConfig, NetworkBaseline
+from .codes import CodedObjective, OutcomeReader, StepEncoder
 from .config import MAMLConfig
 from .exported import exported_step
 from .memory import update_bytes
@@ -38,7 +39,7 @@ from .objective import MetaObjective
 from .over_tasks import OverTasks
 from .policy import EncodedPolicy
 from .ppo import PPOConfig, PPOStep
-from .records import Round
+from .records import CODE_MEASURES, Outcome, Round
 from .reptile import ReptileConfig, ReptileStep
 from .rounds import Rounds
 from .step_size import LEARNED_RATE, make_step_size
@@ -65,13 +66,25 @@ class MAML(TrainableAgent):
         step_size = make_step_size(config.outer.inner_lr_kind, config.inner_lr)
         meta = adaptation.meta_parameters(initial, generator)
         meta |= step_size.meta_parameters(adaptation.start(meta))
+        code = StepEncoder(config.adapts, policy) if isinstance(config.adapts, AdaptCode) else None
+        if code is not None:
+            like = next(iter(initial.values()))
+            meta |= {name: value.to(like) for name, value in code.initial_parameters(generator).items()}
         self.parameters = {name: value.clone().requires_grad_(True) for name, value in meta.items()}
         self.meta_step = self._make_meta_step()
-        self.objective = MetaObjective(config, policy, adaptation, step_size, self.meta_step.objective)
-        self.over_tasks = OverTasks(self.objective, self.parameters, config.task_chunk_size)
+        base = MetaObjective(
+            config,
+            policy,
+            adaptation if code is None else Latent(code.config.size),
+            step_size,
+            self.meta_step.objective,
+        )
+        self.objective: MetaObjective | CodedObjective = base if code is None else CodedObjective(base, code)
+        self.over_tasks: OverTasks[Round, Outcome] = OverTasks(self.objective, self.parameters, config.task_chunk_size)
         self.moments = RunningMoments(encoder.num_scaled) if config.normalize_observations else None
+        self.outcomes = None if code is None else OutcomeReader(encoder, code.config.size)
         self.baseline = self._make_baseline(BaselineInputs(encoder), generator)
-        self.rounds = Rounds(config, self.over_tasks, head, encoder, self.baseline, self.moments, device)
+        self.rounds = Rounds(config, self.over_tasks, head, encoder, self.baseline, self.moments, device, self.outcomes)
 
     def _make_meta_step(self) -> MetaStep:
         outer = self.config.outer
@@ -126,6 +139,7 @@ class MAML(TrainableAgent):
 
     def _update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         rounds, metrics = self.rounds.replay(trial)
+        rounds = self.rounds.draw(rounds, rng)
         metrics |= self.meta_step(self.over_tasks, rounds)
         self._raise_std_to_floor()
         metrics |= self._measure(rounds)
@@ -134,6 +148,9 @@ class MAML(TrainableAgent):
         if self.moments is not None:
             for episodes in trial.rounds:
                 self.moments.add(self.rounds.encoder.scaled(episodes.observations[episodes.mask]))
+        if self.outcomes is not None:
+            for episodes in trial.rounds:
+                self.outcomes.rewards.add(episodes.rewards[episodes.mask][:, None])
         return metrics
 
     def _raise_std_to_floor(self) -> None:
@@ -149,7 +166,8 @@ class MAML(TrainableAgent):
         after = self.over_tasks.outcomes(self.parameters, rounds)
         require_finite(after, {}, "after the update", self.meta_step.length_setting)
         names = ("kl", "inner_kl", "entropy", "inner_gradient_norm")
-        return {name: float(getattr(after, name).mean()) for name in names}
+        found = {name: float(getattr(after, name).mean()) for name in names}
+        return found | dict(zip(CODE_MEASURES, after.of_code.mean(0).tolist(), strict=False))  # none without a code
 
     def _rates(self) -> dict[str, float]:
         """Return the least, the mean and the greatest of the learned step sizes; nothing if they are fixed."""
@@ -164,7 +182,12 @@ class MAML(TrainableAgent):
 
     def _tensors(self) -> StateDict:
         moments = {} if self.moments is None else self.moments.tensors
-        return {**self.parameters, **{f"moments.{name}": value for name, value in moments.items()}}
+        rewards = {} if self.outcomes is None else self.outcomes.rewards.tensors
+        return {
+            **self.parameters,
+            **{f"moments.{name}": value for name, value in moments.items()},
+            **{f"rewards.{name}": value for name, value in rewards.items()},
+        }
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from metarl.base.settings import Count, Fraction, Positive, Settings, Widths
 
 from ..common.encoders import AutoEncoder, EncoderSettings
-from .adaptation import AdaptAll, AdaptNothing, Adapts
+from .adaptation import AdaptAll, AdaptNothing, PolicyAdapts
 from .baselines import BaselineConfig, LinearBaselineConfig
 from .ppo import PPOConfig
 from .reptile import ReptileConfig
@@ -33,7 +33,7 @@ class OuterSettings(Protocol):
         ...
 
 
-def require_composable(outer: OuterSettings, adapts: Adapts) -> None:
+def require_composable(outer: OuterSettings, adapts: PolicyAdapts) -> None:
     """Raise ValueError unless a meta-step can move what adapts."""
     if isinstance(outer, ReptileConfig) and not isinstance(adapts, AdaptAll):
         raise ValueError(f"outer 'reptile' moves only what adapts, here {adapts.name!r}; take adapts: all")
@@ -74,10 +74,10 @@ class MAMLConfig(Settings):
     """Shift and scale the vectors of observations by their running mean and standard deviation over training."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of the networks."""
-    adapts: Adapts = AdaptAll()
+    adapts: PolicyAdapts = AdaptAll()
     """Parameters that an inner step moves: all of them (MAML), the last layer (ANIL), a context vector in the input of
-    the first layer (CAVIA), a latent vector from which all are decoded (LEO), or nothing. An encoder of images moves in
-    the first case alone."""
+    the first layer (CAVIA), a latent vector from which all are decoded, the same begun by an encoder of the first
+    round (`code`, LEO), or nothing. An encoder of images moves in the first case alone."""
     inner_lr: Positive = 0.1
     """Step size of the inner step; its initial value if `outer.inner_lr_kind` learns it."""
     inner_objective: Literal["likelihood-ratio", "dice", "policy-gradient"] = "likelihood-ratio"

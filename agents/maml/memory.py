@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from .adaptation import AdaptCode
 from .config import MAMLConfig
 from .policy import EncodedPolicy
 from .trpo import TRPOConfig
@@ -13,6 +14,8 @@ TASK_COPIES = 6
 IMAGE_COPIES = 1, 2, 4
 """Copies of the activations of convolutions that a gradient holds of each step: a first-order one, an exact one, and
 the product with an exact Hessian."""
+PAIR_COPIES = 24
+"""Codes that a gradient holds of each pair of related steps: three layers of two, with their backward passes."""
 
 
 def update_bytes(
@@ -42,8 +45,11 @@ def update_bytes(
     if device != "cpu":
         return of_inputs
     of_images, of_layers = _copies(config, rounds)
-    held = of_images * encoder.num_activations + of_layers * policy.num_units
-    return of_inputs + itemsize * round(TASK_COPIES * tasks * num_parameters + at_once * steps * held)
+    coded = config.adapts if isinstance(config.adapts, AdaptCode) else None
+    units = policy.num_units + (0 if coded is None else coded.width + coded.size)
+    held = of_images * encoder.num_activations + of_layers * units
+    related = 0 if coded is None else PAIR_COPIES * coded.size * min(steps, coded.num_related) ** 2
+    return of_inputs + itemsize * round(TASK_COPIES * tasks * num_parameters + at_once * (steps * held + related))
 
 
 def _copies(config: MAMLConfig, rounds: int) -> tuple[float, float]:

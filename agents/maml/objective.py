@@ -90,6 +90,15 @@ class MetaObjective:
         """
         *earlier, last = rounds
         fast, history, norms = self.adapt(meta, tuple(earlier))
+        return self.last_loss(meta, fast, last, history, norms)
+
+    def last_loss(
+        self, meta: Parameters, fast: Parameters, last: Round, history: list[Measures], norms: list[Tensor]
+    ) -> tuple[Tensor, Outcome]:
+        """Return the loss of a trial and its outcome, given the parameters of its last round.
+
+        `history` are the measures of the rounds before it, `norms` those of the inner gradients.
+        """
         outputs = self.outputs(meta, fast, last.observations, last.pixels)
         loss, clip_fraction, ratio_deviation = self.outer_objective(self.head.log_prob(outputs, last.actions), last)
         entropy = masked_mean(self.head.entropy(outputs), last.mask)
@@ -105,6 +114,7 @@ class MetaObjective:
             ratio_deviation=ratio_deviation,
             entropy=entropy,
             inner_gradient_norm=torch.stack(norms).mean() if norms else zero,
+            of_code=zero.new_zeros(0),
         )
         loss = loss + self.outer.inner_kl_coef * inner_kl
         if self.outer.ent_coef:

@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+CODE_MEASURES = ("code_kl", "code_entropy", "encoder_penalty", "orthogonality")
+"""Measures of a code: its KL to the prior and its entropy, mean over dimensions in nats, how far its steps moved it,
+and the correlations of the decoder's rows."""
+
 
 class Round(NamedTuple):
     """One round of a batch of tasks. The losses see one task of it, without the first axis: vmap takes that away."""
@@ -24,6 +28,11 @@ class Round(NamedTuple):
     """Parameters of the action distributions of the policy that acted. [task, time, replica, num_outputs]"""
     old_log_prob: Tensor
     """Log-probability of the actions under the policy that acted. [task, time, replica]"""
+    outcomes: Tensor
+    """Scaled reward and next observation's numbers, for an encoder of steps; n = 0 without one. [task, time, replica,
+    n]"""
+    noise: Tensor
+    """What is drawn for a code of the round, zero for its mean; n = 0 without one. [task, n]"""
 
 
 class Measures(NamedTuple):
@@ -54,3 +63,5 @@ class Outcome(NamedTuple):
     """Entropy of the adapted policy in nats, mean over steps."""
     inner_gradient_norm: Tensor
     """Euclidean norm of the inner gradient, mean over inner steps."""
+    of_code: Tensor
+    """What `CODE_MEASURES` names; nothing without a code. [measure]"""

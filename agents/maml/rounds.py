@@ -16,6 +16,7 @@ from ..common.moments import RunningMoments
 from ..common.policy import Parameters
 from ..common.ppo import masked_mean
 from .baselines import Baseline
+from .codes import OutcomeReader
 from .config import MAMLConfig
 from .over_tasks import OverTasks
 from .records import Outcome, Round
@@ -33,9 +34,10 @@ class Rounds:
         baseline: Baseline,
         moments: RunningMoments | None,
         device: str,
+        outcomes: OutcomeReader | None = None,
     ) -> None:
         self.config, self.over_tasks, self.head, self.encoder = config, over_tasks, head, encoder
-        self.baseline, self.moments = baseline, moments
+        self.baseline, self.moments, self.outcomes = baseline, moments, outcomes
         self.dtype, self.device = getattr(torch, config.dtype), device
 
     def observe(self, observations: np.ndarray) -> Observed:
@@ -82,7 +84,25 @@ class Rounds:
             mask=self._tensor(_task_first(episodes.mask)),
             old_outputs=outputs,
             old_log_prob=self.head.log_prob(outputs, actions),
+            outcomes=self._outcomes(episodes),
+            noise=observations.new_zeros(len(observations), 0 if self.outcomes is None else self.outcomes.code_size),
         ), explained
+
+    def _outcomes(self, episodes: Episodes) -> Tensor:
+        """Return what an encoder of steps reads beside observations and actions; no numbers where there is none."""
+        if self.outcomes is None:
+            return self._tensor(np.zeros((*_task_first(episodes.mask).shape, 0)))
+        seen = (
+            self.encoder.observe(each, self.moments) for each in (episodes.observations, episodes.final_observations)
+        )
+        return self._tensor(_task_first(self.outcomes(episodes, *(each.numbers for each in seen))))
+
+    def draw(self, rounds: tuple[Round, ...], rng: np.random.Generator) -> tuple[Round, ...]:
+        """Return the rounds with the noise of an update's codes, which the first round holds."""
+        first, *later = rounds
+        if self.outcomes is None:
+            return rounds
+        return first._replace(noise=self._tensor(rng.standard_normal(first.noise.shape))), *later
 
     def replay(self, trial: Trial) -> tuple[tuple[Round, ...], dict[str, float]]:
         """Return the rounds of a trial and what to log. It adapts again to recompute the acting policies' outputs."""

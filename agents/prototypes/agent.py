@@ -235,7 +235,7 @@ class PrototypesLearner(AnsweringLearner):
 
     @cpu_by_default()
     def adapt(self, episodes: Episodes) -> None:
-        """Keep the answers that were revealed. Raises MetarlError where the family reveals none."""
+        """Keep the answers that were revealed."""
         with acting():
             new = self.agent.examples(self.agent.reader.read(episodes))
             old = self.known

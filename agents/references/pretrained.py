@@ -235,7 +235,7 @@ class PretrainedLearner(AnsweringLearner):
 
     @cpu_by_default()
     def adapt(self, episodes: Episodes) -> None:
-        """Fit the last layers. Raises MetarlError where the family reveals no targets."""
+        """Fit the last layers."""
         with acting():
             self.rounds.append(self.agent.reader.read(episodes))
             self.points.append(self.agent.embed(self.rounds[-1]))

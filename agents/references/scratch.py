@@ -53,7 +53,7 @@ class FromScratch(Agent):
     @cpu_by_default()
     def __init__(self, config: FromScratchConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device = config, device
-        self.head = answer_head("from-scratch", family)
+        self.head = answer_head("from-scratch", family, device=device)
         encoder = ObservationEncoder(config.encoder, family.observation_space)
         self.network = EncodedNetwork(encoder, self.head.num_outputs, config.hidden_sizes, activation=config.activation)
         self.num_activations = encoder.num_numbers + encoder.num_activations + 2 * sum(self.network.network.sizes[1:])
@@ -121,6 +121,6 @@ class FromScratchLearner(AnsweringLearner):
 
     @cpu_by_default()
     def adapt(self, episodes: Episodes) -> None:
-        """Train the networks. Raises MetarlError where the family reveals no targets."""
+        """Train the networks. Raises MetarlError for one that is not finite."""
         self.rounds.append(self.agent.reader.read(episodes))
         self.parameters = self.agent.train(self.initial, self.rounds)

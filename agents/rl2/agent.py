@@ -96,7 +96,7 @@ class RL2(TrainableAgent):
         """Return the answers that are learned; None where rewards are learned from."""
         if self.config.learns_from == "rewards":
             return None
-        head = answer_head("rl2", family)
+        head = answer_head("rl2", family, device=self.device)
         require_steps(family)
         return head
 

@@ -86,11 +86,17 @@ class NumberAnswers:
     penalties pull towards zero, which may be no answer at all. Without two finite bounds the middle is zero.
     """
 
-    def __init__(self, space: spaces.Box, error: NumberError = "squared") -> None:
+    def __init__(self, space: spaces.Box, error: NumberError = "squared", device: str = "cpu") -> None:
         self.space, self.error, self.num_outputs = space, error, int(np.prod(space.shape))
         bounded = np.isfinite(space.low) & np.isfinite(space.high)
         low, high = (np.where(bounded, bound, 0.0).astype(np.float64) for bound in (space.low, space.high))
-        self._middle = torch.as_tensor(((low + high) / 2).reshape(-1))
+        middle = torch.as_tensor(((low + high) / 2).reshape(-1), device=device)
+        # Held in both types on the network's device: a loss shall not wait for a copy.
+        self._middle = {dtype: middle.to(dtype) for dtype in (torch.float32, torch.float64)}
+
+    def _middle_as(self, like: Tensor) -> Tensor:
+        """Return the middle in the type and on the device of `like`, which differs where a policy is exported."""
+        return self._middle[like.dtype].to(like.device)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the error, [...]."""
@@ -99,7 +105,7 @@ class NumberAnswers:
 
     def best(self, outputs: Tensor) -> np.ndarray:
         """Return the outputs as actions of the box; the rollout clips them."""
-        outputs = outputs.detach() + self._middle.to(outputs)
+        outputs = outputs.detach() + self._middle_as(outputs)
         actions = outputs.cpu().numpy().astype(self.space.dtype)
         return actions.reshape(*outputs.shape[:-1], *self.space.shape)
 
@@ -110,17 +116,17 @@ class NumberAnswers:
     def vectors(self, targets: Tensor) -> Tensor:
         """Return the numbers from the middle of the box, flattened."""
         flat = targets.reshape(*targets.shape[: targets.dim() - len(self.space.shape)], self.num_outputs)
-        return flat - self._middle.to(flat)
+        return flat - self._middle_as(flat)
 
     def exported(self, outputs: Tensor) -> dict[str, Tensor]:
         """Return the outputs as actions of the box, clipped to it."""
         low, high = torch.from_numpy(self.space.low), torch.from_numpy(self.space.high)
-        outputs = outputs + self._middle.to(outputs)
+        outputs = outputs + self._middle_as(outputs)
         return {"action": outputs.reshape(*outputs.shape[:-1], *self.space.shape).to(low.dtype).clamp(low, high)}
 
 
-def answer_head(agent: str, family: TaskFamily, error: NumberError = "squared") -> AnswerHead:
-    """Return the answers of a family, with an error for those that are numbers.
+def answer_head(agent: str, family: TaskFamily, error: NumberError = "squared", *, device: str = "cpu") -> AnswerHead:
+    """Return the answers of a family, with an error for those that are numbers. Losses are computed on `device`.
 
     Raises MetarlError for a family that knows no targets.
     """
@@ -130,7 +136,7 @@ def answer_head(agent: str, family: TaskFamily, error: NumberError = "squared") 
             f"agent {agent!r} learns from right answers, and family {family.name!r} knows none; take one that does, "
             "such as sinusoid, or an agent that learns from rewards, such as maml-ppo"
         )
-    return NumberAnswers(space, error) if isinstance(space, spaces.Box) else ClassAnswers(action_head(space))
+    return NumberAnswers(space, error, device) if isinstance(space, spaces.Box) else ClassAnswers(action_head(space))
 
 
 def scores_of(family: TaskFamily, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:

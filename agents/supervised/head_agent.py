@@ -83,7 +83,7 @@ class HeadAgent(TrainableAgent):
     def __init__(self, config: FeatureSettings, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device, self.family = config, device, family
         error: NumberError = config.number_error if isinstance(config, ErrorSettings) else "squared"
-        self.answers: AnswerHead = answer_head(self.title, family, error)
+        self.answers: AnswerHead = answer_head(self.title, family, error, device=device)
         self.encoder = ObservationEncoder(config.encoder, family.observation_space)
         sizes = (self.encoder.num_features, *config.hidden_sizes)
         self.layers = MLP(sizes, activation=config.activation) if config.hidden_sizes else None
@@ -240,7 +240,7 @@ class HeadLearner(AnsweringLearner):
 
     @cpu_by_default()
     def adapt(self, episodes: Episodes) -> None:
-        """Make the heads. Raises MetarlError where the family reveals no targets."""
+        """Make the heads. Raises MetarlError for one that is not finite."""
         agent = self.agent
         with torch.no_grad():
             self.rounds.append(agent.support(agent.reader.read(episodes)))

@@ -49,7 +49,7 @@ class SupervisedMAML(TrainableAgent):
     @cpu_by_default()
     def __init__(self, config: SupervisedConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device, self.family = config, device, family
-        head = answer_head("maml", family, config.number_error)
+        head = answer_head("maml", family, config.number_error, device=device)
         generator = torch.Generator().manual_seed(seed)
         encoder = ObservationEncoder(config.encoder, family.observation_space)
         network = EncodedNetwork(
@@ -71,7 +71,8 @@ class SupervisedMAML(TrainableAgent):
             all_rounds=config.outer.rounds == "all",
         )
         self.over_tasks = OverTasks(self.objective, self.parameters, config.task_chunk_size)
-        self.reader = Reader(encoder, family, dtype=config.dtype, device=device)
+        adapts = not isinstance(config.adapts, AdaptNothing)
+        self.reader = Reader(encoder, family, dtype=config.dtype, device=device, adapts=adapts)
         self.meta_step = MetaAdam(self.parameters, config.outer.learning_rate, config.outer.max_grad_norm)
 
     @property
@@ -178,7 +179,7 @@ class SupervisedLearner(AnsweringLearner):
 
     @cpu_by_default()
     def adapt(self, episodes: Episodes) -> None:
-        """Take the inner steps in every task. Raises MetarlError where the family reveals no targets."""
+        """Take the inner steps in every task."""
         if self.fast:
             data = self.agent.reader.read(episodes)
             for _ in range(self.agent.config.num_test_steps or self.agent.config.num_inner_steps):

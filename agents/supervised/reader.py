@@ -9,6 +9,7 @@ from torch import Tensor
 from metarl.base.errors import MetarlError
 from metarl.families.family import TaskFamily
 from metarl.trials.episodes import Episodes
+from metarl.trials.shown import reveals_targets
 
 from ..common.encoders import ObservationEncoder
 from .answers import mean_score, target_type
@@ -18,7 +19,15 @@ from .objective import Answered
 class Reader:
     """Makes rounds of tensors from episodes, and scores answers."""
 
-    def __init__(self, encoder: ObservationEncoder, family: TaskFamily, *, dtype: str, device: str) -> None:
+    def __init__(
+        self, encoder: ObservationEncoder, family: TaskFamily, *, dtype: str, device: str, adapts: bool = True
+    ) -> None:
+        """Read the rounds of a family. Raises MetarlError for an agent that adapts where answers are never revealed."""
+        if adapts and not reveals_targets(family):
+            raise MetarlError(
+                f"family {family.name!r} reveals no right answers to learn from after a round; set family.reveal "
+                "to round, or take an agent that learns from rewards"
+            )
         self.encoder, self.family = encoder, family
         self.dtype, self.device = getattr(torch, dtype), device
 
@@ -28,12 +37,8 @@ class Reader:
         return self._tensor(seen.numbers), torch.as_tensor(seen.pixels, device=self.device)
 
     def read(self, episodes: Episodes) -> Answered:
-        """Return a round with its right answers. Raises MetarlError where the family does not reveal them."""
-        if episodes.targets is None:
-            raise MetarlError(
-                f"family {self.family.name!r} reveals no right answers to learn from after a round; set family.reveal "
-                "to round, or take an agent that learns from rewards"
-            )
+        """Return a round with its right answers."""
+        assert episodes.targets is not None  # an update has them all, and a learner those that are revealed
         numbers, pixels = self.observe(episodes.observations)
         kind = target_type(self.family.target_space, self.dtype)
         targets = torch.as_tensor(_task_first(episodes.targets), dtype=kind, device=self.device)

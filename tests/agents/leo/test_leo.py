@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from metarl.agents.leo.agent import LEO
+from metarl.agents.leo.agent import LEO, LEOFromTargets
 from metarl.agents.leo.head import (
     DECODE,
     ENCODE,
@@ -28,14 +28,14 @@ from torch.distributions import Normal, kl_divergence
 from metarl.base.errors import MetarlError
 from metarl.checks.check import check_agent
 from metarl.checks.questions import Guess, Sort
-from metarl.evaluation.evaluate import evaluate
 from metarl.families.family import TaskFamily
 from metarl.families.load import load
 from metarl.trials.registered import make_agent
 from tests.agents.supervised.test_ridge import learned, made, numbers, trial_of
 from tests.families.asked import Lines
 
-SMALL: dict[str, Any] = {"latent_size": 3, "num_inner_steps": 2, "num_finetune_steps": 2, "finetune_lr": 0.1}
+TARGETS = {"name": "targets", "num_finetune_steps": 2, "finetune_lr": 0.1}
+SMALL: dict[str, Any] = {"latent_size": 3, "num_inner_steps": 2, "learns_from": TARGETS}
 
 
 def encoded_by_hand(head: dict[str, Tensor], rows: list[tuple[Tensor, Tensor]], output: int, classes: bool) -> Tensor:
@@ -58,7 +58,7 @@ def encoded_by_hand(head: dict[str, Tensor], rows: list[tuple[Tensor, Tensor]], 
 class ByHand:
     """The loss of an update, task after task, output after output, step after step."""
 
-    def __init__(self, agent: LEO, classes: bool) -> None:
+    def __init__(self, agent: LEOFromTargets, classes: bool) -> None:
         self.head, self.classes = agent.head, classes
         assert isinstance(self.head, LatentHead)
         self.config = self.head.config
@@ -98,7 +98,7 @@ class ByHand:
             gradients = torch.autograd.grad(loss, codes, create_graph=True)
             codes = [code - head[LATENT_LR] * g for code, g in zip(codes, gradients, strict=True)]
         weights = self.decoded(head, codes, later[-1])
-        for _ in range(self.config.num_finetune_steps):
+        for _ in range(self.config.of_targets.num_finetune_steps):
             gradients = torch.autograd.grad(self.loss_of(weights, support), weights, create_graph=True)
             weights = [w - head[FINETUNE_LR] * g for w, g in zip(weights, gradients, strict=True)]
         distance = (torch.stack(codes).detach() - torch.stack(start)).square().mean()
@@ -109,7 +109,7 @@ def rows_of(support: Support, task: int) -> list[tuple[Tensor, Tensor]]:
     return list(zip(support.features[task], support.answers[task], strict=True))
 
 
-def loss_by_hand(agent: LEO, head: dict[str, Tensor], rounds: list[Support], classes: bool) -> Tensor:
+def loss_by_hand(agent: LEOFromTargets, head: dict[str, Tensor], rounds: list[Support], classes: bool) -> Tensor:
     hand, noise = ByHand(agent, classes), torch.Generator().manual_seed(5)
     config, (num_tasks, _, outputs) = hand.config, rounds[0].answers.shape
     size = (num_tasks, outputs)
@@ -137,7 +137,7 @@ PENALTIES = {"kl": 0.3, "encoder": 0.5, "orthogonality": 0.7, "squares": 0.2}
 def test_the_gradient_is_that_of_a_loop_and_of_finite_differences(family: TaskFamily) -> None:
     classes = isinstance(family, Sort)
     agent = made("leo", family, penalties=PENALTIES, inner_lr=0.4, initial_std=0.5, **SMALL)
-    assert isinstance(agent, LEO)
+    assert isinstance(agent, LEOFromTargets)
     trial = trial_of(agent, family)
     rounds = [agent.support(agent.reader.read(episodes)) for episodes in trial.rounds]
     loss, _, _ = agent.loss(rounds, torch.Generator().manual_seed(5))
@@ -222,9 +222,6 @@ def test_sinusoids_are_learned_in_a_few_hundred_updates() -> None:
 
 def test_what_it_cannot_learn_from_is_refused() -> None:
     with pytest.raises(MetarlError, match="agent 'leo' learns from right answers, and family 'navigation"):
-        make_agent("leo", load("navigation-2d"))
-    hidden = Lines(reveal="never")
-    with pytest.raises(MetarlError, match="reveals no right answers to learn from after a round"):
-        evaluate(made("leo", hidden), hidden, num_tasks=2, rounds=2)
-    agent = made("leo", Lines(), num_finetune_steps=0)
+        make_agent("leo", load("navigation-2d"), {"learns_from": "targets"})
+    agent = made("leo", Lines(), learns_from={"name": "targets", "num_finetune_steps": 0})
     assert np.isfinite(agent.update(trial_of(agent, Lines()), np.random.default_rng(0))["loss"])

@@ -164,7 +164,7 @@ class Bowl:
         loss = self.g @ x if float(x.norm()) <= self.reach else torch.ones((), dtype=torch.float64)
         nothing = torch.zeros(1, dtype=torch.float64)
         kl = self.steeper * (self.H * x * x).sum() / 2
-        return Outcome(loss[None], kl[None], *(nothing,) * 5)
+        return Outcome(loss[None], kl[None], *(nothing,) * 6)
 
     def task_gradients(self, rounds: Any) -> tuple[dict[str, Tensor], Outcome]:
         return {"x": self.g[None]}, self.outcomes(self.parameters, rounds)

@@ -20,7 +20,7 @@ TAKEN = 3
 
 
 def losses(log_prob: Tensor, old: Tensor, advantages: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    data = Round(mask, mask, mask, advantages, mask, mask, old)
+    data = Round(mask, mask, mask, advantages, mask, mask, old, mask, mask)
     surrogate = clipped_surrogate(log_prob, old, advantages, mask, 0.2)
     return {
         **{name: INNER_OBJECTIVES[name](log_prob, old, advantages, mask) for name in OBJECTIVES},

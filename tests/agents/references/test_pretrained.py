@@ -177,9 +177,3 @@ def test_classes_that_training_has_not_are_refused_and_change_nothing() -> None:
 def test_families_whose_labels_are_no_known_classes_are_refused(family: TaskFamily, message: str) -> None:
     with pytest.raises(MetarlError, match=message):
         make_agent("pretrained-classifier", family, device="cpu")
-
-
-def test_answers_that_are_not_revealed_are_refused() -> None:
-    family = load("image-classes", reveal="never")
-    with pytest.raises(MetarlError, match="reveals no right answers to learn from after a round"):
-        evaluate(make_agent("pretrained-classifier", family, device="cpu"), family, num_tasks=2, rounds=2)

@@ -145,9 +145,6 @@ def test_examples_alone_teach_a_little_of_a_sinusoid() -> None:
 def test_what_it_cannot_learn_from_is_refused() -> None:
     with pytest.raises(MetarlError, match="agent 'from-scratch' learns from right answers, and family 'navigation-2d'"):
         make_agent("from-scratch", load("navigation-2d"))
-    hidden = Lines(reveal="never")
-    with pytest.raises(MetarlError, match="reveals no right answers to learn from after a round"):
-        evaluate(make_agent("from-scratch", hidden), hidden, num_tasks=2, rounds=2)
 
 
 def test_parameters_that_are_not_finite_are_told_with_the_remedy() -> None:

@@ -169,10 +169,22 @@ def test_a_family_without_targets_is_refused() -> None:
         make_agent("maml", load("navigation-2d"))
 
 
-def test_a_family_that_hides_its_targets_is_refused_when_there_is_nothing_to_adapt_to() -> None:
-    family = Lines(reveal="never")
+AGENTS_OF_ANSWERS = ["maml", "ridge", "neural-process", "from-scratch"]
+
+
+@pytest.mark.parametrize("name", [*AGENTS_OF_ANSWERS, "prototypes", "pretrained-classifier", "leo"])
+def test_a_family_that_hides_its_targets_is_refused_before_training(name: str) -> None:
+    family = Lines(reveal="never") if name in AGENTS_OF_ANSWERS else load("image-classes", reveal="never")
+    settings = {"learns_from": "targets"} if name == "leo" else {}
     with pytest.raises(MetarlError, match="reveals no right answers to learn from after a round"):
-        evaluate(made(family), family, num_tasks=2, rounds=2)
+        make_agent(name, family, settings)
+
+
+def test_without_adaptation_the_targets_of_updates_are_enough() -> None:
+    family = Lines(reveal="never")
+    agent = made(family, adapts="nothing")
+    assert np.isfinite(agent.update(trial_of(agent, family), np.random.default_rng(0))["loss"])
+    assert np.isfinite(evaluate(agent, family, num_tasks=2, rounds=2).returns).all()
 
 
 def test_the_decision_layers_adapt_and_those_that_embed_do_not() -> None:
