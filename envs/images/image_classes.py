@@ -65,10 +65,11 @@ class ImageClasses(QuestionFamily):
     |---|---|---|
     | 0 | label of the image | 0 to ways - 1 |
 
-    Reward: 1 for the right label, else 0; a round is measured by its mean, the accuracy. The first round of a trial has
-    `shots` images of each class, each later one `queries` others; the order is random. A round terminates with its last
-    image; then the labels are revealed. Task: `classes`, `ways` of the split's classes in random order; the place of a
-    class is its label. Classes of validation and test are never trained on.
+    Reward: 1 for the right label, else 0; a round is measured by its mean, the accuracy. The first round of a trial
+    has `shots` images of each class, each later one `queries` others; the order is random. A third round and those
+    after it may repeat images of the second. A round terminates with its last image; then the labels are revealed.
+    Task: `classes`, `ways` of the split's classes in random order; the place of a class is its label. Classes of
+    validation and test are never trained on.
 
     The default images are letters of many scripts in the fonts of matplotlib and of the system, under random affine
     maps; a split has scripts of its own. `fonts: matplotlib` takes its fonts alone. `folder` reads images of your own.

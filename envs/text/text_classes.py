@@ -66,10 +66,11 @@ class TextClasses(QuestionFamily):
     |---|---|---|
     | 0 | label of the text | 0 to ways - 1 |
 
-    Reward: 1 for the right label, else 0; a round is measured by its mean, the accuracy. The first round of a trial has
-    `shots` texts of each class, each later one `queries` others; the order is random. A round terminates with its last
-    text; then the labels are revealed. Task: `classes`, `ways` of the split's classes in random order; the place of a
-    class is its label. Classes of validation and test are never trained on.
+    Reward: 1 for the right label, else 0; a round is measured by its mean, the accuracy. The first round of a trial
+    has `shots` texts of each class, each later one `queries` others; the order is random. A third round and those
+    after it may repeat texts of the second. A round terminates with its last text; then the labels are revealed.
+    Task: `classes`, `ways` of the split's classes in random order; the place of a class is its label. Classes of
+    validation and test are never trained on.
 
     The default texts are names of territories and languages, and their classes are the languages that the names are
     written in: those of Unicode's CLDR with Latin letters. Names that English has too are left out. `texts: glosses`

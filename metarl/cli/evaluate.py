@@ -117,6 +117,7 @@ def _evaluate(arguments: argparse.Namespace, choice: AgentChoice, config: TrainC
         evaluation = evaluate(
             resolved.agent, resolved.family, plan, record=resolved.record, threads=arguments.threads, report=report
         )
+    _remove_older_tasks(resolved, plan, result)
     _save(evaluation, result, keep=arguments.json is None)
     plot([evaluation], picture)
     say(f"{table([evaluation])}\n\nnumbers: {result}\npicture: {picture}")
@@ -181,6 +182,15 @@ def _tasks_picture(arguments: argparse.Namespace, resolved: ResolvedAgent, plan:
     path = resolved.result("tasks", plan, ".png")
     require_writable(path)
     return path
+
+
+def _remove_older_tasks(resolved: ResolvedAgent, plan: TrialPlan, result: Path) -> None:
+    """Remove the picture of the answers of the result that new numbers take the place of.
+
+    A report shows the picture beside the numbers. Where drawing is interrupted, or not asked for, there is then none.
+    """
+    if result.resolve() == resolved.result("evaluation", plan, ".json").resolve():
+        resolved.result("tasks", plan, ".png").unlink(missing_ok=True)
 
 
 def _draw_answers(resolved: ResolvedAgent, plan: TrialPlan, path: Path) -> None:

@@ -79,7 +79,8 @@ def draw_examples(
     """Return the examples of round `number` of a trial, in random order, so that no place tells a label.
 
     `order` is that of `shuffle_places`, drawn once a trial. The first round has the first `shots` of each class; each
-    later one has `queries` of the others, all different. `counts` [world, way] must be at least `shots + queries`.
+    later one has `queries` of the others, all different. Rounds draw theirs independently: a third round may ask what
+    the second has asked, and whose labels it has revealed. `counts` [world, way] must be at least `shots + queries`.
     """
     if number:
         rest = shuffle_places(counts - shots, order.shape[-1] - shots, streams)[..., :queries] + shots

@@ -60,12 +60,15 @@ def definitions(groups: Sequence[Group]) -> list[list[Text]]:
 def _definition(groups: Sequence[Group]) -> str:
     modes = {evaluation.plan.deterministic for group in groups for evaluation in group.evaluations}
     but = ", except in rows that say 'deterministic'" if True in modes else ""
+    # Their answers are not sampled, and nothing that was recorded tells them from policies that sample theirs.
+    best = "; agents that learn from right answers give their best one"
+    answered = best if any(group.measure.per_step for group in groups) else ""
     single = any(len(group.runs) == 1 for group in groups)
     return " ".join(
         [
             protocol_sentence(groups),
             f"{'; '.join(dict.fromkeys(group.measure.definition for group in groups))}. Policies act with exploration "
-            f"noise{but}.",
+            f"noise{but}{answered}.",
             "Numbers are interquartile means (IQM) over training seeds and tasks, unless a heading or caption says "
             "otherwise.",
             interval_sentence(groups),

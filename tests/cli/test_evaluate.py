@@ -364,3 +364,18 @@ def test_an_interrupted_curve_of_shots_keeps_what_was_measured(tmp_path: Path, m
     words = ["evaluate", "--family", "sinusoid", "--agent", "random", "--tasks", "3", "--quiet"]
     assert main([*words, "--shots", "1,5"]) == 2
     assert json.loads(Path("references/sinusoid/shots-random-1.json").read_text())["settings"]["shots"] == 1
+
+
+def test_no_picture_of_answers_stays_beside_numbers_that_are_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("references/sinusoid")
+    words = ["evaluate", "--family", "sinusoid", "--agent", "random", "--quiet"]
+    assert main([*words, "--tasks", "2"]) == 0
+    picture, numbers = folder / "tasks-random.png", folder / "evaluation-random.json"
+    assert picture.is_file()
+    assert main([*words, "--tasks", "3", "--json", "other.json"]) == 0
+    assert picture.is_file()
+    assert main([*words, "--tasks", "3", "--json", str(numbers)]) == 0
+    assert not picture.exists() and len(json.loads(numbers.read_text())["tasks"]) == 3

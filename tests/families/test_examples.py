@@ -57,6 +57,12 @@ def test_queries_are_never_examples_and_differ_from_round_to_round() -> None:
         assert not shown & asked and not shown & again and asked != again
 
 
+def test_a_third_round_may_ask_what_the_second_has_asked() -> None:
+    _, second, third = rounds()
+    pairs = [set(zip(each.labels[0].tolist(), each.places[0].tolist(), strict=True)) for each in (second, third)]
+    assert pairs[0] & pairs[1]
+
+
 def test_places_of_questions_do_not_tell_their_labels() -> None:
     counts = np.full((2000, 3), 7)
     drawn = rounds(counts, tasks=tuple(range(2000)))[1]

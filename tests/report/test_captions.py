@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from metarl.cli.main import main
+from metarl.families.task import Measure
 from metarl.report.about import About
 from metarl.report.captions import interval_sentence, protocol_sentence
 from metarl.report.groups import group_runs
@@ -53,6 +54,14 @@ def test_caption_says_protocol_seeds_and_steps(tmp_path: Path) -> None:
         assert panel is not None and panel.note.endswith(text)
     assert text in latex(groups, About(""))
     assert markdown(groups, About(""), {}).count(text) == 3  # above the summary, and at each of the other tables
+
+
+def test_a_page_of_right_answers_does_not_say_that_they_have_noise(tmp_path: Path) -> None:
+    noise, best = "act with exploration noise", "agents that learn from right answers give their best one."
+    text = page([run_folder(tmp_path / "asked", scores(0), measure=Measure(per_step=True))])
+    assert f"{noise}; {best}" in text
+    text = page([run_folder(tmp_path / "run", scores(0))])
+    assert f"{noise}." in text and best not in text
 
 
 def test_caption_of_unequal_groups_says_their_range(tmp_path: Path) -> None:
