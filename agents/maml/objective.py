@@ -18,6 +18,7 @@ from ..common.ppo import masked_mean
 from .adaptation import Adaptation
 from .config import MAMLConfig
 from .inner_objectives import INNER_OBJECTIVES
+from .one_by_one import GradientOf, functional_gradient
 from .outer_objectives import OuterObjective
 from .policy import EncodedPolicy
 from .records import Measures, Outcome, Round
@@ -58,9 +59,11 @@ class MetaObjective:
         entropy = masked_mean(self.head.entropy(outputs), data.mask)
         return loss, Measures(kl, entropy, self.outer_objective(log_prob, data)[0])
 
-    def inner_step(self, meta: Parameters, fast: Parameters, data: Round) -> tuple[dict[str, Tensor], Measures, Tensor]:
+    def inner_step(
+        self, meta: Parameters, fast: Parameters, data: Round, gradient_of: GradientOf = functional_gradient
+    ) -> tuple[dict[str, Tensor], Measures, Tensor]:
         """Return the fast parameters after one step, the measures before it, and the norm of the inner gradient."""
-        gradients, measures = torch.func.grad(self.inner_loss, has_aux=True)(fast, meta, data)
+        gradients, measures = gradient_of(self.inner_loss)(fast, meta, data)
         if self.outer.meta_gradient == "first-order":
             gradients = {name: gradient.detach() for name, gradient in gradients.items()}
         norm = global_norm({name: gradient.detach() for name, gradient in gradients.items()})

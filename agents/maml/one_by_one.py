@@ -1,4 +1,4 @@
-"""Functions of a task, computed for one task after the other, on several threads at a time."""
+"""Functions of a task, computed for one task after the other, on several threads at a time; and their gradients."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from torch import Tensor
 from metarl.base.threads import cpu_by_default, one_thread
 
 from ..common.policy import Parameters
+
+Loss = Callable[..., tuple[Tensor, Any]]
+"""A function of parameters and more, which returns a loss and what else is wanted."""
+GradientOf = Callable[[Loss], Callable[..., tuple[dict[str, Tensor], Any]]]
+"""Makes a loss a function that returns its gradient by the parameters, and what else the loss returns."""
 
 
 def map_one_by_one(
@@ -41,18 +46,22 @@ def map_one_by_one(
     return _over_tensors(lambda *each: torch.stack(each), *results)
 
 
-def gradient_of_one(
-    loss: Callable[[Parameters, Any], tuple[Tensor, Any]],
-) -> Callable[[Parameters, Any], tuple[dict[str, Tensor], Any]]:
+def functional_gradient(loss: Loss) -> Callable[..., tuple[dict[str, Tensor], Any]]:
+    """Return torch.func.grad of a loss, which works within vmap and within another gradient."""
+    gradient: Callable[..., tuple[dict[str, Tensor], Any]] = torch.func.grad(loss, has_aux=True)
+    return gradient
+
+
+def gradient_of_one(loss: Loss) -> Callable[..., tuple[dict[str, Tensor], Any]]:
     """Return what torch.func.grad gives with `has_aux`: the gradient of a loss by the parameters, and the rest.
 
-    It is autograd's own, which takes less time for what is not within another gradient.
+    It is autograd's own, which takes less time for what is not within vmap or another gradient.
     """
 
-    def gradient(parameters: Parameters, data: Any) -> tuple[dict[str, Tensor], Any]:
+    def gradient(parameters: Parameters, *given: Any) -> tuple[dict[str, Tensor], Any]:
         with torch.enable_grad():
             own = {name: value.detach().requires_grad_(True) for name, value in parameters.items()}
-            value, rest = loss(own, data)
+            value, rest = loss(own, *given)
             found = torch.autograd.grad(value, list(own.values()), allow_unused=True, materialize_grads=True)
         # The graph goes with the task: as many as are computed at once are held.
         return dict(zip(own, found, strict=True)), _over_tensors(torch.detach, rest)

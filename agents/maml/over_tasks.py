@@ -3,6 +3,9 @@
 With images on a CPU, tasks are computed one by one instead, as many at a time as torch has threads. There, vmap makes
 one grouped convolution of those of all tasks. It takes about 1.5 times the time of one convolution after the other, and
 cores share the work on a single task badly.
+
+A learner of a single task on a CPU, as a new user is served, needs no vmap either: for networks of a few small layers,
+vmap and torch.func.grad take several times the time of the operations.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from metarl.base.errors import MetarlError
 from ..common.encoders import ObservationEncoder
 from ..common.policy import Parameters
 from .adaptation import Adaptation
-from .one_by_one import gradient_of_one, map_one_by_one
+from .one_by_one import GradientOf, functional_gradient, gradient_of_one, map_one_by_one
 
 
 class Masked(Protocol):
@@ -63,7 +66,9 @@ class TaskObjective(Protocol[SeenT, GivenT]):
         """Return the outputs of the network."""
         ...
 
-    def inner_step(self, meta: Parameters, fast: Parameters, data: SeenT) -> tuple[dict[str, Tensor], Any, Tensor]:
+    def inner_step(
+        self, meta: Parameters, fast: Parameters, data: SeenT, gradient_of: GradientOf = functional_gradient
+    ) -> tuple[dict[str, Tensor], Any, Tensor]:
         """Return the fast parameters after one step on a round, measures before it, the norm of the gradient."""
         ...
 
@@ -84,19 +89,29 @@ class OverTasks(Generic[RoundT, OutcomeT]):
         self.objective, self.parameters, self.chunk_size = objective, parameters, chunk_size
 
     @property
+    def _on_cpu(self) -> bool:
+        return next(iter(self.parameters.values())).device.type == "cpu"
+
+    @property
     def one_by_one(self) -> bool:
         """Whether tasks are computed one by one, on a thread each: with images on a CPU."""
-        device = next(iter(self.parameters.values())).device.type
-        return device == "cpu" and self.objective.policy.encoder.has_images
+        return self._on_cpu and self.objective.policy.encoder.has_images
+
+    def _lone(self, num_tasks: int) -> bool:
+        """Whether there is a single task, and it is computed without vmap: on a CPU."""
+        return num_tasks == 1 and self._on_cpu
 
     def at_once(self, num_tasks: int) -> int:
         """Return the number of tasks that are computed at a time."""
         most = min(num_tasks, self.chunk_size or num_tasks)
         return min(most, torch.get_num_threads()) if self.one_by_one else most
 
-    def _map(self, function: Callable[..., Any], *shared: bool) -> Callable[..., Any]:
-        """Map a function of one task over all, in chunks; `shared` marks the arguments that have no axis of tasks."""
-        if self.one_by_one:
+    def _map(self, function: Callable[..., Any], *shared: bool, apart: bool | None = None) -> Callable[..., Any]:
+        """Map a function of one task over all, in chunks; `shared` marks the arguments that have no axis of tasks.
+
+        `apart` says whether to do without vmap; None as `one_by_one` says.
+        """
+        if self.one_by_one if apart is None else apart:
             return lambda *arguments: map_one_by_one(function, shared, arguments, self.at_once)
         in_dims = tuple(None if same else 0 for same in shared)
         return torch.vmap(function, in_dims=in_dims, chunk_size=self.chunk_size)
@@ -114,6 +129,9 @@ class OverTasks(Generic[RoundT, OutcomeT]):
         """
         with torch.no_grad():
             if not pixels.shape[-1]:
+                if self._lone(len(observations)):
+                    own = {name: value[0] for name, value in fast.items()}
+                    return self.objective.outputs(self.parameters, own, observations[0], pixels[0])[None]
                 outputs: Tensor = torch.vmap(self.objective.outputs, in_dims=(None, 0, 0, 0))(
                     self.parameters, fast, observations, pixels
                 )
@@ -128,10 +146,14 @@ class OverTasks(Generic[RoundT, OutcomeT]):
         """Return every task's fast parameters after one inner step. Raises MetarlError if one is not finite."""
         if not fast:
             return {}
+        apart = self.one_by_one or self._lone(len(data.mask))
+        gradient_of = gradient_of_one if apart else functional_gradient
+
+        def step(meta: Parameters, own: Parameters, seen: RoundT) -> dict[str, Tensor]:
+            return self.objective.inner_step(meta, own, seen, gradient_of)[0]
+
         with torch.no_grad():
-            adapted, _, _ = self._map(self.objective.inner_step, True, False, False)(
-                _detach(self.parameters), fast, data
-            )
+            adapted = self._map(step, True, False, False, apart=apart)(_detach(self.parameters), fast, data)
         for name, value in adapted.items():
             wrong = ~torch.isfinite(value).flatten(1).all(1)
             if wrong.any():

@@ -19,6 +19,7 @@ from ..common.policy import Parameters
 from ..common.ppo import masked_mean
 from ..maml.adaptation import Adaptation
 from ..maml.objective import global_norm
+from ..maml.one_by_one import GradientOf, functional_gradient
 from ..maml.step_size import StepSize
 from .answers import AnswerHead
 from .network import EncodedNetwork
@@ -80,10 +81,10 @@ class SupervisedObjective:
         return masked_mean(self.head.loss(outputs, data.targets), data.mask), outputs
 
     def inner_step(
-        self, meta: Parameters, fast: Parameters, data: Answered
+        self, meta: Parameters, fast: Parameters, data: Answered, gradient_of: GradientOf = functional_gradient
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Return the fast parameters after one step, the outputs before it, and the norm of the inner gradient."""
-        gradients, outputs = torch.func.grad(self.loss, has_aux=True)(fast, meta, data)
+        gradients, outputs = gradient_of(self.loss)(fast, meta, data)
         if self.first_order:
             gradients = {name: gradient.detach() for name, gradient in gradients.items()}
         norm = global_norm({name: gradient.detach() for name, gradient in gradients.items()})

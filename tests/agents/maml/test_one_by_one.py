@@ -10,9 +10,10 @@ import pytest
 import torch
 from metarl.agents.maml.one_by_one import gradient_of_one, map_one_by_one
 from metarl.agents.maml.over_tasks import OverTasks
+from metarl.agents.maml.records import Round
 from torch import Tensor
 
-from tests.agents.maml.problems import new_agent, perturb, play_trial
+from tests.agents.maml.problems import ADAPTS, new_agent, perturb, play_trial
 from tests.families.kinds import ArrayMeters
 
 
@@ -80,6 +81,25 @@ def test_images_on_a_cpu_give_the_numbers_of_one_vmapped_call(name: str, monkeyp
         product = mapped.kl_products(rounds, 0.1)(gradients | {n: g.mean(0) for n, g in gradients.items()})
         found.append((gradients, outcome._asdict(), fast, outputs, product))
     torch.testing.assert_close(*found, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("adapts", ["all", "all, rates per parameter", "last two layers", "context", "latent"])
+def test_a_task_alone_is_adapted_as_in_a_batch_and_without_vmap(adapts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    family = ArrayMeters()
+    agent = new_agent(family, **ADAPTS[adapts])
+    rounds, _ = agent.rounds.replay(play_trial(agent, family, rounds=2))
+    perturb(agent)
+    mapped = agent.over_tasks
+    fast = mapped.adapt_to_all(rounds)
+    seen = rounds[1].observations, rounds[1].pixels
+    outputs = mapped.outputs(fast, *seen)
+    monkeypatch.delattr(torch, "vmap")
+    for task in range(len(outputs)):
+        own = mapped.adapt_to_all(tuple(Round(*(field[task : task + 1] for field in data)) for data in rounds))
+        expected = {name: value[task : task + 1] for name, value in fast.items()}
+        torch.testing.assert_close(own, expected, rtol=1e-10, atol=1e-12)
+        alone = mapped.outputs(own, *(each[task : task + 1] for each in seen))
+        torch.testing.assert_close(alone, outputs[task : task + 1], rtol=1e-10, atol=1e-12)
 
 
 def test_tasks_at_once_are_as_many_as_threads_or_fewer(monkeypatch: pytest.MonkeyPatch) -> None:

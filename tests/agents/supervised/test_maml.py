@@ -22,7 +22,7 @@ from metarl.families.family import TaskFamily
 from metarl.families.load import load
 from metarl.families.question_batch import Questions
 from metarl.families.task import Values
-from metarl.trials.episodes import Trial
+from metarl.trials.episodes import Trial, select_tasks
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
 from tests.families.asked import Lines
@@ -111,6 +111,26 @@ def test_every_choice_of_what_adapts_lowers_its_loss(adapts: Any, outer: dict[st
     trial = trial_of(agent, family)
     history = [agent.update(trial, np.random.default_rng(0))["loss"] for _ in range(30)]
     assert history[-1] < 0.9 * history[0]
+
+
+@pytest.mark.parametrize("adapts", ["all", TWO, "context", "latent", "nothing"], ids=str)
+def test_a_user_served_alone_gets_the_answers_of_a_batch_without_vmap(
+    adapts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = load("sinusoid")
+    agent = made(family, hidden_sizes=[8, 8], adapts=adapts, num_inner_steps=3)
+    trial = trial_of(agent, family)
+    support, queries = trial.rounds
+    learner = agent.begin(Streams.of(0, np.zeros((3, 1))))
+    learner.adapt(support)
+    answers = learner.answer(queries.observations, deterministic=True)
+    assert adapts == "nothing" or np.ptp(answers, axis=1).min() > 1e-4  # tasks differ
+    monkeypatch.delattr(torch, "vmap")
+    for task in range(3):
+        alone = agent.begin(Streams.of(0, np.zeros((1, 1))))
+        alone.adapt(select_tasks(support, slice(task, task + 1)))
+        found = alone.answer(queries.observations[:, task : task + 1], deterministic=True)
+        np.testing.assert_allclose(found, answers[:, task : task + 1], rtol=1e-6)  # an answer is a float32
 
 
 def test_reptile_moves_towards_the_adapted_parameters() -> None:
