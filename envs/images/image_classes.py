@@ -12,9 +12,9 @@ import numpy as np
 from gymnasium import spaces
 from pydantic import Field
 
-from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.families.batch import State
+from metarl.families.data_files import same_digest
 from metarl.families.examples import (
     SplitBy,
     Ways,
@@ -115,12 +115,8 @@ class ImageClasses(QuestionFamily):
     def __post_init__(self) -> None:
         if self.folder:  # a run is used from other folders too
             object.__setattr__(self, "folder", str(Path(self.folder).expanduser().absolute()))
-        if self.digest not in ("", found := self.images.digest):
-            raise MetarlError(
-                f"digest is {self.digest!r}, and the classes of {self.images.origin} now have {found!r}; restore the "
-                "fonts or files, or leave digest out to take the classes that are there"
-            )
-        object.__setattr__(self, "digest", found)
+        what, remedy = f"the classes of {self.images.origin}", "restore the fonts or files"
+        object.__setattr__(self, "digest", same_digest(self.digest, self.images.digest, what, remedy))
         require_examples(
             self.images, self._turned, self.ways, self.shots + self.queries, "image", ", or write split_by: classes"
         )

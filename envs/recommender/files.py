@@ -16,21 +16,8 @@ COLUMNS = ("user", "item", "rating")
 """Columns that a file must have."""
 TIME, TITLE = "timestamp", "title"
 """Columns with a meaning of their own, that a file may have."""
-MOST_BYTES = 50 * 2**20
-"""Largest file: a run holds a copy."""
-
-
-def require_ratings_file(path: Path) -> None:
-    """Raise MetarlError unless the path is that of a file that can hold ratings."""
-    if path.suffix.lower() != ".csv":
-        raise MetarlError(f"file is {str(path)!r}; it must end in .csv")
-    if not path.is_file():
-        raise MetarlError(f"file {str(path)!r} is not there; give the path of a CSV file")
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise MetarlError(
-            f"file {str(path)!r} has {size / 2**20:.0f} MB; a run holds a copy of at most {MOST_BYTES // 2**20} MB, so "
-            "leave some ratings or columns out"
-        )
+KINDS = {".csv": "CSV"}
+"""What a file may be, by its suffix."""
 
 
 def read_ratings(path: Path, scale: Scale | None) -> RatingTable:

@@ -17,16 +17,17 @@ from metarl.base.errors import MetarlError
 from metarl.base.progress import warn
 from metarl.base.streams import Streams
 from metarl.families.batch import State
+from metarl.families.data_files import adopt_data, same_digest
 from metarl.families.family import register, required_package
 from metarl.families.in_turn import InTurn
-from metarl.families.model_files import REFERENCE, adopt, located
+from metarl.families.model_files import located
 from metarl.families.outcomes import Outcome, Played
 from metarl.families.question_batch import Questions
 from metarl.families.questions import QuestionFamily
 from metarl.families.task import Count, Measure, Parameter, Reveal, Values
 
 from . import movielens
-from .files import read_ratings, require_ratings_file
+from .files import KINDS, read_ratings
 from .inputs import Inputs, RatingModel, make_inputs
 from .measures import count_lists, measure_answers, outcomes_of
 from .pictures import draw_lists, draw_rating
@@ -133,17 +134,10 @@ class Ratings(QuestionFamily):
             raise MetarlError(f"file is {self.file!r} and folder is {self.folder!r}; give one of both")
         if self.folder:  # a run is used from other folders too
             object.__setattr__(self, "folder", str(Path(self.folder).expanduser().absolute()))
-        if self.file and not REFERENCE.fullmatch(self.file):
-            path = Path(self.file).expanduser().absolute()
-            require_ratings_file(path)
-            object.__setattr__(self, "file", adopt(str(path)))  # a run keeps a copy
+        object.__setattr__(self, "file", adopt_data(self.file, KINDS, "ratings or columns"))
         found = self.table
-        if self.digest not in ("", found.digest):
-            raise MetarlError(
-                f"digest is {self.digest!r}, and the ratings of {found.origin} have {found.digest!r}; restore those of "
-                "before, or leave digest out to take the ratings that are there"
-            )
-        object.__setattr__(self, "digest", found.digest)
+        digest = same_digest(self.digest, found.digest, f"the ratings of {found.origin}", "restore those of before")
+        object.__setattr__(self, "digest", digest)
         if self.order == "time" and found.time is None:
             raise MetarlError(
                 f"order is 'time', and the ratings of {found.origin} have no times; add a column timestamp, or take "

@@ -16,22 +16,8 @@ from .text_set import TextSet, make_text_set
 COLUMNS = ("text", "label")
 """Columns that a file must have; it may have `split` too."""
 SPLITS = ("train", "validation", "test")
-SUFFIXES = (".csv", ".jsonl")
-MOST_BYTES = 50 * 2**20
-"""Largest file: a run holds a copy."""
-
-
-def require_texts_file(path: Path) -> None:
-    """Raise MetarlError unless the path is that of a file that can hold texts."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise MetarlError(f"file is {str(path)!r}; it must end in .csv or .jsonl")
-    if not path.is_file():
-        raise MetarlError(f"file {str(path)!r} is not there; give the path of a CSV or JSON-lines file")
-    if path.stat().st_size > MOST_BYTES:
-        raise MetarlError(
-            f"file {str(path)!r} has {path.stat().st_size / 2**20:.0f} MB; a run holds a copy of at most "
-            f"{MOST_BYTES // 2**20} MB, so leave some texts out"
-        )
+KINDS = {".csv": "CSV", ".jsonl": "JSON-lines"}
+"""What a file may be, by its suffix."""
 
 
 def read_texts(path: Path, length: int) -> TextSet:

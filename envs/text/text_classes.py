@@ -12,9 +12,9 @@ import numpy as np
 from gymnasium import spaces
 from pydantic import Field
 
-from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.families.batch import State
+from metarl.families.data_files import adopt_data, same_digest
 from metarl.families.examples import (
     Ways,
     classes_parameter,
@@ -26,13 +26,13 @@ from metarl.families.examples import (
     shuffle_places,
 )
 from metarl.families.family import register, required_package
-from metarl.families.model_files import REFERENCE, adopt, located
+from metarl.families.model_files import located
 from metarl.families.question_batch import Questions
 from metarl.families.questions import QuestionFamily
 from metarl.families.spaces import Tokens
 from metarl.families.task import Count, Measure, Parameter, Reveal, Values
 
-from .files import read_texts, require_texts_file
+from .files import KINDS, read_texts
 from .glosses import find_nouns, noun_glosses
 from .names import language_names
 from .text_set import TextSet, decode_text, make_text_set
@@ -108,17 +108,10 @@ class TextClasses(QuestionFamily):
     """Digest of the texts, '' for those that are there. A run keeps it, so that no test class becomes another."""
 
     def __post_init__(self) -> None:
-        if self.file and not REFERENCE.fullmatch(self.file):
-            path = Path(self.file).expanduser().absolute()
-            require_texts_file(path)
-            object.__setattr__(self, "file", adopt(str(path)))  # a run keeps a copy
+        object.__setattr__(self, "file", adopt_data(self.file, KINDS, "texts"))
         found = self.text_set
-        if self.digest not in ("", found.digest):
-            raise MetarlError(
-                f"digest is {self.digest!r}, and the texts of {found.origin} have {found.digest!r}; install the "
-                "version of before, or leave digest out to take the texts that are there"
-            )
-        object.__setattr__(self, "digest", found.digest)
+        digest = same_digest(self.digest, found.digest, f"the texts of {found.origin}", "install the version of before")
+        object.__setattr__(self, "digest", digest)
         require_examples(found, self._shared, self.ways, self.shots + self.queries, "text")
 
     def __getstate__(self) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def test_a_family_of_images_keeps_every_rule_and_pickles_without_them() -> None:
 def test_a_run_is_not_played_with_other_classes_than_those_that_it_was_trained_on() -> None:
     settings = make(ways=3).settings
     assert make(**settings) == make(ways=3)
-    with pytest.raises(MetarlError, match=r"classes of the glyphs of fonts now have '.*'; restore the fonts or files"):
+    with pytest.raises(MetarlError, match=r"classes of the glyphs of fonts have '.*'; restore the fonts or files"):
         make(**{**settings, "digest": "0123456789abcdef"})
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from metarl.envs.recommender.features import encode_feature
-from metarl.envs.recommender.files import read_ratings, require_ratings_file
+from metarl.envs.recommender.files import read_ratings
 from metarl.envs.recommender.table import RatingTable
 
 from metarl.base.errors import MetarlError
+from metarl.families.load import load
 
 from .making import write_csv
 
@@ -133,12 +134,12 @@ def test_paths_of_no_ratings_are_refused_in_one_line(tmp_path: Path) -> None:
         (tmp_path / "mine.csv", r"mine.csv' is not there; give the path of a CSV file"),
     ):
         with pytest.raises(MetarlError, match=words):
-            require_ratings_file(path)
+            load("ratings", file=str(path))
     large = tmp_path / "large.csv"
     with large.open("wb") as file:
         file.truncate(60 * 2**20)
     with pytest.raises(MetarlError, match=r"large.csv' has 60 MB; a run holds a copy of at most 50 MB, so leave some"):
-        require_ratings_file(large)
+        load("ratings", file=str(large))
 
 
 def test_a_hundred_thousand_ratings_are_read_in_seconds(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from metarl.envs.text import text_set
-from metarl.envs.text.files import read_texts, require_texts_file
+from metarl.envs.text.files import read_texts
 from metarl.envs.text.text_set import TextSet, decode_text
 
 from metarl.base.errors import MetarlError
+from metarl.families.load import load
 
 
 def read(folder: Path, content: str | bytes, name: str = "texts.csv", length: int = 20) -> TextSet:
@@ -115,9 +116,9 @@ def test_paths_of_no_texts_are_refused_in_one_line(tmp_path: Path) -> None:
         (tmp_path / "texts.csv", r"texts.csv' is not there; give the path of a CSV or JSON-lines file"),
     ):
         with pytest.raises(MetarlError, match=words):
-            require_texts_file(path)
+            load("text-classes", file=str(path))
     large = tmp_path / "large.csv"
     with large.open("wb") as file:
         file.truncate(60 * 2**20)
     with pytest.raises(MetarlError, match=r"large.csv' has 60 MB; a run holds a copy of at most 50 MB, so leave"):
-        require_texts_file(large)
+        load("text-classes", file=str(large))
