@@ -1,1 +1,1 @@
-"""Agents that compare questions with examples in a learned space."""
+"""Agents that compare questions with examples in a learned space: classes, and numbers."""

@@ -78,7 +78,7 @@ class Prototypes(TrainableAgent):
             raise MetarlError(
                 f"agent 'prototypes' answers with classes, and family {family.name!r} "
                 + ("knows no right answers" if space is None else f"asks for {space}")
-                + "; take a family of classes, such as image-classes, or another agent"
+                + "; take a family of classes, such as image-classes, or an agent of numbers, such as kernel-regression"
             )
         self.num_classes, self.first_class = int(space.n), int(space.start)
         self.answers = ClassAnswers(action_head(space))

@@ -49,6 +49,7 @@ def played(path: Path, observations: np.ndarray) -> dict[str, np.ndarray]:
         ("leo", {"hidden_sizes": [8]}, "numbers"),
         ("neural-process", {"hidden_sizes": [8]}, "numbers"),
         ("neural-process", {"pools": "mean"}, "classes"),
+        ("kernel-regression", {"hidden_sizes": [8]}, "numbers"),
         ("prototypes", {"hidden_sizes": [8]}, "classes"),
         ("prototypes", {"compares": "examples", "distance": "cosine", **IMAGES}, "images"),
     ],

@@ -52,6 +52,7 @@ UPDATES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any], int]] = {
     "ridge": ("ridge", {}, "sinusoid", {"shots": 100}, 200),
     "leo": ("leo", {}, "sinusoid", {"shots": 40}, 60),
     "neural-process": ("neural-process", {}, "sinusoid", {"shots": 100, "queries": 100}, 100),
+    "kernel-regression": ("kernel-regression", {}, "sinusoid", {"shots": 100, "queries": 100}, 100),
     "pretrained-classifier": ("pretrained-classifier", {}, "image-classes", {"shots": 5}, 6),
 }
 """Agent, its settings, family, its settings, and tasks of an update."""
