@@ -74,7 +74,8 @@ def add_agent_arguments(parser: Any) -> None:
         "settings_given",
         nargs="*",
         metavar="agent.key=value",
-        help="change a setting of the agent: agent.inner_lr=0.05",
+        help="change a setting of the agent: agent.inner_lr=0.05; or of a run's family, family.key=value, where the "
+        "trained agent can play it",
     )
     parser.add_argument("--split", default="test", metavar="S", help="split that the tasks are from (default: test)")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the tasks and episodes (default: 0)")

@@ -54,8 +54,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--json",
         metavar="F",
-        help="result file (default: RUN/evaluation.json; --agent, agent.key=value, --budget, --deterministic and "
-        "--split add a suffix; a result of other options keeps that file as F.replaced-1)",
+        help="result file (default: RUN/evaluation.json; RUN/changed-family.key=value.json with family.key=value; "
+        "--agent, agent.key=value, --budget, --deterministic and --split add a suffix; a result of other options keeps "
+        "that file as F.replaced-1)",
     )
     parser.add_argument(
         "--plot",
@@ -109,6 +110,11 @@ def _evaluate(arguments: argparse.Namespace, choice: AgentChoice, config: TrainC
     from .resolve import resolve_agent
 
     resolved = resolve_agent(choice, config, plan)
+    if arguments.wandb and resolved.changed:
+        raise MetarlError(
+            f"family.{next(iter(resolved.changed))} was given with --wandb; W&B has results on the run's own family: "
+            "leave one of both out"
+        )
     if choice.family and not (arguments.json and arguments.plot):
         choice.run_dir.mkdir(parents=True, exist_ok=True)
     result, picture = _outputs(arguments, resolved, plan)
@@ -140,6 +146,8 @@ def _evaluate_shots(arguments: argparse.Namespace, choice: AgentChoice, config: 
     from .resolve import resolve_agent
 
     resolved, asked = resolve_agent(choice, config, plan), arguments.shots
+    if resolved.changed:
+        raise MetarlError(f"family.{next(iter(resolved.changed))} was given with --shots; leave one of both out")
     families = [_with_shots(resolved.family, shots) for shots in asked]
     if choice.family:
         choice.run_dir.mkdir(parents=True, exist_ok=True)
@@ -229,7 +237,8 @@ def _outputs(arguments: argparse.Namespace, resolved: ResolvedAgent, plan: Trial
     from ..base.files import require_writable
 
     result, picture = _asked_outputs(arguments)
-    result = result or resolved.result("evaluation", plan, ".json")
+    # Reports hold what was measured on the run's own family, in files by the name of evaluation.
+    result = result or resolved.result("changed" if resolved.changed else "evaluation", plan, ".json")
     picture = picture or resolved.result("adaptation", plan, ".png")
     for path in (result, picture):
         require_writable(path)

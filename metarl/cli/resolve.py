@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -32,7 +32,7 @@ class AgentChoice:
     device: str | None = None
     """Device of the networks; None is the device of the run's config."""
     overrides: tuple[str, ...] = ()
-    """Changed settings of the agent, such as 'agent.inner_lr=0.05'."""
+    """Changed settings of the agent, such as 'agent.inner_lr=0.05', and of a run's family, such as 'family.drift=0'."""
     family: tuple[str, ...] = ()
     """Settings that stand for a run's config, such as 'family=gridnavi' and 'agent=random'; () with a run."""
 
@@ -58,6 +58,8 @@ class ResolvedAgent:
     """The family that it plays."""
     record: AgentRecord
     """What results say of it."""
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the family that are not the run's, by name."""
 
     def result(self, name: str, plan: TrialPlan, ending: str) -> Path:
         """Return the path of a result in the run folder, such as `adaptation-random.png`."""
@@ -68,11 +70,12 @@ class ResolvedAgent:
     def suffix(self, plan: TrialPlan) -> str:
         """Return the suffix that tells a result's file from others in the run folder; '' for the usual result.
 
-        It has the agent's name and changed settings, the budget, 'deterministic', and the split.
+        It has the agent's name, changed settings of family and agent, the budget, 'deterministic', and the split.
         """
         from ..evaluation.record import changes
 
-        words = [quote(word, safe="=.,[]") for word in changes(self.record.settings, plan)]
+        settings = {f"family.{key}": value for key, value in self.changed.items()} | dict(self.record.settings)
+        words = [quote(word, safe="=.,[]") for word in changes(settings, plan)]
         words = [*([file_name(canonical(self.choice.name))] if self.choice.name else []), *words]
         return "".join(f"-{word}" for word in [*words, *([] if plan.split == "test" else [plan.split])])
 
@@ -92,21 +95,45 @@ def base_agent(name: str) -> str:
 def resolve_agent(choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> ResolvedAgent:
     """Return the trained agent of a run, or a new agent by its name.
 
-    `config` is the run's. Raises MetarlError for a setting that the agent does not take, and for a missing or damaged
-    checkpoint.
+    `config` is the run's. Raises MetarlError for a setting that the agent does not take, for one of the family that the
+    trained agent cannot play with, and for a missing or damaged checkpoint.
     """
+    written, of_family = _changed_settings(choice.overrides)
+    if choice.name is not None and choice.name.startswith(SB3_MODEL):
+        return _load_model(choice, choice.name.removeprefix(SB3_MODEL), config)
+    if choice.name is not None:
+        return _make_untrained(choice, choice.name, config, plan, written, of_family)
+    return _load_trained(choice, config, written, of_family)
+
+
+def _load_trained(
+    choice: AgentChoice, config: TrainConfig, written: Mapping[str, Any], of_family: Sequence[str]
+) -> ResolvedAgent:
+    """Return the agent that a run trained, on the run's family or on one with other settings that it can play."""
     from ..evaluation.record import AgentRecord
+    from ..families.changed import require_playable
     from ..runs.run import load_run
 
-    written = _changed_settings(choice.overrides)
-    if choice.name is None:
-        checkpoint = choice.checkpoint or "best"
-        run = load_run(choice.run_dir, checkpoint, device=choice.device, overrides=choice.overrides)
-        settings = _record_settings(written, run.config.agent)
-        return ResolvedAgent(choice, run.agent, run.family, AgentRecord(config.agent["name"], settings, run.provenance))
-    if choice.name.startswith(SB3_MODEL):
-        return _load_model(choice, choice.name.removeprefix(SB3_MODEL), config)
-    return _make_untrained(choice, choice.name, config, plan, written)
+    of_agent = [override for override in choice.overrides if override not in of_family]
+    run = load_run(choice.run_dir, choice.checkpoint or "best", device=choice.device, overrides=of_agent)
+    record = AgentRecord(config.agent["name"], _record_settings(written, run.config.agent), run.provenance)
+    if not of_family:
+        return ResolvedAgent(choice, run.agent, run.family, record)
+    family, changed = _changed_family(choice, of_family)
+    try:
+        require_playable(run.family, family)
+    except MetarlError as error:
+        raise MetarlError(f"command line {' '.join(of_family)!r}: {error}") from None
+    return ResolvedAgent(choice, run.agent, family, record, changed)
+
+
+def _changed_family(choice: AgentChoice, of_family: Sequence[str]) -> tuple[TaskFamily, dict[str, Any]]:
+    """Return the run's family with other settings, and these as the family has them."""
+    from ..runs.config import make_family, parse_override
+
+    config = choice.config(of_family)
+    keys = sorted(parse_override(override)[0].split(".")[1] for override in of_family)
+    return make_family(config), {key: config.family[key] for key in keys}
 
 
 def _load_model(choice: AgentChoice, path: str, config: TrainConfig) -> ResolvedAgent:
@@ -122,21 +149,27 @@ def _load_model(choice: AgentChoice, path: str, config: TrainConfig) -> Resolved
     return ResolvedAgent(choice, agent, family, AgentRecord(f"{SB3_MODEL}{Path(path).name}"))
 
 
-def _changed_settings(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of the agent in overrides, by dotted key, sorted. Raises MetarlError for other settings."""
+def _changed_settings(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings of the agent in overrides, by dotted key, sorted, and the overrides of the family.
+
+    Raises MetarlError for other settings.
+    """
     from ..runs.config import parse_override
 
-    found = {}
+    found, of_family = {}, []
     for override in overrides:
         dotted, value = parse_override(override)
         section, _, key = dotted.partition(".")
-        if section != "agent" or key.split(".")[0] in ("", "name"):
+        if section not in ("agent", "family") or key.split(".")[0] in ("", "name", "preset"):
             raise MetarlError(
                 f"command line {override!r}: {section}{'.' if key else ''}{key} cannot be set here; set "
-                "agent.KEY=VALUE, all else is fixed by the run or has an option (see --help)"
+                "agent.KEY=VALUE or family.KEY=VALUE, all else is fixed by the run or has an option (see --help)"
             )
-        found[key] = value
-    return dict(sorted(found.items()))
+        if section == "family":
+            of_family.append(override)
+        else:
+            found[key] = value
+    return dict(sorted(found.items())), of_family
 
 
 def _record_settings(written: Mapping[str, Any], agent: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,7 +187,12 @@ def _record_settings(written: Mapping[str, Any], agent: Mapping[str, Any]) -> di
 
 
 def _make_untrained(
-    choice: AgentChoice, given: str, config: TrainConfig, plan: TrialPlan, written: Mapping[str, Any]
+    choice: AgentChoice,
+    given: str,
+    config: TrainConfig,
+    plan: TrialPlan,
+    written: Mapping[str, Any],
+    of_family: Sequence[str],
 ) -> ResolvedAgent:
     from ..evaluation.record import UNTRAINED, AgentRecord
     from ..runs.config import make_family, without_name
@@ -168,7 +206,7 @@ def _make_untrained(
     rounds = cls.rounds_setting
     if rounds and rounds not in written:
         settings[rounds] = plan.rounds
-    family = make_family(config)
+    family, changed = _changed_family(choice, of_family) if of_family else (make_family(config), {})
     agent = make_agent(name, family, settings, seed=config.seed, device=config.device)
     title = f"{name}{UNTRAINED}" if isinstance(agent, TrainableAgent) else name
-    return ResolvedAgent(choice, agent, family, AgentRecord(title, _record_settings(written, settings)))
+    return ResolvedAgent(choice, agent, family, AgentRecord(title, _record_settings(written, settings)), changed)

@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 
 from metarl.base.errors import MetarlError
 from metarl.cli.main import main
 from metarl.evaluation import evaluate as evaluation
+from metarl.evaluation.record import Evaluation
+from metarl.families.load import load
 from metarl.runs.config import TrainConfig
+from metarl.runs.run import load_run
 from metarl.training.train import meta_train
+from metarl.trials.plan import TrialPlan
 from tests.small_runs import config, trained, write_config
 
 
@@ -47,6 +52,42 @@ def test_train_then_evaluate_leaves_numbers_and_picture_and_says_what_is_next(
     assert (result["plan"]["split"], result["agent"]["name"], len(result["tasks"])) == ("test", "maml-ppo", 3)
     assert (run_dir / "adaptation.png").read_bytes().startswith(b"\x89PNG")
     assert "seed: 3" in (run_dir / "config.yaml").read_text()
+
+
+def test_settings_of_the_family_that_the_agent_can_play_are_measured_and_kept_apart(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", str(run), "--tasks", "3", "--split", "validation", "family.horizon=3"]
+    assert main(arguments) == 0
+    assert capsys.readouterr().err == ""
+    (file,) = run.glob("changed*.json")
+    assert unquote(file.name) == "changed-family.horizon=3-validation.json"
+    found = Evaluation.load(file)
+    loaded = load_run(run)
+    family = load("navigation-2d", **{**loaded.family.settings, "horizon": 3})
+    plan = TrialPlan(split="validation", num_tasks=3, rounds=2, replicas=2)
+    expected = evaluation.evaluate(loaded.agent, family, plan)
+    np.testing.assert_array_equal(found.returns, expected.returns)
+    assert found.settings["horizon"] == 3 and found.agent.trained is not None
+    assert main([*arguments, "--agent", "random"]) == 0
+    assert (run / "changed-random-family.horizon=3-validation.json").exists()
+    assert main(["report", str(run)]) == 2  # nothing was measured on the run's own family
+
+
+def test_settings_that_the_agent_cannot_play_are_refused_in_one_line(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for word, told in (
+        ("family.horizon=6", "an episode has 6 steps, and the agent was trained with 5"),
+        ("family.horizons=3", "family.horizons: family: setting 'horizons'"),
+        ("family.name=gridnavi", "family.name cannot be set here"),
+    ):
+        assert main(["evaluate", str(run), "--tasks", "1", word]) == 2
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1
+    for option in (["--shots", "1"], ["--wandb"]):
+        assert main(["evaluate", str(run), "family.horizon=3", *option]) == 2
+        assert f"family.horizon was given with {option[0]}" in capsys.readouterr().err
 
 
 def test_evaluate_keeps_splits_apart_and_takes_rounds_replicas_and_checkpoint(run: Path) -> None:
