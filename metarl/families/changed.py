@@ -35,8 +35,8 @@ def require_playable(trained: TaskFamily, other: TaskFamily) -> None:
         )
     for name, parameter in trained.parameters.items():
         apart = parameter.validation is not None or parameter.test is not None
-        theirs = other.parameters.get(name)
-        if apart and (theirs is None or any(parameter.of(split) != theirs.of(split) for split in SPLITS)):
+        another = other.parameters.get(name)
+        if apart and (another is None or any(parameter.of(split) != another.of(split) for split in SPLITS)):
             raise MetarlError(
                 f"{name} has other values in training and tests than where the agent was trained, so it may have been "
                 "trained on a test; leave the setting out, or train an agent with it"

@@ -79,7 +79,7 @@ def test_settings_that_the_agent_cannot_play_are_refused_in_one_line(
 ) -> None:
     for word, told in (
         ("family.horizon=6", "an episode has 6 steps, and the agent was trained with 5"),
-        ("family.horizons=3", "family.horizons: family: setting 'horizons'"),
+        ("family.horizons=3", "'horizons' is unknown to family 'navigation-2d'; did you mean 'horizon'?"),
         ("family.name=gridnavi", "family.name cannot be set here"),
     ):
         assert main(["evaluate", str(run), "--tasks", "1", word]) == 2
