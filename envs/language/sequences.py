@@ -52,6 +52,17 @@ def draw_different(counts: np.ndarray, size: int, streams: Streams) -> np.ndarra
     return np.take_along_axis(chosen, np.argsort(draws[:, size:], axis=1), axis=1)
 
 
+def draw_others(counts: np.ndarray, taken: np.ndarray, size: int, streams: Streams) -> np.ndarray:
+    """Return `size` different numbers below each of `counts` [world] in random order, int64 [world, size].
+
+    None is one of `taken` [world, some], which must differ from each other and leave as many.
+    """
+    others = draw_different(counts - taken.shape[1], size, streams)
+    for each in np.sort(taken, axis=1).T:  # a number among those that are left is found by stepping over the taken ones
+        others += others >= each[:, None]
+    return others
+
+
 def mean_over(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the mean of a round's marked `values` [time, task, replica] in each task; NaN where none is marked."""
     counts = mask.sum(axis=(0, 2))

@@ -170,7 +170,9 @@ def _check_agent(
     refused: dict[str, str] = {}
     brief: set[str] = set()
     if families is None:
-        families = [load(name) for name in cls.plays] or families_for(cls)
+        # Of an agent that plays several, those whose packages are there are enough.
+        plays = [name for name in cls.plays if not missing_requirement(FAMILIES[name])] or cls.plays
+        families = [load(name) for name in plays] or families_for(cls)
         brief = {family.name for family in other_spaces()}
     for number, family in enumerate(families):
         subject, named = AgentSubject(cls, family), f"{title} on {family.name}"

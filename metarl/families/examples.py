@@ -93,20 +93,20 @@ def draw_examples(
     return Examples(np.take_along_axis(places, shuffled, axis=-1), np.take_along_axis(labels, shuffled, axis=-1))
 
 
-def share_out(found: ClassSet, split_by: SplitBy = "classes") -> Mapping[str, tuple[int, ...]]:
+def share_out(found: ClassSet, split_by: SplitBy = "classes", parts: int = 5) -> Mapping[str, tuple[int, ...]]:
     """Return the places of the classes of each split.
 
-    Splits that the source names stay. Without any, a fifth of the groups, or of the classes, is for tests, and a fifth
-    for validation; where only validation is not named, it is a fifth of training. A hash of names decides, so neither
-    the order of classes nor the machine does. Raises MetarlError for a split without classes.
+    Splits that the source names stay. Without any, one of `parts` parts of the groups, or of the classes, is for tests,
+    and one for validation; where only validation is not named, it is such a part of training. A hash of names decides,
+    so neither the order of classes nor the machine does. Raises MetarlError for a split without classes.
     """
     shared = list(found.given)
     if not any(shared):
-        _move(found, shared, split_by, "", "test", 5)
-        _move(found, shared, split_by, "", "validation", 4)
+        _move(found, shared, split_by, "", "test", parts)
+        _move(found, shared, split_by, "", "validation", parts - 1)
         shared = [split or "train" for split in shared]
     elif "validation" not in shared:
-        _move(found, shared, split_by, "train", "validation", 5)
+        _move(found, shared, split_by, "train", "validation", parts)
     places = {split: tuple(i for i, each in enumerate(shared) if each == split) for split in SPLITS[:-1]}
     if empty := [split for split in places if not places[split]]:
         raise MetarlError(f"{found.origin} has no class for split {empty[0]!r}; add classes to it")
@@ -117,7 +117,7 @@ def _move(found: ClassSet, shared: list[str], split_by: SplitBy, source: str, ta
     """Move one of `parts` parts of the names in split `source` to split `target`."""
     places = [place for place, split in enumerate(shared) if split == source]
     groups = {found.groups[place] for place in places}
-    if split_by == "groups" and len(groups) < 3 and source == "":
+    if split_by == "groups" and len(groups) < 3 and target == "test":  # the second move finds one fewer
         raise MetarlError(f"{found.origin} has {len(groups)} groups; split_by 'groups' needs 3, so take 'classes'")
     # The second move finds a part fewer than the first, and takes from the same kind of names.
     whole = split_by == "groups" or (split_by == "auto" and len({*found.groups}) >= 3)

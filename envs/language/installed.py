@@ -1,0 +1,93 @@
+"""Phrases that installed packages bring: names by babel, and messages by Django."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from metarl.base.meter import counted, meter
+from metarl.base.stored import Arrays, Store
+
+from ..text.names import is_latin
+from .catalogues import SOURCE, Pair, read_catalogue
+from .packages import needed
+
+Pairs = Mapping[str, Sequence[Pair]]
+"""English texts and their translations, by the code of the language."""
+Scripts = Literal["latin", "all"]
+"""Letters of languages."""
+LEAST = 200
+"""Fewest pairs of a language."""
+
+
+def names_in_languages(scripts: Scripts) -> Pairs:
+    """Return names of territories, languages, scripts and currencies: English, and in each language of Unicode's CLDR.
+
+    With `latin`, those of languages that write most of them in Latin letters, and in Latin letters alone. Locales of a
+    territory or a script are left out: they repeat their language. Raises MetarlError where babel is missing.
+    """
+    with needed("babel", "phrases 'names'"):
+        import babel
+
+    pairs = PAIRS.get(["names", babel.__version__], _read_names)
+    if scripts == "latin":
+        latin = {code: [pair for pair in found if is_latin(pair[1])] for code, found in pairs.items()}
+        pairs = {code: kept for code, kept in latin.items() if 2 * len(kept) > len(pairs[code])}
+    return {code: found for code, found in pairs.items() if len(found) >= LEAST}
+
+
+def _read_names() -> Pairs:
+    import babel
+    import babel.localedata
+
+    kinds = ("territories", "languages", "scripts", "currencies")
+    english, found = babel.Locale.parse("en"), {}
+    for code in sorted(babel.localedata.locale_identifiers()):
+        if "_" in code or code == "en":
+            continue
+        locale = babel.Locale.parse(code)
+        named = [(getattr(english, kind), getattr(locale, kind)) for kind in kinds]
+        both = {(ours[key], theirs[key]) for ours, theirs in named for key in theirs if key in ours}
+        found[code] = sorted(pair for pair in both if all(pair))
+    return found
+
+
+def messages_in_languages() -> Pairs:
+    """Return the messages of an installed Django: English, and in each language that it is translated into.
+
+    Raises MetarlError where Django is missing.
+    """
+    with needed("Django", "phrases 'messages'"):
+        import django
+
+    files = Path(django.__file__).parent.glob("**/locale/*/LC_MESSAGES/*.mo")
+    pairs = PAIRS.get(["messages", django.__version__], lambda: read_messages(sorted(files)))
+    return {code: found for code, found in pairs.items() if len(found) >= LEAST}
+
+
+def read_messages(files: Sequence[Path]) -> Pairs:
+    """Return the messages of catalogues `CODE/LC_MESSAGES/*.mo` by code, each once; those of English are left out."""
+    found: dict[str, dict[Pair, None]] = {}
+    with meter("catalogues") as report:
+        for path in counted(files, report, len(files)):
+            code = path.parts[-3]
+            if code.split("_")[0] != SOURCE:
+                found.setdefault(code, {}).update(dict.fromkeys(read_catalogue(path)))
+    return {code: list(pairs) for code, pairs in found.items()}
+
+
+def _pack(pairs: Pairs) -> Arrays:
+    return {"pairs": np.frombuffer(json.dumps(pairs, ensure_ascii=False).encode(), dtype=np.uint8)}
+
+
+def _unpack(arrays: Arrays) -> Pairs:
+    found = json.loads(arrays["pairs"].tobytes().decode())
+    return {code: [(one, other) for one, other in pairs] for code, pairs in found.items()}
+
+
+PAIRS = Store("phrases", "phrases", _pack, _unpack)
+"""Phrases of packages that this process has read."""
