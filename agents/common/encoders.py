@@ -129,9 +129,9 @@ class Observed(NamedTuple):
 
     numbers: Any
     """Vectors, then one-hot vectors. [..., num_numbers]"""
-    pixels: Any
+    raw: Any
     """Images and sequences of tokens, flattened, in the smallest type that holds them; bytes stay bytes.
-    [..., num_pixels]"""
+    [..., num_raw]"""
 
 
 class ObservationEncoder:
@@ -160,8 +160,8 @@ class ObservationEncoder:
         """Numbers of the vectors, which running moments may scale."""
         self.num_one_hot = sum(_num_one_hot(part) for part in self.choices)
         self.num_numbers = self.num_scaled + self.num_one_hot
-        self._pixel_type = np.result_type(np.uint8, *(each.part.dtype for each in self.encoded))
-        self.num_pixels = sum(each.part.size for each in self.encoded)
+        self._raw_type = np.result_type(np.uint8, *(each.part.dtype for each in self.encoded))
+        self.num_raw = sum(each.part.size for each in self.encoded)
         self.num_encoded = sum(each.num_features for each in self.encoded)
         """Features of all images and sequences."""
         self.num_features = self.num_numbers + self.num_encoded
@@ -194,13 +194,13 @@ class ObservationEncoder:
         rows = [_one_hot(part, self.layout.part(part, observations), lead) for part in self.choices]
         return np.concatenate([np.zeros((*lead, 0), dtype=bool), *rows], axis=-1)
 
-    def pixels(self, observations: np.ndarray) -> np.ndarray:
-        """Return the images and sequences of observations, flattened, [..., num_pixels]."""
+    def raw(self, observations: np.ndarray) -> np.ndarray:
+        """Return the images and sequences of observations, flattened, [..., num_raw]."""
         lead = self._lead(observations)
         rows = [self.layout.part(each.part, observations).reshape((*lead, each.part.size)) for each in self.encoded]
         if not rows:
-            return np.zeros((*lead, 0), dtype=self._pixel_type)
-        return (rows[0] if len(rows) == 1 else np.concatenate(rows, axis=-1)).astype(self._pixel_type, copy=False)
+            return np.zeros((*lead, 0), dtype=self._raw_type)
+        return (rows[0] if len(rows) == 1 else np.concatenate(rows, axis=-1)).astype(self._raw_type, copy=False)
 
     def one_hot_of(self, part: Part, values: Tensor) -> Tensor:
         """Return a discrete part as `one_hot` does, of a tensor [batch, size]: bool [batch, number]."""
@@ -220,7 +220,7 @@ class ObservationEncoder:
             vectors = moments.normalize(vectors)
         if self.num_one_hot:
             vectors = np.concatenate([vectors, self.one_hot(observations)], axis=-1)
-        return Observed(vectors, self.pixels(observations))
+        return Observed(vectors, self.raw(observations))
 
     def _lead(self, observations: np.ndarray) -> tuple[int, ...]:
         return observations.shape[: observations.ndim - len(self.layout.shape)]
@@ -230,14 +230,14 @@ class ObservationEncoder:
         drawn = [each.initial_parameters(generator) for each in self.encoded]
         return {name: value for parameters in drawn for name, value in parameters.items()}
 
-    def __call__(self, parameters: Mapping[str, Tensor], numbers: Tensor, pixels: Tensor) -> Tensor:
-        """Return features [..., num_features] of `numbers` [..., num_numbers] and `pixels` [..., num_pixels]."""
+    def __call__(self, parameters: Mapping[str, Tensor], numbers: Tensor, raw: Tensor) -> Tensor:
+        """Return features [..., num_features] of `numbers` [..., num_numbers] and `raw` [..., num_raw]."""
         if not self.encoded:
             return numbers
-        features = self._encode(parameters, pixels.reshape(-1, self.num_pixels))
+        features = self._encode(parameters, raw.reshape(-1, self.num_raw))
         return torch.cat([numbers, features.reshape(*numbers.shape[:-1], features.shape[-1])], dim=-1)
 
-    def in_chunks(self, parameters: Mapping[str, Tensor], numbers: Tensor, pixels: Tensor) -> Tensor:
+    def in_chunks(self, parameters: Mapping[str, Tensor], numbers: Tensor, raw: Tensor) -> Tensor:
         """Return the features of a call, computed so that memory does not grow with the number of observations.
 
         They go through the layers in chunks. With many observations, a gradient computes each chunk again instead of
@@ -245,7 +245,7 @@ class ObservationEncoder:
         """
         if not self.encoded:
             return numbers
-        rows = pixels.reshape(-1, self.num_pixels)
+        rows = raw.reshape(-1, self.num_raw)
         parts = rows.split(self.chunk_size)
         again = torch.is_grad_enabled() and self.held(len(rows)) < len(rows)
         encode = self._encode_again if again else self._encode
@@ -273,17 +273,17 @@ class ObservationEncoder:
         return sum(each.num_activations for each in self.encoded)
 
     @property
-    def num_pixel_bytes(self) -> int:
+    def num_raw_bytes(self) -> int:
         """Bytes of the images and sequences of one observation."""
-        return self.num_pixels * self._pixel_type.itemsize
+        return self.num_raw * self._raw_type.itemsize
 
-    def _encode_again(self, parameters: Mapping[str, Tensor], pixels: Tensor) -> Tensor:
-        found: Tensor = checkpoint(self._encode, parameters, pixels, use_reentrant=False, preserve_rng_state=False)
+    def _encode_again(self, parameters: Mapping[str, Tensor], raw: Tensor) -> Tensor:
+        found: Tensor = checkpoint(self._encode, parameters, raw, use_reentrant=False, preserve_rng_state=False)
         return found
 
-    def _encode(self, parameters: Mapping[str, Tensor], pixels: Tensor) -> Tensor:
-        """Return the features of images and sequences [n, num_pixels], [n, num_encoded]."""
-        rows = pixels.split([each.part.size for each in self.encoded], dim=-1)
+    def _encode(self, parameters: Mapping[str, Tensor], raw: Tensor) -> Tensor:
+        """Return the features of images and sequences [n, num_raw], [n, num_encoded]."""
+        rows = raw.split([each.part.size for each in self.encoded], dim=-1)
         return torch.cat([each.encode(parameters, row) for each, row in zip(self.encoded, rows, strict=True)], dim=-1)
 
 

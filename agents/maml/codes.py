@@ -28,6 +28,7 @@ from ..common.moments import RunningMoments
 from ..common.policy import Parameters
 from .adaptation import CODE, DECODER, START, AdaptCode, Coded
 from .objective import MetaObjective
+from .one_by_one import GradientOf, functional_gradient
 from .policy import ENCODER, EncodedPolicy
 from .records import Measures, Outcome, Round
 
@@ -93,7 +94,7 @@ class StepEncoder:
     def _encode(self, meta: Parameters, data: Round) -> Tensor:
         """Return a code of every step, [time, replica, size]."""
         own = {name.removeprefix(ENCODER): value for name, value in meta.items() if name.startswith(ENCODER)}
-        features = self.policy.encoder(own, data.observations, data.pixels)
+        features = self.policy.encoder(own, data.observations, data.raw)
         inputs = torch.cat([features, self.head.features_of(data.actions).to(features), data.outcomes], dim=-1)
         # A step that was not taken may hold anything: no gradient may come through it.
         inputs = torch.where(data.mask[..., None] > 0, inputs, 0.0)
@@ -121,19 +122,21 @@ class CodedObjective:
         self.policy, self.head = base.policy, base.head
         self.adaptation = Coded(self.config.size)
 
-    def outputs(self, meta: Parameters, fast: Parameters, observations: Tensor, pixels: Tensor) -> Tensor:
+    def outputs(self, meta: Parameters, fast: Parameters, observations: Tensor, raw: Tensor) -> Tensor:
         """Return the action distributions' parameters, [..., num_outputs], for observations [..., d]."""
-        return self.policy(self.adaptation.policy(meta, fast), observations, pixels)
+        return self.policy(self.adaptation.policy(meta, fast), observations, raw)
 
-    def inner_step(self, meta: Parameters, fast: Parameters, data: Round) -> tuple[dict[str, Tensor], Measures, Tensor]:
+    def inner_step(
+        self, meta: Parameters, fast: Parameters, data: Round, gradient_of: GradientOf = functional_gradient
+    ) -> tuple[dict[str, Tensor], Measures, Tensor]:
         """Return the fast parameters after a round, the measures of the policy that played it, and the gradient's norm.
 
         The first round is encoded before the steps.
         """
         if CODE in fast:
-            return self.steps(meta, fast[CODE], data)
+            return self.steps(meta, fast[CODE], data, gradient_of)
         measures = self.base.inner_loss(fast, meta, data)[1]
-        fast, _, norm = self.steps(meta, self.begin(meta, data)[0], data)
+        fast, _, norm = self.steps(meta, self.begin(meta, data)[0], data, gradient_of)
         return fast, measures, norm
 
     def begin(self, meta: Parameters, data: Round) -> tuple[Tensor, Code]:
@@ -141,12 +144,14 @@ class CodedObjective:
         code = self.encoder(meta, data)
         return meta[START] + code.mean + code.log_std.exp() * data.noise, code
 
-    def steps(self, meta: Parameters, code: Tensor, data: Round) -> tuple[dict[str, Tensor], Measures, Tensor]:
+    def steps(
+        self, meta: Parameters, code: Tensor, data: Round, gradient_of: GradientOf = functional_gradient
+    ) -> tuple[dict[str, Tensor], Measures, Tensor]:
         """Return the code after all inner steps on a round, the measures before them, and the mean norm."""
-        fast, measures, norm = self.base.inner_step(meta, {START: code}, data)
+        fast, measures, norm = self.base.inner_step(meta, {START: code}, data, gradient_of)
         norms = [norm]
         for _ in range(self.config.num_inner_steps - 1):
-            fast, _, norm = self.base.inner_step(meta, fast, data)
+            fast, _, norm = self.base.inner_step(meta, fast, data, gradient_of)
             norms.append(norm)
         return {CODE: fast[START]}, measures, torch.stack(norms).mean()
 

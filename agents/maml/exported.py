@@ -27,7 +27,7 @@ class Network(Protocol):
         """What takes observations apart."""
         ...
 
-    def __call__(self, parameters: Parameters, numbers: Tensor, pixels: Tensor, /) -> Tensor:
+    def __call__(self, parameters: Parameters, numbers: Tensor, raw: Tensor, /) -> Tensor:
         """Return the outputs, [batch, num_outputs]."""
         ...
 
@@ -61,7 +61,7 @@ class _Step(nn.Module):
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
         parameters = {name: self.get_buffer(buffer) for name, buffer in self.names.items()}
         dtype = next(iter(parameters.values())).dtype
-        return self.outputs(self.network(parameters, self._numbers(inputs).to(dtype), self._pixels(inputs)))
+        return self.outputs(self.network(parameters, self._numbers(inputs).to(dtype), self._raw(inputs)))
 
     def _numbers(self, inputs: Inputs) -> Tensor:
         """Return the vectors, scaled, and the one-hot vectors, float64 [batch, num_numbers]."""
@@ -72,7 +72,7 @@ class _Step(nn.Module):
             return next(iter(inputs.values())).flatten(1)[:, :0].double()
         return torch.cat([*vectors, *choices], dim=-1)
 
-    def _pixels(self, inputs: Inputs) -> Tensor:
-        """Return the images and sequences, flattened, [batch, num_pixels]; anything where there are none."""
+    def _raw(self, inputs: Inputs) -> Tensor:
+        """Return the images and sequences, flattened, [batch, num_raw]; anything where there are none."""
         rows = [self.observations.rows(inputs, each.part).double() for each in self.network.encoder.encoded]
         return torch.cat(rows, dim=-1) if rows else next(iter(inputs.values()))

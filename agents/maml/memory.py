@@ -40,7 +40,7 @@ def update_bytes(
     itemsize = torch.finfo(getattr(torch, config.dtype)).bits // 8
     encoder = policy.encoder
     # The baseline computes in float64, and every round keeps its actions, outputs, advantages and mask.
-    inputs = 2 * encoder.num_pixel_bytes + (16 + itemsize) * encoder.num_numbers + 256
+    inputs = 2 * encoder.num_raw_bytes + (16 + itemsize) * encoder.num_numbers + 256
     of_inputs = tasks * rounds * steps * inputs
     if device != "cpu":
         return of_inputs

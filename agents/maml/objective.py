@@ -44,13 +44,13 @@ class MetaObjective:
         # Otherwise the earlier rounds are only measured, and need no second derivative.
         self._differentiates_measures = outer.rounds == "all" or outer.inner_kl_coef > 0 or outer.ent_coef > 0
 
-    def outputs(self, meta: Parameters, fast: Parameters, observations: Tensor, pixels: Tensor) -> Tensor:
+    def outputs(self, meta: Parameters, fast: Parameters, observations: Tensor, raw: Tensor) -> Tensor:
         """Return the action distributions' parameters, [..., num_outputs], for observations [..., d]."""
-        return self.policy(self.adaptation.policy(meta, fast), observations, pixels)
+        return self.policy(self.adaptation.policy(meta, fast), observations, raw)
 
     def inner_loss(self, fast: Parameters, meta: Parameters, data: Round) -> tuple[Tensor, Measures]:
         """Return the loss of an inner step on a round, and the round's measures at the same parameters."""
-        outputs = self.outputs(meta, fast, data.observations, data.pixels)
+        outputs = self.outputs(meta, fast, data.observations, data.raw)
         log_prob = self.head.log_prob(outputs, data.actions)
         loss = self.inner_objective(log_prob, data.old_log_prob, data.advantages, data.mask)
         if not self._differentiates_measures:
@@ -102,7 +102,7 @@ class MetaObjective:
 
         `history` are the measures of the rounds before it, `norms` those of the inner gradients.
         """
-        outputs = self.outputs(meta, fast, last.observations, last.pixels)
+        outputs = self.outputs(meta, fast, last.observations, last.raw)
         loss, clip_fraction, ratio_deviation = self.outer_objective(self.head.log_prob(outputs, last.actions), last)
         entropy = masked_mean(self.head.entropy(outputs), last.mask)
         zero = torch.zeros_like(loss)

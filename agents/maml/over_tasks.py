@@ -62,7 +62,7 @@ class TaskObjective(Protocol[SeenT, GivenT]):
         """What adapts."""
         ...
 
-    def outputs(self, meta: Parameters, fast: Parameters, observations: Tensor, pixels: Tensor) -> Tensor:
+    def outputs(self, meta: Parameters, fast: Parameters, observations: Tensor, raw: Tensor) -> Tensor:
         """Return the outputs of the network."""
         ...
 
@@ -121,25 +121,25 @@ class OverTasks(Generic[RoundT, OutcomeT]):
         start = self.objective.adaptation.start(_detach(self.parameters))
         return {name: value.expand(num_tasks, *value.shape).clone() for name, value in start.items()}
 
-    def outputs(self, fast: Parameters, observations: Tensor, pixels: Tensor) -> Tensor:
+    def outputs(self, fast: Parameters, observations: Tensor, raw: Tensor) -> Tensor:
         """Return the action distributions' parameters [task, step, ..., num_outputs].
 
-        `observations` is [task, step, ..., d]; `pixels`, beside them, are read in chunks of steps, so that memory does
+        `observations` is [task, step, ..., d]; `raw`, beside them, is read in chunks of steps, so that memory does
         not grow with their number.
         """
         with torch.no_grad():
-            if not pixels.shape[-1]:
+            if not raw.shape[-1]:
                 if self._lone(len(observations)):
                     own = {name: value[0] for name, value in fast.items()}
-                    return self.objective.outputs(self.parameters, own, observations[0], pixels[0])[None]
+                    return self.objective.outputs(self.parameters, own, observations[0], raw[0])[None]
                 outputs: Tensor = torch.vmap(self.objective.outputs, in_dims=(None, 0, 0, 0))(
-                    self.parameters, fast, observations, pixels
+                    self.parameters, fast, observations, raw
                 )
                 return outputs
             mapped = self._map(self.objective.outputs, True, False, False, False)
-            images = self.at_once(len(pixels)) * math.prod(pixels.shape[2:-1])
+            images = self.at_once(len(raw)) * math.prod(raw.shape[2:-1])
             size = max(1, self.objective.policy.encoder.chunk_size // images)
-            parts = zip(observations.split(size, dim=1), pixels.split(size, dim=1), strict=True)
+            parts = zip(observations.split(size, dim=1), raw.split(size, dim=1), strict=True)
             return torch.cat([mapped(self.parameters, fast, *part) for part in parts], dim=1)
 
     def adapt(self, fast: Parameters, data: RoundT) -> dict[str, Tensor]:

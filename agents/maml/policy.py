@@ -37,13 +37,13 @@ class EncodedPolicy:
         encoder = self.encoder.initial_parameters(generator)
         return network | {f"{ENCODER}{name}": value.to(device=device, dtype=dtype) for name, value in encoder.items()}
 
-    def __call__(self, parameters: Parameters, observations: Tensor, pixels: Tensor) -> Tensor:
+    def __call__(self, parameters: Parameters, observations: Tensor, raw: Tensor) -> Tensor:
         """Return the outputs of the head, [..., num_outputs].
 
-        `observations` [..., num_numbers] are numbers, and `pixels` [..., num_pixels] images.
+        `observations` [..., num_numbers] are numbers, and `raw` [..., num_raw] images and sequences of tokens.
         """
         own = {name.removeprefix(ENCODER): value for name, value in parameters.items() if name.startswith(ENCODER)}
-        return self.network(parameters, self.encoder(own, observations, pixels))
+        return self.network(parameters, self.encoder(own, observations, raw))
 
     @property
     def num_units(self) -> int:

@@ -16,8 +16,8 @@ class Round(NamedTuple):
 
     observations: Tensor
     """Normalized vectors of the observations, then their one-hot vectors. [task, time, replica, d]"""
-    pixels: Tensor
-    """Images of the observations, flattened; bytes stay bytes. [task, time, replica, num_pixels]"""
+    raw: Tensor
+    """Images and sequences of tokens, flattened; bytes stay bytes. [task, time, replica, num_raw]"""
     actions: Tensor
     """Actions as sampled. [task, time, replica, *action]"""
     advantages: Tensor

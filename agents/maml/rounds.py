@@ -41,9 +41,9 @@ class Rounds:
         self.dtype, self.device = getattr(torch, config.dtype), device
 
     def observe(self, observations: np.ndarray) -> Observed:
-        """Return observations [..., *observation] as the policy's input: numbers and pixels, as tensors."""
+        """Return observations [..., *observation] as the policy's input: numbers and raw parts, as tensors."""
         seen = self.encoder.observe(observations, self.moments)
-        return Observed(self._tensor(seen.numbers), torch.as_tensor(seen.pixels, device=self.device))
+        return Observed(self._tensor(seen.numbers), torch.as_tensor(seen.raw, device=self.device))
 
     def returns(self, episodes: Episodes) -> np.ndarray:
         """Return discounted returns to the end of the episode, [time, task, replica]: the baseline's targets."""
@@ -72,13 +72,13 @@ class Rounds:
                 "the advantages are not finite; check the family's rewards and observations, or take a lower "
                 "agent.inner_lr"
             )
-        observations, pixels = self.observe(_task_first(episodes.observations))
+        observations, raw = self.observe(_task_first(episodes.observations))
         kind = self.dtype if np.issubdtype(episodes.actions.dtype, np.floating) else None
         actions = torch.as_tensor(_task_first(episodes.actions), dtype=kind, device=self.device)
-        outputs = self.over_tasks.outputs(fast, observations, pixels)
+        outputs = self.over_tasks.outputs(fast, observations, raw)
         return Round(
             observations=observations,
-            pixels=pixels,
+            raw=raw,
             actions=actions,
             advantages=self._tensor(_task_first(advantages)),
             mask=self._tensor(_task_first(episodes.mask)),
@@ -124,7 +124,7 @@ class Rounds:
 
     def _adaptation_kl(self, fast: Parameters, data: Round) -> float:
         """Return how far an inner step moved the policies: KL(acting || adapted) on the round, in nats."""
-        outputs = self.over_tasks.outputs(fast, data.observations, data.pixels)
+        outputs = self.over_tasks.outputs(fast, data.observations, data.raw)
         return float(masked_mean(self.head.kl(data.old_outputs, outputs), data.mask))
 
     def _tensor(self, array: np.ndarray) -> Tensor:

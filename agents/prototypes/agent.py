@@ -129,9 +129,9 @@ class Prototypes(TrainableAgent):
             learned=True,
         )
 
-    def embed(self, numbers: Tensor, pixels: Tensor) -> Tensor:
+    def embed(self, numbers: Tensor, raw: Tensor) -> Tensor:
         """Return the points of observations [task, question, replica, ...] in the space of comparison."""
-        features = self.encoder.in_chunks(self._of_encoder(), numbers, pixels)
+        features = self.encoder.in_chunks(self._of_encoder(), numbers, raw)
         return features if self.network is None else self.network.network(self.parameters, features)
 
     def _of_encoder(self) -> dict[str, Tensor]:
@@ -142,7 +142,7 @@ class Prototypes(TrainableAgent):
 
         Replicas of a task learn together. Questions that were not asked have no class.
         """
-        points = self.embed(data.observations, data.pixels).flatten(1, 2)
+        points = self.embed(data.observations, data.raw).flatten(1, 2)
         labels = F.one_hot(data.targets.long() - self.first_class, self.num_classes).to(points.dtype)
         return points, (labels * data.mask[..., None]).flatten(1, 2)
 
@@ -260,9 +260,9 @@ class _OneTask:
     def __init__(self, agent: Prototypes) -> None:
         self.agent, self.encoder = agent, agent.encoder
 
-    def __call__(self, parameters: Parameters, numbers: Tensor, pixels: Tensor) -> Tensor:
+    def __call__(self, parameters: Parameters, numbers: Tensor, raw: Tensor) -> Tensor:
         agent, own = self.agent, {name.removeprefix(ENCODER): value for name, value in parameters.items()}
-        features = self.encoder(own, numbers, pixels)
+        features = self.encoder(own, numbers, raw)
         queries = features if agent.network is None else agent.network.network(parameters, features)
         points, labels = (parameters[name][None] for name in (POINTS, LABELS))
         return agent.logits(queries[None], points, labels, parameters[SCALE])[0]

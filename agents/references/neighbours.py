@@ -52,7 +52,7 @@ class NearestNeighbour(Agent):
     def numbers(self, observations: np.ndarray) -> np.ndarray:
         """Return observations [..., *observation] as float64 [..., d]: discrete parts one-hot, images flattened."""
         seen = self.encoder.observe(observations)
-        return np.concatenate([np.asarray(seen.numbers, dtype=np.float64), seen.pixels], axis=-1)
+        return np.concatenate([np.asarray(seen.numbers, dtype=np.float64), seen.raw], axis=-1)
 
 
 class Examples:

@@ -109,12 +109,12 @@ class PretrainedClassifier(TrainableAgent):
 
     def embed(self, data: Answered) -> Tensor:
         """Return the features of a round, [task, question, size], those of all replicas."""
-        return self.features(data.observations, data.pixels).flatten(1, 2)
+        return self.features(data.observations, data.raw).flatten(1, 2)
 
-    def features(self, numbers: Tensor, pixels: Tensor) -> Tensor:
+    def features(self, numbers: Tensor, raw: Tensor) -> Tensor:
         """Return the features of observations [..., d], [..., size]."""
         own = {name.removeprefix(ENCODER): v for name, v in self.parameters.items() if name.startswith(ENCODER)}
-        features = self.encoder.in_chunks(own, numbers, pixels)
+        features = self.encoder.in_chunks(own, numbers, raw)
         return F.relu(self.layers(self.parameters, features)) if self.config.hidden_sizes else features
 
     def class_logits(self, features: Tensor) -> Tensor:

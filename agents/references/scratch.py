@@ -76,7 +76,7 @@ class FromScratch(Agent):
     def loss(self, parameters: Parameters, *data: Tensor) -> Tensor:
         """Return the mean loss of a task's answers; `data` are the fields of `Answered`."""
         seen = Answered(*data)
-        outputs = self.network(parameters, seen.observations, seen.pixels)
+        outputs = self.network(parameters, seen.observations, seen.raw)
         return masked_mean(self.head.loss(outputs, seen.targets), seen.mask)
 
     def train(self, initial: Parameters, rounds: list[Answered]) -> dict[str, Tensor]:
@@ -113,9 +113,9 @@ class FromScratchLearner(AnsweringLearner):
         """Return the best answers of each task's own network, [question, task, replica, *action]."""
         agent = self.agent
         with acting():
-            numbers, pixels = agent.reader.observe(observations)
+            numbers, raw = agent.reader.observe(observations)
             size = chunk_size(self.parameters, len(observations) * observations.shape[2] * agent.num_activations)
-            outputs = torch.vmap(agent.network, chunk_size=size)(self.parameters, numbers, pixels)
+            outputs = torch.vmap(agent.network, chunk_size=size)(self.parameters, numbers, raw)
             self.confidences = question_first(agent.head.confidence(outputs))
             return np.moveaxis(agent.head.best(outputs), 0, 1)
 

@@ -144,7 +144,7 @@ class RL2(TrainableAgent):
             state = stack_states([self.network.memory.initial_state(inputs.numbers.shape[1])])
         tasks = self._tasks(trial)
         told, measures = self.lesson.prepare(trial, trials, features, tasks)
-        steps = Steps(inputs.numbers[:-1], inputs.pixels[:-1], self._tensor(trials.own), told)
+        steps = Steps(inputs.numbers[:-1], inputs.raw[:-1], self._tensor(trials.own), told)
         cut = steps.map(lambda values: self._cut(values, values[-1]))
         pieces = Pieces(cut._replace(mask=self._cut(steps.mask, torch.zeros_like(steps.mask[-1]))), state, tasks)
         self._set_learning_rate()
@@ -235,7 +235,7 @@ class RL2(TrainableAgent):
     def _gradient(self, pieces: Pieces, parameters: Sequence[Tensor], trials: np.ndarray) -> Shard:
         config, batch = self.config, pieces.of(torch.as_tensor(trials, device=self.device))
         steps = batch.steps
-        encoded = self.network.encode(Inputs(steps.inputs, steps.pixels))
+        encoded = self.network.encode(Inputs(steps.inputs, steps.raw))
         features, _ = self.network.memory.sequence(encoded, batch.state)
         loss, metrics = self.lesson.loss(features, batch.tasks, steps)
         if config.inference_coef:

@@ -64,7 +64,7 @@ class _Step(nn.Module):
     def forward(self, inputs: StepInputs) -> dict[str, Tensor]:
         network, memory = self.network, self.network.memory
         assert isinstance(memory, Recurrent)
-        encoded = self.encoder(dict(network.encoder.items()), self._numbers(inputs), self._pixels(inputs))
+        encoded = self.encoder(dict(network.encoder.items()), self._numbers(inputs), self._raw(inputs))
         features, after = memory.exported_step(encoded, {name: inputs[name] for name in memory.names})
         return {
             **action_outputs(self.head, network.actions(features)),
@@ -86,8 +86,8 @@ class _Step(nn.Module):
         numbers = torch.cat([scaled[:, :size], before, ends, *choices], dim=-1)
         return numbers.to(self.network.policy.weight.dtype)
 
-    def _pixels(self, inputs: StepInputs) -> Tensor:
-        """Return the images and sequences, flattened, [batch, num_pixels]; anything where there are none."""
+    def _raw(self, inputs: StepInputs) -> Tensor:
+        """Return the images and sequences, flattened, [batch, num_raw]; anything where there are none."""
         rows = [self.observations.rows(inputs, each.part) for each in self.encoder.encoded]
         dtype = self.network.policy.weight.dtype
         return torch.cat([row.to(dtype) for row in rows], dim=-1) if rows else inputs[BEGUN]

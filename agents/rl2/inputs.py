@@ -23,8 +23,8 @@ class Inputs(NamedTuple):
     """Vectors of the observation, previous reward, previous action, the two ways in which an episode may just have
     ended, and one-hot vectors of the observation. Who learns from targets has the previous target in place of reward
     and action. [..., num_numbers]"""
-    pixels: Tensor
-    """Images and sequences of tokens of the observation. [..., num_pixels]"""
+    raw: Tensor
+    """Images and sequences of tokens of the observation. [..., num_raw]"""
 
 
 class InputReader:
@@ -62,14 +62,14 @@ class InputReader:
         numbers[..., ends] = timestep.previous_terminations
         numbers[..., ends + 1] = timestep.previous_truncations
         numbers[..., ends + 2 :] = self.encoder.one_hot(timestep.observations)
-        pixels = self.encoder.pixels(timestep.observations)
-        return Inputs(torch.as_tensor(numbers, device=self.device), torch.as_tensor(pixels, device=self.device))
+        flat = self.encoder.raw(timestep.observations)
+        return Inputs(torch.as_tensor(numbers, device=self.device), torch.as_tensor(flat, device=self.device))
 
     def num_bytes(self, steps: int) -> int:
         """Return about how many bytes the inputs of `steps` steps take in an update, with the arrays they come from."""
-        # Observations are put in order and packed; numbers are scaled in float64 and cut into pieces, pixels too.
+        # Observations are put in order and packed; numbers are scaled in float64 and cut into pieces, raw parts too.
         numbers = 8 * self.num_scaled + 3 * self.num_numbers * np.dtype(self.dtype).itemsize
-        return steps * (2 * self.encoder.layout.num_bytes + numbers + 3 * self.encoder.num_pixel_bytes)
+        return steps * (2 * self.encoder.layout.num_bytes + numbers + 3 * self.encoder.num_raw_bytes)
 
     def observe(self, trial: Trial) -> None:
         """Add the trial's vectors, and the rewards if they are read, to the moments, which scale the next trial."""

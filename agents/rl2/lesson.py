@@ -18,7 +18,7 @@ class Steps(NamedTuple):
     """Data of each step of trials that an update reads."""
 
     inputs: Tensor
-    pixels: Tensor
+    raw: Tensor
     mask: Tensor
     """One where the step is learned from, else zero."""
     told: dict[str, Tensor]
@@ -27,7 +27,7 @@ class Steps(NamedTuple):
     def map(self, function: Callable[[Tensor], Tensor]) -> Steps:
         """Return the steps with every tensor passed through `function`."""
         told = {name: function(value) for name, value in self.told.items()}
-        return Steps(function(self.inputs), function(self.pixels), function(self.mask), told)
+        return Steps(function(self.inputs), function(self.raw), function(self.mask), told)
 
 
 class Pieces(NamedTuple):

@@ -99,7 +99,7 @@ class RecurrentNetwork(nn.Module):
 
     def encode(self, inputs: Inputs) -> Tensor:
         """Return the memory's inputs, [..., d]: the numbers, and features of images and sequences."""
-        return self._encoder.in_chunks(dict(self.encoder.items()), inputs.numbers, inputs.pixels)
+        return self._encoder.in_chunks(dict(self.encoder.items()), inputs.numbers, inputs.raw)
 
     def actions(self, features: Tensor) -> Tensor:
         """Return the outputs of the action head, [..., num_outputs], for features of the memory."""

@@ -135,9 +135,9 @@ class HeadAgent(TrainableAgent):
             learned=learned,
         )
 
-    def embed(self, numbers: Tensor, pixels: Tensor) -> Tensor:
+    def embed(self, numbers: Tensor, raw: Tensor) -> Tensor:
         """Return features [task, question, size] of observations [task, time, replica, ...]."""
-        features = self.encoder.in_chunks(within(self.features, ENCODER), numbers, pixels)
+        features = self.encoder.in_chunks(within(self.features, ENCODER), numbers, raw)
         return self.behind_encoder(self.features, features).flatten(1, 2)
 
     def behind_encoder(self, parameters: Parameters, features: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class HeadAgent(TrainableAgent):
     def support(self, data: Answered) -> Support:
         """Return a round as what heads are made from."""
         answers, mask = self.answers.vectors(data.targets).to(data.mask.dtype), data.mask.flatten(1, 2)
-        features = self.embed(data.observations, data.pixels)
+        features = self.embed(data.observations, data.raw)
         return Support(features, answers.flatten(1, 2), data.targets.flatten(1, 2), mask)
 
     def start(self, num_tasks: int) -> Tensor:
@@ -266,8 +266,8 @@ class _OneTask:
     def __init__(self, agent: HeadAgent) -> None:
         self.agent, self.encoder = agent, agent.encoder
 
-    def __call__(self, parameters: Parameters, numbers: Tensor, pixels: Tensor) -> Tensor:
-        agent, encoded = self.agent, self.encoder(within(parameters, ENCODER), numbers, pixels)
+    def __call__(self, parameters: Parameters, numbers: Tensor, raw: Tensor) -> Tensor:
+        agent, encoded = self.agent, self.encoder(within(parameters, ENCODER), numbers, raw)
         features = agent.behind_encoder(parameters, encoded)
         return agent.head.outputs(within(parameters, HEAD), parameters[WEIGHTS][None], features[None])[0]
 

@@ -172,8 +172,8 @@ class SupervisedLearner(AnsweringLearner):
         """Return the best answers of each task's own network, [question, task, replica, *action]."""
         agent = self.agent
         with acting():
-            numbers, pixels = agent.reader.observe(observations)
-            outputs = agent.over_tasks.outputs(self.fast, numbers, pixels)
+            numbers, raw = agent.reader.observe(observations)
+            outputs = agent.over_tasks.outputs(self.fast, numbers, raw)
             self.confidences = question_first(agent.objective.head.confidence(outputs))
             return np.moveaxis(agent.objective.head.best(outputs), 0, 1)
 

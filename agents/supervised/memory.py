@@ -31,8 +31,8 @@ def itemsize(dtype: str) -> int:
 
 
 def input_bytes(encoder: ObservationEncoder, dtype: str, questions: int) -> int:
-    """Return the bytes of questions as tensors: numbers of `dtype`, pixels as they are, targets and masks."""
-    return questions * (2 * encoder.num_pixel_bytes + 2 * itemsize(dtype) * encoder.num_numbers + 64)
+    """Return the bytes of questions as tensors: numbers of `dtype`, raw parts as they are, targets and masks."""
+    return questions * (2 * encoder.num_raw_bytes + 2 * itemsize(dtype) * encoder.num_numbers + 64)
 
 
 def inner_steps_bytes(

@@ -33,7 +33,7 @@ class EncodedNetwork:
         parameters = network | {f"{ENCODER}{name}": value for name, value in encoder.items()}
         return {name: value.to(device=device, dtype=dtype) for name, value in parameters.items()}
 
-    def __call__(self, parameters: Parameters, numbers: Tensor, pixels: Tensor) -> Tensor:
-        """Return the outputs, [..., num_outputs], for numbers [..., num_numbers] and pixels [..., num_pixels]."""
+    def __call__(self, parameters: Parameters, numbers: Tensor, raw: Tensor) -> Tensor:
+        """Return the outputs, [..., num_outputs], for numbers [..., num_numbers] and raw [..., num_raw]."""
         own = {name.removeprefix(ENCODER): value for name, value in parameters.items() if name.startswith(ENCODER)}
-        return self.network(parameters, self.encoder(own, numbers, pixels))
+        return self.network(parameters, self.encoder(own, numbers, raw))

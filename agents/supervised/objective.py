@@ -30,8 +30,8 @@ class Answered(NamedTuple):
 
     observations: Tensor
     """Vectors of the observations, then their one-hot vectors. [task, time, replica, d]"""
-    pixels: Tensor
-    """Images of the observations, flattened. [task, time, replica, num_pixels]"""
+    raw: Tensor
+    """Images and sequences of tokens of the observations, flattened. [task, time, replica, num_raw]"""
     targets: Tensor
     """Right answers. [task, time, replica, *target]"""
     mask: Tensor
@@ -71,13 +71,13 @@ class SupervisedObjective:
         self.adaptation, self.step_size = adaptation, step_size
         self.num_inner_steps, self.first_order, self.all_rounds = num_inner_steps, first_order, all_rounds
 
-    def outputs(self, meta: Parameters, fast: Parameters, observations: Tensor, pixels: Tensor) -> Tensor:
+    def outputs(self, meta: Parameters, fast: Parameters, observations: Tensor, raw: Tensor) -> Tensor:
         """Return the outputs of the network, [..., num_outputs], for observations [..., d]."""
-        return self.policy(self.adaptation.policy(meta, fast), observations, pixels)
+        return self.policy(self.adaptation.policy(meta, fast), observations, raw)
 
     def loss(self, fast: Parameters, meta: Parameters, data: Answered) -> tuple[Tensor, Tensor]:
         """Return the mean loss of a round, and the outputs."""
-        outputs = self.outputs(meta, fast, data.observations, data.pixels)
+        outputs = self.outputs(meta, fast, data.observations, data.raw)
         return masked_mean(self.head.loss(outputs, data.targets), data.mask), outputs
 
     def inner_step(

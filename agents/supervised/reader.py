@@ -32,17 +32,17 @@ class Reader:
         self.dtype, self.device = getattr(torch, dtype), device
 
     def observe(self, observations: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return observations [time, task, replica, ...] as numbers and pixels, both [task, time, replica, ...]."""
+        """Return observations [time, task, replica, ...] as numbers and raw parts, both [task, time, replica, ...]."""
         seen = self.encoder.observe(_task_first(observations))
-        return self._tensor(seen.numbers), torch.as_tensor(seen.pixels, device=self.device)
+        return self._tensor(seen.numbers), torch.as_tensor(seen.raw, device=self.device)
 
     def read(self, episodes: Episodes) -> Answered:
         """Return a round with its right answers."""
         assert episodes.targets is not None  # an update has them all, and a learner those that are revealed
-        numbers, pixels = self.observe(episodes.observations)
+        numbers, raw = self.observe(episodes.observations)
         kind = target_type(self.family.target_space, self.dtype)
         targets = torch.as_tensor(_task_first(episodes.targets), dtype=kind, device=self.device)
-        return Answered(numbers, pixels, targets, self._tensor(_task_first(episodes.mask)))
+        return Answered(numbers, raw, targets, self._tensor(_task_first(episodes.mask)))
 
     def score(self, episodes: Episodes, answers: np.ndarray) -> float:
         """Return the mean score that a round of questions has with `answers` [task, time, replica, *action]."""

@@ -30,8 +30,8 @@ def box(*shape: int, dtype: Any = np.uint8, high: float = 255) -> spaces.Box:
 
 
 def tensors(encoder: ObservationEncoder, observations: np.ndarray) -> tuple[Tensor, Tensor]:
-    numbers, pixels = encoder.observe(observations)
-    return torch.as_tensor(numbers, dtype=torch.float64), torch.as_tensor(pixels)
+    numbers, raw = encoder.observe(observations)
+    return torch.as_tensor(numbers, dtype=torch.float64), torch.as_tensor(raw)
 
 
 def samples(space: spaces.Space[Any], count: int) -> np.ndarray:
@@ -50,11 +50,11 @@ def test_vectors_are_passed_on_bit_for_bit_without_parameters() -> None:
     encoder = ObservationEncoder(AutoEncoder(), space)
     assert encoder.initial_parameters(torch.Generator()) == {}
     seen = np.random.default_rng(0).normal(size=(4, 7, 2, 3)).astype(np.float32)
-    numbers, pixels = encoder.observe(seen)
+    numbers, raw = encoder.observe(seen)
     assert numbers.dtype == np.float32 and np.array_equal(numbers, seen.reshape(4, 7, 6))
-    assert pixels.shape == (4, 7, 0)
+    assert raw.shape == (4, 7, 0)
     given = torch.as_tensor(numbers)
-    assert encoder({}, given, torch.as_tensor(pixels)) is given
+    assert encoder({}, given, torch.as_tensor(raw)) is given
     moments = RunningMoments(6)
     moments.add(numbers.reshape(-1, 6))
     assert np.array_equal(encoder.observe(seen, moments).numbers, moments.normalize(numbers))
@@ -99,7 +99,7 @@ def test_discrete_observations_alone_are_one_hot() -> None:
 def test_auto_takes_bytes_and_floats_up_to_one_for_images(space: spaces.Box, is_image: bool) -> None:
     encoder = ObservationEncoder(AutoEncoder(), space)
     assert bool(encoder.encoded) == is_image
-    assert encoder.num_pixels + encoder.num_numbers == np.prod(space.shape)
+    assert encoder.num_raw + encoder.num_numbers == np.prod(space.shape)
     assert not ObservationEncoder(VectorEncoder(), space).encoded
 
 
@@ -133,11 +133,11 @@ def test_axes_of_channels_first_and_last_give_the_same_features() -> None:
 def test_bytes_stay_bytes_in_memory_and_are_scaled_to_one_in_the_network() -> None:
     encoder, parameters = small(box(8, 8, 1))
     seen = samples(box(8, 8, 1), 3)
-    numbers, pixels = tensors(encoder, seen)
-    assert pixels.dtype == torch.uint8
+    numbers, raw = tensors(encoder, seen)
+    assert raw.dtype == torch.uint8
     floats, same = small(box(8, 8, 1, dtype=np.float64, high=1.0))
     torch.testing.assert_close(
-        encoder(parameters, numbers, pixels), floats(same, *tensors(floats, (seen / 255.0).astype(np.float64)))
+        encoder(parameters, numbers, raw), floats(same, *tensors(floats, (seen / 255.0).astype(np.float64)))
     )
 
 
@@ -145,9 +145,9 @@ def test_images_of_a_dict_with_floats_are_bytes_again() -> None:
     space = OBSERVATIONS["dict"]
     assert layout_of(space).dtype == np.float32
     encoder, parameters = small(space)
-    numbers, pixels = tensors(encoder, samples(space, 4))
-    assert pixels.dtype == torch.uint8 and numbers.shape == (4, 2 + 4)
-    assert encoder(parameters, numbers, pixels).shape == (4, encoder.num_features)
+    numbers, raw = tensors(encoder, samples(space, 4))
+    assert raw.dtype == torch.uint8 and numbers.shape == (4, 2 + 4)
+    assert encoder(parameters, numbers, raw).shape == (4, encoder.num_features)
 
 
 @pytest.mark.parametrize("name", OBSERVATIONS)
@@ -169,13 +169,13 @@ def test_every_part_reaches_the_features(name: str, settings: EncoderSettings) -
 
 def test_each_task_has_its_own_convolutions_under_vmap() -> None:
     encoder, parameters = small(OBSERVATIONS["dict"])
-    numbers, pixels = tensors(encoder, samples(OBSERVATIONS["dict"], 6).reshape(3, 2, -1))
+    numbers, raw = tensors(encoder, samples(OBSERVATIONS["dict"], 6).reshape(3, 2, -1))
     factors = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
     many = {name: torch.stack([value * factor for factor in factors]) for name, value in parameters.items()}
-    mapped = torch.vmap(encoder)(many, numbers, pixels)
+    mapped = torch.vmap(encoder)(many, numbers, raw)
     for task in range(3):
         own = {name: value[task] for name, value in many.items()}
-        torch.testing.assert_close(mapped[task], encoder(own, numbers[task], pixels[task]))
+        torch.testing.assert_close(mapped[task], encoder(own, numbers[task], raw[task]))
 
 
 def test_gradients_of_first_and_second_order_agree_with_finite_differences() -> None:
@@ -248,13 +248,13 @@ BLOCKS: list[dict[str, Any]] = [
 def test_blocks_halve_an_image_of_any_size_and_mix_no_images(settings: dict[str, Any], shape: tuple[int, ...]) -> None:
     encoder = ObservationEncoder(BlocksEncoder(**settings), spaces.Box(0, 255, shape, np.uint8))
     parameters = encoder.initial_parameters(torch.Generator().manual_seed(0))
-    pixels = torch.randint(0, 256, (5, int(np.prod(shape))), generator=torch.Generator().manual_seed(1))
+    raw = torch.randint(0, 256, (5, int(np.prod(shape))), generator=torch.Generator().manual_seed(1))
     numbers = torch.zeros(5, 0, dtype=torch.float64)
-    features = encoder(parameters, numbers, pixels)
+    features = encoder(parameters, numbers, raw)
     assert features.shape == (5, encoder.num_features)
     assert features.std() > 0
     for row in range(5):
-        torch.testing.assert_close(encoder(parameters, numbers[:1], pixels[row : row + 1])[0], features[row])
+        torch.testing.assert_close(encoder(parameters, numbers[:1], raw[row : row + 1])[0], features[row])
 
 
 def test_four_blocks_turn_an_image_of_28_by_28_into_as_many_numbers_as_the_papers() -> None:

@@ -100,8 +100,8 @@ def test_gradients_of_first_and_second_order_agree_with_finite_differences(layer
 def test_tokens_are_the_smallest_whole_numbers_beside_images_and_floats() -> None:
     image = spaces.Box(0, 255, (6, 6, 1), dtype=np.uint8)
     encoder = ObservationEncoder(AutoEncoder(), spaces.Dict({"a": image, "b": Tokens(4, 256), "c": spaces.Discrete(3)}))
-    assert encoder.num_pixels == 40 and encoder.num_numbers == 3 and encoder.num_features == 3 + 128 + 128
-    assert encoder.pixels(encoder.layout.zeros((2,))).dtype == np.uint8
+    assert encoder.num_raw == 40 and encoder.num_numbers == 3 and encoder.num_features == 3 + 128 + 128
+    assert encoder.raw(encoder.layout.zeros((2,))).dtype == np.uint8
     assert Tokens(4, 256).dtype == np.int16 and Tokens(4, 70_000).contains(np.full(4, 69_999, np.int32))
 
 

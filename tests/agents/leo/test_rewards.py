@@ -139,7 +139,7 @@ def test_the_order_of_steps_and_those_that_were_not_taken_change_no_code() -> No
     one = one_task(data, 0)
     code = objective_of(agent).encoder(agent.parameters, one)
     order = torch.randperm(len(one.mask), generator=torch.Generator().manual_seed(0))
-    turned = one._replace(**{name: getattr(one, name)[order] for name in ("observations", "pixels", "actions", "mask")})
+    turned = one._replace(**{name: getattr(one, name)[order] for name in ("observations", "raw", "actions", "mask")})
     turned = turned._replace(outcomes=one.outcomes[order])
     torch.testing.assert_close(objective_of(agent).encoder(agent.parameters, turned), code)
     assert (data.mask == 0).any()

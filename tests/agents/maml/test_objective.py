@@ -185,7 +185,7 @@ def test_an_outcome_measures_kl_and_entropy_over_the_steps_taken() -> None:
     for task in range(3):
         fast, kls = plain.start(agent, meta), []
         for data in (one_task(data, task) for data in rounds):
-            outputs = agent.objective.outputs(meta, fast, data.observations, data.pixels)
+            outputs = agent.objective.outputs(meta, fast, data.observations, data.raw)
             old, new = (torch.distributions.Normal(x[..., :2], x[..., 2:].exp()) for x in (data.old_outputs, outputs))
             taken = data.mask.bool()
             kls.append(torch.distributions.kl_divergence(old, new).sum(-1)[taken].mean().detach())

@@ -77,7 +77,7 @@ def test_images_on_a_cpu_give_the_numbers_of_one_vmapped_call(name: str, monkeyp
         mapped = agent.over_tasks
         gradients, outcome = mapped.task_gradients(rounds)
         fast = mapped.adapt_to_all(rounds)
-        outputs = mapped.outputs(fast, rounds[0].observations, rounds[0].pixels)
+        outputs = mapped.outputs(fast, rounds[0].observations, rounds[0].raw)
         product = mapped.kl_products(rounds, 0.1)(gradients | {n: g.mean(0) for n, g in gradients.items()})
         found.append((gradients, outcome._asdict(), fast, outputs, product))
     torch.testing.assert_close(*found, rtol=1e-8, atol=1e-10)
@@ -91,7 +91,7 @@ def test_a_task_alone_is_adapted_as_in_a_batch_and_without_vmap(adapts: str, mon
     perturb(agent)
     mapped = agent.over_tasks
     fast = mapped.adapt_to_all(rounds)
-    seen = rounds[1].observations, rounds[1].pixels
+    seen = rounds[1].observations, rounds[1].raw
     outputs = mapped.outputs(fast, *seen)
     monkeypatch.delattr(torch, "vmap")
     for task in range(len(outputs)):

@@ -26,7 +26,7 @@ def test_update_sees_the_rounds_as_the_learner_played_them() -> None:
     rounds, _ = agent.rounds.replay(trial)
     for data, episodes in zip(rounds, trial.rounds, strict=True):
         outputs = torch.vmap(agent.objective.outputs, in_dims=(None, 0, 0, 0))(
-            agent.parameters, learner.fast, data.observations, data.pixels
+            agent.parameters, learner.fast, data.observations, data.raw
         )
         torch.testing.assert_close(data.old_outputs, outputs, rtol=0, atol=0)
         learner.adapt(episodes)
