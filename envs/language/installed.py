@@ -15,6 +15,7 @@ from metarl.base.stored import Arrays, Store
 from ..text.names import is_latin
 from .catalogues import SOURCE, Pair, read_catalogue
 from .packages import needed
+from .pair_set import related
 
 Pairs = Mapping[str, Sequence[Pair]]
 """English texts and their translations, by the code of the language."""
@@ -28,16 +29,26 @@ def names_in_languages(scripts: Scripts) -> Pairs:
     """Return names of territories, languages, scripts and currencies: English, and in each language of Unicode's CLDR.
 
     With `latin`, those of languages that write most of them in Latin letters, and in Latin letters alone. Locales of a
-    territory or a script are left out: they repeat their language. Raises MetarlError where babel is missing.
+    territory or a script are left out, and so are languages whose names are half those of another: they repeat it, as
+    16 languages of Kenya and Tanzania repeat Swahili's. Raises MetarlError where babel is missing.
     """
     with needed("babel", "phrases 'names'"):
         import babel
 
-    pairs = PAIRS.get(["names", babel.__version__], _read_names)
+    pairs = PAIRS.get(["names, no relatives", babel.__version__], lambda: without_relatives(_read_names()))
     if scripts == "latin":
         latin = {code: [pair for pair in found if is_latin(pair[1])] for code, found in pairs.items()}
         pairs = {code: kept for code, kept in latin.items() if 2 * len(kept) > len(pairs[code])}
     return {code: found for code, found in pairs.items() if len(found) >= LEAST}
+
+
+def without_relatives(pairs: Pairs) -> Pairs:
+    """Return the languages without those that are related to one with more pairs; of equals the first stays."""
+    groups: dict[str, list[str]] = {}
+    for code, group in zip(pairs, related(pairs), strict=True):
+        groups.setdefault(group, []).append(code)
+    kept = {max(codes, key=lambda code: len(pairs[code])) for codes in groups.values()}
+    return {code: found for code, found in pairs.items() if code in kept}
 
 
 def _read_names() -> Pairs:
@@ -52,7 +63,9 @@ def _read_names() -> Pairs:
         locale = babel.Locale.parse(code)
         named = [(getattr(english, kind), getattr(locale, kind)) for kind in kinds]
         both = {(ours[key], theirs[key]) for ours, theirs in named for key in theirs if key in ours}
-        found[code] = sorted(pair for pair in both if all(pair))
+        pairs = sorted(pair for pair in both if all(pair))
+        if len(pairs) >= LEAST:  # a few names may be those of several languages, which are related no more for that
+            found[code] = pairs
     return found
 
 
