@@ -17,6 +17,7 @@ import yaml
 from metarl.runs.checkpoint import Meta, load
 from metarl.runs.config import TrainConfig, resolve
 from metarl.training.train import meta_train
+from tests.warm import warm_python
 
 AGENTS = {
     "maml-ppo": {"name": "maml-ppo", "hidden_sizes": [8], "outer": {"num_epochs": 2}},
@@ -70,9 +71,11 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def metarl(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end in a process of its own."""
+    """Run a command to its end in a process of its own, warm unless it sets a variable of Python."""
+    for_python = any(name.startswith(("PYTHON", "LC_", "LANG")) for name in environment)
+    python = sys.executable if for_python else warm_python()
     return subprocess.run(
-        command(*arguments),
+        [python, *command(*arguments)[1:]],
         capture_output=True,
         text=True,
         timeout=120,

@@ -15,6 +15,7 @@ import yaml
 from pydantic.fields import FieldInfo
 from registry_pages import agent_page, agents_by_kind, first_line
 
+from metarl.base.descriptions import description_of
 from metarl.base.settings import Settings
 from metarl.runs.config import LogConfig, TrainConfig
 from metarl.trials.registered import AGENTS
@@ -80,12 +81,12 @@ def _differences(config: type[Settings], base: type[Settings], whose: str) -> It
     yield f"It has the settings of [{whose}](#{whose}){', with these defaults:' if changes else '.'}"
     if changes:
         yield "\n".join(f"- `agent.{name}`: `{_yaml(value)}`" for name, value in changes.items())
-    new = {name: field for name, field in config.model_fields.items() if name not in base.model_fields}
+    new = [name for name in config.model_fields if name not in base.model_fields]
     if new:
         yield "And these of its own:"
     reference = _Reference(config, whose, heading="####")
-    for name, field in new.items():
-        yield reference.entry(f"agent.{name}", field)
+    for name in new:
+        yield reference.entry(f"agent.{name}", config, name)
 
 
 class _Reference:
@@ -105,7 +106,7 @@ class _Reference:
             key = f"{prefix}.{name}" if prefix else name
             if name == CHOICE and _choice(cls):
                 continue
-            yield self.entry(key, field)
+            yield self.entry(key, cls, name)
             sections += [(key, model) for model in _inside(field.annotation) if model not in self.shared]
         for key, model in sections:
             yield from self._section(f"{key}: {_choice(model)}" if _choice(model) else key, model, key)
@@ -121,9 +122,9 @@ class _Reference:
     def _anchor(self, title: str) -> str:
         return f"{self.anchor}-{re.sub(r'[^A-Za-z0-9_]+', '-', title)}"
 
-    def entry(self, key: str, field: FieldInfo) -> str:
+    def entry(self, key: str, cls: type[pydantic.BaseModel], name: str) -> str:
         """Return a setting as an entry of a definition list: name, type, default, meaning."""
-        meaning = " ".join((field.description or "").split())
+        field, meaning = cls.model_fields[name], description_of(cls, name)
         return f"`{key}`\n:   *{self._kind(key, field)}{_given(field)}.* {meaning}"
 
     def _kind(self, key: str, field: FieldInfo) -> str:

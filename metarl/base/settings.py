@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from .bounds import MOST
+from .descriptions import description_of
 from .errors import MetarlError, did_you_mean
 
 Count = Annotated[int, Field(ge=1, le=MOST)]
@@ -40,7 +41,7 @@ class Settings(BaseModel):
     default's name: `outer: {clip_range: 0.2}` keeps every other setting of the default.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     moved: ClassVar[Mapping[str, str]] = {}
     """Former keys of these settings, each with the dotted key to write now, relative to these settings."""
@@ -85,7 +86,7 @@ def list_settings(
     `default` is the default of the whole class; None takes the defaults of its fields.
     """
     for name, field in cls.model_fields.items():
-        key, meaning, among = f"{prefix}{name}", " ".join((field.description or "").split()), choices(field)
+        key, meaning, among = f"{prefix}{name}", description_of(cls, name), choices(field)
         value = field.default if default is None else getattr(default, name)
         section = isinstance(value, BaseModel) and type(value).__str__ is BaseModel.__str__
         given = "required" if value is PydanticUndefined else f"default {dict(value)['name'] if among else value}"

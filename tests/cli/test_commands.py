@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from metarl import __version__
+from metarl.base.descriptions import description_of
 from metarl.cli.main import main
 from metarl.families.family import FAMILIES, missing_requirement
 from metarl.runs.config import TrainConfig
@@ -65,9 +66,10 @@ def test_every_family_and_agent_has_a_page(capsys: pytest.CaptureFixture[str]) -
     for agent in AGENTS:
         assert main(["agents", agent]) == 0
         page = capsys.readouterr().out
-        for name, field in AGENTS[agent].Config.model_fields.items():
+        config = AGENTS[agent].Config
+        for name in config.model_fields:
             assert f"  {name}" in page
-            assert " ".join((field.description or "?").split()) in page
+            assert (description_of(config, name) or "?") in page
 
 
 def test_page_of_a_family_has_only_options_that_it_takes_and_a_source_if_it_names_one(

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 import metarl
+from metarl.base.descriptions import description_of
 from metarl.base.settings import validate
 from metarl.families.family import FAMILIES
 from metarl.runs.config import TrainConfig
@@ -171,8 +172,8 @@ def test_every_training_setting_is_in_the_reference_with_its_meaning(site: Path)
     path = site / "reference" / "config.html"
     assert set(keys(TrainConfig)) == terms(path)
     text = " ".join(_Page(path).text.split())
-    for field in TrainConfig.model_fields.values():
-        assert field.description and " ".join(field.description.replace("`", "").split())[:40] in text
+    for name in TrainConfig.model_fields:
+        assert (description_of(TrainConfig, name).replace("`", "") or "?")[:40] in text
 
 
 def test_every_command_is_in_the_reference(site: Path) -> None:

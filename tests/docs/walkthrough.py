@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.warm import write_client
+
 from .pages import Block
-from .warm import write_client
 
 NEEDS_NETWORK = ("git clone", "pip install metarl", "wandb agent", "wandb login", "wandb sweep", "wandb sync")
 """Beginnings of commands that a test cannot run."""

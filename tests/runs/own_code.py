@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from tests.small_runs import command, config
+from tests.small_runs import config
+from tests.warm import warm_python
 
 FAMILY = """
 from dataclasses import dataclass
@@ -135,9 +136,8 @@ def write_own_config(folder: Path, family: str, **changes: object) -> Path:
 def metarl_in(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder, with a search path of its own as an installed command has: without that folder."""
     program = "import sys; sys.path.remove(''); from metarl.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    python = command()[0]
     return subprocess.run(
-        [python, "-c", program, *map(str, arguments)],
+        [warm_python(), "-c", program, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=300,

@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metarl.base.descriptions import description_of
 from metarl.base.errors import MetarlError
 from metarl.base.yaml_text import dump_yaml
 from metarl.cli.demo import CONFIGS
@@ -264,7 +265,7 @@ def test_every_config_of_the_repository_loads(path: Path) -> None:
 def test_every_setting_has_a_docstring() -> None:
     models = settings_classes([TrainConfig])
     assert {model.__name__ for model in models} == {"TrainConfig", "EvaluationConfig", "LogConfig", "WandbConfig"}
-    assert all(field.description for model in models for field in model.model_fields.values())
+    assert all(description_of(model, name) for model in models for name in model.model_fields)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Processes that begin with torch loaded: most of the time of a short command goes into importing it.
 
-A server imports torch, and nothing of metarl, and forks a process for each command. `python -m tests.docs.warm SOCKET`
+A server imports torch, and nothing of metarl, and forks a process for each command. `python -m tests.warm SOCKET`
 runs it.
 """
 
@@ -18,6 +18,7 @@ import site
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import types
 from pathlib import Path
@@ -27,7 +28,7 @@ from tests.places import ROOT
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
-if {name!r} == "python" and not (len(sys.argv) > 1 and (sys.argv[1] == "-c" or sys.argv[1].endswith(".py"))):
+if {name!r} == "python" and not (len(sys.argv) > 1 and (sys.argv[1] in {first!r} or sys.argv[1].endswith(".py"))):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 about = {{"name": {name!r}, "python": {python!r}, "library": {library!r}, "words": sys.argv[1:], "folder": os.getcwd()}}
 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
@@ -47,7 +48,7 @@ def start_server() -> tuple[str, subprocess.Popen[bytes]]:
     """Return the socket of the server and its process, which ends with this one."""
     path = f"{tempfile.mkdtemp()}/socket"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    words = [sys.executable, "-m", "tests.docs.warm", path]
+    words = [sys.executable, "-m", "tests.warm", path]
     server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=ROOT)
     assert server.stdin is not None and server.stdout is not None
     atexit.register(server.communicate)
@@ -55,11 +56,25 @@ def start_server() -> tuple[str, subprocess.Popen[bytes]]:
     return path, server
 
 
-def write_client(path: Path, python: Path, library: Path) -> None:
-    """Write the command `metarl` or `python`, as its path is named, of the Python with a library of its own."""
+def write_client(path: Path, python: Path, library: Path, first: tuple[str, ...] = ("-c",)) -> None:
+    """Write the command `metarl` or `python`, as its path is named, of the Python with a library of its own.
+
+    `python` begins warm for scripts, and for these first words; for others it is Python itself.
+    """
     words = {"name": path.name, "python": str(python), "library": str(library), "address": start_server()[0]}
-    path.write_text(CLIENT.format(**words))
+    path.write_text(CLIENT.format(**words, first=first))
     path.chmod(0o755)
+
+
+@functools.cache
+def warm_python() -> str:
+    """Return the path of a command that stands for this Python, with code, a module or a script to run.
+
+    It heeds no variable of Python's own. A signal ends the command that stands for the process, and not the process.
+    """
+    path = Path(start_server()[0]).with_name("python")
+    write_client(path, Path(sys.executable), Path(sysconfig.get_path("purelib")), ("-c", "-m"))
+    return str(path)
 
 
 def serve(path: str) -> None:
@@ -107,6 +122,9 @@ def answer(client: socket.socket, about: dict[str, Any], streams: list[int]) -> 
         sys.argv = ["-c", *words[2:]]
         sys.modules["__main__"] = module = types.ModuleType("__main__")
         exec(words[1], module.__dict__)
+    elif words[0] == "-m":
+        sys.argv = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = words
         runpy.run_path(words[0], run_name="__main__")
@@ -121,7 +139,8 @@ def begin(about: dict[str, Any]) -> None:
     sys.exec_prefix = sys.prefix
     program = Path(about["python"] if about["name"] == "metarl" else about["words"][0])
     standard = [path for path in sys.path[1:] if "site-packages" not in path]
-    sys.path[:] = ["" if str(program) == "-c" else str(program.absolute().parent), *standard]
+    first = {"-c": "", "-m": str(Path.cwd())}.get(str(program), str(program.absolute().parent))
+    sys.path[:] = [first, *standard]
     site.addsitedir(about["library"])
 
 
