@@ -117,7 +117,7 @@ class Target(ArrayFamily):
 
 @dataclass(frozen=True)
 class Cue(ArrayFamily):
-    """The first observation shows a cue, which nothing shows again: the last of 50 actions must name it, to earn 1."""
+    """The first observation shows a cue, which nothing shows again: the last action must name it, to earn 1."""
 
     name: ClassVar[str] = "cue"
     horizon: Horizon = 50

@@ -23,6 +23,7 @@ import yaml
 
 from metarl.runs import checkpoint
 from tests.small_runs import command, config
+from tests.warm import warm_python
 
 AGENTS: dict[str, dict[str, Any]] = {
     "maml-ppo": {"name": "maml-ppo", "hidden_sizes": [8], "outer": {"num_epochs": 2}},
@@ -114,9 +115,8 @@ def end_by(
 
 def finish(run_dir: Path) -> int:
     """Resume a run to its end and return the status."""
-    return subprocess.run(
-        command("train", "--resume", run_dir), capture_output=True, timeout=300, check=False
-    ).returncode
+    words = [warm_python(), *command("train", "--resume", run_dir)[1:]]
+    return subprocess.run(words, capture_output=True, timeout=300, check=False).returncode
 
 
 def torment(agent: str, count: int, rng: random.Random, folder: Path, *, bug: str = "") -> Tally:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
+
+from tests.warm import warm_python
 
 pytest.importorskip("resource", reason="the peak of a process is known on Unix alone")
 
@@ -55,6 +56,6 @@ print(agent.memory_estimate(TASKS, REPLICAS, ROUNDS) / (peak() - before))
 
 @pytest.mark.parametrize("name", ["maml-ppo", "maml-trpo"])
 def test_estimate_of_an_update_is_near_what_a_process_takes(name: str) -> None:
-    done = subprocess.run([sys.executable, "-c", MEASURE, name], capture_output=True, text=True, check=True)
+    done = subprocess.run([warm_python(), "-c", MEASURE, name], capture_output=True, text=True, check=True)
     # 0.9 to 1.5 where it was measured; allocators differ.
     assert 0.75 < float(done.stdout) < 1.8

@@ -21,7 +21,6 @@ from scipy import stats
 import metarl
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
-from metarl.checks.check import check_agent
 from metarl.families.load import load
 from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.registered import make_agent
@@ -37,11 +36,6 @@ PAPER = {
     "n500-k50": (463.7, 427.2, 457.6, 402.8),
 }
 """Total rewards of Gittins, Thompson, UCB1 and greedy in Duan et al., RL^2, 2016, table 1."""
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_references_for_bandits_keep_the_rules_of_agents(name: str) -> None:
-    assert check_agent(name) == []
 
 
 @pytest.mark.parametrize(

@@ -20,17 +20,11 @@ from metarl.agents.references.gridnavi import (
 import metarl
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
-from metarl.checks.check import check_agent
 from metarl.families.load import load
 from metarl.trials.agent import Agent, Learner
 from metarl.trials.episodes import TimeStep
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
-
-
-@pytest.mark.parametrize("name", ["bayes-optimal-search", "posterior-sampling"])
-def test_references_for_gridnavi_keep_the_rules_of_agents(name: str) -> None:
-    assert check_agent(name) == []
 
 
 def hidden_goals(size: int) -> tuple[Cell, ...]:

@@ -9,7 +9,6 @@ import pytest
 from metarl.agents.references.ngrams import NgramLearner, count_pieces
 
 from metarl.base.errors import MetarlError
-from metarl.checks.check import check_agent
 from metarl.evaluation.evaluate import evaluate
 from metarl.families.load import load
 from metarl.trials.episodes import Episodes
@@ -58,10 +57,6 @@ def test_many_examples_that_share_a_little_do_not_outweigh_one_that_shares_all()
     learner = NgramLearner(2, (1, 1))
     learner.adapt(examples(["abcd", *(f"ab{letter}{letter}" for letter in "vwxyz")], [1, 0, 0, 0, 0, 0]))
     assert learner.answer(tokens("abcd"), deterministic=True).item() == 1
-
-
-def test_it_keeps_the_rules_of_agents() -> None:
-    assert check_agent("3-gram") == []
 
 
 def test_counting_letters_tells_languages_apart_better_with_more_examples() -> None:

@@ -10,7 +10,6 @@ from metarl.agents.references.ratings import RatingReference, RoundRatings, Step
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
-from metarl.checks.check import check_agent
 from metarl.evaluation.evaluate import evaluate
 from metarl.families.family import TaskFamily
 from metarl.families.load import load
@@ -127,11 +126,6 @@ def test_a_user_without_any_spread_has_no_offset(csv: str, monkeypatch: pytest.M
     before = users.foretell(seen)
     users.learn(seen[0], right[0], np.ones((1, 1), dtype=bool))
     np.testing.assert_array_equal(users.foretell(seen), before)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_it_keeps_the_rules_of_agents(name: str) -> None:
-    assert check_agent(name) == []
 
 
 @pytest.mark.parametrize("name", LEARNING)

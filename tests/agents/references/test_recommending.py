@@ -19,7 +19,6 @@ from metarl.envs.recommender.simulator import Recommender
 import metarl
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
-from metarl.checks.check import check_agent
 from metarl.families.family import TaskFamily
 from metarl.trials.episodes import TimeStep, Trial
 from metarl.trials.rollout import run_trial
@@ -27,11 +26,6 @@ from tests.agents.keeping import Keeping
 
 LINEAR = ("linucb", "sliding-window-linucb", "linear-thompson")
 NAMES = (*LINEAR, "most-popular", "best-slate")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_references_of_the_recommender_keep_the_rules_of_agents(name: str) -> None:
-    assert check_agent(name) == []
 
 
 def played(name: str, family: TaskFamily, rounds: int, **settings: object) -> tuple[Trial, LinearLearner]:

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
-from metarl.checks.check import check_agent
 from metarl.checks.questions import Guess, Sort
 from metarl.evaluation.evaluate import evaluate
 from metarl.families.family import TaskFamily
@@ -152,7 +151,3 @@ def test_parameters_that_are_not_finite_are_told_with_the_remedy() -> None:
     agent = make_agent("from-scratch", family, {"learning_rate": 1e30}, device="cpu")
     with pytest.raises(MetarlError, match=r"is not finite in \d of 2 tasks; take a lower agent.learning_rate"):
         evaluate(agent, family, num_tasks=2, rounds=2)
-
-
-def test_it_keeps_every_rule_of_agents() -> None:
-    assert check_agent("from-scratch") == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from metarl.trials.memory import trial_bytes
 from metarl.trials.registered import make_agent
 from metarl.trials.rollout import run_trial
 from tests.places import ROOT
+from tests.warm import warm_python
 
 MEASURE = """
 import json, sys
@@ -66,7 +66,7 @@ def trial_of(agent: TrainableAgent, family: TaskFamily, tasks: int) -> Trial:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone forgets a process's peak")
 @pytest.mark.parametrize("name", UPDATES)
 def test_estimate_of_an_update_is_near_what_a_process_takes(name: str) -> None:
-    command = [sys.executable, "-c", MEASURE, json.dumps(UPDATES[name])]
+    command = [warm_python(), "-c", MEASURE, json.dumps(UPDATES[name])]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     # 0.8 to 1.6 where it was measured; allocators differ.
     assert 0.6 < float(done.stdout) < 2
