@@ -25,7 +25,7 @@ from metarl.families.layout import Layout, Part, layout_of
 from metarl.families.spaces import limits
 
 from .encoded import EncodedPart
-from .images import Image, is_image, plan_blocks, plan_image
+from .images import CellImage, Image, is_image, plan_blocks, plan_cells, plan_image
 from .moments import RunningMoments
 from .tokens import AttentionLayers, ConvolutionLayers, Layers, TokenSequence, is_sequence, plan_sequence
 
@@ -111,6 +111,28 @@ class BlocksEncoder(_Sequences):
     """Whether a convolution of 1 by 1 leads around each block."""
 
 
+class CellsEncoder(Settings):
+    """A map of cells of the one image that observations are, for agents that look for boxes in it.
+
+    Convolutions of 3 by 3 with a relu behind each. A cell is as many pixels wide as the product of the strides.
+    """
+
+    name: Literal["cells"] = "cells"
+    """A map of cells."""
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 64, 64, 64, 64)
+    """Filters of each convolution; those of the last are the features of a cell."""
+    strides: tuple[Annotated[int, Field(ge=1, le=8)], ...] = (2, 2, 1, 1, 1)
+    """Stride of each convolution."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if len(self.strides) != len(self.channels):
+            raise ValueError(
+                f"strides has {len(self.strides)} numbers, and channels {len(self.channels)}; give each layer one"
+            )
+        return self
+
+
 class VectorEncoder(Settings):
     """Flattens every part into numbers: images too, and discrete parts as the numbers that they are."""
 
@@ -119,7 +141,8 @@ class VectorEncoder(Settings):
 
 
 EncoderSettings = Annotated[
-    AutoEncoder | VectorEncoder | PixelsEncoder | TokensEncoder | BlocksEncoder, Field(discriminator="name")
+    AutoEncoder | VectorEncoder | PixelsEncoder | TokensEncoder | BlocksEncoder | CellsEncoder,
+    Field(discriminator="name"),
 ]
 """Settings of an encoder; its name alone takes the defaults."""
 
@@ -137,12 +160,20 @@ class Observed(NamedTuple):
 class ObservationEncoder:
     """Takes observations apart, and turns their images and sequences of tokens into features.
 
-    With vectors alone it has no parameters, and its features are the observations. Raises MetarlError for a space that
-    no array holds, and where `pixels` finds no image or `tokens` no sequence.
+    With vectors alone it has no parameters, and its features are the observations. With `maps`, features are those of
+    each cell of a map, [..., cell, num_features]: one cell, unless the encoder is `cells`. Raises MetarlError for a
+    space that no array holds, where `pixels` or `cells` finds no image or `tokens` no sequence, and for `cells` without
+    `maps`.
     """
 
-    def __init__(self, settings: EncoderSettings, space: spaces.Space[Any]) -> None:
+    def __init__(self, settings: EncoderSettings, space: spaces.Space[Any], *, maps: bool = False) -> None:
         self.layout: Layout = layout_of(space)
+        if isinstance(settings, CellsEncoder) and not maps:
+            raise MetarlError(
+                "encoder 'cells' makes a map to find boxes in, and this agent answers with none here; take encoder: "
+                "blocks, or an agent and a family that do, such as leo and glyph-boxes"
+            )
+        self.maps = maps
         self.encoded: list[EncodedPart] = []
         """Images and sequences of tokens."""
         self.vectors: list[Part] = []
@@ -164,20 +195,25 @@ class ObservationEncoder:
         self.num_raw = sum(each.part.size for each in self.encoded)
         self.num_encoded = sum(each.num_features for each in self.encoded)
         """Features of all images and sequences."""
-        self.num_features = self.num_numbers + self.num_encoded
-        """Numbers that stand for an observation in the network behind the encoder."""
+        self.grid = next((each.sides[-1] for each in self.encoded if isinstance(each, CellImage)), (1, 1))
+        """Rows and columns of the map of cells."""
+        self.num_cells = self.grid[0] * self.grid[1]
+        self.num_features = (self.num_numbers + self.num_encoded) // self.num_cells
+        """Numbers that stand for an observation, or for each cell of it, in the network behind the encoder."""
 
-    def _plan(self, settings: _Layered | BlocksEncoder, part: Part) -> EncodedPart | None:
+    def _plan(self, settings: _Layered | BlocksEncoder | CellsEncoder, part: Part) -> EncodedPart | None:
         """Return the layers of a part, None where it needs none."""
         if is_image(part.space, isinstance(settings, PixelsEncoder)):
             number = sum(isinstance(each, Image) for each in self.encoded)
+            if isinstance(settings, CellsEncoder):
+                return plan_cells(part, number, settings.channels, settings.strides)
             if isinstance(settings, BlocksEncoder):
                 pools, normalizes = settings.halving == "pool", settings.norm == "group"
                 return plan_blocks(
                     part, number, settings.channels, pools=pools, normalizes=normalizes, residual=settings.residual
                 )
             return plan_image(part, number, settings.channels, settings.image_features)
-        if is_sequence(part.space, isinstance(settings, TokensEncoder)):
+        if not isinstance(settings, CellsEncoder) and is_sequence(part.space, isinstance(settings, TokensEncoder)):
             number = sum(isinstance(each, TokenSequence) for each in self.encoded)
             return plan_sequence(part, number, settings.embedding, settings.layers, settings.token_features)
         return None
@@ -233,9 +269,14 @@ class ObservationEncoder:
     def __call__(self, parameters: Mapping[str, Tensor], numbers: Tensor, raw: Tensor) -> Tensor:
         """Return features [..., num_features] of `numbers` [..., num_numbers] and `raw` [..., num_raw]."""
         if not self.encoded:
-            return numbers
-        features = self._encode(parameters, raw.reshape(-1, self.num_raw))
-        return torch.cat([numbers, features.reshape(*numbers.shape[:-1], features.shape[-1])], dim=-1)
+            return self._beside(numbers)
+        return self._beside(numbers, self._encode(parameters, raw.reshape(-1, self.num_raw)))
+
+    def _beside(self, numbers: Tensor, *encoded: Tensor) -> Tensor:
+        """Return numbers [..., n] and encoded parts [row, n], one behind the other; with `maps`, cell by cell."""
+        parts = [each.reshape(*numbers.shape[:-1], each.shape[-1]) for each in encoded]
+        features = torch.cat([numbers, *parts], dim=-1) if parts else numbers
+        return features.unflatten(-1, (self.num_cells, self.num_features)) if self.maps else features
 
     def in_chunks(self, parameters: Mapping[str, Tensor], numbers: Tensor, raw: Tensor) -> Tensor:
         """Return the features of a call, computed so that memory does not grow with the number of observations.
@@ -244,13 +285,12 @@ class ObservationEncoder:
         holding its activations. Not for transforms of `torch.func`, which do not know of that.
         """
         if not self.encoded:
-            return numbers
+            return self._beside(numbers)
         rows = raw.reshape(-1, self.num_raw)
         parts = rows.split(self.chunk_size)
         again = torch.is_grad_enabled() and self.held(len(rows)) < len(rows)
         encode = self._encode_again if again else self._encode
-        features = torch.cat([encode(parameters, part) for part in parts])
-        return torch.cat([numbers, features.reshape(*numbers.shape[:-1], features.shape[-1])], dim=-1)
+        return self._beside(numbers, torch.cat([encode(parameters, part) for part in parts]))
 
     @property
     def has_images(self) -> bool:
@@ -292,6 +332,8 @@ def _require_found(settings: EncoderSettings, space: spaces.Space[Any], encoded:
     missing = ""
     if isinstance(settings, PixelsEncoder) and not any(isinstance(each, Image) for each in encoded):
         missing = f"no image in {space}: no bounded Box of rank 2 or 3"
+    if isinstance(settings, CellsEncoder) and not (isinstance(space, spaces.Box) and encoded):
+        missing = f"no image in {space}: observations that are one image, an array of bytes of rank 2 or 3"
     if isinstance(settings, TokensEncoder) and not any(isinstance(each, TokenSequence) for each in encoded):
         missing = f"no sequence in {space}: no MultiDiscrete of rank 1 whose numbers have one range from 0"
     if missing:

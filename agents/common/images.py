@@ -149,6 +149,35 @@ class BlockImage(Image):
         return x.flatten(1)
 
 
+@dataclass(frozen=True)
+class CellImage(Image):
+    """An image, and convolutions of 3 by 3 to a map of cells: the channels of a cell stand behind each other."""
+
+    channels: tuple[int, ...]
+    """Channels of the image, and behind each convolution."""
+    strides: tuple[int, ...]
+    """Stride of each convolution."""
+
+    @property
+    def num_activations(self) -> int:
+        """Floats that a gradient through the convolutions of one image holds."""
+        outputs = zip(self.channels[1:], self.sides[1:], strict=True)
+        return self.part.size + sum(2 * channels * math.prod(side) for channels, side in outputs)
+
+    @property
+    def layers(self) -> dict[str, Weights]:
+        """Weights of each convolution."""
+        pairs = enumerate(itertools.pairwise(self.channels))
+        return {f"image{self.number}-cells{n}": Weights((out, inputs, 3, 3), 9 * inputs) for n, (inputs, out) in pairs}
+
+    def convolve(self, weights: Mapping[str, tuple[Tensor, Tensor]], images: Tensor) -> Tensor:
+        """Return features of images, row by row and cell by cell."""
+        x = images
+        for (weight, bias), stride in zip(weights.values(), self.strides, strict=True):
+            x = F.conv2d(x, weight, bias, stride=stride, padding=1).relu_()
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
 def _range(space: spaces.Space[Any]) -> tuple[Any, Any]:
     low, high = limits(space)
     return low.min(), high.max()
@@ -214,6 +243,17 @@ def plan_blocks(
         normalizes,
         residual,
     )
+
+
+def plan_cells(part: Part, number: int, channels: tuple[int, ...], strides: tuple[int, ...]) -> CellImage:
+    """Return convolutions with `channels` filters and these strides, each of which rounds the sides up."""
+    sides = [_sides(part.shape)]
+    for stride in strides:
+        height, width = (-(-side // stride) for side in sides[-1])
+        sides.append((height, width))
+    size = channels[-1] * math.prod(sides[-1])
+    first, inputs = _has_channels_first(part.shape), _num_channels(part)
+    return CellImage(part, number, size, first, tuple(sides), (inputs, *channels), strides)
 
 
 def _num_channels(part: Part) -> int:

@@ -31,6 +31,7 @@ class LEOFromTargets(HeadAgent):
 
     Config: ClassVar[type[Settings]] = LEOConfig
     title = "leo"
+    takes_boxes = True
 
     def make_head(self, size: int) -> LatentHead:
         """Return the head."""

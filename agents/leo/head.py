@@ -24,8 +24,8 @@ from torch.nn import functional as F
 
 from ..common.codes import Code, glorot, orthogonality
 from ..common.policy import Parameters
-from ..supervised.answers import AnswerHead, NumberAnswers
-from ..supervised.support import Fitted, Support
+from ..supervised.answers import AnswerHead
+from ..supervised.support import Fitted, Support, linear
 
 if TYPE_CHECKING:
     from .config import LEOConfig
@@ -43,7 +43,7 @@ def encode(parameters: Parameters, support: Support, of_classes: bool, log_std_s
     averaged. To a class belong its questions; of numbers all questions belong to each, with the right number as a
     further input.
     """
-    features, answers, mask = support.features, support.answers, support.mask
+    features, answers, mask = support.focus, support.answers, support.mask
     if of_classes:
         inputs = features[:, None]
     else:
@@ -75,11 +75,11 @@ def decode(parameters: Parameters, codes: Tensor, noise: Tensor | None) -> Tenso
 
 
 class LatentHead:
-    """Makes heads by codes."""
+    """Makes heads by codes, one for each output that a head makes."""
 
     def __init__(self, config: LEOConfig, answers: AnswerHead, size: int) -> None:
         self.config, self.answers, self.size = config, answers, size
-        self.of_classes = not isinstance(answers, NumberAnswers)
+        self.of_classes = answers.of_classes
         self.num_inner_steps = config.num_inner_steps or 5
         self.num_finetune_steps = config.of_targets.num_finetune_steps
 
@@ -99,11 +99,12 @@ class LatentHead:
                 if self.num_finetune_steps
                 else {}
             ),
+            **self.answers.initial_parameters(self.size, generator),
         }
 
     def num_held(self, known: int, asked: int) -> int:
         """Return the related pairs of questions, the heads of each step, and the answers."""
-        config, outputs = self.config, self.answers.num_outputs
+        config, outputs = self.config, self.answers.num_own
         pairs = (1 if self.of_classes else outputs) * known**2
         steps = 1 + self.num_inner_steps + self.num_finetune_steps
         return 11 * config.latent_size * pairs + steps * outputs * (10 * self.size + 10 * known) + 8 * asked * outputs
@@ -121,11 +122,11 @@ class LatentHead:
             codes = start if start.requires_grad else start.requires_grad_(True)
             weights = self._decode(parameters, codes, noise)
             for _ in range(self.num_inner_steps):
-                gradient = self._gradient(codes, weights, support, learning=learning)
+                gradient = self._gradient(parameters, codes, weights, support, learning=learning)
                 codes = codes - parameters[LATENT_LR] * gradient
                 weights = self._decode(parameters, codes, noise)
             for _ in range(self.num_finetune_steps):
-                gradient = self._gradient(weights, weights, support, learning=learning)
+                gradient = self._gradient(parameters, weights, weights, support, learning=learning)
                 weights = weights - parameters[FINETUNE_LR] * gradient
         if not learning:
             return Fitted(weights.detach(), weights.new_zeros(()), {})
@@ -136,9 +137,11 @@ class LatentHead:
         like = codes.new_zeros(()).expand(*codes.shape[:2], self.size)
         return decode(parameters, codes, None if noise is None else _normal(like, noise))
 
-    def _gradient(self, of: Tensor, weights: Tensor, support: Support, *, learning: bool) -> Tensor:
+    def _gradient(
+        self, parameters: Parameters, of: Tensor, weights: Tensor, support: Support, *, learning: bool
+    ) -> Tensor:
         """Return the gradient of each task's loss on its support; with `learning`, one to differentiate again."""
-        losses = self.answers.loss(support.features @ weights.transpose(1, 2), support.targets)
+        losses = self.answers.loss(self.outputs(parameters, weights, support.features), support.targets)
         means = (losses * support.mask).sum(1) / support.mask.sum(1).clamp(min=1)
         return torch.autograd.grad(means.sum(), of, create_graph=learning, retain_graph=True)[0]
 
@@ -159,8 +162,8 @@ class LatentHead:
         return Fitted(weights, penalty, metrics)
 
     def outputs(self, parameters: Parameters, weights: Tensor, features: Tensor) -> Tensor:
-        """Return features w."""
-        return features @ weights.transpose(1, 2)
+        """Return features w, and what the answers add to them."""
+        return self.answers.complete(parameters, linear(features, weights), features)
 
 
 def _normal(like: Tensor, noise: torch.Generator) -> Tensor:

@@ -9,25 +9,25 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
-from torch.nn import functional as F
 
 from metarl.base.errors import MetarlError
 from metarl.base.settings import Positive, Settings, Widths
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, cpu_by_default
 from metarl.families.family import TaskFamily
+from metarl.families.spaces import Boxes
 from metarl.trials.agent import AnsweringLearner, TrainableAgent
 from metarl.trials.episodes import Episodes, Trial
 from metarl.trials.export import ExportedStep
 from metarl.trials.registered import register_agent
 
 from ..common.encoders import BlocksEncoder, EncoderSettings, ObservationEncoder
-from ..common.heads import action_head
 from ..common.policy import Parameters
+from ..common.ppo import masked_mean
 from ..common.state import StateDict, load_optimizer, load_tensors, optimizer_state, require_fitting, restore_on_error
 from ..maml.exported import exported_step
 from ..maml.policy import ENCODER
-from ..supervised.answers import ClassAnswers
+from ..supervised.answers import answer_head, finds_boxes, question_first
 from ..supervised.memory import heads_bytes, input_bytes, round_sizes
 from ..supervised.network import EncodedNetwork
 from ..supervised.objective import Answered
@@ -73,16 +73,9 @@ class Prototypes(TrainableAgent):
     @cpu_by_default()
     def __init__(self, config: PrototypesConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device, self.family = config, device, family
-        space = family.target_space
-        if not isinstance(space, spaces.Discrete):
-            raise MetarlError(
-                f"agent 'prototypes' answers with classes, and family {family.name!r} "
-                + ("knows no right answers" if space is None else f"asks for {space}")
-                + "; take a family of classes, such as image-classes, or an agent of numbers, such as kernel-regression"
-            )
-        self.num_classes, self.first_class = int(space.n), int(space.start)
-        self.answers = ClassAnswers(action_head(space))
-        encoder = ObservationEncoder(config.encoder, family.observation_space)
+        _require_comparable(config, family)
+        encoder = ObservationEncoder(config.encoder, family.observation_space, maps=finds_boxes(family))
+        self.answers = answer_head("prototypes", family, grid=encoder.grid, device=device)
         sizes = (encoder.num_features, *config.hidden_sizes)
         self.network = EncodedNetwork(encoder, sizes[-1], config.hidden_sizes[:-1]) if config.hidden_sizes else None
         self.encoder = encoder
@@ -95,7 +88,8 @@ class Prototypes(TrainableAgent):
             parameters = {name: value.to(device=device, dtype=dtype) for name, value in drawn.items()}
         default = 10.0 if config.distance == "cosine" else 1.0 / sizes[-1]
         scale = math.log(config.initial_scale or default)
-        parameters[SCALE] = torch.tensor(scale, dtype=dtype, device=device)
+        shared = self.answers.initial_parameters(sizes[-1], generator) | {SCALE: torch.tensor(scale)}
+        parameters |= {name: value.to(dtype=dtype, device=device) for name, value in shared.items()}
         self.parameters = {name: value.clone().requires_grad_(True) for name, value in parameters.items()}
         self.optimizer = torch.optim.Adam(list(self.parameters.values()), lr=config.learning_rate)
         self.reader = Reader(encoder, family, dtype=config.dtype, device=device)
@@ -119,10 +113,11 @@ class Prototypes(TrainableAgent):
             return inputs
         # A question is compared with each class, or with each example for each class.
         known = [1 if config.compares == "prototypes" else sum(sizes[:number]) for number in range(rounds)]
-        compared = sum(size * self.num_classes * each for size, each in zip(sizes[1:], known[1:], strict=True))
+        outputs, cells = self.answers.num_own, self.encoder.num_cells
+        compared = cells * sum(size * outputs * each for size, each in zip(sizes[1:], known[1:], strict=True))
         return inputs + heads_bytes(
             self.encoder,
-            sum(config.hidden_sizes),
+            cells * sum(config.hidden_sizes),
             config.dtype,
             rounds=[num_tasks * size for size in sizes],
             heads=4 * num_tasks * compared,
@@ -137,20 +132,27 @@ class Prototypes(TrainableAgent):
     def _of_encoder(self) -> dict[str, Tensor]:
         return {name.removeprefix(ENCODER): value for name, value in self.parameters.items()}
 
-    def examples(self, data: Answered) -> tuple[Tensor, Tensor]:
+    def examples(self, data: Answered, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return the points [task, example, d] and the one-hot classes [task, example, class] of a round's answers.
 
-        Replicas of a task learn together. Questions that were not asked have no class.
+        `points` are those of the round's questions, [task, time, replica, ...], as `embed` gives them. Replicas of a
+        task learn together. Questions that were not asked have no class. Of maps, an example is the mean point in its
+        box, of the one class that is looked for.
         """
-        points = self.embed(data.observations, data.raw).flatten(1, 2)
-        labels = F.one_hot(data.targets.long() - self.first_class, self.num_classes).to(points.dtype)
-        return points, (labels * data.mask[..., None]).flatten(1, 2)
+        labels = self.answers.vectors(data.targets)
+        focus = self.answers.focus(points, data.targets)
+        return focus.flatten(1, 2), (labels.to(points.dtype) * data.mask[..., None]).flatten(1, 2)
 
-    def logits(self, queries: Tensor, points: Tensor, labels: Tensor, log_scale: Tensor | None = None) -> Tensor:
-        """Return logits [task, query, class] of points [task, query, d]; `log_scale` stands for the agent's own."""
+    def outputs(self, queries: Tensor, points: Tensor, labels: Tensor, parameters: Parameters | None = None) -> Tensor:
+        """Return outputs [task, query, class] of points [task, query, d]; of maps those of each cell.
+
+        `parameters` stand for the agent's own.
+        """
+        parameters = self.parameters if parameters is None else parameters
         rule = prototype_logits if self.config.compares == "prototypes" else matching_logits
-        scale = self.parameters[SCALE] if log_scale is None else log_scale
-        return rule(queries, points, labels, self.config.distance, scale.exp())
+        scale = parameters[SCALE].exp()
+        logits = rule(queries.flatten(1, -2), points, labels, self.config.distance, scale)
+        return self.answers.complete(parameters, logits.unflatten(1, queries.shape[1:-1]), queries)
 
     @cpu_by_default()
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
@@ -167,14 +169,15 @@ class Prototypes(TrainableAgent):
 
     def _update(self, trial: Trial) -> dict[str, float]:
         rounds = [self.reader.read(episodes) for episodes in trial.rounds]
-        examples = [self.examples(data) for data in rounds]
-        losses, logits = [], rounds[0].mask.new_zeros(0)
+        maps = [self.embed(data.observations, data.raw) for data in rounds]
+        examples = [self.examples(data, points) for data, points in zip(rounds, maps, strict=True)]
+        losses, outputs = [], rounds[0].mask.new_zeros(0)
         for number in range(1, len(rounds)):
             points, labels = (torch.cat(parts, dim=1) for parts in zip(*examples[:number], strict=True))
-            queries, right = examples[number]
-            logits = self.logits(queries, points, labels)
-            asked = right.sum(-1)
-            losses.append(-(logits.log_softmax(-1) * right).sum() / asked.sum().clamp(min=1))
+            outputs = self.outputs(maps[number].flatten(1, 2), points, labels)
+            asked = rounds[number]
+            own = self.answers.loss(outputs, asked.targets.flatten(1, 2))
+            losses.append(masked_mean(own, asked.mask.flatten(1, 2)))
         loss = torch.stack(losses).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -182,16 +185,20 @@ class Prototypes(TrainableAgent):
         if not math.isfinite(norm):
             raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.learning_rate")
         self.optimizer.step()
-        answered = {} if trial.answered else self._returns(trial, logits)
+        answered = {} if trial.answered else self._returns(trial, maps[0].detach(), outputs)
         scale = float(self.parameters[SCALE].detach().exp())
         return {**answered, "loss": float(loss.detach()), "gradient_norm": norm, "scale": scale}
 
-    def _returns(self, trial: Trial, logits: Tensor) -> dict[str, float]:
+    def blind(self, points: Tensor) -> Tensor:
+        """Return outputs [..., class] for points [..., d] where there is no example: all classes are as likely."""
+        logits = points.new_zeros(*points.shape[:-1], self.answers.num_own)
+        return self.answers.complete(self.parameters, logits, points)
+
+    def _returns(self, trial: Trial, points: Tensor, outputs: Tensor) -> dict[str, float]:
         first, last = trial.rounds[0], trial.rounds[-1]
-        blind = np.full(np.moveaxis(first.mask, 1, 0).shape, self.first_class)
-        best = logits.argmax(-1).cpu().numpy() + self.first_class
-        seen = best.reshape(len(best), *last.mask.shape[::2])
-        return {"return_before": self.reader.score(first, blind), "return_after": self.reader.score(last, seen)}
+        before = self.answers.best(self.blind(points))
+        after = self.answers.best(outputs.unflatten(1, last.mask.shape[::2]))
+        return {"return_before": self.reader.score(first, before), "return_after": self.reader.score(last, after)}
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:
@@ -218,26 +225,23 @@ class PrototypesLearner(AnsweringLearner):
         self.known: tuple[Tensor, Tensor] | None = None
 
     def answer(self, observations: np.ndarray, *, deterministic: bool) -> np.ndarray:
-        """Return the likeliest classes; the first one before there is an example. [question, task, replica]"""
+        """Return the best answers; of classes the first one before there is an example. [question, task, replica]"""
         agent = self.agent
-        if self.known is None:
-            lead = (len(observations), *self.shape)
-            self.confidences = np.full(lead, 1 / agent.num_classes)
-            return np.full(lead, agent.first_class)
         with acting():
             points = agent.embed(*agent.reader.observe(observations))
-            logits = agent.logits(points.flatten(1, 2), *self.known)
-            best = logits.argmax(-1).cpu().numpy() + agent.first_class
-            sure = logits.double().softmax(-1).amax(-1).cpu().numpy()
-        shape = (self.shape[0], len(observations), self.shape[1])
-        self.confidences = np.moveaxis(sure.reshape(shape), 0, 1)
-        return np.moveaxis(best.reshape(shape), 0, 1)
+            if self.known is None:
+                outputs = agent.blind(points)
+            else:
+                outputs = agent.outputs(points.flatten(1, 2), *self.known).unflatten(1, points.shape[1:3])
+            self.confidences = question_first(agent.answers.confidence(outputs))
+            return np.moveaxis(agent.answers.best(outputs), 0, 1)
 
     @cpu_by_default()
     def adapt(self, episodes: Episodes) -> None:
         """Keep the answers that were revealed."""
         with acting():
-            new = self.agent.examples(self.agent.reader.read(episodes))
+            data = self.agent.reader.read(episodes)
+            new = self.agent.examples(data, self.agent.embed(data.observations, data.raw))
             old = self.known
             self.known = new if old is None else (torch.cat([old[0], new[0]], 1), torch.cat([old[1], new[1]], 1))
 
@@ -265,4 +269,20 @@ class _OneTask:
         features = self.encoder(own, numbers, raw)
         queries = features if agent.network is None else agent.network.network(parameters, features)
         points, labels = (parameters[name][None] for name in (POINTS, LABELS))
-        return agent.logits(queries[None], points, labels, parameters[SCALE])[0]
+        return agent.outputs(queries[None], points, labels, parameters)[0]
+
+
+def _require_comparable(config: PrototypesConfig, family: TaskFamily) -> None:
+    """Raise MetarlError for a family whose answers are neither classes nor boxes, and for boxes by all examples."""
+    space = family.target_space
+    if not isinstance(space, (spaces.Discrete, Boxes)):
+        raise MetarlError(
+            f"agent 'prototypes' answers with classes or boxes, and family {family.name!r} "
+            + ("knows no right answers" if space is None else f"asks for {space}")
+            + "; take a family of classes, such as image-classes, or an agent of numbers, such as kernel-regression"
+        )
+    if isinstance(space, Boxes) and config.compares != "prototypes":
+        raise MetarlError(
+            f"agent.compares is {config.compares!r}, and family {family.name!r} looks for one class, of which every "
+            "example says the same; take compares: prototypes"
+        )

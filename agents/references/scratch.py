@@ -20,7 +20,7 @@ from metarl.trials.registered import register_agent
 from ..common.encoders import AutoEncoder, EncoderSettings, ObservationEncoder
 from ..common.policy import Parameters
 from ..common.ppo import masked_mean
-from ..supervised.answers import answer_head, question_first
+from ..supervised.answers import answer_head, finds_boxes, question_first
 from ..supervised.network import EncodedNetwork
 from ..supervised.objective import Answered
 from ..supervised.reader import Reader
@@ -53,10 +53,10 @@ class FromScratch(Agent):
     @cpu_by_default()
     def __init__(self, config: FromScratchConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device = config, device
-        self.head = answer_head("from-scratch", family, device=device)
-        encoder = ObservationEncoder(config.encoder, family.observation_space)
+        encoder = ObservationEncoder(config.encoder, family.observation_space, maps=finds_boxes(family))
+        self.head = answer_head("from-scratch", family, grid=encoder.grid, device=device)
         self.network = EncodedNetwork(encoder, self.head.num_outputs, config.hidden_sizes, activation=config.activation)
-        self.num_activations = encoder.num_numbers + encoder.num_activations + 2 * sum(self.network.network.sizes[1:])
+        self.num_activations = encoder.num_numbers + encoder.num_activations + self.network.num_activations
         """Floats that a gradient through the network holds of one observation."""
         self.reader = Reader(encoder, family, dtype=config.dtype, device=device)
 

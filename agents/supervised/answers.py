@@ -13,10 +13,13 @@ from torch import Tensor
 from metarl.base.errors import MetarlError
 from metarl.families.family import TaskFamily
 from metarl.families.questions import require_questions
+from metarl.families.spaces import Boxes
 from metarl.trials.episodes import Episodes
 
 from ..common.exported import action_outputs
 from ..common.heads import ActionHead, action_head
+from ..common.policy import Parameters
+from .boxes import BoxAnswers
 
 NumberError = Literal["squared", "absolute"]
 """Loss of answers that are numbers. The squared error asks for the mean of what may be right, the absolute one for its
@@ -27,7 +30,11 @@ class AnswerHead(Protocol):
     """Turns outputs of a network into answers, and compares them with right ones."""
 
     num_outputs: int
-    """Outputs that stand for one answer."""
+    """Outputs that stand for one answer, or for one cell of a map."""
+    num_own: int
+    """Those that the head of a task makes; `complete` adds the others."""
+    of_classes: bool
+    """Whether `vectors` are zeros and ones that say which class each question belongs to."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each answer, [...], of outputs [..., num_outputs] and targets [..., *target]."""
@@ -42,7 +49,19 @@ class AnswerHead(Protocol):
         ...
 
     def vectors(self, targets: Tensor) -> Tensor:
-        """Return right answers as numbers, [..., num_outputs]: one-hot vectors of classes, or the numbers."""
+        """Return right answers as numbers, [..., num_own]: one-hot vectors of classes, or the numbers."""
+        ...
+
+    def focus(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Return the features [..., size] that right answers are about: all of them, or of a map those in the box."""
+        ...
+
+    def initial_parameters(self, size: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return fresh parameters that turn `size` features into the outputs that no head makes, in float64."""
+        ...
+
+    def complete(self, parameters: Parameters, own: Tensor, features: Tensor) -> Tensor:
+        """Return outputs [..., num_outputs] of those that a head makes [..., num_own], and of features [..., size]."""
         ...
 
     def exported(self, outputs: Tensor) -> dict[str, Tensor]:
@@ -50,11 +69,29 @@ class AnswerHead(Protocol):
         ...
 
 
-class ClassAnswers:
+class _WholeAnswers:
+    """Answers that are about the whole question, and whose outputs all come from the head of a task."""
+
+    def focus(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Return the features."""
+        return features
+
+    def initial_parameters(self, size: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return no parameters."""
+        return {}
+
+    def complete(self, parameters: Parameters, own: Tensor, features: Tensor) -> Tensor:
+        """Return the outputs of the head."""
+        return own
+
+
+class ClassAnswers(_WholeAnswers):
     """Answers of a discrete space: the loss is minus the log-probability of the right one."""
 
+    of_classes = True
+
     def __init__(self, head: ActionHead) -> None:
-        self.head, self.num_outputs = head, head.num_outputs
+        self.head, self.num_outputs, self.num_own = head, head.num_outputs, head.num_outputs
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy in nats, [...]."""
@@ -79,15 +116,18 @@ class ClassAnswers:
         return action_outputs(self.head, outputs)
 
 
-class NumberAnswers:
+class NumberAnswers(_WholeAnswers):
     """Answers of a box: the loss is the squared or the absolute error, mean over its numbers.
 
     Outputs are differences to the middle of the box, in its own units. A fresh network's outputs are around zero, and
     penalties pull towards zero, which may be no answer at all. Without two finite bounds the middle is zero.
     """
 
+    of_classes = False
+
     def __init__(self, space: spaces.Box, error: NumberError = "squared", device: str = "cpu") -> None:
         self.space, self.error, self.num_outputs = space, error, int(np.prod(space.shape))
+        self.num_own = self.num_outputs
         bounded = np.isfinite(space.low) & np.isfinite(space.high)
         low, high = (np.where(bounded, bound, 0.0).astype(np.float64) for bound in (space.low, space.high))
         middle = torch.as_tensor(((low + high) / 2).reshape(-1), device=device)
@@ -125,10 +165,23 @@ class NumberAnswers:
         return {"action": outputs.reshape(*outputs.shape[:-1], *self.space.shape).to(low.dtype).clamp(low, high)}
 
 
-def answer_head(agent: str, family: TaskFamily, error: NumberError = "squared", *, device: str = "cpu") -> AnswerHead:
+def finds_boxes(family: TaskFamily) -> bool:
+    """Return whether the right answers of a family are boxes in images, which agents find in a map of cells."""
+    return isinstance(family.target_space, Boxes)
+
+
+def answer_head(
+    agent: str,
+    family: TaskFamily,
+    error: NumberError = "squared",
+    *,
+    grid: tuple[int, int] | None = None,
+    device: str = "cpu",
+) -> AnswerHead:
     """Return the answers of a family, with an error for those that are numbers. Losses are computed on `device`.
 
-    Raises MetarlError for a family that knows no targets.
+    `grid` has the rows and columns of the map in which boxes are found; None takes boxes for plain numbers. Raises
+    MetarlError for a family that knows no targets.
     """
     space = family.target_space
     if space is None:
@@ -136,6 +189,8 @@ def answer_head(agent: str, family: TaskFamily, error: NumberError = "squared", 
             f"agent {agent!r} learns from right answers, and family {family.name!r} knows none; take one that does, "
             "such as sinusoid, or an agent that learns from rewards, such as maml-ppo"
         )
+    if grid is not None and finds_boxes(family):
+        return BoxAnswers(grid)
     return NumberAnswers(space, error, device) if isinstance(space, spaces.Box) else ClassAnswers(action_head(space))
 
 

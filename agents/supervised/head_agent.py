@@ -29,7 +29,7 @@ from ..common.state import StateDict, load_tensors, optimizer_state, require_fit
 from ..maml.exported import exported_step
 from ..maml.meta_step import MetaAdam
 from ..maml.policy import ENCODER
-from .answers import AnswerHead, NumberError, answer_head, mean_score, question_first
+from .answers import AnswerHead, NumberError, answer_head, finds_boxes, mean_score, question_first
 from .memory import heads_bytes, input_bytes, round_sizes
 from .objective import Answered
 from .reader import Reader
@@ -74,6 +74,8 @@ class HeadAgent(TrainableAgent):
     answers_in_training = False
     title: ClassVar[str]
     """Name of the agent in messages."""
+    takes_boxes: ClassVar[bool] = False
+    """Whether `make_head` makes heads that read maps of cells."""
 
     @abstractmethod
     def make_head(self, size: int) -> TaskHead:
@@ -83,8 +85,9 @@ class HeadAgent(TrainableAgent):
     def __init__(self, config: FeatureSettings, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device, self.family = config, device, family
         error: NumberError = config.number_error if isinstance(config, ErrorSettings) else "squared"
-        self.answers: AnswerHead = answer_head(self.title, family, error, device=device)
-        self.encoder = ObservationEncoder(config.encoder, family.observation_space)
+        _require_known_answers(self, family)
+        self.encoder = ObservationEncoder(config.encoder, family.observation_space, maps=finds_boxes(family))
+        self.answers: AnswerHead = answer_head(self.title, family, error, grid=self.encoder.grid, device=device)
         sizes = (self.encoder.num_features, *config.hidden_sizes)
         self.layers = MLP(sizes, activation=config.activation) if config.hidden_sizes else None
         self.size = sizes[-1]
@@ -125,7 +128,7 @@ class HeadAgent(TrainableAgent):
         if self.device != "cpu":
             return inputs
         heads = num_tasks * sum(self.head.num_held(sum(sizes[:n]), sizes[n]) for n in range(1, rounds))
-        layers, learned = sum(config.hidden_sizes), config.learns_features
+        layers, learned = self.encoder.num_cells * sum(config.hidden_sizes), config.learns_features
         return inputs + heads_bytes(
             self.encoder,
             layers,
@@ -136,7 +139,7 @@ class HeadAgent(TrainableAgent):
         )
 
     def embed(self, numbers: Tensor, raw: Tensor) -> Tensor:
-        """Return features [task, question, size] of observations [task, time, replica, ...]."""
+        """Return features [task, question, size] of observations [task, time, replica, ...]; cell by cell of maps."""
         features = self.encoder.in_chunks(within(self.features, ENCODER), numbers, raw)
         return self.behind_encoder(self.features, features).flatten(1, 2)
 
@@ -150,12 +153,13 @@ class HeadAgent(TrainableAgent):
         """Return a round as what heads are made from."""
         answers, mask = self.answers.vectors(data.targets).to(data.mask.dtype), data.mask.flatten(1, 2)
         features = self.embed(data.observations, data.raw)
-        return Support(features, answers.flatten(1, 2), data.targets.flatten(1, 2), mask)
+        targets = data.targets.flatten(1, 2)
+        return Support(features, self.answers.focus(features, targets), answers.flatten(1, 2), targets, mask)
 
     def start(self, num_tasks: int) -> Tensor:
-        """Return heads that know nothing of their tasks: zeros, [task, num_outputs, size], where they are linear."""
+        """Return heads that know nothing of their tasks: zeros, [task, num_own, size], where they are linear."""
         dtype = getattr(torch, self.config.dtype)
-        return torch.zeros(num_tasks, self.answers.num_outputs, self.size, dtype=dtype, device=self.device)
+        return torch.zeros(num_tasks, self.answers.num_own, self.size, dtype=dtype, device=self.device)
 
     @cpu_by_default()
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
@@ -258,6 +262,14 @@ class HeadLearner(AnsweringLearner):
         agent = self.agent
         parameters = {name: value.detach() for name, value in agent.parameters.items()} | {WEIGHTS: self.weights[0]}
         return exported_step(_OneTask(agent), agent.answers.exported, parameters)
+
+
+def _require_known_answers(agent: HeadAgent, family: TaskFamily) -> None:
+    """Raise MetarlError for a family of boxes and an agent whose heads read no maps."""
+    if finds_boxes(family) and not agent.takes_boxes:
+        raise MetarlError(
+            f"agent {agent.title!r} finds no boxes, which family {family.name!r} asks for; take leo, maml or prototypes"
+        )
 
 
 class _OneTask:

@@ -30,7 +30,7 @@ from ..maml.meta_step import MetaAdam, mean, mean_cosine, mean_gradient
 from ..maml.over_tasks import OverTasks
 from ..maml.reptile import ReptileConfig
 from ..maml.step_size import make_step_size
-from .answers import answer_head, question_first
+from .answers import answer_head, finds_boxes, question_first
 from .config import SupervisedConfig
 from .memory import inner_steps_bytes, input_bytes, round_sizes
 from .network import EncodedNetwork
@@ -49,9 +49,9 @@ class SupervisedMAML(TrainableAgent):
     @cpu_by_default()
     def __init__(self, config: SupervisedConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device, self.family = config, device, family
-        head = answer_head("maml", family, config.number_error, device=device)
+        encoder = ObservationEncoder(config.encoder, family.observation_space, maps=finds_boxes(family))
+        head = answer_head("maml", family, config.number_error, grid=encoder.grid, device=device)
         generator = torch.Generator().manual_seed(seed)
-        encoder = ObservationEncoder(config.encoder, family.observation_space)
         network = EncodedNetwork(
             encoder, head.num_outputs, config.hidden_sizes, context_size(config.adapts), config.activation
         )

@@ -44,7 +44,7 @@ def inner_steps_bytes(
     before it, with their backward passes, and the parameters of each step.
     """
     size = itemsize(config.dtype)
-    of_images, of_layers = network.encoder.num_activations, 2 * sum(network.network.sizes[1:])
+    of_images, of_layers = network.encoder.num_activations, network.num_activations
     held, copies = sizes[-1] * (IMAGE_COPIES * of_images + of_layers), 3.0
     if config.outer.meta_gradient != "first-order":
         held += config.num_inner_steps * sum(sizes[:-1]) * (1.5 * of_images + 3.5 * of_layers)

@@ -27,6 +27,11 @@ class EncodedNetwork:
         self.network = MLP((encoder.num_features, *hidden_sizes, num_outputs), context_size, activation)
         self.last_layers = self.network.last_layers
 
+    @property
+    def num_activations(self) -> int:
+        """Floats that a gradient through the layers holds of one question."""
+        return 2 * self.encoder.num_cells * sum(self.network.sizes[1:])
+
     def initial_parameters(self, generator: torch.Generator, *, dtype: torch.dtype, device: str) -> dict[str, Tensor]:
         """Return fresh parameters of the network, and of the encoder under names that begin with `ENCODER`."""
         network, encoder = self.network.initial_parameters(generator), self.encoder.initial_parameters(generator)
@@ -34,6 +39,9 @@ class EncodedNetwork:
         return {name: value.to(device=device, dtype=dtype) for name, value in parameters.items()}
 
     def __call__(self, parameters: Parameters, numbers: Tensor, raw: Tensor) -> Tensor:
-        """Return the outputs, [..., num_outputs], for numbers [..., num_numbers] and raw [..., num_raw]."""
+        """Return the outputs, [..., num_outputs], for numbers [..., num_numbers] and raw [..., num_raw].
+
+        Of maps, the layers give outputs of each cell, [..., cell, num_outputs].
+        """
         own = {name.removeprefix(ENCODER): value for name, value in parameters.items() if name.startswith(ENCODER)}
         return self.network(parameters, self.encoder(own, numbers, raw))

@@ -15,9 +15,12 @@ class Support(NamedTuple):
     """Answered questions of a batch of tasks, those of all replicas and of all rounds so far."""
 
     features: Tensor
-    """[task, question, size]"""
+    """[task, question, size]; [task, question, cell, size] of maps"""
+    focus: Tensor
+    """Features of what the right answer is about: all of them, or of a map their mean in the box.
+    [task, question, size]"""
     answers: Tensor
-    """Right answers as numbers: one-hot vectors of classes. [task, question, num_outputs]"""
+    """Right answers as numbers: one-hot vectors of classes. [task, question, num_own]"""
     targets: Tensor
     """Right answers. [task, question, *target]"""
     mask: Tensor
@@ -28,7 +31,7 @@ class Fitted(NamedTuple):
     """A head for each task."""
 
     weights: Tensor
-    """[task, num_outputs, size] of linear heads; what else a head is made of, [task, ...]."""
+    """[task, num_own, size] of linear heads; what else a head is made of, [task, ...]."""
     penalty: Tensor
     """What is added to the loss of an update."""
     metrics: dict[str, Tensor]
@@ -51,8 +54,14 @@ class TaskHead(Protocol):
         ...
 
     def outputs(self, parameters: Parameters, weights: Tensor, features: Tensor) -> Tensor:
-        """Return outputs [task, question, num_outputs] of features [task, question, size]."""
+        """Return outputs [task, question, num_outputs] of features [task, question, size]; cell by cell of maps."""
         ...
+
+
+def linear(features: Tensor, weights: Tensor) -> Tensor:
+    """Return features [task, ..., size] times the heads of their tasks [task, n, size], [task, ..., n]."""
+    flat = features.flatten(1, -2) @ weights.transpose(1, 2)
+    return flat.unflatten(1, features.shape[1:-1])
 
 
 def join(supports: Sequence[Support]) -> Support:

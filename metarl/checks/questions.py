@@ -13,11 +13,11 @@ from gymnasium import spaces
 from ..base.errors import MetarlError
 from ..base.streams import Streams, generator
 from ..families.batch import State
-from ..families.distributions import Subset, Uniform
+from ..families.distributions import Choice, Subset, Uniform
 from ..families.family import TaskFamily
 from ..families.question_batch import Questions
 from ..families.questions import QuestionFamily, asks_questions
-from ..families.spaces import ActionSpace
+from ..families.spaces import ActionSpace, Boxes
 from ..families.task import Parameter, Reveal, Values
 from ..trials.agent import Agent, AnsweringLearner, begin_learner
 from ..trials.rollout import rollout
@@ -110,9 +110,49 @@ class Tell(Guess):
         return (answers == targets).astype(np.float64)
 
 
+@dataclass(frozen=True)
+class Find(Guess):
+    """Find a square in an image, bright in some tasks and grey in others, beside one of the other kind."""
+
+    name = "the checks' family of boxes to find"
+    action: ClassVar[ActionSpace] = Boxes()
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """Whether it is the bright one."""
+        return {"bright": Parameter(Choice((0.0, 1.0)))}
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """The image."""
+        return spaces.Box(0, 255, (8, 8, 1), np.uint8)
+
+    def ask(self, task: Values, trial: State, number: int, streams: Streams) -> Questions:
+        """Return images with a square of each kind, and the boxes of those to find."""
+        count = self.num_questions(number)
+        top, left, right = np.moveaxis(streams.integers(3, (count, 3)), -1, 0)
+        swapped = streams.integers(2, (count,)) == 1
+        bright, grey = np.where(swapped, right + 4, left), np.where(swapped, left, right + 4)
+        images = np.maximum(255 * _square(top, bright), 100 * _square(top, grey)).astype(np.uint8)
+        edge = np.where(task["bright"][:, None] > 0, bright, grey)
+        corners = np.stack([edge, top, edge + 2, top + 2, np.full_like(top, 8)], axis=-1)
+        return Questions(images[..., None], (corners / 8).astype(np.float32))
+
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return minus the greatest error of an edge."""
+        return -np.abs(answers - targets)[..., :4].max(axis=-1).astype(np.float64)
+
+
+def _square(top: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Return images [..., 8, 8] of ones in the square of 2 pixels with this corner, each [...], and zeros elsewhere."""
+    places = np.arange(8)
+    rows, columns = ((places >= edge[..., None]) & (places < edge[..., None] + 2) for edge in (top, left))
+    return rows[..., :, None] & columns[..., None, :]
+
+
 def questions() -> list[TaskFamily]:
     """Return the families for agents that play no other family, as they learn from right answers."""
-    return [Guess(), Sort(), Tell()]
+    return [Guess(), Sort(), Tell(), Find()]
 
 
 def check_answers(subject: Subject) -> Iterator[str]:

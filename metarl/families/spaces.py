@@ -29,6 +29,20 @@ class Tokens(spaces.MultiDiscrete):
         return f"Tokens({len(self.nvec)}, {self.nvec[0]})"
 
 
+class Boxes(spaces.Box):
+    """A box around something in an image: left, top, right and bottom, as shares of its sides, and a confidence.
+
+    The confidence is the probability that the thing is there. The right one is 1 where it is, and 0, with zeros for the
+    sides, where it is not.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(0.0, 1.0, (5,), np.float32, seed=seed)
+
+    def __repr__(self) -> str:
+        return "Boxes()"
+
+
 def shape_of(space: spaces.Space[Any]) -> tuple[int, ...]:
     """Return the shape of one element of a space: () for a discrete one."""
     return space.shape or ()

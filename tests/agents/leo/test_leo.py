@@ -188,7 +188,8 @@ def test_questions_that_were_not_asked_change_no_code_and_their_order_changes_no
     agent = made("leo", Sort() if classes else Lines(), **SMALL)
     outputs = 3 if classes else 1
     answers = torch.eye(3, dtype=torch.float64)[torch.tensor([[0, 1, 1, 2, 0]])] if classes else numbers(1, 5, 1)
-    support = Support(numbers(1, 5, agent.size, seed=3), answers, answers, torch.ones(1, 5, dtype=torch.float64))
+    features = numbers(1, 5, agent.size, seed=3)
+    support = Support(features, features, answers, answers, torch.ones(1, 5, dtype=torch.float64))
     support.mask[:, 3:] = 0
     mean, log_std = encode(agent.of_head, support, classes, 0.0)
     assert mean.shape == (1, outputs, 3)
