@@ -114,7 +114,7 @@ def _stat(file: Path) -> tuple[int, int]:
         require_regular(file)
         found = file.stat()
     except OSError as error:  # a link that leads nowhere, say
-        raise _unreadable(file, str(error.strerror)) from None
+        raise unreadable(file, str(error.strerror)) from None
     return found.st_size, found.st_mtime_ns
 
 
@@ -122,7 +122,8 @@ def _refuse(error: OSError) -> None:
     raise MetarlError(f"folder {str(error.filename)!r} cannot be read ({error.strerror}); let it be read, or remove it")
 
 
-def _unreadable(file: Path, why: str) -> MetarlError:
+def unreadable(file: Path, why: str) -> MetarlError:
+    """Return the error for an image that cannot be read."""
     return MetarlError(f"image {str(file)!r} cannot be read ({why}); replace the file, or remove it")
 
 
@@ -159,15 +160,15 @@ def _read(file: Path, size: int) -> np.ndarray:
         with Image.open(file) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise MetarlError(f"image {str(file)!r} has {image.width} x {image.height} pixels; make it smaller")
-            grey = _to_grey(ImageOps.exif_transpose(image))
+            grey = to_grey(ImageOps.exif_transpose(image))
             return np.asarray(grey.resize((size, size), Image.Resampling.LANCZOS))
     except MetarlError:
         raise
     except Exception as error:  # a decoder of a damaged file raises errors of many kinds
-        raise _unreadable(file, "it is empty" if file.stat().st_size == 0 else type(error).__name__) from None
+        raise unreadable(file, "it is empty" if file.stat().st_size == 0 else type(error).__name__) from None
 
 
-def _to_grey(image: Image.Image) -> Image.Image:
+def to_grey(image: Image.Image) -> Image.Image:
     """Return an image of any mode in 8-bit grey, what is transparent in it white."""
     from PIL import Image
 

@@ -110,8 +110,9 @@ def test_the_gradient_of_an_update_is_that_of_finite_differences() -> None:
 
     def loss() -> torch.Tensor:
         data = [agent.reader.read(episodes) for episodes in trial.rounds]
-        (points, labels), (queries, right) = map(agent.examples, data)
-        logits = agent.logits(queries, points, labels)
+        both = [agent.examples(each, agent.embed(each.observations, each.pixels)) for each in data]
+        (points, labels), (queries, right) = both
+        logits = agent.outputs(queries, points, labels)
         return -(logits.log_softmax(-1) * right).sum() / right.sum()
 
     gradients = torch.autograd.grad(loss(), list(agent.parameters.values()))
@@ -129,5 +130,5 @@ def test_the_gradient_of_an_update_is_that_of_finite_differences() -> None:
 
 @pytest.mark.parametrize("name", ["sinusoid", "navigation-2d"])
 def test_a_family_without_classes_is_refused(name: str) -> None:
-    with pytest.raises(MetarlError, match="agent 'prototypes' answers with classes, and family"):
+    with pytest.raises(MetarlError, match="agent 'prototypes' answers with classes or boxes, and family"):
         make_agent("prototypes", load(name))
