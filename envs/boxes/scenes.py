@@ -178,9 +178,8 @@ class Scenes:
         edge = np.where(far == 0, parts[rows, axis] + share * extent, parts[rows, axis + 2] - share * extent)
         parts[rows, axis + 2 * (1 - far)] = edge
         middles = np.arange(self.clutter.size) + 0.5
-        inside: list[np.ndarray] = [(middles >= parts[:, a, None]) & (middles < parts[:, a + 2, None]) for a in (0, 1)]
-        across, down = inside
-        canvas[hidden] *= np.logical_not(down[:, :, None] & across[:, None])
+        across, down = (np.logical_and(middles >= parts[:, a, None], middles < parts[:, a + 2, None]) for a in (0, 1))
+        canvas[hidden] *= np.logical_not(np.logical_and(down[:, :, None], across[:, None]))
 
     def _behind(self, canvas: np.ndarray, draws: np.ndarray) -> np.ndarray:
         """Return glyphs on strokes and under noise, uint8 [image, size, size]."""

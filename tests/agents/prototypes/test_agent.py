@@ -110,7 +110,7 @@ def test_the_gradient_of_an_update_is_that_of_finite_differences() -> None:
 
     def loss() -> torch.Tensor:
         data = [agent.reader.read(episodes) for episodes in trial.rounds]
-        both = [agent.examples(each, agent.embed(each.observations, each.pixels)) for each in data]
+        both = [agent.examples(each, agent.embed(each.observations, each.raw)) for each in data]
         (points, labels), (queries, right) = both
         logits = agent.outputs(queries, points, labels)
         return -(logits.log_softmax(-1) * right).sum() / right.sum()

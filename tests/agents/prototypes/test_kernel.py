@@ -25,7 +25,8 @@ def support(tasks: int = 2, questions: int = 5) -> Support:
     answers = numbers(tasks, questions, 1, seed=1)
     mask = torch.ones(tasks, questions, dtype=torch.float64)
     mask[1, 2:] = 0
-    return Support(numbers(tasks, questions, 7), answers, answers, mask)
+    features = numbers(tasks, questions, 7)
+    return Support(features, features, answers, answers, mask)
 
 
 def answer_of_loop(parameters: dict[str, Tensor], known: list[tuple[Tensor, Tensor]], asked: Tensor) -> Tensor:

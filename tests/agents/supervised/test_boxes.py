@@ -22,7 +22,12 @@ from metarl.trials.episodes import Trial
 
 CELLS = {"name": "cells", "channels": [4, 5], "strides": [2, 1]}
 AGENTS: dict[str, dict[str, Any]] = {
-    "leo": {"hidden_sizes": [], "latent_size": 4, "num_inner_steps": 2, "num_finetune_steps": 1},
+    "leo": {
+        "hidden_sizes": [],
+        "latent_size": 4,
+        "num_inner_steps": 2,
+        "learns_from": {"name": "targets", "num_finetune_steps": 1},
+    },
     "maml": {"hidden_sizes": [6], "activation": "tanh", "num_inner_steps": 2, "inner_lr": 0.1},
     "prototypes": {"distance": "cosine"},
     "from-scratch": {"hidden_sizes": [], "num_steps": 3},
@@ -30,7 +35,8 @@ AGENTS: dict[str, dict[str, Any]] = {
 
 
 def made(name: str, dtype: str = "float64", **settings: Any) -> Any:
-    return make_agent(name, Find(), {"encoder": CELLS, "dtype": dtype, **AGENTS[name], **settings}, seed=0)
+    agent = make_agent(name, Find(), {"encoder": CELLS, "dtype": dtype, **AGENTS[name], **settings}, seed=0)
+    return getattr(agent, "world", agent)  # leo has one for right answers, and one for rewards
 
 
 def trial_of(agent: Any, family: TaskFamily, num_tasks: int = 3, start: int = 0, seed: int = 0) -> Trial:
@@ -126,7 +132,7 @@ def loss_of(agent: Any, trial: Trial) -> Tensor:
     if hasattr(agent, "support"):
         return agent.loss([agent.support(data) for data in rounds], torch.Generator().manual_seed(5))[0]
     known, asked = rounds
-    points = [agent.embed(data.observations, data.pixels) for data in rounds]
+    points = [agent.embed(data.observations, data.raw) for data in rounds]
     outputs = agent.outputs(points[1].flatten(1, 2), *agent.examples(known, points[0]))
     return agent.answers.loss(outputs, asked.targets.flatten(1, 2)).mean()
 
