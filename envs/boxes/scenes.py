@@ -197,7 +197,7 @@ def _ink_boxes(images: np.ndarray) -> np.ndarray:
     ink = images >= INK
     edges = []
     for axis in (1, 2):
-        along = ink.any(axis=axis)
+        along: np.ndarray = np.any(ink, axis=axis)
         edges.append((along.argmax(axis=1), along.shape[1] - along[:, ::-1].argmax(axis=1)))
     (left, right), (top, bottom) = edges
     return np.stack([left, top, right, bottom], axis=1).astype(np.float64)
