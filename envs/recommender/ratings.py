@@ -147,9 +147,8 @@ class Ratings(QuestionFamily):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings: ratings are found again."""
-        return {
-            name: value for name, value in self.__dict__.items() if name not in ("table", "pools", "inputs", "_looks")
-        }
+        found = ("table", "pools", "inputs", "parameters", "_looks")
+        return {name: value for name, value in self.__dict__.items() if name not in found}
 
     @functools.cached_property
     def table(self) -> RatingTable:
@@ -184,8 +183,8 @@ class Ratings(QuestionFamily):
         """How users spread around what observations tell of items."""
         return self.inputs.model
 
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
+    @functools.cached_property
+    def parameters(self) -> Mapping[str, Parameter]:  # every batch asks for all users
         """The user of a task."""
         train, validation, test = (InTurn(tuple(map(float, self.pools.members[split]))) for split in SHARED)
         return {"user": Parameter(train, None, "", "place of the user among all of the split", validation, test)}

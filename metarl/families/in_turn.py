@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +21,15 @@ class InTurn(Choice):
 
     def tasks(self, index: np.ndarray, seed: int, *address: int | str) -> np.ndarray:
         """Return the values of tasks `index` [n] of a list, float64 [n, *shape]."""
-        values, turns = np.array(self.values, dtype=np.float64), index // len(self.values)
-        found = np.empty((len(index), *self.shape))
+        turns, found = index // len(self.values), np.empty((len(index), *self.shape))
         for turn in np.unique(turns):
-            order = generator(seed, *address, "turn", int(turn)).permutation(len(values))
-            here = turns == turn
-            found[here] = values[order[index[here] % len(values)]]
+            order, here = _order(len(self.values), seed, address, int(turn)), turns == turn
+            found[here] = [self.values[place] for place in order[index[here] % len(self.values)]]
         return found
+
+
+# Each batch of an epoch draws from the order of all values: an epoch would take time that grows with their square.
+@functools.lru_cache(maxsize=8)
+def _order(count: int, seed: int, address: tuple[int | str, ...], turn: int) -> np.ndarray:
+    """Return the places of all values in the order of a turn."""
+    return generator(seed, *address, "turn", turn).permutation(count)

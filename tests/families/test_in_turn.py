@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metarl.base.streams import generator
+from metarl.families import in_turn
 from metarl.families.in_turn import InTurn
 from metarl.families.task import Parameter
 from tests.families.asked import Lines
@@ -51,3 +53,13 @@ def test_a_family_of_users_lists_all_of_them() -> None:
 def test_pairs_are_values_too() -> None:
     pairs = InTurn(((0.0, 1.0), (2.0, 3.0))).tasks(np.arange(2), 0, "tasks", "train", "p")
     assert sorted(map(tuple, pairs.tolist())) == [(0.0, 1.0), (2.0, 3.0)]
+
+
+def test_an_epoch_orders_its_values_once_however_many_batches_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_turn._order.cache_clear()
+    drawn: list[int] = []
+    monkeypatch.setattr(in_turn, "generator", lambda *address: drawn.append(0) or generator(*address))
+    values = InTurn(tuple(map(float, range(60))))
+    for start in range(0, 60, 4):
+        values.tasks(np.arange(start, start + 4), 5, "tasks", "train", "user")
+    assert len(drawn) == 1
