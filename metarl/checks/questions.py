@@ -124,8 +124,8 @@ class Find(Guess):
 
     @property
     def observation_space(self) -> spaces.Box:
-        """The image."""
-        return spaces.Box(0, 255, (8, 8, 1), np.uint8)
+        """The image, as numbers that every encoder reads fast."""
+        return spaces.Box(0, 1, (8, 8), np.float32)
 
     def ask(self, task: Values, trial: State, number: int, streams: Streams) -> Questions:
         """Return images with a square of each kind, and the boxes of those to find."""
@@ -133,10 +133,10 @@ class Find(Guess):
         top, left, right = np.moveaxis(streams.integers(3, (count, 3)), -1, 0)
         swapped = streams.integers(2, (count,)) == 1
         bright, grey = np.where(swapped, right + 4, left), np.where(swapped, left, right + 4)
-        images = np.maximum(255 * _square(top, bright), 100 * _square(top, grey)).astype(np.uint8)
+        images = np.maximum(_square(top, bright), 0.4 * _square(top, grey)).astype(np.float32)
         edge = np.where(task["bright"][:, None] > 0, bright, grey)
         corners = np.stack([edge, top, edge + 2, top + 2, np.full_like(top, 8)], axis=-1)
-        return Questions(images[..., None], (corners / 8).astype(np.float32))
+        return Questions(images, (corners / 8).astype(np.float32))
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return minus the greatest error of an edge."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,23 @@ from torch import Tensor
 from metarl import MetarlError, make_agent, run_trial
 from metarl.base.streams import Streams
 from metarl.checks.questions import Find
+from metarl.families.batch import State
 from metarl.families.family import TaskFamily
+from metarl.families.question_batch import Questions
+from metarl.families.task import Values
 from metarl.trials.episodes import Trial
+
+
+@dataclass(frozen=True)
+class Pictures(Find):
+    """The same squares in images of bytes."""
+
+    observation_space = spaces.Box(0, 255, (8, 8, 1), np.uint8)
+
+    def ask(self, task: Values, trial: State, number: int, streams: Streams) -> Questions:
+        asked = super().ask(task, trial, number, streams)
+        return asked._replace(observations=(255 * asked.observations[..., None]).astype(np.uint8))
+
 
 CELLS = {"name": "cells", "channels": [4, 5], "strides": [2, 1]}
 AGENTS: dict[str, dict[str, Any]] = {
@@ -35,7 +51,7 @@ AGENTS: dict[str, dict[str, Any]] = {
 
 
 def made(name: str, dtype: str = "float64", **settings: Any) -> Any:
-    agent = make_agent(name, Find(), {"encoder": CELLS, "dtype": dtype, **AGENTS[name], **settings}, seed=0)
+    agent = make_agent(name, Pictures(), {"encoder": CELLS, "dtype": dtype, **AGENTS[name], **settings}, seed=0)
     return getattr(agent, "world", agent)  # leo has one for right answers, and one for rewards
 
 
@@ -141,7 +157,7 @@ def loss_of(agent: Any, trial: Trial) -> Tensor:
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     settings = {"penalties": {"kl": 0.3, "encoder": 0.0, "orthogonality": 0.7}} if name == "leo" else {}
     agent = made(name, **settings)
-    trial = trial_of(agent, Find())
+    trial = trial_of(agent, Pictures())
     parameters = agent.parameters
     for seed, value in enumerate(parameters.values()):
         with torch.no_grad():  # off the kink of a relu, at which black pixels and biases of zero stand
@@ -169,7 +185,7 @@ def learner_after(agent: Any, trial: Trial) -> Any:
 @pytest.mark.parametrize("name", sorted(AGENTS))
 def test_an_answer_depends_on_no_other_question_and_on_the_examples(name: str) -> None:
     agent = made(name)
-    trial = trial_of(agent, Find())
+    trial = trial_of(agent, Pictures())
     questions = trial.rounds[1].observations
     learner = learner_after(agent, trial)
     answers = learner.answer(questions, deterministic=True)
@@ -185,7 +201,7 @@ def test_an_answer_depends_on_no_other_question_and_on_the_examples(name: str) -
 def test_sixty_updates_find_more_of_the_squares(name: str) -> None:
     agent, scores = made(name, "float32", learning_rate=1e-2), []
     for update in range(60):
-        metrics = agent.update(trial_of(agent, Find(), 8, 8 * update, update), np.random.default_rng(update))
+        metrics = agent.update(trial_of(agent, Pictures(), 8, 8 * update, update), np.random.default_rng(update))
         scores.append(metrics["return_after"])
     assert np.mean(scores[-10:]) > np.mean(scores[:5]) + 0.15  # the score is minus the greatest error of an edge
 
@@ -193,7 +209,7 @@ def test_sixty_updates_find_more_of_the_squares(name: str) -> None:
 @pytest.mark.parametrize("name", ["ridge", "neural-process"])
 def test_agents_whose_heads_read_no_maps_refuse_boxes(name: str) -> None:
     with pytest.raises(MetarlError, match=f"agent '{name}' finds no boxes, .*; take leo, maml or prototypes"):
-        make_agent(name, Find())
+        make_agent(name, Pictures())
 
 
 def test_prototypes_of_boxes_are_means() -> None:
@@ -203,7 +219,7 @@ def test_prototypes_of_boxes_are_means() -> None:
 
 def test_a_map_is_refused_where_nobody_looks_for_boxes() -> None:
     with pytest.raises(MetarlError, match=r"encoder 'cells' makes a map .* take encoder: blocks"):
-        make_agent("rl2", Find(), {"encoder": "cells"})
+        make_agent("rl2", Pictures(), {"encoder": "cells"})
     with pytest.raises(MetarlError, match="encoder 'cells' finds no image in"):
         ObservationEncoder(CellsEncoder(), spaces.Box(-1, 1, (3,), np.float32), maps=True)
     with pytest.raises(ValueError, match="strides has 2 numbers, and channels 3; give each layer one"):
