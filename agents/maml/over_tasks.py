@@ -121,6 +121,18 @@ class OverTasks(Generic[RoundT, OutcomeT]):
         start = self.objective.adaptation.start(_detach(self.parameters))
         return {name: value.expand(num_tasks, *value.shape).clone() for name, value in start.items()}
 
+    def run(self, fast: Parameters, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return `function(parameters, *arguments)` of every task, with its own parameters of the network.
+
+        Arguments and results are tensors [task, ...], in mappings, lists and tuples of any depth.
+        """
+
+        def of_task(meta: Parameters, fast: Parameters, *own: Any) -> Any:
+            return function(self.objective.adaptation.policy(meta, fast), *own)
+
+        with torch.no_grad():
+            return self._map(of_task, True, *(False for _ in (fast, *arguments)))(self.parameters, fast, *arguments)
+
     def outputs(self, fast: Parameters, observations: Tensor, raw: Tensor) -> Tensor:
         """Return the action distributions' parameters [task, step, ..., num_outputs].
 
@@ -215,3 +227,18 @@ class OverTasks(Generic[RoundT, OutcomeT]):
 
 def _detach(parameters: Parameters) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in parameters.items()}
+
+
+class AtTasks:
+    """The network with the fast parameters of every task."""
+
+    def __init__(self, over_tasks: OverTasks[Any, Any], fast: Parameters) -> None:
+        self.over_tasks, self.fast = over_tasks, fast
+
+    def outputs(self, numbers: Tensor, raw: Tensor) -> Tensor:
+        """Return the outputs [task, step, ..., n] of one pass; see `OverTasks.outputs`."""
+        return self.over_tasks.outputs(self.fast, numbers, raw)
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return `function(parameters, *arguments)` of every task; see `OverTasks.run`."""
+        return self.over_tasks.run(self.fast, function, *arguments)

@@ -27,10 +27,10 @@ from ..common.ppo import masked_mean
 from ..common.state import StateDict, load_optimizer, load_tensors, optimizer_state, require_fitting, restore_on_error
 from ..maml.exported import exported_step
 from ..maml.policy import ENCODER
+from ..supervised.answered import Answered
 from ..supervised.answers import answer_head, finds_boxes, question_first
 from ..supervised.memory import heads_bytes, input_bytes, round_sizes
 from ..supervised.network import EncodedNetwork
-from ..supervised.objective import Answered
 from ..supervised.reader import Reader
 from .comparison import Distance, matching_logits, prototype_logits
 

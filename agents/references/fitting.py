@@ -1,14 +1,18 @@
-"""Fitting the network of each task to its own examples by Adam, all tasks in one vmapped call."""
+"""Fitting the network of each task to its own examples, all tasks in one vmapped call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from metarl.base.errors import MetarlError
+
 from ..common.policy import Parameters
-from ..supervised.objective import Answered
+from ..supervised.answered import Answered
+from ..supervised.network import AnsweringNetwork
 
 CHUNK_FLOATS = 2**24
 """Numbers that the tasks of one chunk may hold at a time."""
@@ -31,22 +35,24 @@ def fit_tasks(
     initial: Parameters,
     data: tuple[Tensor, ...],
     *,
-    learning_rate: float,
+    optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
     num_steps: int,
     num_activations: int,
 ) -> dict[str, Tensor]:
-    """Return the parameters of each task after `num_steps` steps of Adam on its own loss, [task, ...].
+    """Return the parameters of each task after `num_steps` steps on its own loss, [task, ...].
 
     `loss(parameters, *data)` is that of one task. `initial` and `data` have the axis of tasks in front. Tasks go in
-    chunks; `num_activations` are the floats that a gradient holds of one task, beside its parameters. Adam's step is
-    one of each number by itself, so that one optimiser for many tasks is one for each of them.
+    chunks; `num_activations` are the floats that a gradient holds of one task, beside its parameters. `optimizer`
+    makes an optimiser such as Adam, whose step is one of each number by itself, so that one for many tasks is one for
+    each of them.
     """
     count, size = len(data[0]), chunk_size(initial, num_activations)
     fitted: dict[str, list[Tensor]] = {name: [] for name in initial}
     for start in range(0, count, size):
         chunk = slice(start, start + size)
         parameters = {name: value[chunk].detach().clone().requires_grad_(True) for name, value in initial.items()}
-        _descend(loss, parameters, tuple(each[chunk] for each in data), learning_rate, num_steps)
+        own = tuple(each[chunk] for each in data)
+        _descend(loss, parameters, own, optimizer(list(parameters.values())), num_steps)
         for name, value in parameters.items():
             fitted[name].append(value.detach())
     return {name: torch.cat(parts) for name, parts in fitted.items()}
@@ -56,11 +62,10 @@ def _descend(
     loss: Callable[..., Tensor],
     parameters: dict[str, Tensor],
     data: tuple[Tensor, ...],
-    learning_rate: float,
+    optimizer: torch.optim.Optimizer,
     num_steps: int,
 ) -> None:
     """Move the parameters of a chunk of tasks, in place."""
-    optimizer = torch.optim.Adam(list(parameters.values()), lr=learning_rate)
     with torch.enable_grad():
         for _ in range(num_steps):
             losses = torch.vmap(loss)(parameters, *data)
@@ -68,3 +73,28 @@ def _descend(
             for parameter, gradient in zip(parameters.values(), gradients, strict=True):
                 parameter.grad = gradient
             optimizer.step()
+
+
+def require_finite(trained: Parameters, what: str, setting: str) -> None:
+    """Raise MetarlError, which names a `setting` to lower, where a parameter [task, ...] is not finite."""
+    wrong = ~torch.stack([value.isfinite().flatten(1).all(1) for value in trained.values()]).all(0)
+    if wrong.any():
+        raise MetarlError(
+            f"{what} is not finite in {int(wrong.sum())} of {len(wrong)} tasks; take a lower agent.{setting}"
+        )
+
+
+class TrainedTasks:
+    """A network with parameters [task, ...] of every task, `chunk_size` tasks at a time."""
+
+    def __init__(self, network: AnsweringNetwork, parameters: Parameters, chunk_size: int) -> None:
+        self.network, self.parameters, self.chunk_size = network, parameters, chunk_size
+
+    def outputs(self, numbers: Tensor, raw: Tensor) -> Tensor:
+        """Return the outputs [task, time, ..., n] of one pass."""
+        found: Tensor = self.run(self.network, numbers, raw)
+        return found
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return `function(parameters, *arguments)` of every task."""
+        return torch.vmap(function, chunk_size=self.chunk_size)(self.parameters, *arguments)

@@ -33,8 +33,8 @@ from ..common.ppo import masked_mean
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..maml.meta_step import MetaAdam
 from ..maml.policy import ENCODER
+from ..supervised.answered import Answered
 from ..supervised.memory import heads_bytes, input_bytes, round_sizes
-from ..supervised.objective import Answered
 from ..supervised.reader import Reader
 from ..supervised.ridge import ridge_weights
 from .fitting import join

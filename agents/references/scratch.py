@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.base.errors import MetarlError
-from metarl.base.settings import Count, Positive, Settings, Widths
+from metarl.base.settings import Count, Positive, Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, cpu_by_default
 from metarl.families.family import TaskFamily
@@ -17,27 +16,18 @@ from metarl.trials.agent import Agent, AnsweringLearner
 from metarl.trials.episodes import Episodes
 from metarl.trials.registered import register_agent
 
-from ..common.encoders import AutoEncoder, EncoderSettings, ObservationEncoder
 from ..common.policy import Parameters
-from ..common.ppo import masked_mean
-from ..supervised.answers import answer_head, finds_boxes, question_first
-from ..supervised.network import EncodedNetwork
-from ..supervised.objective import Answered
+from ..supervised.answered import Answered
+from ..supervised.answers import question_first
+from ..supervised.config import NetworkSettings
+from ..supervised.make import make_network
 from ..supervised.reader import Reader
-from .fitting import chunk_size, fit_tasks, join
+from .fitting import TrainedTasks, chunk_size, fit_tasks, join, require_finite
 
 
-class FromScratchConfig(Settings):
+class FromScratchConfig(NetworkSettings):
     """Settings of training from scratch. The network's are those of `maml`."""
 
-    encoder: EncoderSettings = AutoEncoder()
-    """How observations become numbers, by its name or with its settings, as for maml."""
-    hidden_sizes: Widths = (40, 40)
-    """Units of each hidden layer; an empty list makes the network linear behind the encoder."""
-    activation: Literal["relu", "tanh"] = "relu"
-    """Activation of the hidden layers."""
-    dtype: Literal["float32", "float64"] = "float32"
-    """Floating-point type of the network."""
     learning_rate: Positive = 1e-3
     """Step size of Adam."""
     num_steps: Count = 100
@@ -53,9 +43,8 @@ class FromScratch(Agent):
     @cpu_by_default()
     def __init__(self, config: FromScratchConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device = config, device
-        encoder = ObservationEncoder(config.encoder, family.observation_space, maps=finds_boxes(family))
-        self.head = answer_head("from-scratch", family, grid=encoder.grid, device=device)
-        self.network = EncodedNetwork(encoder, self.head.num_outputs, config.hidden_sizes, activation=config.activation)
+        self.network, self.head = make_network("from-scratch", config, family, device=device)
+        encoder = self.network.encoder
         self.num_activations = encoder.num_numbers + encoder.num_activations + self.network.num_activations
         """Floats that a gradient through the network holds of one observation."""
         self.reader = Reader(encoder, family, dtype=config.dtype, device=device)
@@ -76,8 +65,7 @@ class FromScratch(Agent):
     def loss(self, parameters: Parameters, *data: Tensor) -> Tensor:
         """Return the mean loss of a task's answers; `data` are the fields of `Answered`."""
         seen = Answered(*data)
-        outputs = self.network(parameters, seen.observations, seen.raw)
-        return masked_mean(self.head.loss(outputs, seen.targets), seen.mask)
+        return self.head.mean_loss(self.network.taught(parameters, seen), seen.targets, seen.mask)
 
     def train(self, initial: Parameters, rounds: list[Answered]) -> dict[str, Tensor]:
         """Return the parameters of each task after training on all rounds, [task, ...].
@@ -88,17 +76,12 @@ class FromScratch(Agent):
         trained = fit_tasks(
             self.loss,
             initial,
-            tuple(data),
-            learning_rate=self.config.learning_rate,
+            tuple(self.network.cut(data)),
+            optimizer=lambda parameters: torch.optim.Adam(parameters, lr=self.config.learning_rate),
             num_steps=self.config.num_steps,
             num_activations=data.mask[0].numel() * self.num_activations,
         )
-        wrong = ~torch.stack([value.isfinite().flatten(1).all(1) for value in trained.values()]).all(0)
-        if wrong.any():
-            raise MetarlError(
-                f"training from scratch is not finite in {int(wrong.sum())} of {len(wrong)} tasks; take a lower "
-                "agent.learning_rate"
-            )
+        require_finite(trained, "training from scratch", "learning_rate")
         return trained
 
 
@@ -115,7 +98,7 @@ class FromScratchLearner(AnsweringLearner):
         with acting():
             numbers, raw = agent.reader.observe(observations)
             size = chunk_size(self.parameters, len(observations) * observations.shape[2] * agent.num_activations)
-            outputs = torch.vmap(agent.network, chunk_size=size)(self.parameters, numbers, raw)
+            outputs = agent.network.free(TrainedTasks(agent.network, self.parameters, size), numbers, raw)
             self.confidences = question_first(agent.head.confidence(outputs))
             return np.moveaxis(agent.head.best(outputs), 0, 1)
 

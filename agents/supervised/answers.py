@@ -19,6 +19,7 @@ from metarl.trials.episodes import Episodes
 from ..common.exported import action_outputs
 from ..common.heads import ActionHead, action_head
 from ..common.policy import Parameters
+from ..common.ppo import masked_mean
 from .boxes import BoxAnswers
 
 NumberError = Literal["squared", "absolute"]
@@ -26,7 +27,27 @@ NumberError = Literal["squared", "absolute"]
 median, which is best where a reward is minus the absolute error, as for ratings."""
 
 
-class AnswerHead(Protocol):
+class Scoring(Protocol):
+    """What agents ask of the outputs of a network."""
+
+    def mean_loss(self, outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean loss, of outputs [..., n] and targets [..., *target], where `mask` [...] is one."""
+        ...
+
+    def best(self, outputs: Tensor) -> np.ndarray:
+        """Return the best answer, [..., *action]."""
+        ...
+
+    def confidence(self, outputs: Tensor) -> np.ndarray | None:
+        """Return the probability of the best answer, [...]; None for answers that have none."""
+        ...
+
+    def exported(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Return what an exported step returns: the best answer as `action`, and the logits of classes."""
+        ...
+
+
+class AnswerHead(Scoring, Protocol):
     """Turns outputs of a network into answers, and compares them with right ones."""
 
     num_outputs: int
@@ -38,14 +59,6 @@ class AnswerHead(Protocol):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each answer, [...], of outputs [..., num_outputs] and targets [..., *target]."""
-        ...
-
-    def best(self, outputs: Tensor) -> np.ndarray:
-        """Return the best answer, [..., *action]."""
-        ...
-
-    def confidence(self, outputs: Tensor) -> np.ndarray | None:
-        """Return the probability of the best answer, [...]; None for answers that have none."""
         ...
 
     def vectors(self, targets: Tensor) -> Tensor:
@@ -62,10 +75,6 @@ class AnswerHead(Protocol):
 
     def complete(self, parameters: Parameters, own: Tensor, features: Tensor) -> Tensor:
         """Return outputs [..., num_outputs] of those that a head makes [..., num_own], and of features [..., size]."""
-        ...
-
-    def exported(self, outputs: Tensor) -> dict[str, Tensor]:
-        """Return what an exported step returns: the best answer as `action`, and the logits of classes."""
         ...
 
 
@@ -96,6 +105,10 @@ class ClassAnswers(_WholeAnswers):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy in nats, [...]."""
         return -self.head.log_prob(outputs, targets)
+
+    def mean_loss(self, outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean over the answers that `mask` [...] marks."""
+        return masked_mean(self.loss(outputs, targets), mask)
 
     def best(self, outputs: Tensor) -> np.ndarray:
         """Return the likeliest answers."""
@@ -142,6 +155,10 @@ class NumberAnswers(_WholeAnswers):
         """Return the error, [...]."""
         difference = outputs - self.vectors(targets)
         return (difference.square() if self.error == "squared" else difference.abs()).mean(-1)
+
+    def mean_loss(self, outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean over the answers that `mask` [...] marks."""
+        return masked_mean(self.loss(outputs, targets), mask)
 
     def best(self, outputs: Tensor) -> np.ndarray:
         """Return the outputs as actions of the box; the rollout clips them."""

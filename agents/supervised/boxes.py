@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..common.policy import Parameters
+from ..common.ppo import masked_mean
 
 L1_WEIGHT, GIOU_WEIGHT = 5.0, 2.0
 """Weights of the distance between corners and of one less GIoU."""
@@ -111,6 +112,10 @@ class BoxAnswers:
         boxes = self.corners(outputs[..., 1:]).clamp(0, 1)
         best = boxes.gather(-2, cell[..., None, None].expand(*cell.shape, 1, 4)).squeeze(-2)
         return torch.cat([best, sure[..., None]], dim=-1)
+
+    def mean_loss(self, outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean over the answers that `mask` [...] marks."""
+        return masked_mean(self.loss(outputs, targets), mask)
 
     def best(self, outputs: Tensor) -> np.ndarray:
         """Return the boxes of the likeliest cells with their probabilities, float32 [..., 5]."""

@@ -9,11 +9,51 @@ from pydantic import Field, model_validator
 from metarl.base.settings import Count, Positive, Settings, Widths
 
 from ..common.encoders import AutoEncoder, EncoderSettings
-from ..maml.adaptation import AdaptAll, Adapts
+from ..maml.adaptation import AdaptAll, AdaptContext, AdaptLatent, Adapts, context_size
 from ..maml.config import require_composable
 from ..maml.reptile import ReptileConfig
 from ..maml.step_size import StepSizeKind
+from ..sequences.config import DecodingSettings, EncoderDecoderSettings
 from .answers import NumberError
+
+
+class LayersSettings(Settings):
+    """An encoder and fully connected layers, as `encoder`, `hidden_sizes` and `activation` describe them."""
+
+    name: Literal["layers"] = "layers"
+    """Fully connected layers."""
+
+
+NetworkKind = Annotated[LayersSettings | EncoderDecoderSettings, Field(discriminator="name")]
+"""The kind of network."""
+
+
+class NetworkSettings(Settings):
+    """Settings of the network of a supervised agent."""
+
+    network: NetworkKind = LayersSettings()
+    """Kind of network: layers, or an encoder-decoder where questions and answers are sequences of tokens."""
+    encoder: EncoderSettings = AutoEncoder()
+    """How observations become numbers, by its name or with its settings, as for maml-ppo."""
+    hidden_sizes: Widths = (40, 40)
+    """Units of each hidden layer; an empty list makes the network linear behind the encoder."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """Activation of the hidden layers."""
+    decoding: DecodingSettings = DecodingSettings()
+    """How an encoder-decoder writes answers."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Floating-point type of the network."""
+
+    @model_validator(mode="after")
+    def _fit_network(self) -> Self:
+        layers = isinstance(self.network, LayersSettings)
+        for key in ("decoding",) if layers else ("encoder", "hidden_sizes", "activation"):
+            if getattr(self, key) != NetworkSettings.model_fields[key].default:
+                raise ValueError(
+                    f"{key} is set, and network {self.network.name!r} has none; leave it out, or take "
+                    f"network: {'encoder-decoder' if layers else 'layers'}"
+                )
+        return self
 
 
 class AdamConfig(Settings):
@@ -37,17 +77,9 @@ Outer = Annotated[AdamConfig | ReptileConfig, Field(discriminator="name")]
 """The meta-step and its settings."""
 
 
-class SupervisedConfig(Settings):
+class SupervisedConfig(NetworkSettings):
     """Settings of gradient-based meta-learning from right answers. A trial adapts after every round but the last."""
 
-    encoder: EncoderSettings = AutoEncoder()
-    """How observations become numbers, by its name or with its settings, as for maml-ppo."""
-    hidden_sizes: Widths = (40, 40)
-    """Units of each hidden layer; an empty list makes the network linear behind the encoder."""
-    activation: Literal["relu", "tanh"] = "relu"
-    """Activation of the hidden layers."""
-    dtype: Literal["float32", "float64"] = "float32"
-    """Floating-point type of the network."""
     number_error: NumberError = "squared"
     """Loss of answers that are numbers: the squared error, or the absolute one, as where that is the reward."""
     adapts: Adapts = AdaptAll()
@@ -68,4 +100,10 @@ class SupervisedConfig(Settings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         require_composable(self.outer, self.adapts)
+        vector = isinstance(self.adapts, AdaptContext | AdaptLatent) or context_size(self.adapts) > 0
+        if isinstance(self.network, EncoderDecoderSettings) and vector:
+            raise ValueError(
+                f"adapts is {self.adapts.name!r} with a vector in the first layer or for all parameters, which network "
+                "'encoder-decoder' has not; take adapts: all without bias_size, last-layer or nothing"
+            )
         return self

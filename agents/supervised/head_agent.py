@@ -29,9 +29,9 @@ from ..common.state import StateDict, load_tensors, optimizer_state, require_fit
 from ..maml.exported import exported_step
 from ..maml.meta_step import MetaAdam
 from ..maml.policy import ENCODER
+from .answered import Answered
 from .answers import AnswerHead, NumberError, answer_head, finds_boxes, mean_score, question_first
 from .memory import heads_bytes, input_bytes, round_sizes
-from .objective import Answered
 from .reader import Reader
 from .support import Support, TaskHead, join, means
 

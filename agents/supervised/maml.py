@@ -22,19 +22,18 @@ from metarl.trials.episodes import Episodes, Trial
 from metarl.trials.export import ExportedStep
 from metarl.trials.registered import register_agent
 
-from ..common.encoders import ObservationEncoder
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..maml.adaptation import AdaptNothing, context_size, make_adaptation
-from ..maml.exported import exported_step
 from ..maml.meta_step import MetaAdam, mean, mean_cosine, mean_gradient
-from ..maml.over_tasks import OverTasks
+from ..maml.over_tasks import AtTasks, OverTasks
 from ..maml.reptile import ReptileConfig
 from ..maml.step_size import make_step_size
-from .answers import answer_head, finds_boxes, question_first
+from .answered import Answered
+from .answers import question_first
 from .config import SupervisedConfig
+from .make import make_network
 from .memory import inner_steps_bytes, input_bytes, round_sizes
-from .network import EncodedNetwork
-from .objective import Answered, Outcome, SupervisedObjective
+from .objective import Outcome, SupervisedObjective
 from .reader import Reader
 
 
@@ -44,17 +43,16 @@ class SupervisedMAML(TrainableAgent):
 
     Config: ClassVar[type[Settings]] = SupervisedConfig
     memory_setting: ClassVar[str] = "task_chunk_size"
+    shaped_by: ClassVar[tuple[str, ...]] = ("network", "activation")
     answers_in_training = False
 
     @cpu_by_default()
     def __init__(self, config: SupervisedConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         self.config, self.device, self.family = config, device, family
-        encoder = ObservationEncoder(config.encoder, family.observation_space, maps=finds_boxes(family))
-        head = answer_head("maml", family, config.number_error, grid=encoder.grid, device=device)
-        generator = torch.Generator().manual_seed(seed)
-        network = EncodedNetwork(
-            encoder, head.num_outputs, config.hidden_sizes, context_size(config.adapts), config.activation
+        network, head = make_network(
+            "maml", config, family, error=config.number_error, context_size=context_size(config.adapts), device=device
         )
+        generator = torch.Generator().manual_seed(seed)
         initial = network.initial_parameters(generator, dtype=getattr(torch, config.dtype), device=device)
         adaptation = make_adaptation(config.adapts, network.last_layers, tuple(initial))
         step_size = make_step_size(config.outer.inner_lr_kind, config.inner_lr)
@@ -72,7 +70,7 @@ class SupervisedMAML(TrainableAgent):
         )
         self.over_tasks = OverTasks(self.objective, self.parameters, config.task_chunk_size)
         adapts = not isinstance(config.adapts, AdaptNothing)
-        self.reader = Reader(encoder, family, dtype=config.dtype, device=device, adapts=adapts)
+        self.reader = Reader(network.encoder, family, dtype=config.dtype, device=device, adapts=adapts)
         self.meta_step = MetaAdam(self.parameters, config.outer.learning_rate, config.outer.max_grad_norm)
 
     @property
@@ -109,7 +107,8 @@ class SupervisedMAML(TrainableAgent):
             return self._update(trial)
 
     def _update(self, trial: Trial) -> dict[str, float]:
-        rounds = tuple(self.reader.read(episodes) for episodes in trial.rounds)
+        cut = self.objective.policy.cut
+        rounds = tuple(cut(self.reader.read(episodes)) for episodes in trial.rounds)
         if isinstance(self.config.outer, ReptileConfig):
             gradients, outcome = self._reptile(rounds)
         else:
@@ -173,7 +172,7 @@ class SupervisedLearner(AnsweringLearner):
         agent = self.agent
         with acting():
             numbers, raw = agent.reader.observe(observations)
-            outputs = agent.over_tasks.outputs(self.fast, numbers, raw)
+            outputs = agent.objective.policy.free(AtTasks(agent.over_tasks, self.fast), numbers, raw)
             self.confidences = question_first(agent.objective.head.confidence(outputs))
             return np.moveaxis(agent.objective.head.best(outputs), 0, 1)
 
@@ -181,7 +180,7 @@ class SupervisedLearner(AnsweringLearner):
     def adapt(self, episodes: Episodes) -> None:
         """Take the inner steps in every task."""
         if self.fast:
-            data = self.agent.reader.read(episodes)
+            data = self.agent.objective.policy.cut(self.agent.reader.read(episodes))
             for _ in range(self.agent.config.num_test_steps or self.agent.config.num_inner_steps):
                 self.fast = self.agent.over_tasks.adapt(self.fast, data)
 
@@ -190,7 +189,7 @@ class SupervisedLearner(AnsweringLearner):
         objective = self.agent.objective
         meta = {name: value.detach() for name, value in self.agent.parameters.items()}
         fast = {name: value[0] for name, value in self.fast.items()}
-        return exported_step(objective.policy, objective.head.exported, objective.adaptation.policy(meta, fast))
+        return objective.policy.exported(objective.head.exported, objective.adaptation.policy(meta, fast))
 
 
 def _require_finite(outcome: Outcome, gradients: dict[str, Tensor]) -> None:

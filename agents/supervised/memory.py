@@ -9,7 +9,7 @@ from metarl.families.questions import asks_questions, require_questions
 
 from ..common.encoders import ObservationEncoder
 from .config import SupervisedConfig
-from .network import EncodedNetwork
+from .network import AnsweringNetwork
 
 IMAGE_COPIES = 1.75
 """Copies of the activations of an encoder that a gradient holds of each observation."""
@@ -36,7 +36,7 @@ def input_bytes(encoder: ObservationEncoder, dtype: str, questions: int) -> int:
 
 
 def inner_steps_bytes(
-    config: SupervisedConfig, network: EncodedNetwork, num_parameters: int, tasks: int, at_once: int, sizes: list[int]
+    config: SupervisedConfig, network: AnsweringNetwork, num_parameters: int, tasks: int, at_once: int, sizes: list[int]
 ) -> int:
     """Return about how many bytes a meta-gradient through inner steps takes; `sizes` are those of `round_sizes`.
 

@@ -1,15 +1,80 @@
-"""The network of supervised agents: an encoder of observations and fully connected layers, as one function."""
+"""Networks of supervised agents as functions of their parameters: what each has to say, and the plain one.
+
+The plain one is an encoder of observations and fully connected layers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from metarl.trials.export import ExportedStep
+
 from ..common.encoders import ObservationEncoder
 from ..common.policy import MLP, Parameters
+from ..maml.exported import Outputs, exported_step
 from ..maml.policy import ENCODER
+from .answered import Answered
+
+
+class EachTask(Protocol):
+    """A network with the parameters of every task of a batch."""
+
+    def outputs(self, numbers: Tensor, raw: Tensor) -> Tensor:
+        """Return the network's own outputs [task, time, ..., n] of questions [task, time, ...], in chunks of time."""
+        ...
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return `function(parameters, *arguments)` of every task; arguments and results are [task, ...]."""
+        ...
+
+
+class AnsweringNetwork(Protocol):
+    """A network that answers questions, as a function of parameters. vmap maps it over tasks."""
+
+    @property
+    def encoder(self) -> ObservationEncoder:
+        """What takes observations apart."""
+        ...
+
+    @property
+    def num_activations(self) -> int:
+        """Floats that a gradient through the answer to one question holds, but for those of an encoder's layers."""
+        ...
+
+    def initial_parameters(self, generator: torch.Generator, *, dtype: torch.dtype, device: str) -> dict[str, Tensor]:
+        """Return fresh parameters."""
+        ...
+
+    def last_layers(self, count: int) -> tuple[str, ...]:
+        """Return the names of the parameters of the last `count` layers, all if there are fewer."""
+        ...
+
+    def cut(self, data: Answered) -> Answered:
+        """Return a round of all tasks without room that none of its questions and answers needs."""
+        ...
+
+    def taught(self, parameters: Parameters, data: Answered) -> Tensor:
+        """Return the outputs [..., n] of a round [...], to compare with the right answers in it."""
+        ...
+
+    def free(self, tasks: EachTask, numbers: Tensor, raw: Tensor) -> Tensor:
+        """Return the outputs [task, time, replica, n] of questions whose right answers are not known."""
+        ...
+
+    def exported(self, outputs: Outputs, parameters: Parameters) -> ExportedStep:
+        """Return the network with `parameters` as a step that can be exported. Raises MetarlError where it has none.
+
+        `outputs` are what the step returns of the network's.
+        """
+        ...
+
+    def __call__(self, parameters: Parameters, numbers: Tensor, raw: Tensor) -> Tensor:
+        """Return outputs in one pass, [..., n]. Raises MetarlError for a network that needs several."""
+        ...
 
 
 class EncodedNetwork:
@@ -45,3 +110,19 @@ class EncodedNetwork:
         """
         own = {name.removeprefix(ENCODER): value for name, value in parameters.items() if name.startswith(ENCODER)}
         return self.network(parameters, self.encoder(own, numbers, raw))
+
+    def cut(self, data: Answered) -> Answered:
+        """Return the round: all of it is needed."""
+        return data
+
+    def taught(self, parameters: Parameters, data: Answered) -> Tensor:
+        """Return the outputs [..., num_outputs] of a round [...]. Right answers change nothing of them."""
+        return self(parameters, data.observations, data.raw)
+
+    def free(self, tasks: EachTask, numbers: Tensor, raw: Tensor) -> Tensor:
+        """Return the outputs [task, time, replica, num_outputs] of questions."""
+        return tasks.outputs(numbers, raw)
+
+    def exported(self, outputs: Outputs, parameters: Parameters) -> ExportedStep:
+        """Return the network with `parameters` as a step that can be exported."""
+        return exported_step(self, outputs, parameters)

@@ -16,26 +16,13 @@ import torch
 from torch import Tensor
 
 from ..common.policy import Parameters
-from ..common.ppo import masked_mean
 from ..maml.adaptation import Adaptation
 from ..maml.objective import global_norm
 from ..maml.one_by_one import GradientOf, functional_gradient
 from ..maml.step_size import StepSize
-from .answers import AnswerHead
-from .network import EncodedNetwork
-
-
-class Answered(NamedTuple):
-    """One round of a batch of tasks. The losses see one task of it, without the first axis: vmap takes that away."""
-
-    observations: Tensor
-    """Vectors of the observations, then their one-hot vectors. [task, time, replica, d]"""
-    raw: Tensor
-    """Images and sequences of tokens of the observations, flattened. [task, time, replica, num_raw]"""
-    targets: Tensor
-    """Right answers. [task, time, replica, *target]"""
-    mask: Tensor
-    """One for a question that was asked, else zero. [task, time, replica]"""
+from .answered import Answered
+from .answers import Scoring
+from .network import AnsweringNetwork
 
 
 class Outcome(NamedTuple):
@@ -58,8 +45,8 @@ class SupervisedObjective:
 
     def __init__(
         self,
-        network: EncodedNetwork,
-        head: AnswerHead,
+        network: AnsweringNetwork,
+        head: Scoring,
         adaptation: Adaptation,
         step_size: StepSize,
         *,
@@ -77,8 +64,8 @@ class SupervisedObjective:
 
     def loss(self, fast: Parameters, meta: Parameters, data: Answered) -> tuple[Tensor, Tensor]:
         """Return the mean loss of a round, and the outputs."""
-        outputs = self.outputs(meta, fast, data.observations, data.raw)
-        return masked_mean(self.head.loss(outputs, data.targets), data.mask), outputs
+        outputs = self.policy.taught(self.adaptation.policy(meta, fast), data)
+        return self.head.mean_loss(outputs, data.targets, data.mask), outputs
 
     def inner_step(
         self, meta: Parameters, fast: Parameters, data: Answered, gradient_of: GradientOf = functional_gradient
@@ -116,7 +103,7 @@ class SupervisedObjective:
             else:
                 adapted, outputs = {}, self.loss(fast, meta, data)[1]
             outputs = outputs if self.all_rounds else outputs.detach()  # otherwise they are only measured
-            losses.append(masked_mean(self.head.loss(outputs, data.targets), data.mask))
+            losses.append(self.head.mean_loss(outputs, data.targets, data.mask))
             answers.append(outputs)
             fast = adapted
         loss, outputs = self.loss(fast, meta, last)

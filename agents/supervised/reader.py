@@ -12,8 +12,8 @@ from metarl.trials.episodes import Episodes
 from metarl.trials.shown import reveals_targets
 
 from ..common.encoders import ObservationEncoder
+from .answered import Answered
 from .answers import mean_score, target_type
-from .objective import Answered
 
 
 class Reader:

@@ -32,6 +32,7 @@ PAGES = {
     "maml": "Gradient-based",
     "rl2": "Memory-based",
     "supervised": "From right answers",
+    "sequences": "Sequences",
     "leo": "LEO",
     "sb3": "stable-baselines3",
     "references": "References",

@@ -17,7 +17,7 @@ from ..families.distributions import Choice, Subset, Uniform
 from ..families.family import TaskFamily
 from ..families.question_batch import Questions
 from ..families.questions import QuestionFamily, asks_questions
-from ..families.spaces import ActionSpace, Boxes
+from ..families.spaces import ActionSpace, Boxes, Tokens
 from ..families.task import Parameter, Reveal, Values
 from ..trials.agent import Agent, AnsweringLearner, begin_learner
 from ..trials.rollout import rollout
@@ -150,9 +150,54 @@ def _square(top: np.ndarray, left: np.ndarray) -> np.ndarray:
     return rows[..., :, None] & columns[..., None, :]
 
 
+@dataclass(frozen=True)
+class Respell(QuestionFamily):
+    """Write a word of 1 to 3 letters in another alphabet, which the task orders anew. Words and answers are tokens."""
+
+    name = "the checks' family of sequences"
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """What each of 3 letters is written as."""
+        return {"letters": Parameter(Subset((1.0, 2.0, 3.0), 3))}
+
+    @property
+    def observation_space(self) -> Tokens:
+        """The word."""
+        return Tokens(3, 4)
+
+    @property
+    def action_space(self) -> Tokens:
+        """The word in the other alphabet."""
+        return Tokens(4, 4)
+
+    def num_questions(self, number: int) -> int:
+        """Return 4, then 6."""
+        return 6 if number else 4
+
+    def ask(self, task: Values, trial: State, number: int, streams: Streams) -> Questions:
+        """Return words and how they are written."""
+        shape = (self.num_questions(number), 3)
+        lengths = 1 + streams.integers(3, shape[:1])
+        words = np.where(np.arange(3) < lengths[..., None], 1 + streams.integers(3, shape), 0)
+        written = np.take_along_axis(task["letters"].astype(np.int64), words.reshape(len(words), -1) - 1, axis=1)
+        answers = np.zeros((*words.shape[:2], 4), dtype=self.action_space.dtype)
+        answers[..., :3] = np.where(words > 0, written.reshape(words.shape), 0)
+        return Questions(words.astype(self.observation_space.dtype), answers)
+
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return one for a word that is right to its end."""
+        return (first_word(answers) == first_word(targets)).all(axis=-1).astype(np.float64)
+
+
+def first_word(tokens: np.ndarray) -> np.ndarray:
+    """Return tokens [..., place] with zeros behind the first 0."""
+    return np.where(np.cumprod(tokens != 0, axis=-1) > 0, tokens, 0)
+
+
 def questions() -> list[TaskFamily]:
     """Return the families for agents that play no other family, as they learn from right answers."""
-    return [Guess(), Sort(), Tell(), Find()]
+    return [Guess(), Sort(), Tell(), Find(), Respell()]
 
 
 def check_answers(subject: Subject) -> Iterator[str]:
