@@ -88,7 +88,8 @@ class Prototypes(TrainableAgent):
             parameters = {name: value.to(device=device, dtype=dtype) for name, value in drawn.items()}
         default = 10.0 if config.distance == "cosine" else 1.0 / sizes[-1]
         scale = math.log(config.initial_scale or default)
-        shared = self.answers.initial_parameters(sizes[-1], generator) | {SCALE: torch.tensor(scale)}
+        shared = self.answers.initial_parameters(sizes[-1], generator)
+        shared |= {SCALE: torch.tensor(scale, dtype=torch.float64)}
         parameters |= {name: value.to(dtype=dtype, device=device) for name, value in shared.items()}
         self.parameters = {name: value.clone().requires_grad_(True) for name, value in parameters.items()}
         self.optimizer = torch.optim.Adam(list(self.parameters.values()), lr=config.learning_rate)

@@ -65,8 +65,9 @@ class BoxAnswers:
         right, there = targets[..., :4], targets[..., 4]
         middle = (right[..., :2] + right[..., 2:]) / 2
         log_probs = _log_probs(outputs)
-        cell = F.one_hot(self._cell(middle), self.grid[0] * self.grid[1]).to(outputs.dtype)
-        found = (log_probs[..., :-1] * cell).sum(-1)
+        # Not F.one_hot: it looks at the values, which vmap cannot where another thread has entered one too.
+        places = torch.arange(self.grid[0] * self.grid[1], device=outputs.device)
+        found = (log_probs[..., :-1] * (self._cell(middle)[..., None] == places)).sum(-1)
         near = self._near(middle, outputs)
         boxes = self.corners(outputs[..., 1:])
         distance = (boxes - right[..., None, :]).abs().sum(-1)

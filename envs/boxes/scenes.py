@@ -114,7 +114,8 @@ class Scenes:
     def draw(self, classes: np.ndarray, count: int, streams: Streams, absent: float = 0.0) -> Scene:
         """Return `count` images for each of `classes` [world], [world, count, ...]; `absent` of them have no target."""
         num_glyphs, size = 1 + self.clutter.distractors, self.clutter.size
-        drawn = streams.uniform((count, num_glyphs * PER_GLYPH + PER_IMAGE)).reshape(len(classes) * count, -1)
+        per_image = num_glyphs * PER_GLYPH + PER_IMAGE
+        drawn = streams.uniform((count, per_image)).reshape(len(classes) * count, per_image)
         of_glyphs = drawn[:, :-PER_IMAGE].reshape(len(drawn), num_glyphs, PER_GLYPH)
         of_image = drawn[:, -PER_IMAGE:]
         there = of_image[:, 0] >= absent

@@ -27,6 +27,7 @@ from metarl.families.load import load
 from metarl.families.task import Horizon, Parameter
 from metarl.families.vector import BatchedEnv
 from tests.probes import UnequalEpisodes
+from tests.same import assert_same
 
 NAMES = [name for name in FAMILIES if not missing_requirement(FAMILIES[name])]
 MASKS = np.array([[True, False, True], [False, True, False]])
@@ -46,8 +47,7 @@ def in_sync(
 
 def assert_equal(ours: Any, theirs: Any) -> None:
     for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(mine, other)
-        assert mine.dtype == other.dtype
+        assert_same(mine, other)
 
 
 def play_with_masks(envs: Any) -> list[np.ndarray]:

@@ -23,6 +23,7 @@ from metarl.families.load import load
 from metarl.families.task import Tasks
 from metarl.families.vector import BatchedEnv
 from tests.probes import UnequalEpisodes
+from tests.same import assert_same
 
 IDS = {name: f"metarl/{FAMILIES[name].__name__}-v0" for name in FAMILIES if not missing_requirement(FAMILIES[name])}
 
@@ -127,7 +128,7 @@ def test_task_alone_equals_the_task_in_a_batch_bit_for_bit(name: str, threads: i
         worlds = slice(2 * task, 2 * task + 2)
         alone = run(family.make_vec(tasks[task : task + 1], 2, threads=0), worlds)
         for mine, theirs in zip(alone, everything, strict=True):
-            np.testing.assert_array_equal(mine, theirs[worlds])
+            assert_same(mine, theirs, worlds)
 
 
 def test_world_that_waits_is_bitwise_what_it_was_and_its_neighbours_do_not_feel_it() -> None:
@@ -209,11 +210,11 @@ def test_task_stays_over_resets_and_pickling(name: str) -> None:
         assert env.task == task == tasks[1]
     copy = pickle.loads(pickle.dumps(env))
     assert copy.task == task
-    np.testing.assert_array_equal(copy.reset(seed=5)[0], env.reset(seed=5)[0])
+    assert_same(copy.reset(seed=5)[0], env.reset(seed=5)[0])
     envs = family.make_vec(tasks, 2)
     again = pickle.loads(pickle.dumps(envs))
     assert list(again.tasks) == list(tasks)
-    np.testing.assert_array_equal(again.reset(seed=5)[0], envs.reset(seed=5)[0])
+    assert_same(again.reset(seed=5)[0], envs.reset(seed=5)[0])
 
 
 def test_observations_are_copies_that_nobody_changes_later() -> None:
