@@ -15,10 +15,10 @@ from torch import Tensor
 
 from metarl.base.settings import Count, Positive, Settings
 from metarl.base.streams import Streams
-from metarl.base.threads import acting, cpu_by_default
+from metarl.base.threads import cpu_by_default
 from metarl.families.family import TaskFamily
-from metarl.trials.agent import AnsweringLearner, TrainableAgent
-from metarl.trials.episodes import Episodes, Trial
+from metarl.trials.agent import TrainableAgent
+from metarl.trials.episodes import Trial
 from metarl.trials.registered import register_agent
 
 from ..common.policy import Parameters
@@ -26,12 +26,12 @@ from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict, require_fitting, restore_on_error
 from ..supervised.answered import Answered
-from ..supervised.answers import NumberError, question_first
+from ..supervised.answers import NumberError
 from ..supervised.config import NetworkSettings
 from ..supervised.make import make_network
 from ..supervised.memory import IMAGE_COPIES, input_bytes, itemsize, round_sizes
 from ..supervised.reader import Reader
-from .fitting import TrainedTasks, chunk_size, fit_tasks, join, require_finite
+from .fitting import FittedLearner, fit_tasks, join, require_finite
 
 
 class ByAdam(Settings):
@@ -99,9 +99,9 @@ class FineTuned(TrainableAgent):
         """Floats that a gradient through the network holds of one question."""
 
     @cpu_by_default()
-    def begin(self, streams: Streams) -> FineTunedLearner:
+    def begin(self, streams: Streams) -> FittedLearner:
         """Return a learner with the trained network in every task."""
-        return FineTunedLearner(self, streams.shape[0])
+        return FittedLearner(self, self.start(streams.shape[0]))
 
     def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
         """Return about how many bytes of the machine's memory an update takes."""
@@ -136,15 +136,15 @@ class FineTuned(TrainableAgent):
         loss = float(torch.stack(losses).mean().detach())
         return {**({} if trial.answered else scores), "loss": loss, "gradient_norm": norm}
 
-    def tune(self, rounds: list[Answered]) -> dict[str, Tensor]:
-        """Return the parameters of each task after fine-tuning on all rounds, [task, ...].
+    def fit(self, initial: dict[str, Tensor], rounds: list[Answered]) -> dict[str, Tensor]:
+        """Return the parameters of each task after fine-tuning on all rounds, [task, ...], from `initial`.
 
         Raises MetarlError if one is not finite.
         """
         data = join(rounds)
         tuned = fit_tasks(
             self.loss,
-            self.start(len(data.mask)),
+            initial,
             tuple(self.network.cut(data)),
             optimizer=self.config.fine_tuning.optimizer,
             num_steps=self.config.fine_tuning.num_steps,
@@ -167,27 +167,3 @@ class FineTuned(TrainableAgent):
         """Restore the result of `state_dict`. Raises MetarlError where names or shapes differ."""
         require_fitting(self.state_dict(), state)
         self.adam.load_state_dict(state)
-
-
-class FineTunedLearner(AnsweringLearner):
-    """The trained network in every task, fine-tuned anew on all right answers after each round."""
-
-    def __init__(self, agent: FineTuned, num_tasks: int) -> None:
-        self.agent, self.parameters = agent, agent.start(num_tasks)
-        self.rounds: list[Answered] = []
-
-    def answer(self, observations: np.ndarray, *, deterministic: bool) -> np.ndarray:
-        """Return the best answers of each task's own network, [question, task, replica, *action]."""
-        agent = self.agent
-        with acting():
-            numbers, raw = agent.reader.observe(observations)
-            size = chunk_size(self.parameters, len(observations) * observations.shape[2] * agent.num_activations)
-            outputs = agent.network.free(TrainedTasks(agent.network, self.parameters, size), numbers, raw)
-            self.confidences = question_first(agent.head.confidence(outputs))
-            return np.moveaxis(agent.head.best(outputs), 0, 1)
-
-    @cpu_by_default()
-    def adapt(self, episodes: Episodes) -> None:
-        """Fine-tune the networks. Raises MetarlError where the family reveals no targets."""
-        self.rounds.append(self.agent.reader.read(episodes))
-        self.parameters = self.agent.tune(self.rounds)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
+from metarl.base.threads import acting, cpu_by_default
+from metarl.trials.agent import AnsweringLearner
+from metarl.trials.episodes import Episodes
 
 from ..common.policy import Parameters
 from ..supervised.answered import Answered
+from ..supervised.answers import Scoring, question_first
 from ..supervised.network import AnsweringNetwork
+from ..supervised.reader import Reader
 
 CHUNK_FLOATS = 2**24
 """Numbers that the tasks of one chunk may hold at a time."""
@@ -98,3 +104,40 @@ class TrainedTasks:
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return `function(parameters, *arguments)` of every task."""
         return torch.vmap(function, chunk_size=self.chunk_size)(self.parameters, *arguments)
+
+
+class Fitting(Protocol):
+    """An agent that fits a network to each task."""
+
+    network: AnsweringNetwork
+    head: Scoring
+    reader: Reader
+    num_activations: int
+
+    def fit(self, initial: dict[str, Tensor], rounds: list[Answered]) -> dict[str, Tensor]:
+        """Return the parameters of each task, fitted to all rounds from `initial`, [task, ...]."""
+        ...
+
+
+class FittedLearner(AnsweringLearner):
+    """A network for each task, fitted anew from where it began to all right answers after each round."""
+
+    def __init__(self, agent: Fitting, initial: dict[str, Tensor]) -> None:
+        self.agent, self.initial, self.parameters = agent, initial, initial
+        self.rounds: list[Answered] = []
+
+    def answer(self, observations: np.ndarray, *, deterministic: bool) -> np.ndarray:
+        """Return the best answers of each task's own network, [question, task, replica, *action]."""
+        agent = self.agent
+        with acting():
+            numbers, raw = agent.reader.observe(observations)
+            size = chunk_size(self.parameters, len(observations) * observations.shape[2] * agent.num_activations)
+            outputs = agent.network.free(TrainedTasks(agent.network, self.parameters, size), numbers, raw)
+            self.confidences = question_first(agent.head.confidence(outputs))
+            return np.moveaxis(agent.head.best(outputs), 0, 1)
+
+    @cpu_by_default()
+    def adapt(self, episodes: Episodes) -> None:
+        """Fit the networks. Raises MetarlError for one that is not finite."""
+        self.rounds.append(self.agent.reader.read(episodes))
+        self.parameters = self.agent.fit(self.initial, self.rounds)

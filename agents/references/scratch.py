@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from metarl.base.settings import Count, Positive, Settings
 from metarl.base.streams import Streams
-from metarl.base.threads import acting, cpu_by_default
+from metarl.base.threads import cpu_by_default
 from metarl.families.family import TaskFamily
-from metarl.trials.agent import Agent, AnsweringLearner
-from metarl.trials.episodes import Episodes
+from metarl.trials.agent import Agent
 from metarl.trials.registered import register_agent
 
 from ..common.policy import Parameters
 from ..supervised.answered import Answered
-from ..supervised.answers import question_first
 from ..supervised.config import NetworkSettings
 from ..supervised.make import make_network
 from ..supervised.reader import Reader
-from .fitting import TrainedTasks, chunk_size, fit_tasks, join, require_finite
+from .fitting import FittedLearner, fit_tasks, join, require_finite
 
 
 class FromScratchConfig(NetworkSettings):
@@ -50,9 +47,9 @@ class FromScratch(Agent):
         self.reader = Reader(encoder, family, dtype=config.dtype, device=device)
 
     @cpu_by_default()
-    def begin(self, streams: Streams) -> FromScratchLearner:
+    def begin(self, streams: Streams) -> FittedLearner:
         """Return a learner with a new network for each task."""
-        return FromScratchLearner(self, self._draw(streams))
+        return FittedLearner(self, self._draw(streams))
 
     def _draw(self, streams: Streams) -> dict[str, Tensor]:
         """Return initial parameters [task, ...], those of a task drawn from its own stream."""
@@ -67,7 +64,7 @@ class FromScratch(Agent):
         seen = Answered(*data)
         return self.head.mean_loss(self.network.taught(parameters, seen), seen.targets, seen.mask)
 
-    def train(self, initial: Parameters, rounds: list[Answered]) -> dict[str, Tensor]:
+    def fit(self, initial: dict[str, Tensor], rounds: list[Answered]) -> dict[str, Tensor]:
         """Return the parameters of each task after training on all rounds, [task, ...].
 
         Raises MetarlError if one is not finite.
@@ -83,27 +80,3 @@ class FromScratch(Agent):
         )
         require_finite(trained, "training from scratch", "learning_rate")
         return trained
-
-
-class FromScratchLearner(AnsweringLearner):
-    """A network for each task, trained anew from where it began after each round."""
-
-    def __init__(self, agent: FromScratch, initial: dict[str, Tensor]) -> None:
-        self.agent, self.initial, self.parameters = agent, initial, initial
-        self.rounds: list[Answered] = []
-
-    def answer(self, observations: np.ndarray, *, deterministic: bool) -> np.ndarray:
-        """Return the best answers of each task's own network, [question, task, replica, *action]."""
-        agent = self.agent
-        with acting():
-            numbers, raw = agent.reader.observe(observations)
-            size = chunk_size(self.parameters, len(observations) * observations.shape[2] * agent.num_activations)
-            outputs = agent.network.free(TrainedTasks(agent.network, self.parameters, size), numbers, raw)
-            self.confidences = question_first(agent.head.confidence(outputs))
-            return np.moveaxis(agent.head.best(outputs), 0, 1)
-
-    @cpu_by_default()
-    def adapt(self, episodes: Episodes) -> None:
-        """Train the networks. Raises MetarlError for one that is not finite."""
-        self.rounds.append(self.agent.reader.read(episodes))
-        self.parameters = self.agent.train(self.initial, self.rounds)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from metarl.agents.references.fine_tuned import FineTuned, FineTunedLearner
+from metarl.agents.references.fine_tuned import FineTuned
+from metarl.agents.references.fitting import FittedLearner
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -39,7 +40,7 @@ def trial_of(agent: FineTuned, family: TaskFamily, tasks: int = 3) -> Trial:
         return run_trial(agent, envs, 2, seed=0, training=True)
 
 
-def begun(agent: FineTuned, tasks: int = 3) -> FineTunedLearner:
+def begun(agent: FineTuned, tasks: int = 3) -> FittedLearner:
     return agent.begin(Streams.of(0, "learner", np.arange(tasks)[:, None], np.arange(2)))
 
 
@@ -98,7 +99,7 @@ def test_a_second_round_is_learned_from_the_trained_network_again() -> None:
     learner = begun(agent)
     for episodes in rounds:
         learner.adapt(episodes)
-    tuned = agent.tune([agent.reader.read(episodes) for episodes in rounds])
+    tuned = agent.fit(learner.initial, [agent.reader.read(episodes) for episodes in rounds])
     for name, value in learner.parameters.items():
         assert torch.equal(value, tuned[name])
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from metarl.agents.references import fitting
-from metarl.agents.references.scratch import FromScratch, FromScratchLearner
+from metarl.agents.references.fitting import FittedLearner
+from metarl.agents.references.scratch import FromScratch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -39,7 +40,7 @@ def asked(family: TaskFamily, rounds: int, replicas: int = 1) -> Trial:
         return run_trial(make_agent("random", family), envs, rounds, seed=0)
 
 
-def begun(agent: FromScratch, replicas: int = 1, tasks: slice = slice(NUM_TASKS)) -> FromScratchLearner:
+def begun(agent: FromScratch, replicas: int = 1, tasks: slice = slice(NUM_TASKS)) -> FittedLearner:
     return agent.begin(Streams.of(0, "learner", np.arange(NUM_TASKS)[tasks, None], np.arange(replicas)))
 
 
