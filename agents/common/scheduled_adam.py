@@ -1,4 +1,4 @@
-"""Adam whose step size may change over training, with the count of its steps."""
+"""Adam whose step size may change over training, with the count of updates."""
 
 from __future__ import annotations
 
@@ -15,40 +15,47 @@ from .state import StateDict, load_optimizer, optimizer_state
 
 
 class ScheduledAdam:
-    """Lowers a loss by Adam."""
+    """Moves parameters down gradients by Adam. It leaves the parameters' own `grad` None."""
 
-    def __init__(self, parameters: dict[str, Tensor], learning_rate: Schedule, max_grad_norm: float) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], learning_rate: Schedule, max_grad_norm: float) -> None:
         self.parameters, self.learning_rate, self.max_grad_norm = parameters, learning_rate, max_grad_norm
         self.num_updates = 0
         self.optimizer = torch.optim.Adam(list(parameters.values()), lr=learning_rate.start)
 
-    def descend(self, setting: str) -> float:
-        """Take one step down the gradients that the parameters hold, and return their norm.
+    def descend(self, gradients: Mapping[str, Tensor], *, ends_update: bool = True) -> float:
+        """Take one step down `gradients`, scaled to a norm of at most `max_grad_norm`. Return their original norm.
 
-        They are scaled to a norm of at most `max_grad_norm`, and gone afterwards. Raises MetarlError, which names
-        `setting` as the remedy, where the norm is not finite.
+        The step size is that of the update. `ends_update` says that no other step of the same update follows.
         """
+        for name, parameter in self.parameters.items():
+            parameter.grad = gradients[name].to(parameter.dtype)
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.max_grad_norm))
-        if not norm < float("inf"):
-            self.optimizer.zero_grad(set_to_none=True)
-            raise MetarlError(f"the gradient's norm is {norm}; take a lower {setting}")
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate.at(self.num_updates)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.num_updates += 1
+        if ends_update:
+            self.num_updates += 1
+        return norm
+
+    def descend_loss(self, loss: Tensor, setting: str) -> float:
+        """Take one step down the gradients of `loss`, as `descend` does.
+
+        Raises MetarlError, which names `setting` as the remedy, where their norm is not finite. The parameters are then
+        spoilt.
+        """
+        gradients = torch.autograd.grad(loss, list(self.parameters.values()))
+        norm = self.descend(dict(zip(self.parameters, gradients, strict=True)))
+        if not norm < float("inf"):
+            raise MetarlError(f"the gradient's norm is {norm}; take a lower {setting}")
         return norm
 
     def state_dict(self) -> StateDict:
-        """Return the parameters, Adam's moments and the count of steps."""
-        state = {name: value.detach().clone() for name, value in self.parameters.items()}
+        """Return Adam's moments and the count of updates."""
         count = torch.tensor(self.num_updates, dtype=torch.int64, device="cpu")
-        return {**state, **optimizer_state(self.optimizer, self.parameters), NUM_UPDATES: count}
+        return {**optimizer_state(self.optimizer, self.parameters), NUM_UPDATES: count}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore the result of `state_dict`."""
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(state[name])
         load_optimizer(self.optimizer, self.parameters, state)
         self.num_updates = int(state[NUM_UPDATES])

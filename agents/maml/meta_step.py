@@ -12,7 +12,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.settings import Settings
 
 from ..common.policy import Parameters
-from ..common.state import StateDict, load_optimizer, optimizer_state
+from ..common.state import StateDict
 from .outer_objectives import OuterObjective
 from .records import Outcome, Round
 from .step_size import StepSizeKind
@@ -76,33 +76,6 @@ class MetaStep(Protocol):
     def load_state_dict(self, state: StateDict) -> None:
         """Restore the result of `state_dict`."""
         ...
-
-
-class MetaAdam:
-    """Adam on the meta-parameters."""
-
-    length_setting: ClassVar[str] = "learning_rate"
-
-    def __init__(self, parameters: dict[str, Tensor], learning_rate: float, max_grad_norm: float) -> None:
-        self.parameters, self.max_grad_norm = parameters, max_grad_norm
-        self.optimizer = torch.optim.Adam(list(parameters.values()), lr=learning_rate)
-
-    def descend(self, gradients: Parameters) -> float:
-        """Take one step down `gradients`, scaled to a norm of at most `max_grad_norm`. Return their original norm."""
-        for name, parameter in self.parameters.items():
-            parameter.grad = gradients[name].to(parameter.dtype)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return float(norm)
-
-    def state_dict(self) -> StateDict:
-        """Return the optimiser's moments and step counts."""
-        return optimizer_state(self.optimizer, self.parameters)
-
-    def load_state_dict(self, state: StateDict) -> None:
-        """Restore the result of `state_dict`."""
-        load_optimizer(self.optimizer, self.parameters, state)
 
 
 def mean(values: Tensor) -> float:

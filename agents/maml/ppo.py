@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
 
 from metarl.base.settings import Count, Positive
 
-from .meta_step import MetaAdam, MetaGradientConfig, Problem, mean, mean_cosine, mean_gradient, require_finite
+from ..common.schedule import Schedule, ScheduledRate
+from ..common.scheduled_adam import ScheduledAdam
+from ..common.state import StateDict
+from .meta_step import MetaGradientConfig, Problem, mean, mean_cosine, mean_gradient, require_finite
 from .outer_objectives import clipped_objective
 from .records import Round
 
@@ -22,8 +25,8 @@ class PPOConfig(MetaGradientConfig):
 
     name: Literal["ppo"] = "ppo"
     """Proximal policy optimization."""
-    learning_rate: Positive = 1e-3
-    """Step size of Adam on the meta-parameters."""
+    learning_rate: ScheduledRate = Schedule(start=1e-3)
+    """Step size of Adam on the meta-parameters: a number, or `{start: A, end: B, updates: N}`."""
     num_epochs: Count = 5
     """Outer steps per trial."""
     clip_range: Positive = 0.3
@@ -38,11 +41,13 @@ class PPOConfig(MetaGradientConfig):
     """Weight of the policies' entropy, mean over rounds. It keeps the policy before adaptation exploring."""
 
 
-class PPOStep(MetaAdam):
+class PPOStep:
     """Takes several steps of Adam on the clipped surrogate, and stops early if the outer KL grows too large."""
 
+    length_setting: ClassVar[str] = "learning_rate"
+
     def __init__(self, parameters: dict[str, Tensor], config: PPOConfig) -> None:
-        super().__init__(parameters, config.learning_rate, config.max_grad_norm)
+        self.adam = ScheduledAdam(parameters, config.learning_rate, config.max_grad_norm)
         self.objective = clipped_objective(config.clip_range)
         self.num_epochs, self.target_kl = config.num_epochs, config.target_kl
 
@@ -57,9 +62,10 @@ class PPOStep(MetaAdam):
                 break
             if epoch == 0:
                 cosine = mean_cosine(gradients)
-            norm = self.descend(mean_gradient(gradients))
+            norm = self.adam.descend(mean_gradient(gradients), ends_update=False)
             seen = {"loss": outcome.loss, "clip": outcome.clip_fraction, "deviation": outcome.ratio_deviation}
             history.append({"gradient_norm": norm, **{name: mean(value) for name, value in seen.items()}})
+        self.adam.num_updates += 1
         return {
             "loss": history[0]["loss"],
             "gradient_norm": sum(step["gradient_norm"] for step in history) / len(history),
@@ -68,3 +74,11 @@ class PPOStep(MetaAdam):
             "task_gradient_cosine": cosine,
             "num_epochs": float(len(history)),
         }
+
+    def state_dict(self) -> StateDict:
+        """Return the optimiser's moments and the count of updates."""
+        return self.adam.state_dict()
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore the result of `state_dict`."""
+        self.adam.load_state_dict(state)

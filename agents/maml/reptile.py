@@ -8,7 +8,10 @@ from torch import Tensor
 
 from metarl.base.settings import Positive, Settings
 
-from .meta_step import MetaAdam, Problem, mean, mean_cosine, mean_gradient, require_finite
+from ..common.schedule import Schedule, ScheduledRate
+from ..common.scheduled_adam import ScheduledAdam
+from ..common.state import StateDict
+from .meta_step import Problem, mean, mean_cosine, mean_gradient, require_finite
 from .outer_objectives import OuterObjective, ratio_objective
 from .records import Round
 from .step_size import StepSizeKind
@@ -19,8 +22,8 @@ class ReptileConfig(Settings):
 
     name: Literal["reptile"] = "reptile"
     """Reptile."""
-    learning_rate: Positive = 1e-3
-    """Step size of Adam on the meta-parameters."""
+    learning_rate: ScheduledRate = Schedule(start=1e-3)
+    """Step size of Adam on the meta-parameters: a number, or `{start: A, end: B, updates: N}`."""
     max_grad_norm: Positive = 1.0
     """Largest norm of the meta-gradient; a longer one is scaled down."""
 
@@ -31,14 +34,16 @@ class ReptileConfig(Settings):
     ent_coef: ClassVar[float] = 0.0
 
 
-class ReptileStep(MetaAdam):
+class ReptileStep:
     """Moves the start towards the parameters where the tasks' own adaptation ends.
 
     Adam gets (start - adapted) / inner_lr as the gradient, as in section 3 of the paper.
     """
 
+    length_setting: ClassVar[str] = "learning_rate"
+
     def __init__(self, parameters: dict[str, Tensor], config: ReptileConfig, inner_lr: float) -> None:
-        super().__init__(parameters, config.learning_rate, config.max_grad_norm)
+        self.adam = ScheduledAdam(parameters, config.learning_rate, config.max_grad_norm)
         self.objective: OuterObjective = ratio_objective
         self.inner_lr = inner_lr
 
@@ -50,10 +55,18 @@ class ReptileStep(MetaAdam):
             name: (parameter.detach() - adapted[name]) / self.inner_lr for name, parameter in problem.parameters.items()
         }
         require_finite(outcome, directions, "Reptile", self.length_setting)
-        norm = self.descend(mean_gradient(directions))
+        norm = self.adam.descend(mean_gradient(directions))
         return {
             "loss": mean(outcome.loss),
             "gradient_norm": norm,
             "first_ratio_deviation": mean(outcome.ratio_deviation),
             "task_gradient_cosine": mean_cosine(directions),
         }
+
+    def state_dict(self) -> StateDict:
+        """Return the optimiser's moments and the count of updates."""
+        return self.adam.state_dict()
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore the result of `state_dict`."""
+        self.adam.load_state_dict(state)

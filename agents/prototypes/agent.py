@@ -24,7 +24,9 @@ from metarl.trials.registered import register_agent
 from ..common.encoders import BlocksEncoder, EncoderSettings, ObservationEncoder
 from ..common.policy import Parameters
 from ..common.ppo import masked_mean
-from ..common.state import StateDict, load_optimizer, load_tensors, optimizer_state, require_fitting, restore_on_error
+from ..common.schedule import Schedule, ScheduledRate
+from ..common.scheduled_adam import ScheduledAdam
+from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..maml.exported import exported_step
 from ..maml.policy import ENCODER
 from ..supervised.answered import Answered
@@ -54,8 +56,8 @@ class PrototypesConfig(Settings):
     """Likeness: minus the squared Euclidean distance, or the cosine times a learned scale."""
     initial_scale: Positive | None = None
     """Scale of likeness at the start: 1 over the number of features for euclidean and 10 for cosine by default."""
-    learning_rate: Positive = 1e-3
-    """Step size of Adam."""
+    learning_rate: ScheduledRate = Schedule(start=1e-3)
+    """Step size of Adam: a number, or `{start: A, end: B, updates: N}`."""
     max_grad_norm: Positive = 10.0
     """Largest norm of the gradient; a longer one is scaled down."""
     dtype: Literal["float32", "float64"] = "float32"
@@ -92,7 +94,7 @@ class Prototypes(TrainableAgent):
         shared |= {SCALE: torch.tensor(scale, dtype=torch.float64)}
         parameters |= {name: value.to(dtype=dtype, device=device) for name, value in shared.items()}
         self.parameters = {name: value.clone().requires_grad_(True) for name, value in parameters.items()}
-        self.optimizer = torch.optim.Adam(list(self.parameters.values()), lr=config.learning_rate)
+        self.adam = ScheduledAdam(self.parameters, config.learning_rate, config.max_grad_norm)
         self.reader = Reader(encoder, family, dtype=config.dtype, device=device)
 
     @property
@@ -180,12 +182,7 @@ class Prototypes(TrainableAgent):
             own = self.answers.loss(outputs, asked.targets.flatten(1, 2))
             losses.append(masked_mean(own, asked.mask.flatten(1, 2)))
         loss = torch.stack(losses).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.max_grad_norm))
-        if not math.isfinite(norm):
-            raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.learning_rate")
-        self.optimizer.step()
+        norm = self.adam.descend_loss(loss, "agent.learning_rate")
         answered = {} if trial.answered else self._returns(trial, maps[0].detach(), outputs)
         scale = float(self.parameters[SCALE].detach().exp())
         return {**answered, "loss": float(loss.detach()), "gradient_norm": norm, "scale": scale}
@@ -205,9 +202,7 @@ class Prototypes(TrainableAgent):
     def state_dict(self) -> StateDict:
         """Return the parameters and the optimiser's state."""
         state = {name: value.detach().clone() for name, value in self.parameters.items()}
-        return state | {
-            f"adam.{name}": value for name, value in optimizer_state(self.optimizer, self.parameters).items()
-        }
+        return state | {f"adam.{name}": value for name, value in self.adam.state_dict().items()}
 
     @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
@@ -215,7 +210,7 @@ class Prototypes(TrainableAgent):
         require_fitting(self.state_dict(), state)
         load_tensors(self.parameters, state)
         own = {name.removeprefix("adam."): value for name, value in state.items() if name.startswith("adam.")}
-        load_optimizer(self.optimizer, self.parameters, own)
+        self.adam.load_state_dict(own)
 
 
 class PrototypesLearner(AnsweringLearner):

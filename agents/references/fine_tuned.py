@@ -24,7 +24,7 @@ from metarl.trials.registered import register_agent
 from ..common.policy import Parameters
 from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
-from ..common.state import StateDict, require_fitting, restore_on_error
+from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..supervised.answered import Answered
 from ..supervised.answers import NumberError
 from ..supervised.config import NetworkSettings
@@ -129,8 +129,7 @@ class FineTuned(TrainableAgent):
             losses = [
                 self.head.mean_loss(each, data.targets, data.mask) for each, data in zip(outputs, rounds, strict=True)
             ]
-            torch.stack(losses).mean().backward()
-            norm = self.adam.descend("agent.learning_rate")
+            norm = self.adam.descend_loss(torch.stack(losses).mean(), "agent.learning_rate")
         ends = {"return_before": (trial.rounds[0], outputs[0]), "return_after": (trial.rounds[-1], outputs[-1])}
         scores = {name: self.reader.score(each, self.head.best(out)) for name, (each, out) in ends.items()}
         loss = float(torch.stack(losses).mean().detach())
@@ -160,10 +159,12 @@ class FineTuned(TrainableAgent):
     @cpu_by_default()
     def state_dict(self) -> StateDict:
         """Return the parameters and the optimiser's state."""
-        return self.adam.state_dict()
+        state = {name: value.detach().clone() for name, value in self.parameters.items()}
+        return state | self.adam.state_dict()
 
     @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
         """Restore the result of `state_dict`. Raises MetarlError where names or shapes differ."""
         require_fitting(self.state_dict(), state)
+        load_tensors(self.parameters, state)
         self.adam.load_state_dict(state)

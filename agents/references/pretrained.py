@@ -30,8 +30,9 @@ from metarl.trials.registered import register_agent
 from ..common.encoders import BlocksEncoder, EncoderSettings, ObservationEncoder
 from ..common.policy import MLP
 from ..common.ppo import masked_mean
+from ..common.schedule import Schedule, ScheduledRate
+from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
-from ..maml.meta_step import MetaAdam
 from ..maml.policy import ENCODER
 from ..supervised.answered import Answered
 from ..supervised.memory import heads_bytes, input_bytes, round_sizes
@@ -61,7 +62,7 @@ class PretrainedConfig(Settings):
     (Baseline++)."""
     penalty: Positive = 1.0
     """Weight of the squared new layer of a task; features have length one there."""
-    learning_rate: Positive = 1e-3
+    learning_rate: ScheduledRate = Schedule(start=1e-3)
     """Step size of Adam."""
     max_grad_norm: Positive = 10.0
     """Largest norm of the gradient; a longer one is scaled down."""
@@ -99,7 +100,7 @@ class PretrainedClassifier(TrainableAgent):
         self.parameters = {
             name: value.to(device=device, dtype=dtype).clone().requires_grad_(True) for name, value in initial.items()
         }
-        self.adam = MetaAdam(self.parameters, config.learning_rate, config.max_grad_norm)
+        self.adam = ScheduledAdam(self.parameters, config.learning_rate, config.max_grad_norm)
         self.reader = Reader(encoder, family, dtype=config.dtype, device=device)
 
     @cpu_by_default()
@@ -154,10 +155,7 @@ class PretrainedClassifier(TrainableAgent):
         features = self.embed(data)
         logits = self.class_logits(features)
         loss = masked_mean(F.cross_entropy(logits.flatten(0, 1), places.flatten(), reduction="none"), mask.flatten())
-        gradients = torch.autograd.grad(loss, list(self.parameters.values()))
-        norm = self.adam.descend(dict(zip(self.parameters, gradients, strict=True)))
-        if not math.isfinite(norm):
-            raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.learning_rate")
+        norm = self.adam.descend_loss(loss, "agent.learning_rate")
         told = masked_mean((logits.argmax(-1) == places).to(mask.dtype), mask)
         scores = {} if trial.answered else self._scores(trial, rounds, features.detach())
         return {**scores, "loss": float(loss.detach()), "class_accuracy": float(told), "gradient_norm": norm}

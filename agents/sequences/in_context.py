@@ -24,7 +24,7 @@ from metarl.trials.registered import register_agent
 from ..common.policy import Parameters
 from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
-from ..common.state import StateDict, require_fitting, restore_on_error
+from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..supervised.answers import answer_head, question_first
 from ..supervised.memory import input_bytes, itemsize, round_sizes
 from ..supervised.reader import Reader
@@ -123,8 +123,7 @@ class InContext(TrainableAgent):
         for number, data in enumerate(rounds[1:], start=1):
             last = self.answered(self.parameters, self.context(self.parameters, rounds[:number]), data)
             losses.append(last.losses.sum() / _num_tokens(data))
-        torch.stack(losses).mean().backward()
-        norm = self.adam.descend("agent.learning_rate")
+        norm = self.adam.descend_loss(torch.stack(losses).mean(), "agent.learning_rate")
         scores = {} if trial.answered else self._scores(trial, before, last)
         first = float(before.losses.sum() / _num_tokens(rounds[0]))
         return {**scores, "loss": float(losses[-1].detach()), "loss_before": first, "gradient_norm": norm}
@@ -168,12 +167,14 @@ class InContext(TrainableAgent):
     @cpu_by_default()
     def state_dict(self) -> StateDict:
         """Return the parameters and the optimiser's state."""
-        return self.adam.state_dict()
+        state = {name: value.detach().clone() for name, value in self.parameters.items()}
+        return state | self.adam.state_dict()
 
     @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
         """Restore the result of `state_dict`. Raises MetarlError where names or shapes differ."""
         require_fitting(self.state_dict(), state)
+        load_tensors(self.parameters, state)
         self.adam.load_state_dict(state)
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from metarl.base.settings import Count, Positive, Settings, Widths
 
 from ..common.encoders import AutoEncoder, EncoderSettings
+from ..common.schedule import Schedule, ScheduledRate
 from ..maml.adaptation import AdaptAll, AdaptContext, AdaptLatent, Adapts, context_size
 from ..maml.config import require_composable
 from ..maml.reptile import ReptileConfig
@@ -61,8 +62,8 @@ class AdamConfig(Settings):
 
     name: Literal["adam"] = "adam"
     """Adam."""
-    learning_rate: Positive = 1e-3
-    """Step size of Adam on the meta-parameters."""
+    learning_rate: ScheduledRate = Schedule(start=1e-3)
+    """Step size of Adam on the meta-parameters: a number, or `{start: A, end: B, updates: N}`."""
     max_grad_norm: Positive = 10.0
     """Largest norm of the meta-gradient; a longer one is scaled down."""
     meta_gradient: Literal["second-order", "first-order"] = "second-order"

@@ -25,9 +25,10 @@ from metarl.trials.export import ExportedStep
 from ..common.encoders import AutoEncoder, EncoderSettings, ObservationEncoder
 from ..common.policy import ACTIVATIONS, MLP, Parameters
 from ..common.ppo import masked_mean
+from ..common.schedule import Schedule, ScheduledRate
+from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict, load_tensors, optimizer_state, require_fitting, restore_on_error
 from ..maml.exported import exported_step
-from ..maml.meta_step import MetaAdam
 from ..maml.policy import ENCODER
 from .answered import Answered
 from .answers import AnswerHead, NumberError, answer_head, finds_boxes, mean_score, question_first
@@ -47,8 +48,8 @@ class FeatureSettings(Settings):
     """Activation of every layer."""
     learns_features: bool = True
     """Learn the features; otherwise they stay as they are drawn, or as another run left them (`start_from`)."""
-    learning_rate: Positive = 1e-3
-    """Step size of Adam."""
+    learning_rate: ScheduledRate = Schedule(start=1e-3)
+    """Step size of Adam: a number, or `{start: A, end: B, updates: N}`."""
     max_grad_norm: Positive = 10.0
     """Largest norm of the gradient; a longer one is scaled down."""
     dtype: Literal["float32", "float64"] = "float32"
@@ -102,7 +103,7 @@ class HeadAgent(TrainableAgent):
         made = {HEAD + name: value.to(device=device, dtype=dtype).clone().requires_grad_(True) for name, value in head}
         self.parameters = self.features | made
         learned = {name: value for name, value in self.parameters.items() if value.requires_grad}
-        self.adam = MetaAdam(learned, config.learning_rate, config.max_grad_norm)
+        self.adam = ScheduledAdam(learned, config.learning_rate, config.max_grad_norm)
         self.reader = Reader(self.encoder, family, dtype=config.dtype, device=device)
 
     @property
@@ -191,10 +192,7 @@ class HeadAgent(TrainableAgent):
         rounds = [self.support(self.reader.read(episodes)) for episodes in trial.rounds]
         loss, outputs, logged = self.loss(rounds, noise)
         before = masked_mean(self.answers.loss(outputs[0], rounds[0].targets), rounds[0].mask)
-        gradients = torch.autograd.grad(loss, list(self.adam.parameters.values()))
-        norm = self.adam.descend(dict(zip(self.adam.parameters, gradients, strict=True)))
-        if not np.isfinite(norm):
-            raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.learning_rate")
+        norm = self.adam.descend_loss(loss, "agent.learning_rate")
         scores = {} if trial.answered else self._scores(trial, outputs)
         return {**scores, **logged, "loss_before": float(before.detach()), "gradient_norm": norm}
 
@@ -213,7 +211,7 @@ class HeadAgent(TrainableAgent):
     def state_dict(self) -> StateDict:
         """Return the parameters and the optimiser's state, which is zero for features that are not learned."""
         state = {name: value.detach().clone() for name, value in self.parameters.items()}
-        adam = optimizer_state(self.adam.optimizer, self.parameters)
+        adam = self.adam.state_dict() | optimizer_state(self.adam.optimizer, self.parameters)
         return state | {f"adam.{name}": value for name, value in adam.items()}
 
     @cpu_by_default()

@@ -22,9 +22,10 @@ from metarl.trials.episodes import Episodes, Trial
 from metarl.trials.export import ExportedStep
 from metarl.trials.registered import register_agent
 
+from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..maml.adaptation import AdaptNothing, context_size, make_adaptation
-from ..maml.meta_step import MetaAdam, mean, mean_cosine, mean_gradient
+from ..maml.meta_step import mean, mean_cosine, mean_gradient
 from ..maml.over_tasks import AtTasks, OverTasks
 from ..maml.reptile import ReptileConfig
 from ..maml.step_size import make_step_size
@@ -71,7 +72,7 @@ class SupervisedMAML(TrainableAgent):
         self.over_tasks = OverTasks(self.objective, self.parameters, config.task_chunk_size)
         adapts = not isinstance(config.adapts, AdaptNothing)
         self.reader = Reader(network.encoder, family, dtype=config.dtype, device=device, adapts=adapts)
-        self.meta_step = MetaAdam(self.parameters, config.outer.learning_rate, config.outer.max_grad_norm)
+        self.meta_step = ScheduledAdam(self.parameters, config.outer.learning_rate, config.outer.max_grad_norm)
 
     @property
     def min_rounds(self) -> int:

@@ -196,8 +196,9 @@ class _Training:
         path = checkpoint_path(run_dir, BEST)
         require_same_networks(self.agent, self.config, theirs, "it")
         state, meta = checkpoints.load(path)
-        if NUM_UPDATES in state:
-            state[NUM_UPDATES].zero_()
+        for name, value in state.items():
+            if name.rpartition(".")[2] == NUM_UPDATES:
+                value.zero_()
         with user_code(f"{self._title}, load_state_dict"):
             self.agent.load_state_dict(state)
         metrics = read_metrics(run_dir)

@@ -55,7 +55,7 @@ ORACLE = "oracle, shown the task"
 """What listings and results add to the name of an oracle."""
 
 NUM_UPDATES = "num_updates"
-"""Key of the count of updates in an agent's state. A run that starts from another one sets it to zero."""
+"""Last word of the keys of counts of updates in an agent's state. A run that starts from another one sets them to 0."""
 
 
 class Learner(ABC):
@@ -203,8 +203,8 @@ class TrainableAgent(Agent):
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of everything that training changes, as a flat dict of torch tensors by name.
 
-        Parameters, optimiser state and running statistics all belong in it. Name a count of updates `num_updates`: a
-        run that starts from another one sets it to zero.
+        Parameters, optimiser state and running statistics all belong in it. Name a count of updates `num_updates`,
+        alone or behind the name of a part (`adam.num_updates`): a run that starts from another one sets it to zero.
         """
 
     @abstractmethod

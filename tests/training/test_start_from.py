@@ -44,11 +44,14 @@ def test_a_run_starts_from_the_best_checkpoint_of_another_with_its_steps_and_min
     assert load_run(other).provenance["training_env_steps"] > meta.env_steps
 
 
+@pytest.mark.parametrize(
+    ("name", "part", "count"), [("rl2", "ppo", "num_updates"), ("maml-ppo", "outer", "meta_step.num_updates")]
+)
 def test_what_a_run_starts_from_is_what_the_other_had_learned_and_schedules_begin_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, part: str, count: str
 ) -> None:
-    monkeypatch.setitem(SMALL["rl2"], "ppo", {"learning_rate": {"start": 1e-3, "end": 1e-5, "updates": 4}})
-    first = trained(tmp_path / "first-3", "rl2")
+    monkeypatch.setitem(SMALL[name], part, {"learning_rate": {"start": 1e-3, "end": 1e-5, "updates": 4}})
+    first = trained(tmp_path / "first-3", name)
     begun = []
 
     def recorded(agent: Any, *args: Any, **kwargs: Any) -> Any:
@@ -56,13 +59,12 @@ def test_what_a_run_starts_from_is_what_the_other_had_learned_and_schedules_begi
         return run_sharded_trial(agent, *args, **kwargs)
 
     monkeypatch.setattr(train, "run_sharded_trial", recorded)
-    second = trained(tmp_path / "second", "rl2", seed=3, start_from=str(tmp_path / "first-{seed}"))
+    second = trained(tmp_path / "second", name, seed=3, start_from=str(tmp_path / "first-{seed}"))
     state, _ = load(first / "best.safetensors")
-    assert int(state["num_updates"]) > 0 == int(begun[0]["num_updates"])
-    assert all(torch.equal(begun[0][name], tensor) for name, tensor in state.items() if name != "num_updates")
-    assert [line["agent/learning_rate"] for line in read_metrics(second)] == [
-        line["agent/learning_rate"] for line in read_metrics(first)
-    ]
+    assert int(state[count]) > 0 == int(begun[0][count])
+    assert all(torch.equal(begun[0][key], tensor) for key, tensor in state.items() if key != count)
+    rates = [[line.get("agent/learning_rate") for line in read_metrics(run)] for run in (first, second)]
+    assert rates[0] == rates[1]
 
 
 def test_a_run_that_started_from_another_and_was_killed_goes_on_without_it(tmp_path: Path) -> None:

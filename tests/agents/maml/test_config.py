@@ -21,7 +21,7 @@ from tests.agents.maml.problems import PRESETS, new_agent
     ("settings", "message"),
     [
         ({"inner_lr": -0.1}, "inner_lr is -0.1: it must be greater than 0"),
-        ({"outer": {"learning_rate": 0}}, "outer.learning_rate is 0: it must be greater than 0"),
+        ({"outer": {"learning_rate": 0}}, "outer.learning_rate is 0: it must start above 0"),
         ({"outer": "reptile", "adapts": "context"}, "outer 'reptile' moves only what adapts, here 'context'"),
         ({"outer": {"name": "reptile", "inner_lr_kind": "learned"}}, "outer.inner_lr_kind: a setting of 'ppo', but"),
         ({"outer": {"name": "reptile", "target_kl": 0.1}}, "outer.target_kl: a setting of 'ppo', but"),

@@ -111,21 +111,6 @@ def test_a_step_size_that_overflows_is_told_in_one_line() -> None:
         begun(agent).adapt(trial_of(agent, family).rounds[0])
 
 
-def test_the_step_size_of_training_follows_its_schedule_over_a_restart() -> None:
-    family = Guess()
-    schedule = {"start": 0.1, "end": 0.0, "updates": 2}
-    agent, other = made(family, learning_rate=schedule), made(family, learning_rate=schedule)
-    trial = trial_of(agent, family)
-    agent.update(trial, generator(0))
-    other.load_state_dict(agent.state_dict())
-    for each in (agent, other):
-        each.update(trial, generator(0))
-        assert each.adam.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
-        before = {name: value.detach().clone() for name, value in each.parameters.items()}
-        each.update(trial, generator(0))
-        assert all(torch.equal(value, before[name]) for name, value in each.parameters.items())
-
-
 def test_agent_keeps_the_rules_of_agents_with_an_encoder_decoder() -> None:
     small = {"name": "encoder-decoder", "width": 8, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 
