@@ -8,6 +8,7 @@ With x the tokens of a question and y those of an answer (Vaswani et al., 2017):
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as Rounds
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,10 @@ class EncoderDecoder:
         """Return a round without places behind its longest question, and behind the end of its longest answer."""
         places = int((with_end(data.targets) & (data.mask > 0)[..., None]).sum(-1).max())
         return data._replace(observations=trim(data.observations), targets=data.targets[..., : max(1, places)])
+
+    def read(self, parameters: Parameters, rounds: Rounds[Answered]) -> Rounds[Answered]:
+        """Return the rounds: an inner step of the last layers runs through the whole network again."""
+        return rounds
 
     def taught(self, parameters: Parameters, data: Answered) -> Tensor:
         """Return the outputs of a round's answers, each token chosen behind the right ones before it."""

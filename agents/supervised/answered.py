@@ -18,3 +18,14 @@ class Answered(NamedTuple):
     """Right answers. [task, time, replica, *target]"""
     mask: Tensor
     """One for a question that was asked, else zero. [task, time, replica]"""
+
+
+class Encoded(NamedTuple):
+    """One round of one task, whose questions the encoder has read."""
+
+    features: Tensor
+    """What the encoder makes of the questions. [time, replica, ..., num_features]"""
+    targets: Tensor
+    """Right answers. [time, replica, *target]"""
+    mask: Tensor
+    """One for a question that was asked, else zero. [time, replica]"""

@@ -8,6 +8,7 @@ from metarl.families.family import TaskFamily
 from metarl.families.questions import asks_questions, require_questions
 
 from ..common.encoders import ObservationEncoder
+from ..maml.adaptation import AdaptAll
 from .config import SupervisedConfig
 from .network import AnsweringNetwork
 
@@ -41,13 +42,16 @@ def inner_steps_bytes(
     """Return about how many bytes a meta-gradient through inner steps takes; `sizes` are those of `round_sizes`.
 
     `at_once` tasks at a time hold the activations of the last round. An exact gradient holds those of each inner step
-    before it, with their backward passes, and the parameters of each step.
+    before it, with their backward passes, and the parameters of each step. An encoder that no step moves reads all
+    rounds once.
     """
-    size = itemsize(config.dtype)
+    size, moved = itemsize(config.dtype), isinstance(config.adapts, AdaptAll)
     of_images, of_layers = network.encoder.num_activations, network.num_activations
-    held, copies = sizes[-1] * (IMAGE_COPIES * of_images + of_layers), 3.0
+    read = sizes[-1] if moved else sum(sizes)
+    held, copies = read * IMAGE_COPIES * of_images + sizes[-1] * of_layers, 3.0
     if config.outer.meta_gradient != "first-order":
-        held += config.num_inner_steps * sum(sizes[:-1]) * (1.5 * of_images + 3.5 * of_layers)
+        in_steps = (1.5 * of_images if moved else 0.0) + 3.5 * of_layers
+        held += config.num_inner_steps * sum(sizes[:-1]) * in_steps
         copies = 2.0 + 3.0 * config.num_inner_steps * len(sizes[:-1])
     return size * round(at_once * (held + copies * num_parameters) + tasks * num_parameters)
 

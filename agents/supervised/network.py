@@ -17,7 +17,7 @@ from ..common.encoders import ObservationEncoder
 from ..common.policy import MLP, Parameters
 from ..maml.exported import Outputs, exported_step
 from ..maml.policy import ENCODER
-from .answered import Answered
+from .answered import Answered, Encoded
 
 
 class EachTask(Protocol):
@@ -57,8 +57,15 @@ class AnsweringNetwork(Protocol):
         """Return a round of all tasks without room that none of its questions and answers needs."""
         ...
 
-    def taught(self, parameters: Parameters, data: Answered) -> Tensor:
-        """Return the outputs [..., n] of a round [...], to compare with the right answers in it."""
+    def read(self, parameters: Parameters, rounds: Sequence[Answered]) -> Sequence[Answered | Encoded]:
+        """Return rounds of one task, read by an encoder that inner steps do not move: once, and not in each step.
+
+        A network whose encoder also sees answers returns the rounds as they are.
+        """
+        ...
+
+    def taught(self, parameters: Parameters, data: Any) -> Tensor:
+        """Return the outputs [..., n] of a round [...], which `read` may have read, to compare with its answers."""
         ...
 
     def free(self, tasks: EachTask, numbers: Tensor, raw: Tensor) -> Tensor:
@@ -108,15 +115,28 @@ class EncodedNetwork:
 
         Of maps, the layers give outputs of each cell, [..., cell, num_outputs].
         """
+        return self.network(parameters, self._features(parameters, numbers, raw))
+
+    def _features(self, parameters: Parameters, numbers: Tensor, raw: Tensor) -> Tensor:
         own = {name.removeprefix(ENCODER): value for name, value in parameters.items() if name.startswith(ENCODER)}
-        return self.network(parameters, self.encoder(own, numbers, raw))
+        return self.encoder(own, numbers, raw)
 
     def cut(self, data: Answered) -> Answered:
         """Return the round: all of it is needed."""
         return data
 
-    def taught(self, parameters: Parameters, data: Answered) -> Tensor:
+    def read(self, parameters: Parameters, rounds: Sequence[Answered]) -> Sequence[Answered | Encoded]:
+        """Return the features of the rounds of one task, from one pass of the encoder over all of them."""
+        features = self._features(
+            parameters, torch.cat([data.observations for data in rounds]), torch.cat([data.raw for data in rounds])
+        )
+        parts = features.split([len(data.mask) for data in rounds])
+        return [Encoded(part, data.targets, data.mask) for part, data in zip(parts, rounds, strict=True)]
+
+    def taught(self, parameters: Parameters, data: Answered | Encoded) -> Tensor:
         """Return the outputs [..., num_outputs] of a round [...]. Right answers change nothing of them."""
+        if isinstance(data, Encoded):
+            return self.network(parameters, data.features)
         return self(parameters, data.observations, data.raw)
 
     def free(self, tasks: EachTask, numbers: Tensor, raw: Tensor) -> Tensor:

@@ -19,8 +19,9 @@ from ..common.policy import Parameters
 from ..maml.adaptation import Adaptation
 from ..maml.objective import global_norm
 from ..maml.one_by_one import GradientOf, functional_gradient
+from ..maml.policy import ENCODER
 from ..maml.step_size import StepSize
-from .answered import Answered
+from .answered import Answered, Encoded
 from .answers import Scoring
 from .network import AnsweringNetwork
 
@@ -62,13 +63,17 @@ class SupervisedObjective:
         """Return the outputs of the network, [..., num_outputs], for observations [..., d]."""
         return self.policy(self.adaptation.policy(meta, fast), observations, raw)
 
-    def loss(self, fast: Parameters, meta: Parameters, data: Answered) -> tuple[Tensor, Tensor]:
+    def loss(self, fast: Parameters, meta: Parameters, data: Answered | Encoded) -> tuple[Tensor, Tensor]:
         """Return the mean loss of a round, and the outputs."""
         outputs = self.policy.taught(self.adaptation.policy(meta, fast), data)
         return self.head.mean_loss(outputs, data.targets, data.mask), outputs
 
     def inner_step(
-        self, meta: Parameters, fast: Parameters, data: Answered, gradient_of: GradientOf = functional_gradient
+        self,
+        meta: Parameters,
+        fast: Parameters,
+        data: Answered | Encoded,
+        gradient_of: GradientOf = functional_gradient,
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Return the fast parameters after one step, the outputs before it, and the norm of the inner gradient."""
         gradients, outputs = gradient_of(self.loss)(fast, meta, data)
@@ -77,7 +82,9 @@ class SupervisedObjective:
         norm = global_norm({name: gradient.detach() for name, gradient in gradients.items()})
         return self.step_size.step(meta, fast, gradients), outputs, norm
 
-    def adapt(self, meta: Parameters, fast: Parameters, data: Answered) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    def adapt(
+        self, meta: Parameters, fast: Parameters, data: Answered | Encoded
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Return the fast parameters after all inner steps on a round, the outputs before them, the mean norm."""
         fast, first, norm = self.inner_step(meta, fast, data)
         norms = [norm]
@@ -92,7 +99,8 @@ class SupervisedObjective:
         With `all_rounds` it is the mean loss of all rounds, each after adapting to the rounds before it.
         """
         fast = self.adaptation.start(meta)
-        *earlier, last = rounds
+        moved = any(name.startswith(ENCODER) for name in fast)
+        *earlier, last = rounds if moved else self.policy.read(self.adaptation.policy(meta, fast), rounds)
         losses: list[Tensor] = []
         answers: list[Tensor] = []
         norms = [torch.zeros((), dtype=last.mask.dtype, device=last.mask.device)]

@@ -265,3 +265,26 @@ def test_agents_learn_by_the_error_that_is_asked_for(name: str) -> None:
     right = trial.rounds[0].targets
     assert right is not None and losses[0] != pytest.approx(losses[1])
     assert losses[1] == pytest.approx(np.abs(right).mean(), rel=0.5)
+
+
+@pytest.mark.parametrize("adapts", ["last-layer", "context", "latent", "nothing"])
+@pytest.mark.parametrize("rounds", ["last", "all"])
+def test_an_encoder_that_no_step_moves_reads_a_trial_once_and_its_gradients_are_those_of_reading_in_each_step(
+    adapts: str, rounds: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = load("image-classes", fonts="matplotlib", ways=3, queries=1, size=14)
+    encoder = {"name": "blocks", "channels": [4, 4]}
+    agent = made(family, encoder=encoder, adapts=adapts, num_inner_steps=3, outer={"name": "adam", "rounds": rounds})
+    seen = tuple(map(agent.reader.read, trial_of(agent, family).rounds))
+    network, read = agent.objective.policy, []
+    encode = network.encoder.__class__.__call__
+    monkeypatch.setattr(
+        network.encoder.__class__, "__call__", lambda *given: (read.append(len(given[2])), encode(*given))[1]
+    )
+    gradients, outcome = agent.over_tasks.task_gradients(seen)
+    assert read == [3 + 3] * 3  # a pass in each of three tasks
+    monkeypatch.setattr(network, "read", lambda _, rounds: rounds)
+    slow, expected = agent.over_tasks.task_gradients(seen)
+    torch.testing.assert_close(outcome, expected)
+    assert any(name.startswith("encoder.") for name in slow)
+    torch.testing.assert_close(gradients, slow, rtol=1e-9, atol=1e-12)

@@ -48,6 +48,7 @@ BLOCKS = {"encoder": "blocks", "hidden_sizes": []}
 UPDATES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any], int]] = {
     "maml": ("maml", {"hidden_sizes": [64, 64], "num_inner_steps": 2}, "sinusoid", {}, 600),
     "maml of images": ("maml", BLOCKS, "image-classes", {}, 6),
+    "maml of the last layer": ("maml", {**BLOCKS, "adapts": "last-layer"}, "image-classes", {"shots": 5}, 6),
     "prototypes": ("prototypes", {}, "image-classes", {"shots": 5}, 10),
     "ridge": ("ridge", {}, "sinusoid", {"shots": 100}, 200),
     "leo": ("leo", {}, "sinusoid", {"shots": 40}, 60),
