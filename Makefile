@@ -36,9 +36,10 @@ demo: $(CORE)
 	$(BIN)/metarl demo
 
 # One thread for torch and BLAS in each worker: otherwise the workers fight over the cores. Work is stolen by halves, so
-# that the tests of a file, which share what is made for them, mostly stay together.
+# that the tests of a file, which share what is made for them, mostly stay together. Bytecode is kept, whatever the
+# environment says: the tests start hundreds of processes, and each would compile metarl anew.
 test: $(DEV)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff format --check .

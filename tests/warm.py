@@ -1,7 +1,7 @@
-"""Processes that begin with torch loaded: most of the time of a short command goes into importing it.
+"""Processes that begin with torch and the like loaded: most of the time of a short command goes into importing them.
 
-A server imports torch, and nothing of metarl, and forks a process for each command. `python -m tests.warm SOCKET`
-runs it.
+A server imports these packages, and nothing of metarl, and forks a process for each command.
+`python -m tests.warm SOCKET` runs it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import functools
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -26,10 +27,33 @@ from typing import Any
 
 from tests.places import ROOT
 
+LOADED = (
+    "gymnasium",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "mpl_toolkits.mplot3d",
+    "mujoco",
+    "pydantic",
+    "pytest",
+    "safetensors.numpy",
+    "scipy.special",
+    "stable_baselines3",
+    "torch",
+    "torch._dynamo",  # every optimiser loads it
+    "wandb",
+    "yaml",
+)
+"""What the server imports."""
+
+READ_ONCE = ("MPLBACKEND", "MPLCONFIGDIR", "MUJOCO_GL", "PYOPENGL_PLATFORM")
+"""Variables that these packages read when they are imported."""
+
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
-if {name!r} == "python" and not (len(sys.argv) > 1 and (sys.argv[1] in {first!r} or sys.argv[1].endswith(".py"))):
-    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+run = ["-c", {metarl!r}] if {name!r} == "metarl" else []
+known = bool(run) or (len(sys.argv) > 1 and (sys.argv[1] in {first!r} or sys.argv[1].endswith(".py")))
+if not known or any(os.environ.get(name) != value for name, value in {read!r}.items()):
+    os.execv({python!r}, [{python!r}, *run, *sys.argv[1:]])
 about = {{"name": {name!r}, "python": {python!r}, "library": {library!r}, "words": sys.argv[1:], "folder": os.getcwd()}}
 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
     server.connect({address!r})
@@ -38,7 +62,6 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
 sys.exit(int(status))
 """
 """Stands for a command: hands its words, folder, environment and streams to the server, and exits as it did."""
-
 
 METARL = "import sys; from metarl.cli.main import main; sys.exit(main())"
 
@@ -59,10 +82,12 @@ def start_server() -> tuple[str, subprocess.Popen[bytes]]:
 def write_client(path: Path, python: Path, library: Path, first: tuple[str, ...] = ("-c",)) -> None:
     """Write the command `metarl` or `python`, as its path is named, of the Python with a library of its own.
 
-    `python` begins warm for scripts, and for these first words; for others it is Python itself.
+    `python` begins warm for scripts, and for these first words; for others it is Python itself. So it is where one of
+    `READ_ONCE` differs from that of the server.
     """
     words = {"name": path.name, "python": str(python), "library": str(library), "address": start_server()[0]}
-    path.write_text(CLIENT.format(**words, first=first))
+    read = {name: os.environ.get(name) for name in READ_ONCE}
+    path.write_text(CLIENT.format(**words, first=first, read=read, metarl=METARL))
     path.chmod(0o755)
 
 
@@ -79,12 +104,13 @@ def warm_python() -> str:
 
 def serve(path: str) -> None:
     """Answer until standard input ends. In the process of a command, run it and return."""
+    for module in LOADED:
+        importlib.import_module(module)
     import torch
-    import torch._dynamo  # every optimiser loads it
 
     assert "metarl" not in sys.modules and torch.get_num_threads() == 1
     assert len([*Path("/proc/self/task").iterdir()]) == 1, "a thread would be missing in the processes of commands"
-    gc.freeze()  # a collection in each process would copy all of torch's objects
+    gc.freeze()  # a collection in each process would copy all objects of these packages
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(path)
