@@ -65,9 +65,9 @@ def write_config(folder: Path, agent: str = "maml-ppo", **changes: Any) -> Path:
     return path
 
 
-def command(*arguments: str | Path) -> list[str]:
+def command(*arguments: str | Path, python: str = sys.executable) -> list[str]:
     """Return the words that start the command line in a process of its own."""
-    return [sys.executable, "-m", "metarl", *map(str, arguments)]
+    return [python, "-m", "metarl", *map(str, arguments)]
 
 
 def metarl(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -75,7 +75,7 @@ def metarl(*arguments: str | Path, **environment: str) -> subprocess.CompletedPr
     for_python = any(name.startswith(("PYTHON", "LC_", "LANG")) for name in environment)
     python = sys.executable if for_python else warm_python()
     return subprocess.run(
-        [python, *command(*arguments)[1:]],
+        command(*arguments, python=python),
         capture_output=True,
         text=True,
         timeout=120,
@@ -86,13 +86,14 @@ def metarl(*arguments: str | Path, **environment: str) -> subprocess.CompletedPr
 
 @contextlib.contextmanager
 def started(
-    *arguments: str | Path, metrics: Path | None = None, lines: int = 1, **options: Any
+    *arguments: str | Path, metrics: Path | None = None, lines: int = 1, python: str = sys.executable, **options: Any
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a command in a process that does not outlive the block, which begins once `metrics` has so many lines.
 
-    Give it more work than it can do: on a busy machine the block begins much later than the last of these lines.
+    Give it more work than it can do: on a busy machine the block begins much later than the last of these lines. A
+    signal needs the process itself, and so not `warm_python()`.
     """
-    process = subprocess.Popen(command(*arguments), text=True, **options)
+    process = subprocess.Popen(command(*arguments, python=python), text=True, **options)
     try:
         deadline = time.monotonic() + 60
         while metrics is not None and not (metrics.exists() and metrics.read_bytes().count(b"\n") >= lines):

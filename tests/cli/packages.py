@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from metarl.cli.main import main
+from tests.warm import warm_python
 
 
 def write_package(kind: str, name: str, folder: Path) -> Path:
@@ -71,7 +72,7 @@ def run_tests(folder: Path, *sources: tuple[Path, Path]) -> list[tuple[int, str]
     for number, (package, _) in enumerate(sources):
         (folder / str(number)).symlink_to(package / "tests")
     done = subprocess.run(
-        [sys.executable, "-c", RUN_TESTS, str(folder), *(str(source) for _, source in sources)],
+        [warm_python(), "-c", RUN_TESTS, str(folder), *(str(source) for _, source in sources)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -21,6 +21,7 @@ from metarl.runs.config import TrainConfig
 from metarl.training.train import meta_train
 from metarl.trials.registered import AGENTS
 from tests.small_runs import command, config, metarl, started, write_config
+from tests.warm import warm_python
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 def test_a_terminal_shows_a_bar(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        command("train", write_config(tmp_path, num_updates=2), "--run-dir", tmp_path / "run"),
+        command("train", write_config(tmp_path, num_updates=2), "--run-dir", tmp_path / "run", python=warm_python()),
         stdout=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "160"},
     )

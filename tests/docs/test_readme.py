@@ -6,12 +6,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.places import ROOT
+from tests.warm import warm_python
 
 from .pages import Block
 from .walkthrough import Walkthrough
@@ -29,7 +29,7 @@ RESULTS = {path.name: path.read_text() for path in sorted((ROOT / "docs/results"
 def run(*words: str, folder: Path, **environment: str) -> str:
     """Run Python in a folder and return its output; fail with its error."""
     done = subprocess.run(
-        [sys.executable, *words],
+        [warm_python(), *words],
         cwd=folder,
         env={**os.environ, "WANDB_MODE": "disabled", **environment},
         capture_output=True,
@@ -42,7 +42,8 @@ def run(*words: str, folder: Path, **environment: str) -> str:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[-1][:40])
 def test_python_block_runs(block: str, tmp_path: Path) -> None:
-    run("-W", "error::UserWarning:metarl", "-c", block, folder=tmp_path)
+    strict = "import warnings; warnings.filterwarnings('error', category=UserWarning, module='metarl$')\n"
+    run("-c", strict + block, folder=tmp_path)
 
 
 def test_readme_has_at_most_130_lines() -> None:

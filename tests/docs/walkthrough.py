@@ -44,9 +44,8 @@ class Walkthrough:
         (library / "installed.pth").write_text(f"import site; site.addsitedir({installed!r})\n")
         (home / "warm").mkdir()
         write_client(python.with_name("metarl"), python, library)
-        write_client(home / "warm" / "python", python, library)
+        write_client(home / "warm" / "python", python, library, ("-c", "-m"))
         _script(python, "pip", "from pip._internal.cli.main import main")
-        _script(python, "pytest", "from pytest import main")
         return cls(folder, python, library)
 
     def follow(self, blocks: list[Block], smaller: Mapping[str, int] = MappingProxyType({})) -> None:

@@ -115,7 +115,7 @@ def end_by(
 
 def finish(run_dir: Path) -> int:
     """Resume a run to its end and return the status."""
-    words = [warm_python(), *command("train", "--resume", run_dir)[1:]]
+    words = command("train", "--resume", run_dir, python=warm_python())
     return subprocess.run(words, capture_output=True, timeout=300, check=False).returncode
 
 

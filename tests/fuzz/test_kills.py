@@ -13,6 +13,7 @@ import pytest
 from metarl.runs.run import holds_run
 from tests.fuzz.kills import AGENTS, end_by, fingerprint, limit_files, torment
 from tests.small_runs import command, trained, write_config
+from tests.warm import warm_python
 
 
 def test_a_training_ended_at_random_moments_ends_in_the_bits_of_one_left_alone(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_a_disk_that_fills_up_costs_one_line_and_no_bit(tmp_path: Path) -> None:
     assert errors.splitlines()[-1].startswith("metarl: error: ")
     assert "Traceback" not in errors
     words = ("--resume", run_dir) if holds_run(run_dir) else (path, "--run-dir", run_dir)
-    assert end_by(command("train", *words), None, 120)[0] == 0
+    assert end_by(command("train", *words, python=warm_python()), None, 120)[0] == 0
     assert fingerprint(run_dir) == fingerprint(whole)
 
 

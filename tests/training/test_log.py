@@ -20,6 +20,7 @@ from metarl.training.log import RunLog
 from metarl.training.wandb import choose_mode
 from metarl.trials.plan import TrialPlan
 from tests.small_runs import config, metarl, read_metrics, write_config
+from tests.warm import warm_python
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +104,7 @@ def inspect(run_dir: Path) -> list[dict[str, Any]]:
     """Return the records of the one offline W&B run in a folder, as W&B's own reader gives them."""
     (offline,) = (run_dir / "wandb").glob("offline-run-*")
     read = subprocess.run(
-        [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(offline)],
+        [warm_python(), "-m", "wandb", "leet", "inspect", "--json", str(offline)],
         capture_output=True,
         text=True,
         timeout=60,

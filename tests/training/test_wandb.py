@@ -19,6 +19,7 @@ from metarl.training.guard import Guard
 from metarl.training.log import RunLog
 from tests.small_runs import configured, read_metrics, trained, write_config
 from tests.training.test_log import inspect
+from tests.warm import warm_python
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,7 @@ print(max(waits, default=0.0))
 @pytest.mark.parametrize("number", ["SIGSTOP", "SIGKILL"])
 def test_a_service_that_stops_or_dies_costs_one_warning_and_a_bounded_wait(tmp_path: Path, number: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WITH_SERVICE, str(tmp_path / "run"), number],
+        [warm_python(), "-c", WITH_SERVICE, str(tmp_path / "run"), number],
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
