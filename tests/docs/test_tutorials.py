@@ -9,7 +9,7 @@ import pytest
 from .pages import PAGES, Block, blocks_of
 from .walkthrough import Walkthrough, require_lines
 
-SMALLER = {"num_updates": 2}
+SMALLER = {"num_updates": 2, "meta_batch_size": 4}
 """What is set in the configs of tutorials here: their trainings take up to a minute."""
 
 TUTORIALS = [page for page in PAGES if page.startswith("docs/tutorials/")]
