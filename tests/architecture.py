@@ -114,15 +114,27 @@ def imports() -> tuple[Import, ...]:
     return tuple(found for file in sources() for found in _imports_of(file))
 
 
+@functools.cache
+def _tree_of(file: str) -> ast.Module:
+    return ast.parse((ROOT / file).read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _modules() -> frozenset[str]:
+    return frozenset(map(module_of, sources()))
+
+
 def _imports_of(file: str) -> Iterator[Import]:
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    typing = {id(n) for block in ast.walk(tree) if _is_type_checking(block) for n in ast.walk(block)}
-    functions = (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
-    local = {id(inside) for function in functions for inside in ast.walk(function)}
-    for node in ast.walk(tree):
-        if id(node) not in typing:
-            for target in _targets(node, file):
-                yield Import(file, node.lineno, target, id(node) in local)  # type: ignore[attr-defined]
+    todo: list[tuple[ast.AST, bool]] = [(_tree_of(file), False)]
+    while todo:
+        node, local = todo.pop()
+        if _is_type_checking(node):
+            continue
+        for target in _targets(node, file):
+            yield Import(file, node.lineno, target, local)  # type: ignore[attr-defined]
+        local |= isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        # No expression holds an import.
+        todo += [(child, local) for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr)]
 
 
 def _is_type_checking(node: ast.AST) -> bool:
@@ -134,13 +146,12 @@ def _targets(node: ast.AST, file: str) -> Iterator[str]:
         yield from (alias.name for alias in node.names)
     if not isinstance(node, ast.ImportFrom):
         return
-    modules = {module_of(each) for each in sources()}
     package = module_of(file).split(".")
     package = package if file.endswith("__init__.py") else package[:-1]
     base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])]) if node.level else ""
     base = base or node.module or ""
     for alias in node.names:
-        yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in modules else base
+        yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in _modules() else base
 
 
 @functools.cache
@@ -208,8 +219,7 @@ def _reason(found: Import) -> str | None:
 
 def function_lengths(file: str) -> dict[str, int]:
     """Return the lines between the first and the last of each function of a file, by name and line."""
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    functions = (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    functions = (n for n in ast.walk(_tree_of(file)) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)))
     return {f"{each.name}:{each.lineno}": (each.end_lineno or each.lineno) - each.lineno for each in functions}
 
 

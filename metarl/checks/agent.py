@@ -153,8 +153,9 @@ def check_waiting(subject: Subject) -> Iterator[str]:
         other = subject.make()
         agent.update(plain, generator(0))
         other.update(replace(plain, rounds=tuple(map(_disturb, plain.rounds))), generator(0))
+        changed = state_arrays(other)
         for name, value in state_arrays(agent).items():
-            if not np.allclose(value, state_arrays(other)[name], rtol=1e-6, atol=1e-6):
+            if not np.allclose(value, changed[name], rtol=1e-6, atol=1e-6):
                 yield f"numbers where `episodes.mask` is false change {name!r} in an update; leave them out"
                 return
 
@@ -193,29 +194,25 @@ class _DisturbedLearner(Learner):
 
 def check_update(subject: Subject) -> Iterator[str]:
     """An update changes the agent and logs finite numbers."""
-    agent = subject.make()
-    if not isinstance(agent, TrainableAgent):
+    if not issubclass(subject.cls, TrainableAgent):
         return
-    before, live = state_arrays(agent), agent.state_dict()
-    logged = agent.update(subject.trial(agent, training=True), generator(0))
-    for name, value in logged.items():
+    lesson = subject.lesson
+    for name, value in lesson.logged.items():
         if not isinstance(value, float) or not np.isfinite(value):
             yield f"update logs {name!r} = {value!r}; it must be a finite float"
-    after = state_arrays(agent)
-    if not first_change(before, after):
+    if not first_change(lesson.before, lesson.after):
         yield "an update changed nothing in state_dict; return everything that training changes"
-    if any(as_array(value).tobytes() != before[name].tobytes() for name, value in live.items()):
+    if any(as_array(value).tobytes() != lesson.before[name].tobytes() for name, value in lesson.handed_out.items()):
         yield "an update changed a state_dict that was returned before; return copies"
-    if not all(np.isfinite(value).all() for value in after.values()):
+    if not all(np.isfinite(value).all() for value in lesson.after.values()):
         yield "the state after an update is not finite; look at the loss on short episodes"
 
 
 def check_state(subject: Subject) -> Iterator[str]:
     """An agent restored from a state goes on bit for bit like the agent that the state is from."""
-    agent, other = subject.make(), subject.make(seed=1)
-    if not isinstance(agent, TrainableAgent):
+    if not issubclass(subject.cls, TrainableAgent):
         return
-    agent.update(subject.trial(agent, training=True), generator(0))
+    agent, other = subject.lesson.agent, subject.make(seed=1)
     state = agent.state_dict()
     require_tensors(state)
     other.load_state_dict(state)

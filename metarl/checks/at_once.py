@@ -18,7 +18,11 @@ from .probes import NUM_TASKS, Subject, first_change, state_arrays
 T = TypeVar("T")
 
 _THREAD_SAFE = sys.stdlib_module_names | {"torch", "numpy", "gymnasium", "pydantic"}
-"""Packages whose own lines need not be interrupted: they keep nothing of an agent. Most lines are theirs."""
+_THREAD_SAFE_PARTS = frozenset({"base", "families", "trials", "checks", "envs"})
+"""Packages, and parts of our own, whose lines need not be interrupted: they keep nothing of an agent. Most are theirs.
+
+An agent's functions are interrupted wherever they are called from.
+"""
 
 _IN_STEP = frozenset({"act", "adapt", "update"})
 """Functions that the threads begin together. Turns of a line each then put one thread between two lines of another."""
@@ -52,11 +56,16 @@ def _trace(turns: _Turns, number: int, frame: FrameType, event: str, argument: A
     if event == "call":
         if frame.f_code.co_name in _IN_STEP:
             turns.meet(number)
-        safe = str(frame.f_globals.get("__name__")).partition(".")[0] in _THREAD_SAFE
-        return None if safe else functools.partial(_trace, turns, number)
+        return None if _is_safe(str(frame.f_globals.get("__name__"))) else functools.partial(_trace, turns, number)
     if event == "line":
         turns.pass_on(number)
     return functools.partial(_trace, turns, number)
+
+
+@functools.cache
+def _is_safe(module: str) -> bool:
+    top, part, *_ = (*module.split("."), "")
+    return top in _THREAD_SAFE or (top == "metarl" and part in _THREAD_SAFE_PARTS)
 
 
 class _Turns:
@@ -143,17 +152,15 @@ def check_threads(subject: Subject) -> Iterator[str]:
 
 
 def _check_updates(subject: Subject) -> Iterator[str]:
-    makes = [functools.partial(subject.make, seed) for seed in (0, 1)]
-    before = [make() for make in makes]
-    trials = [subject.trial(agent, training=True) for agent in before]
-    after = run_at_once(makes)
-    for agent, trial in zip(before, trials, strict=True):
-        agent.update(trial, generator(0))
+    lesson, other = subject.lesson, subject.make(seed=1)
+    trials = [lesson.trial, subject.trial(other, training=True)]
+    after = run_at_once([functools.partial(subject.make, seed) for seed in (0, 1)])
+    other.update(trials[1], generator(0))
     run_at_once(
         [functools.partial(agent.update, trial, generator(0)) for agent, trial in zip(after, trials, strict=True)]
     )
-    for ours, theirs in zip(before, after, strict=True):
-        if name := first_change(state_arrays(ours), state_arrays(theirs)):
+    for ours, theirs in zip((lesson.after, state_arrays(other)), after, strict=True):
+        if name := first_change(ours, state_arrays(theirs)):
             yield (
                 f"two agents that are made and trained at the same time, on a thread each, get another {name!r}; keep "
                 "all state in the agent: no variables of a class or a module, no generator of the process"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from ..base.streams import Streams
+from ..base.streams import Streams, generator
 from ..families.arrays import ArrayFamily
 from ..families.batch import State
 from ..families.distributions import Uniform
@@ -148,6 +149,24 @@ def other_spaces() -> list[TaskFamily]:
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """The first update of a new agent, which several checks look at."""
+
+    agent: TrainableAgent
+    """The agent. A check that trains it on is the last that looks at it."""
+    trial: Trial
+    """What it learned from."""
+    logged: Mapping[str, float]
+    """What the update returned."""
+    before: Mapping[str, np.ndarray]
+    """The agent's state."""
+    handed_out: Mapping[str, Any]
+    """The same as the agent returned it, and not a copy."""
+    after: Mapping[str, np.ndarray]
+    """The state after the update."""
+
+
+@dataclass(frozen=True)
 class Subject:
     """An agent's class, and the family that it is checked on."""
 
@@ -175,6 +194,15 @@ class Subject:
         """Return a trial in `tasks`."""
         with contextlib.closing(self.family.make_vec(tasks or self.tasks(), REPLICAS, threads=0)) as envs:
             return run_trial(agent, envs, ROUNDS, seed=seed, training=training)
+
+    @functools.cached_property
+    def lesson(self) -> Lesson:
+        """The first update of an agent that can be trained."""
+        agent: TrainableAgent = self.make()
+        before, handed_out = state_arrays(agent), agent.state_dict()
+        trial = self.trial(agent, training=True)
+        logged = agent.update(trial, generator(0))
+        return Lesson(agent, trial, logged, before, handed_out, state_arrays(agent))
 
     def same(self, a: np.ndarray, b: np.ndarray) -> bool:
         """Return whether two arrays are equal to the rounding of products of matrices of different sizes."""

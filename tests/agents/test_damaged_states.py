@@ -14,6 +14,7 @@ from metarl.checks.probes import Subject, first_change, probes, state_arrays
 from metarl.trials.agent import TrainableAgent
 from metarl.trials.registered import AGENTS, missing_package
 from tests.agents.playable import family_for
+from tests.small_agents import smaller
 
 NAMES = [name for name in AGENTS if issubclass(AGENTS[name], TrainableAgent) and not missing_package(name)]
 
@@ -26,7 +27,7 @@ def spoil(value: Tensor, number: float) -> Tensor:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_tensor_with_a_number_that_is_not_finite_is_refused(name: str) -> None:
-    agent = Subject(AGENTS[name], family_for(name)).make()
+    agent = Subject(smaller(name), family_for(name)).make()
     state, before = agent.state_dict(), state_arrays(agent)
     for key, value in state.items():
         if not value.is_floating_point() or not value.numel():
@@ -39,7 +40,7 @@ def test_every_tensor_with_a_number_that_is_not_finite_is_refused(name: str) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_counts_that_no_training_has_reached_are_refused(name: str) -> None:
-    subject = Subject(AGENTS[name], family_for(name))
+    subject = Subject(smaller(name), family_for(name))
     agent = subject.make()
     agent.update(subject.trial(agent, training=True), generator(0))
     state = agent.state_dict()
@@ -67,7 +68,7 @@ def test_a_replay_buffer_s_place_outside_of_it_is_refused() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_update_that_is_interrupted_leaves_the_agent_as_it_was(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = Subject(AGENTS[name], family_for(name))
+    subject = Subject(smaller(name), family_for(name))
     agent = subject.make()
     trial, before = subject.trial(agent, training=True), state_arrays(agent)
     steps = []

@@ -13,10 +13,9 @@ import pytest
 import torch
 from gymnasium import spaces
 from metarl.envs.mujoco.half_cheetah import HalfCheetahRun
-from pydantic import create_model
 
 from metarl.base.errors import MetarlError
-from metarl.base.settings import Settings, validate
+from metarl.base.settings import Settings
 from metarl.base.streams import Streams
 from metarl.checks.check import check, check_agent, check_family, resolve
 from metarl.checks.extent import Pace
@@ -28,9 +27,10 @@ from metarl.families.family import FAMILIES, TaskFamily, missing_requirement
 from metarl.families.load import load
 from metarl.families.mujoco.changes import Physics, Scale
 from metarl.families.task import Horizon, Parameter, Values
-from metarl.trials.agent import Agent, Learner, TrainableAgent
+from metarl.trials.agent import Learner, TrainableAgent
 from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import AGENTS, what_to_install
+from tests.small_agents import smaller
 
 PRESETS = [(name, preset) for name in FAMILIES for preset in FAMILIES[name].presets or [None]]
 
@@ -42,30 +42,12 @@ def test_every_registered_family_keeps_the_rules(name: str, preset: str | None) 
     assert check_family(load(name, preset)) == []
 
 
-SMALLER: dict[str, dict[str, Any]] = {
-    "fine-tuned": {"fine_tuning": {"num_steps": 5}},
-    "from-scratch": {"num_steps": 5},
-    "in-context": {"network": {"width": 16, "num_heads": 2, "feedforward": 32, "meaning_layers": 1}},
-    "maml-trpo": {"outer": {"cg_iterations": 3}},
-}
-"""Settings of agents whose default ones would take longest. The rules are the same."""
-
-
-def smaller(name: str) -> type[Agent]:
-    """Return a registered agent's class with other defaults."""
-    cls = AGENTS[name]
-    made = validate(cls.Config, SMALLER[name], where=name)
-    fields: dict[str, Any] = {
-        key: (cls.Config.model_fields[key].annotation, getattr(made, key)) for key in SMALLER[name]
-    }
-    return type(cls.__name__, (cls,), {"Config": create_model("Config", __base__=cls.Config, **fields)})
-
-
 @pytest.mark.parametrize("name", AGENTS)
 def test_every_registered_agent_keeps_the_rules(name: str) -> None:
     if missing := what_to_install(name):
         pytest.skip(missing)
-    assert check_agent(smaller(name) if name in SMALLER else name) == []
+    families = [load("recommender", horizon=15)] if AGENTS[name].plays == ("recommender",) else None
+    assert check_agent(smaller(name), families) == []
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,12 @@ def test_an_answer_is_its_question_cut_or_filled_to_its_length() -> None:
 @pytest.mark.parametrize(
     ("family", "words"),
     [
-        (load("sinusoid"), "agent 'copy' answers tokens with themselves, and family 'sinusoid' has observations Box"),
-        (load("text-classes"), "agent 'copy' answers tokens with themselves, and family 'text-classes'"),
+        ("sinusoid", "agent 'copy' answers tokens with themselves, and family 'sinusoid' has observations Box"),
+        ("text-classes", "agent 'copy' answers tokens with themselves, and family 'text-classes'"),
         (sequences(Tokens(4, 9), Tokens(4, 8)), "needs one vocabulary, .* have 9 and 8 tokens"),
     ],
     ids=["numbers", "labels", "vocabularies"],
 )
-def test_families_whose_questions_are_no_answers_are_refused(family: TaskFamily, words: str) -> None:
+def test_families_whose_questions_are_no_answers_are_refused(family: TaskFamily | str, words: str) -> None:
     with pytest.raises(MetarlError, match=words):
-        make_agent("copy", family)
+        make_agent("copy", load(family) if isinstance(family, str) else family)

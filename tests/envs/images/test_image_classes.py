@@ -37,7 +37,8 @@ def ask(family: ImageClasses, tasks: Tasks, rounds: int = 2) -> list[Asked]:
 
 
 def make(**settings: object) -> ImageClasses:
-    family = require_questions(load("image-classes", **settings))
+    """Return the family with the fonts that every machine has, unless the settings say otherwise."""
+    family = require_questions(load("image-classes", **{"fonts": "matplotlib", **settings}))
     assert isinstance(family, ImageClasses)
     return family
 
