@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .over_ranks import moments_of_all
+
 
 def suffix_sums(terms: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Return y with y_t = terms_t + factors_t y_{t+1}, [time, ...]; the last is its own term.
@@ -102,7 +104,10 @@ def linear_baseline(
 
 
 def explained_variance(values: np.ndarray, returns: np.ndarray, mask: np.ndarray) -> float:
-    """Return 1 - Var(returns - values) / Var(returns) over the marked steps; 0 where the returns do not vary."""
+    """Return 1 - Var(returns - values) / Var(returns) over the marked steps; 0 where the returns do not vary.
+
+    The steps are those of all processes that train together.
+    """
     chosen = returns[mask]
-    variance = float(chosen.var())
-    return 0.0 if variance == 0.0 else 1.0 - float((chosen - values[mask]).var()) / variance
+    variance = float(moments_of_all(chosen).variance)
+    return 0.0 if variance == 0.0 else 1.0 - float(moments_of_all(chosen - values[mask]).variance) / variance

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .over_ranks import moments_of_all
+
 _FLOOR = 1e-6
 
 
@@ -23,12 +25,12 @@ class RunningMoments:
         return {"count": self.count, "mean": self.mean, "squares": self.squares}
 
     def add(self, rows: np.ndarray) -> None:
-        """Add `rows` [n, size] to what was seen."""
-        values = torch.as_tensor(rows, dtype=torch.float64)
-        n, mean = len(values), values.mean(0)
+        """Add `rows` [n, size] to what was seen, and those of all processes that train together."""
+        found = moments_of_all(np.asarray(rows, dtype=np.float64))
+        n, mean = found.num_rows, torch.as_tensor(found.mean)
         total = self.count + n
         shift = mean - self.mean
-        self.squares += (values - mean).square().sum(0) + shift.square() * self.count * n / total
+        self.squares += torch.as_tensor(found.squares) + shift.square() * self.count * n / total
         self.mean += shift * n / total
         self.count.copy_(total)
 
@@ -73,11 +75,12 @@ class ValueScale:
         return max(variance, _FLOOR) ** 0.5 if self.seen else 1.0
 
     def follow(self, targets: np.ndarray, head: torch.nn.Linear) -> None:
-        """Move the scale toward `targets` [n], and correct the head for it."""
+        """Move the scale toward `targets` [n], those of all processes, and correct the head for it."""
         mean, std = float(self.mean), self.std
+        seen = moments_of_all(targets)
         rate = self.rate if self.seen else 1.0
-        self.mean += rate * (float(targets.mean()) - self.mean)
-        self.square += rate * (float(np.square(targets).mean()) - self.square)
+        self.mean += rate * (float(seen.mean) - self.mean)
+        self.square += rate * (float(seen.variance + seen.mean**2) - self.square)
         self.seen.fill_(1.0)
         with torch.no_grad():
             head.weight *= std / self.std

@@ -10,6 +10,7 @@ from torch import Tensor
 from metarl.base.errors import MetarlError
 from metarl.trials.agent import NUM_UPDATES
 
+from .over_ranks import sum_over_ranks
 from .schedule import Schedule
 from .state import StateDict, load_optimizer, optimizer_state
 
@@ -39,13 +40,13 @@ class ScheduledAdam:
         return norm
 
     def descend_loss(self, loss: Tensor, setting: str) -> float:
-        """Take one step down the gradients of `loss`, as `descend` does.
+        """Take one step down the gradients of the sum of `loss` over all processes that train together.
 
         Raises MetarlError, which names `setting` as the remedy, where their norm is not finite. The parameters are then
         spoilt.
         """
         gradients = torch.autograd.grad(loss, list(self.parameters.values()))
-        norm = self.descend(dict(zip(self.parameters, gradients, strict=True)))
+        norm = self.descend(dict(zip(self.parameters, sum_over_ranks(gradients), strict=True)))
         if not norm < float("inf"):
             raise MetarlError(f"the gradient's norm is {norm}; take a lower {setting}")
         return norm

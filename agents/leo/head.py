@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..common.codes import Code, glorot, orthogonality
+from ..common.over_ranks import TaskNoise
 from ..common.policy import Parameters
 from ..supervised.answers import AnswerHead
 from ..supervised.support import Fitted, Support, linear
@@ -109,7 +110,7 @@ class LatentHead:
         steps = 1 + self.num_inner_steps + self.num_finetune_steps
         return 11 * config.latent_size * pairs + steps * outputs * (10 * self.size + 10 * known) + 8 * asked * outputs
 
-    def fit(self, parameters: Parameters, support: Support, noise: torch.Generator | None) -> Fitted:
+    def fit(self, parameters: Parameters, support: Support, noise: TaskNoise | None) -> Fitted:
         """Return adapted heads; with `noise` as in an update: from samples, and with their penalties."""
         learning = noise is not None
         with torch.enable_grad():
@@ -118,7 +119,7 @@ class LatentHead:
             code = encode(parameters, support, self.of_classes, math.log(self.config.initial_std))
             start = code.mean
             if noise is not None:
-                start = start + code.log_std.exp() * _normal(start, noise)
+                start = start + code.log_std.exp() * noise.normal(start)
             codes = start if start.requires_grad else start.requires_grad_(True)
             weights = self._decode(parameters, codes, noise)
             for _ in range(self.num_inner_steps):
@@ -132,10 +133,10 @@ class LatentHead:
             return Fitted(weights.detach(), weights.new_zeros(()), {})
         return self._fitted(parameters, weights, code, start, codes)
 
-    def _decode(self, parameters: Parameters, codes: Tensor, noise: torch.Generator | None) -> Tensor:
+    def _decode(self, parameters: Parameters, codes: Tensor, noise: TaskNoise | None) -> Tensor:
         """Return heads, in an update with a sample of its own at each step, as published."""
         like = codes.new_zeros(()).expand(*codes.shape[:2], self.size)
-        return decode(parameters, codes, None if noise is None else _normal(like, noise))
+        return decode(parameters, codes, None if noise is None else noise.normal(like))
 
     def _gradient(
         self, parameters: Parameters, of: Tensor, weights: Tensor, support: Support, *, learning: bool
@@ -164,8 +165,3 @@ class LatentHead:
     def outputs(self, parameters: Parameters, weights: Tensor, features: Tensor) -> Tensor:
         """Return features w, and what the answers add to them."""
         return self.answers.complete(parameters, linear(features, weights), features)
-
-
-def _normal(like: Tensor, noise: torch.Generator) -> Tensor:
-    """Return standard normal numbers, the same on every device."""
-    return torch.randn(like.shape, generator=noise, dtype=torch.float64, device="cpu").to(like)

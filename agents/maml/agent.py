@@ -34,7 +34,7 @@ from .codes import CodedObjective, OutcomeReader, StepEncoder
 from .config import MAMLConfig
 from .exported import exported_step
 from .memory import update_bytes
-from .meta_step import MetaStep, require_finite
+from .meta_step import MetaStep, mean_values, require_finite
 from .objective import MetaObjective
 from .over_tasks import OverTasks
 from .policy import EncodedPolicy
@@ -166,8 +166,8 @@ class MAML(TrainableAgent):
         after = self.over_tasks.outcomes(self.parameters, rounds)
         require_finite(after, {}, "after the update", self.meta_step.length_setting)
         names = ("kl", "inner_kl", "entropy", "inner_gradient_norm")
-        found = {name: float(getattr(after, name).mean()) for name in names}
-        return found | dict(zip(CODE_MEASURES, after.of_code.mean(0).tolist(), strict=False))  # none without a code
+        of_code = dict(zip(CODE_MEASURES, after.of_code.unbind(1), strict=False))  # none without a code
+        return mean_values(**{name: getattr(after, name) for name in names}, **of_code)
 
     def _rates(self) -> dict[str, float]:
         """Return the least, the mean and the greatest of the learned step sizes; nothing if they are fixed."""

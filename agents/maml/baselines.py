@@ -16,6 +16,7 @@ from metarl.trials.episodes import Episodes
 
 from ..common.advantage import baseline_features, linear_baseline
 from ..common.moments import RunningMoments, ValueScale
+from ..common.over_ranks import place_of, sum_over_ranks
 from ..common.state import StateDict, load_training_state, training_state
 from .baseline_inputs import MOST_FEATURES, BaselineInputs, project
 
@@ -157,28 +158,36 @@ class NetworkBaseline:
 
     def learn(self, rounds: Sequence[tuple[Episodes, np.ndarray]], rng: np.random.Generator) -> dict[str, float]:
         """Fit the network to the returns, in minibatches of an eighth of all steps."""
-        features, targets = [], []
-        for episodes, returns in rounds:
-            observations, _ = self.inputs(episodes)
-            seen = baseline_features(observations, np.arange(len(observations)).reshape(-1, 1, 1))
-            features.append(seen[episodes.mask])
-            targets.append(returns[episodes.mask])
-        rows, returns_to_go = np.concatenate(features), np.concatenate(targets)
+        rows, returns_to_go = self._rows(rounds)
         self.moments.add(rows)
         self.scale.follow(returns_to_go, self.value)
         inputs = self._input(rows)
         goals = torch.as_tensor(self.scale.from_returns(returns_to_go), dtype=self.dtype, device=self.device)
-        losses = []
+        parameters, losses = list(self.network.parameters()), []
+        first, total = place_of(len(rows))
         for _ in range(self.num_epochs):
-            for chosen in np.array_split(rng.permutation(len(rows)), min(8, len(rows))):
-                index = torch.as_tensor(chosen, device=self.device)
-                loss = (self.network(inputs[index])[..., 0] - goals[index]).square().mean()
-                self.optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            for chosen in np.array_split(rng.permutation(total), min(8, total)):
+                own = chosen[(chosen >= first) & (chosen < first + len(rows))] - first
+                index = torch.as_tensor(own, device=self.device)
+                loss = (self.network(inputs[index])[..., 0] - goals[index]).square().sum() / len(chosen)
+                *gradients, loss = sum_over_ranks([*torch.autograd.grad(loss, parameters), loss.detach()[None]])
+                for parameter, gradient in zip(parameters, gradients, strict=True):
+                    parameter.grad = gradient
+                nn.utils.clip_grad_norm_(parameters, 1.0)
                 self.optimizer.step()
                 losses.append(loss.item())
         return {"baseline_loss": float(np.mean(losses))}
+
+    def _rows(self, rounds: Sequence[tuple[Episodes, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return features and returns of all steps, those of a task behind those of the task before it."""
+        features, targets = [], []
+        for episodes, returns in rounds:
+            observations, _ = self.inputs(episodes)
+            seen = baseline_features(observations, np.arange(len(observations)).reshape(-1, 1, 1))
+            features.append([seen[:, task][mask] for task, mask in enumerate(episodes.mask.swapaxes(0, 1))])
+            targets.append([returns[:, task][mask] for task, mask in enumerate(episodes.mask.swapaxes(0, 1))])
+        by_task = [np.concatenate(parts) for parts in zip(*features, strict=True)]
+        return np.concatenate(by_task), np.concatenate([np.concatenate(parts) for parts in zip(*targets, strict=True)])
 
     def _tensors(self) -> StateDict:
         return {

@@ -11,6 +11,7 @@ from torch import Tensor
 from metarl.base.errors import MetarlError
 from metarl.base.settings import Settings
 
+from ..common.over_ranks import mean_over_tasks
 from ..common.policy import Parameters
 from ..common.state import StateDict
 from .outer_objectives import OuterObjective
@@ -78,24 +79,31 @@ class MetaStep(Protocol):
         ...
 
 
-def mean(values: Tensor) -> float:
-    """Return the mean over tasks."""
-    return float(values.mean())
+AGREEMENT = "task_gradient_agreement"
+"""What a log calls the mean product of two tasks' gradients over their mean square: 1 where all are the same."""
 
 
-def mean_gradient(gradients: Parameters) -> dict[str, Tensor]:
-    """Return the mean over tasks of gradients [task, ...]."""
-    return {name: value.mean(0) for name, value in gradients.items()}
+def mean_gradient(gradients: Parameters, **measured: Tensor) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Return the mean over tasks of gradients [task, ...]; and what to log: means of values [task], and `AGREEMENT`.
+
+    The tasks are those of all processes that train together; there is one exchange between them.
+    """
+    squares = torch.stack([value.flatten(1).square().sum(1) for value in gradients.values()]).sum(0)
+    means, count = mean_over_tasks({**gradients, **measured, AGREEMENT: squares})
+    found = {name: means[name] for name in gradients}
+    logged = {name: float(means[name]) for name in (*measured, AGREEMENT)}
+    of_mean = float(sum(value.double().square().sum() for value in found.values()))
+    return found, logged | {AGREEMENT: _agreement(of_mean, logged[AGREEMENT], count)}
 
 
-def mean_cosine(gradients: Parameters) -> float:
-    """Return the mean cosine between the gradients [task, ...] of different tasks; 1 for a single task."""
-    rows = torch.cat([value.reshape(len(value), -1) for value in gradients.values()], dim=1)
-    count = len(rows)
-    if count == 1:
-        return 1.0
-    units = rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-30)
-    return float((units.sum(0).square().sum() - units.square().sum()) / (count * (count - 1)))
+def _agreement(of_mean: float, mean: float, count: int) -> float:
+    """Return the agreement, given the square of the mean gradient and the mean square of `count` gradients."""
+    return 1.0 if count == 1 else (count * of_mean - mean) / ((count - 1) * max(mean, 1e-300))
+
+
+def mean_values(**measured: Tensor) -> dict[str, float]:
+    """Return the means of values [task] over the tasks of all processes."""
+    return {name: float(value) for name, value in mean_over_tasks(measured)[0].items()}
 
 
 def require_finite(outcome: Outcome, gradients: Parameters, place: str, length_setting: str) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from metarl.base.errors import MetarlError
 
 from ..common.encoders import ObservationEncoder
+from ..common.over_ranks import mean_over_tasks
 from ..common.policy import Parameters
 from .adaptation import Adaptation
 from .one_by_one import GradientOf, functional_gradient, gradient_of_one, map_one_by_one
@@ -220,7 +221,8 @@ class OverTasks(Generic[RoundT, OutcomeT]):
         def product(vector: dict[str, Tensor]) -> dict[str, Tensor]:
             with torch.no_grad():
                 products = products_of(_detach(self.parameters), vector, rounds)
-            return {name: value.mean(0) + damping * vector[name] for name, value in products.items()}
+            means, _ = mean_over_tasks(products)
+            return {name: value + damping * vector[name] for name, value in means.items()}
 
         return product
 

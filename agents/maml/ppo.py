@@ -12,7 +12,7 @@ from metarl.base.settings import Count, Positive
 from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict
-from .meta_step import MetaGradientConfig, Problem, mean, mean_cosine, mean_gradient, require_finite
+from .meta_step import AGREEMENT, MetaGradientConfig, Problem, mean_gradient, require_finite
 from .outer_objectives import clipped_objective
 from .records import Round
 
@@ -54,24 +54,26 @@ class PPOStep:
     def __call__(self, problem: Problem, rounds: tuple[Round, ...]) -> dict[str, float]:
         """Take up to `num_epochs` steps; stop before a step if the KL exceeds 1.5 times the target, as in SB3."""
         history: list[dict[str, float]] = []
-        cosine = 0.0
         for epoch in range(self.num_epochs):
             gradients, outcome = problem.task_gradients(rounds)
             require_finite(outcome, gradients, f"outer epoch {epoch + 1}", self.length_setting)
-            if history and self.target_kl is not None and mean(outcome.kl) > 1.5 * self.target_kl:
+            gradient, seen = mean_gradient(
+                gradients,
+                loss=outcome.loss,
+                kl=outcome.kl,
+                clip=outcome.clip_fraction,
+                deviation=outcome.ratio_deviation,
+            )
+            if history and self.target_kl is not None and seen["kl"] > 1.5 * self.target_kl:
                 break
-            if epoch == 0:
-                cosine = mean_cosine(gradients)
-            norm = self.adam.descend(mean_gradient(gradients), ends_update=False)
-            seen = {"loss": outcome.loss, "clip": outcome.clip_fraction, "deviation": outcome.ratio_deviation}
-            history.append({"gradient_norm": norm, **{name: mean(value) for name, value in seen.items()}})
+            history.append({**seen, "gradient_norm": self.adam.descend(gradient, ends_update=False)})
         self.adam.num_updates += 1
         return {
             "loss": history[0]["loss"],
             "gradient_norm": sum(step["gradient_norm"] for step in history) / len(history),
             "clip_fraction": sum(step["clip"] for step in history) / len(history),
             "first_ratio_deviation": history[0]["deviation"],
-            "task_gradient_cosine": cosine,
+            AGREEMENT: history[0][AGREEMENT],
             "num_epochs": float(len(history)),
         }
 

@@ -11,7 +11,7 @@ from metarl.base.settings import Positive, Settings
 from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict
-from .meta_step import Problem, mean, mean_cosine, mean_gradient, require_finite
+from .meta_step import AGREEMENT, Problem, mean_gradient, require_finite
 from .outer_objectives import OuterObjective, ratio_objective
 from .records import Round
 from .step_size import StepSizeKind
@@ -55,12 +55,12 @@ class ReptileStep:
             name: (parameter.detach() - adapted[name]) / self.inner_lr for name, parameter in problem.parameters.items()
         }
         require_finite(outcome, directions, "Reptile", self.length_setting)
-        norm = self.adam.descend(mean_gradient(directions))
+        direction, seen = mean_gradient(directions, loss=outcome.loss, deviation=outcome.ratio_deviation)
         return {
-            "loss": mean(outcome.loss),
-            "gradient_norm": norm,
-            "first_ratio_deviation": mean(outcome.ratio_deviation),
-            "task_gradient_cosine": mean_cosine(directions),
+            "loss": seen["loss"],
+            "gradient_norm": self.adam.descend(direction),
+            "first_ratio_deviation": seen["deviation"],
+            AGREEMENT: seen[AGREEMENT],
         }
 
     def state_dict(self) -> StateDict:

@@ -13,8 +13,8 @@ from ..common.advantage import discounted_returns, explained_variance, generaliz
 from ..common.encoders import ObservationEncoder, Observed
 from ..common.heads import ActionHead
 from ..common.moments import RunningMoments
+from ..common.over_ranks import mean_of_all, normal_by_task
 from ..common.policy import Parameters
-from ..common.ppo import masked_mean
 from .baselines import Baseline
 from .codes import OutcomeReader
 from .config import MAMLConfig
@@ -102,7 +102,7 @@ class Rounds:
         first, *later = rounds
         if self.outcomes is None:
             return rounds
-        return first._replace(noise=self._tensor(rng.standard_normal(first.noise.shape))), *later
+        return first._replace(noise=self._tensor(normal_by_task(first.noise.shape, rng))), *later
 
     def replay(self, trial: Trial) -> tuple[tuple[Round, ...], dict[str, float]]:
         """Return the rounds of a trial and what to log. It adapts again to recompute the acting policies' outputs."""
@@ -125,7 +125,8 @@ class Rounds:
     def _adaptation_kl(self, fast: Parameters, data: Round) -> float:
         """Return how far an inner step moved the policies: KL(acting || adapted) on the round, in nats."""
         outputs = self.over_tasks.outputs(fast, data.observations, data.raw)
-        return float(masked_mean(self.head.kl(data.old_outputs, outputs), data.mask))
+        kl = self.head.kl(data.old_outputs, outputs)
+        return mean_of_all(torch.where(data.mask > 0, kl, 0.0).sum(), data.mask.sum())
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=self.dtype, device=self.device)

@@ -15,7 +15,7 @@ from metarl.base.settings import Count, Positive
 
 from ..common.policy import Parameters
 from ..common.state import StateDict
-from .meta_step import MetaGradientConfig, Problem, mean, mean_cosine, mean_gradient, require_finite
+from .meta_step import AGREEMENT, MetaGradientConfig, Problem, mean_gradient, mean_values, require_finite
 from .outer_objectives import OuterObjective, ratio_objective
 from .records import Round
 
@@ -55,7 +55,7 @@ class TRPOStep:
         """Take the step, or none if no length helps: `step_fraction` is then 0."""
         gradients, before = problem.task_gradients(rounds)
         require_finite(before, gradients, "TRPO", self.length_setting)
-        gradient = mean_gradient(gradients)
+        gradient, seen = mean_gradient(gradients, loss=before.loss, deviation=before.ratio_deviation)
         product = problem.kl_products(rounds, self.config.cg_damping)
         direction = conjugate_gradient(product, gradient, self.config.cg_iterations)
         curvature = _dot(direction, product(direction))
@@ -65,12 +65,12 @@ class TRPOStep:
                 "agent.outer.cg_damping"
             )
         length = math.sqrt(2 * self.config.max_kl / curvature) if curvature > 0 else 0.0
-        fraction = self._line_search(problem, rounds, direction, length, mean(before.loss)) if length > 0 else 0.0
+        fraction = self._line_search(problem, rounds, direction, length, seen["loss"]) if length > 0 else 0.0
         return {
-            "loss": mean(before.loss),
+            "loss": seen["loss"],
             "gradient_norm": math.sqrt(_dot(gradient, gradient)),
-            "first_ratio_deviation": mean(before.ratio_deviation),
-            "task_gradient_cosine": mean_cosine(gradients),
+            "first_ratio_deviation": seen["deviation"],
+            AGREEMENT: seen[AGREEMENT],
             "step_fraction": fraction,
         }
 
@@ -85,8 +85,9 @@ class TRPOStep:
                 for name, parameter in problem.parameters.items()
             }
             outcome = problem.outcomes(candidate, rounds)
+            found = mean_values(loss=outcome.loss, kl=outcome.kl)
             # Both comparisons are false for NaN.
-            if mean(outcome.loss) < loss and mean(outcome.kl) <= self.config.max_kl:
+            if found["loss"] < loss and found["kl"] <= self.config.max_kl:
                 with torch.no_grad():
                     for name, parameter in problem.parameters.items():
                         parameter.copy_(candidate[name])

@@ -22,6 +22,7 @@ from metarl.trials.export import ExportedStep
 from metarl.trials.registered import register_agent
 
 from ..common.encoders import BlocksEncoder, EncoderSettings, ObservationEncoder
+from ..common.over_ranks import shares
 from ..common.policy import Parameters
 from ..common.ppo import masked_mean
 from ..common.schedule import Schedule, ScheduledRate
@@ -182,7 +183,8 @@ class Prototypes(TrainableAgent):
             own = self.answers.loss(outputs, asked.targets.flatten(1, 2))
             losses.append(masked_mean(own, asked.mask.flatten(1, 2)))
         loss = torch.stack(losses).mean()
-        norm = self.adam.descend_loss(loss, "agent.learning_rate")
+        (share,) = shares([len(trial.tasks)])
+        norm = self.adam.descend_loss(share * loss, "agent.learning_rate")
         answered = {} if trial.answered else self._returns(trial, maps[0].detach(), outputs)
         scale = float(self.parameters[SCALE].detach().exp())
         return {**answered, "loss": float(loss.detach()), "gradient_norm": norm, "scale": scale}

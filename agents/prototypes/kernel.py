@@ -24,6 +24,7 @@ from metarl.base.errors import MetarlError
 from metarl.base.settings import Settings, Width
 from metarl.trials.registered import register_agent
 
+from ..common.over_ranks import TaskNoise
 from ..common.policy import Parameters
 from ..supervised.head_agent import ErrorSettings, HeadAgent
 from ..supervised.support import Fitted, Support
@@ -68,7 +69,7 @@ class KernelHead:
         """Return the answers without examples, [..., num_outputs]."""
         return features @ parameters[BASE].T + parameters[SHIFT]
 
-    def fit(self, parameters: Parameters, support: Support, noise: torch.Generator | None) -> Fitted:
+    def fit(self, parameters: Parameters, support: Support, noise: TaskNoise | None) -> Fitted:
         """Return the answered questions of each task, [task, question, 1 + num_outputs + point_size]."""
         difference = support.answers - self.base(parameters, support.features)
         points = support.features @ parameters[POINTS].T

@@ -21,6 +21,7 @@ from metarl.trials.agent import TrainableAgent
 from metarl.trials.episodes import Trial
 from metarl.trials.registered import register_agent
 
+from ..common.over_ranks import shares
 from ..common.policy import Parameters
 from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
@@ -129,7 +130,9 @@ class FineTuned(TrainableAgent):
             losses = [
                 self.head.mean_loss(each, data.targets, data.mask) for each, data in zip(outputs, rounds, strict=True)
             ]
-            norm = self.adam.descend_loss(torch.stack(losses).mean(), "agent.learning_rate")
+            own = shares([float(self.head.weight(data.targets, data.mask)) for data in rounds])
+            shared = [share * each for share, each in zip(own, losses, strict=True)]
+            norm = self.adam.descend_loss(torch.stack(shared).mean(), "agent.learning_rate")
         ends = {"return_before": (trial.rounds[0], outputs[0]), "return_after": (trial.rounds[-1], outputs[-1])}
         scores = {name: self.reader.score(each, self.head.best(out)) for name, (each, out) in ends.items()}
         loss = float(torch.stack(losses).mean().detach())

@@ -28,6 +28,7 @@ from metarl.trials.episodes import Episodes, Trial
 from metarl.trials.registered import register_agent
 
 from ..common.encoders import BlocksEncoder, EncoderSettings, ObservationEncoder
+from ..common.over_ranks import shares
 from ..common.policy import MLP
 from ..common.ppo import masked_mean
 from ..common.schedule import Schedule, ScheduledRate
@@ -155,7 +156,8 @@ class PretrainedClassifier(TrainableAgent):
         features = self.embed(data)
         logits = self.class_logits(features)
         loss = masked_mean(F.cross_entropy(logits.flatten(0, 1), places.flatten(), reduction="none"), mask.flatten())
-        norm = self.adam.descend_loss(loss, "agent.learning_rate")
+        (share,) = shares([float(mask.sum())])
+        norm = self.adam.descend_loss(share * loss, "agent.learning_rate")
         told = masked_mean((logits.argmax(-1) == places).to(mask.dtype), mask)
         scores = {} if trial.answered else self._scores(trial, rounds, features.detach())
         return {**scores, "loss": float(loss.detach()), "class_accuracy": float(told), "gradient_norm": norm}

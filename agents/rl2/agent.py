@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from metarl.base.errors import MetarlError
+from metarl.base.ranks import ranks
 from metarl.base.settings import Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, cpu_by_default, one_thread
@@ -28,6 +29,7 @@ from metarl.trials.registered import register_agent
 from ..common.encoders import ObservationEncoder
 from ..common.heads import action_head
 from ..common.isolation import own_torch
+from ..common.over_ranks import place_of, sum_over_ranks
 from ..common.ppo import masked_mean
 from ..common.sequences import Sequences, sequences
 from ..common.state import StateDict, load_training_state, require_fitting, restore_on_error, training_state
@@ -148,8 +150,7 @@ class RL2(TrainableAgent):
         cut = steps.map(lambda values: self._cut(values, values[-1]))
         pieces = Pieces(cut._replace(mask=self._cut(steps.mask, torch.zeros_like(steps.mask[-1]))), state, tasks)
         self._set_learning_rate()
-        with ThreadPoolExecutor(self.config.ppo.num_shards) as pool:
-            history = [self._step(pool, chosen, pieces) for chosen in self._minibatches(trials.mask.shape[1], rng)]
+        history = self._descend(pieces, trials.own.sum(axis=0), rng)
         if self.config.normalize_inputs:
             self.inputs.observe(trial)
         metrics = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
@@ -217,20 +218,55 @@ class RL2(TrainableAgent):
         for _ in range(self.config.ppo.num_epochs):
             yield from np.array_split(rng.permutation(num_trials), min(self.config.ppo.num_minibatches, num_trials))
 
-    def _step(self, pool: Executor, trials: np.ndarray, pieces: Pieces) -> dict[str, float]:
-        """Take a step on a minibatch of trials, its gradient computed in shards side by side."""
+    def _descend(self, pieces: Pieces, steps: np.ndarray, rng: np.random.Generator) -> list[dict[str, float]]:
+        """Take the steps of an update and return what to log of each; `steps` are those learned from in each trial.
+
+        Minibatches are drawn from the trials of all processes that train together. Each computes the part of its own.
+        """
+        counts, (first, total) = np.concatenate(ranks().gather(steps)), place_of(len(steps))
+        norms, measured, names = [], [], [""]
+        with ThreadPoolExecutor(self.config.ppo.num_shards) as pool:
+            for chosen in self._minibatches(total, rng):
+                own = chosen[(chosen >= first) & (chosen < first + len(steps))] - first
+                norm, metrics = self._step(pool, own, pieces, int(counts[chosen].sum()))
+                norms.append(norm)
+                measured.append(list(metrics.values()))
+                names = list(metrics) or names
+        # A process has a trial in every epoch, but not in every minibatch.
+        rows = np.array([values or [0.0] * len(names) for values in measured])
+        means = np.stack(ranks().gather(rows)).sum(axis=0).tolist()
+        return [
+            {**dict(zip(names, row, strict=True)), "gradient_norm": norm}
+            for row, norm in zip(means, norms, strict=True)
+        ]
+
+    def _step(
+        self, pool: Executor, trials: np.ndarray, pieces: Pieces, num_steps: int
+    ) -> tuple[float, dict[str, float]]:
+        """Take a step on a minibatch of `num_steps` steps, its gradient computed in shards side by side.
+
+        Returns the gradient's norm, and this process's part of what to log, none if it has no trial in the minibatch.
+        """
         parameters = list(self.network.parameters())
-        shards = np.array_split(trials, min(self.config.ppo.num_shards, len(trials)))
+        shards = np.array_split(trials, min(self.config.ppo.num_shards, len(trials))) if len(trials) else []
         parts = list(pool.map(functools.partial(self._gradient, pieces, parameters), shards))
-        weights = np.array([part.steps for part in parts]) / max(1.0, sum(part.steps for part in parts))
-        for parameter, *gradients in zip(parameters, *(part.gradients for part in parts), strict=True):
-            parameter.grad = torch.stack([g * w for g, w in zip(gradients, weights, strict=True)]).sum(dim=0)
+        weights = np.array([part.steps for part in parts]) / max(1, num_steps)
+        own = [torch.zeros_like(parameter) for parameter in parameters]
+        if parts:
+            own = [
+                torch.stack([g * w for g, w in zip(gradients, weights, strict=True)]).sum(dim=0)
+                for gradients in zip(*(part.gradients for part in parts), strict=True)
+            ]
+        for parameter, gradient in zip(parameters, sum_over_ranks(own), strict=True):
+            parameter.grad = gradient
         norm = float(nn.utils.clip_grad_norm_(parameters, self.config.ppo.max_grad_norm))
         if not math.isfinite(norm):
             raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.ppo.learning_rate")
         self.optimizer.step()
+        if not parts:
+            return norm, {}
         means = weights @ np.array([list(part.metrics.values()) for part in parts])
-        return {**dict(zip(parts[0].metrics, means.tolist(), strict=True)), "gradient_norm": norm}
+        return norm, dict(zip(parts[0].metrics, means.tolist(), strict=True))
 
     def _gradient(self, pieces: Pieces, parameters: Sequence[Tensor], trials: np.ndarray) -> Shard:
         config, batch = self.config, pieces.of(torch.as_tensor(trials, device=self.device))

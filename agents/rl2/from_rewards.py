@@ -14,6 +14,7 @@ from metarl.trials.episodes import Trial
 from ..common.advantage import explained_variance, generalized_advantages
 from ..common.heads import ActionHead
 from ..common.moments import ValueScale
+from ..common.over_ranks import moments_of_all
 from ..common.ppo import clipped_surrogate, masked_mean
 from ..common.schedule import Schedule
 from ..common.sequences import Sequences
@@ -62,10 +63,10 @@ class FromRewards:
         advantages = self.advantages(trials, values)
         targets = advantages + values[:-1]
         self.value_scale.follow(targets[trials.own], cast(nn.Linear, self.network.value))
-        chosen = advantages[trials.own]
+        chosen = moments_of_all(advantages[trials.own])
         told = {
             "actions": actions,
-            "advantages": self._tensor((advantages - chosen.mean()) / (chosen.std() + 1e-8)),
+            "advantages": self._tensor((advantages - chosen.mean) / (np.sqrt(chosen.variance) + 1e-8)),
             "values": self._tensor(self.value_scale.from_returns(targets)),
             "old_log_prob": old_log_prob,
         }

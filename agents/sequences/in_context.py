@@ -21,6 +21,7 @@ from metarl.trials.agent import AnsweringLearner, TrainableAgent
 from metarl.trials.episodes import Episodes, Trial
 from metarl.trials.registered import register_agent
 
+from ..common.over_ranks import shares
 from ..common.policy import Parameters
 from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
@@ -123,7 +124,9 @@ class InContext(TrainableAgent):
         for number, data in enumerate(rounds[1:], start=1):
             last = self.answered(self.parameters, self.context(self.parameters, rounds[:number]), data)
             losses.append(last.losses.sum() / _num_tokens(data))
-        norm = self.adam.descend_loss(torch.stack(losses).mean(), "agent.learning_rate")
+        own = shares([float(_num_tokens(data)) for data in rounds[1:]])
+        shared = [share * each for share, each in zip(own, losses, strict=True)]
+        norm = self.adam.descend_loss(torch.stack(shared).mean(), "agent.learning_rate")
         scores = {} if trial.answered else self._scores(trial, before, last)
         first = float(before.losses.sum() / _num_tokens(rounds[0]))
         return {**scores, "loss": float(losses[-1].detach()), "loss_before": first, "gradient_norm": norm}

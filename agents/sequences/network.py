@@ -191,6 +191,10 @@ class SequenceAnswers:
         asked = with_end(targets) * mask[..., None]
         return (outputs[..., : targets.shape[-1]] * asked).sum() / asked.sum().clamp(min=1)
 
+    def weight(self, targets: Tensor, mask: Tensor) -> Tensor:
+        """Return the number of tokens of the answers that `mask` marks: `mean_loss` is the mean over them."""
+        return (with_end(targets) * mask[..., None]).sum()
+
     def best(self, outputs: Tensor) -> np.ndarray:
         """Return the tokens that were chosen, to the first 0. [..., place]"""
         places = outputs.shape[-1] // 2

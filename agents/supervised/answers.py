@@ -38,6 +38,10 @@ class Scoring(Protocol):
         """Return the best answer, [..., *action]."""
         ...
 
+    def weight(self, targets: Tensor, mask: Tensor) -> Tensor:
+        """Return how many things `mean_loss` is the mean over."""
+        ...
+
     def confidence(self, outputs: Tensor) -> np.ndarray | None:
         """Return the probability of the best answer, [...]; None for answers that have none."""
         ...
@@ -110,6 +114,10 @@ class ClassAnswers(_WholeAnswers):
         """Return the mean over the answers that `mask` [...] marks."""
         return masked_mean(self.loss(outputs, targets), mask)
 
+    def weight(self, targets: Tensor, mask: Tensor) -> Tensor:
+        """Return the number of answers that `mask` marks: `mean_loss` is the mean over them."""
+        return mask.sum()
+
     def best(self, outputs: Tensor) -> np.ndarray:
         """Return the likeliest answers."""
         return self.head.mode(outputs)
@@ -159,6 +167,10 @@ class NumberAnswers(_WholeAnswers):
     def mean_loss(self, outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
         """Return the mean over the answers that `mask` [...] marks."""
         return masked_mean(self.loss(outputs, targets), mask)
+
+    def weight(self, targets: Tensor, mask: Tensor) -> Tensor:
+        """Return the number of answers that `mask` marks: `mean_loss` is the mean over them."""
+        return mask.sum()
 
     def best(self, outputs: Tensor) -> np.ndarray:
         """Return the outputs as actions of the box; the rollout clips them."""

@@ -118,6 +118,10 @@ class BoxAnswers:
         """Return the mean over the answers that `mask` [...] marks."""
         return masked_mean(self.loss(outputs, targets), mask)
 
+    def weight(self, targets: Tensor, mask: Tensor) -> Tensor:
+        """Return the number of answers that `mask` marks: `mean_loss` is the mean over them."""
+        return mask.sum()
+
     def best(self, outputs: Tensor) -> np.ndarray:
         """Return the boxes of the likeliest cells with their probabilities, float32 [..., 5]."""
         return self.answer(outputs.detach()).float().cpu().numpy()

@@ -23,6 +23,7 @@ from metarl.trials.episodes import Episodes, Trial
 from metarl.trials.export import ExportedStep
 
 from ..common.encoders import AutoEncoder, EncoderSettings, ObservationEncoder
+from ..common.over_ranks import TaskNoise, shares
 from ..common.policy import ACTIVATIONS, MLP, Parameters
 from ..common.ppo import masked_mean
 from ..common.schedule import Schedule, ScheduledRate
@@ -171,11 +172,10 @@ class HeadAgent(TrainableAgent):
         if len(trial.rounds) < self.min_rounds:
             raise MetarlError(f"rounds is {len(trial.rounds)}; it must be at least 2: one to adapt to, one to measure")
         with restore_on_error(self):
-            return self._update(trial, torch.Generator().manual_seed(int(rng.integers(2**62))))
+            generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+            return self._update(trial, TaskNoise(generator, len(trial.tasks)))
 
-    def loss(
-        self, rounds: list[Support], noise: torch.Generator | None
-    ) -> tuple[Tensor, list[Tensor], dict[str, float]]:
+    def loss(self, rounds: list[Support], noise: TaskNoise | None) -> tuple[Tensor, list[Tensor], dict[str, float]]:
         """Return the loss of an update with all penalties, the outputs of each round, and what to log."""
         weights = self.start(len(rounds[0].mask))
         outputs = [self.head.outputs(self.of_head, weights, rounds[0].features)]
@@ -188,11 +188,12 @@ class HeadAgent(TrainableAgent):
             logged = {"loss": float(own.detach()), **means(fitted.metrics)}
         return torch.stack(losses).mean(), outputs, logged
 
-    def _update(self, trial: Trial, noise: torch.Generator) -> dict[str, float]:
+    def _update(self, trial: Trial, noise: TaskNoise) -> dict[str, float]:
         rounds = [self.support(self.reader.read(episodes)) for episodes in trial.rounds]
         loss, outputs, logged = self.loss(rounds, noise)
         before = masked_mean(self.answers.loss(outputs[0], rounds[0].targets), rounds[0].mask)
-        norm = self.adam.descend_loss(loss, "agent.learning_rate")
+        (share,) = shares([len(trial.tasks)])
+        norm = self.adam.descend_loss(share * loss, "agent.learning_rate")
         scores = {} if trial.answered else self._scores(trial, outputs)
         return {**scores, **logged, "loss_before": float(before.detach()), "gradient_norm": norm}
 

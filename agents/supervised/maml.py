@@ -25,7 +25,7 @@ from metarl.trials.registered import register_agent
 from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..maml.adaptation import AdaptNothing, context_size, make_adaptation
-from ..maml.meta_step import mean, mean_cosine, mean_gradient
+from ..maml.meta_step import mean_gradient
 from ..maml.over_tasks import AtTasks, OverTasks
 from ..maml.reptile import ReptileConfig
 from ..maml.step_size import make_step_size
@@ -115,16 +115,14 @@ class SupervisedMAML(TrainableAgent):
         else:
             gradients, outcome = self.over_tasks.task_gradients(rounds)
         _require_finite(outcome, gradients)
-        norm = self.meta_step.descend(mean_gradient(gradients))
+        gradient, seen = mean_gradient(
+            gradients,
+            loss=outcome.loss,
+            loss_before=outcome.inner_loss,
+            inner_gradient_norm=outcome.inner_gradient_norm,
+        )
         answered = {} if trial.answered else self._returns(trial, outcome)
-        return {
-            **answered,
-            "loss": mean(outcome.loss),
-            "loss_before": mean(outcome.inner_loss),
-            "gradient_norm": norm,
-            "inner_gradient_norm": mean(outcome.inner_gradient_norm),
-            "task_gradient_cosine": mean_cosine(gradients),
-        }
+        return {**answered, **seen, "gradient_norm": self.meta_step.descend(gradient)}
 
     def _reptile(self, rounds: tuple[Answered, ...]) -> tuple[dict[str, Tensor], Outcome]:
         """Return (start - adapted) / inner_lr of every task (Nichol et al., 2018, section 3), and the outcome."""

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from metarl.base.settings import Count, Settings, Width
 from metarl.trials.registered import register_agent
 
+from ..common.over_ranks import TaskNoise
 from ..common.policy import MLP, Parameters
 from .head_agent import ErrorSettings, HeadAgent, within
 from .support import Fitted, Support
@@ -96,7 +97,7 @@ class SetHead:
         attention = 4 * self.heads * asked * (known + 1)
         return known * (2 * self.size + 8 * self.width) + attention + asked * (2 * self.size + 10 * self.width)
 
-    def fit(self, parameters: Parameters, support: Support, noise: torch.Generator | None) -> Fitted:
+    def fit(self, parameters: Parameters, support: Support, noise: TaskNoise | None) -> Fitted:
         """Return the set of each task, the slot for no answer first. [task, 1 + question, packed]"""
         values = self.read(within(parameters, READ), torch.cat([support.features, support.answers], dim=-1))
         keys = [support.features @ parameters[KEY].T] if self.heads else []

@@ -11,6 +11,7 @@ from torch import Tensor
 from metarl.base.settings import Positive, Settings
 from metarl.trials.registered import register_agent
 
+from ..common.over_ranks import TaskNoise
 from ..common.policy import Parameters
 from .answers import NumberAnswers
 from .head_agent import ErrorSettings, HeadAgent
@@ -67,7 +68,7 @@ class RidgeHead:
         """Return the system and its factors, and what it is made from."""
         return 4 * min(known, self.size) ** 2 + 2 * known * self.size + 8 * asked * self.num_outputs
 
-    def fit(self, parameters: Parameters, support: Support, noise: torch.Generator | None) -> Fitted:
+    def fit(self, parameters: Parameters, support: Support, noise: TaskNoise | None) -> Fitted:
         """Return the solution. A question that was not asked counts as one of zeros, which changes nothing."""
         features, answers = (each * support.mask[..., None] for each in (support.features, support.answers))
         penalty = parameters[LOG_LAMBDA].exp()

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ..common.over_ranks import TaskNoise
 from ..common.policy import Parameters
 
 
@@ -45,7 +46,7 @@ class TaskHead(Protocol):
         """Return fresh meta-parameters of the head in float64."""
         ...
 
-    def fit(self, parameters: Parameters, support: Support, noise: torch.Generator | None) -> Fitted:
+    def fit(self, parameters: Parameters, support: Support, noise: TaskNoise | None) -> Fitted:
         """Return the head of each task. `noise` draws what an update samples; None samples nothing."""
         ...
 

@@ -87,7 +87,7 @@ def test_only_what_adapts_is_different_in_each_task() -> None:
 def test_an_update_logs_its_measures() -> None:
     family = load("navigation-2d", horizon=5)
     every = (
-        "kl inner_kl adaptation_kl entropy explained_variance gradient_norm inner_gradient_norm task_gradient_cosine"
+        "kl inner_kl adaptation_kl entropy explained_variance gradient_norm inner_gradient_norm task_gradient_agreement"
     )
     for name in PRESETS:
         agent = new_agent(family, name)

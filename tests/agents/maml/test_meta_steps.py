@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from metarl.agents.maml.meta_step import mean_cosine
+from metarl.agents.maml.meta_step import AGREEMENT, mean_gradient
 from metarl.agents.maml.objective import global_norm
 from metarl.agents.maml.records import Outcome, Round
 from metarl.agents.maml.trpo import TRPOConfig, TRPOStep, conjugate_gradient
@@ -219,10 +219,12 @@ def test_reptile_gives_adam_the_mean_direction_from_the_adapted_parameters() -> 
     torch.testing.assert_close(first_moment, 0.1 * expected["layers.0.weight"])
 
 
-def test_mean_cosine_is_that_of_all_pairs() -> None:
+def test_agreement_is_the_mean_product_of_all_pairs_of_gradients_over_their_mean_square() -> None:
     rows = np.random.default_rng(0).normal(size=(5, 7))
-    units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    pairs = [units[i] @ units[j] for i in range(5) for j in range(5) if i != j]
+    pairs = [rows[i] @ rows[j] for i in range(5) for j in range(5) if i != j]
     tensors = {"a": torch.tensor(rows[:, :3]), "b": torch.tensor(rows[:, 3:]).reshape(5, 2, 2)}
-    assert mean_cosine(tensors) == pytest.approx(np.mean(pairs))
-    assert mean_cosine({"a": tensors["a"][:1]}) == 1.0
+    mean, logged = mean_gradient(tensors, loss=torch.arange(5.0, dtype=torch.float64))
+    assert logged == {"loss": 2.0, AGREEMENT: pytest.approx(np.mean(pairs) / np.square(rows).sum(axis=1).mean())}
+    torch.testing.assert_close(mean["a"], tensors["a"].mean(0))
+    assert mean_gradient({"a": tensors["a"][:1]})[1][AGREEMENT] == 1.0
+    assert mean_gradient({"a": tensors["a"][[0, 0, 0]]})[1][AGREEMENT] == pytest.approx(1.0)

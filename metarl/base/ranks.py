@@ -1,0 +1,88 @@
+"""Processes that train one agent together: each has its share of the tasks, and sums run over all of them.
+
+The words are torch's: processes have ranks from 0 to `size` - 1. Without others there is one, of rank 0. Agents ask
+`ranks()` for the sums of an update, so that parameters do not depend on how many processes share its tasks, but for
+rounding.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Ranks(ABC):
+    """What a process knows of those it trains with. All of them make the same calls in the same order."""
+
+    rank: int
+    """Place of this process, from 0."""
+    size: int
+    """Number of processes."""
+
+    def share(self, count: int) -> range:
+        """Return which of `count` tasks are this process's own. Those of all follow one another."""
+        bounds = [number * count // self.size for number in (self.rank, self.rank + 1)]
+        return range(*bounds)
+
+    @abstractmethod
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum of `values` [n] over all processes: the same bits in each."""
+
+    @abstractmethod
+    def gather(self, values: np.ndarray) -> list[np.ndarray]:
+        """Return the arrays of all processes, by rank. They may have other lengths."""
+
+    @abstractmethod
+    def broadcast(self, data: bytes) -> bytes:
+        """Return the bytes that rank 0 gives; those of others are not used."""
+
+
+class Alone(Ranks):
+    """A process by itself."""
+
+    rank = 0
+    size = 1
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return the values."""
+        return values
+
+    def gather(self, values: np.ndarray) -> list[np.ndarray]:
+        """Return the values."""
+        return [values]
+
+    def broadcast(self, data: bytes) -> bytes:
+        """Return the bytes."""
+        return data
+
+
+_ALONE = Alone()
+_CURRENT: ContextVar[Ranks] = ContextVar("ranks")
+
+
+def ranks() -> Ranks:
+    """Return the processes that this one trains with."""
+    return _CURRENT.get(_ALONE)
+
+
+@contextmanager
+def training_with(others: Ranks) -> Iterator[None]:
+    """Let `ranks` return `others`, in this thread."""
+    token = _CURRENT.set(others)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def numbers_of_all(values: Sequence[float]) -> np.ndarray:
+    """Return a few numbers of each process, float64 [rank, number]."""
+    return np.stack(ranks().gather(np.asarray(values, dtype=np.float64)))
