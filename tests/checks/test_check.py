@@ -17,8 +17,11 @@ from metarl.envs.mujoco.half_cheetah import HalfCheetahRun
 from metarl.base.errors import MetarlError
 from metarl.base.settings import Settings
 from metarl.base.streams import Streams
-from metarl.checks.check import check, check_agent, check_family, resolve
-from metarl.checks.extent import Pace
+from metarl.checks.asking import check_unanswered
+from metarl.checks.check import check, check_agent, check_family, resolve, run_checks
+from metarl.checks.extent import Extent, Pace, limit
+from metarl.checks.family import SINGLE, check_first_observation
+from metarl.checks.repeats import check_repeats
 from metarl.families.arrays import ArrayFamily
 from metarl.families.batch import State
 from metarl.families.classes import ClassFamily
@@ -32,14 +35,34 @@ from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.registered import AGENTS, what_to_install
 from tests.small_agents import smaller
 
-PRESETS = [(name, preset) for name in FAMILIES for preset in FAMILIES[name].presets or [None]]
+FIRST = [(name, next(iter(FAMILIES[name].presets), None)) for name in FAMILIES]
+OTHERS = [(name, preset) for name in FAMILIES for preset in [*FAMILIES[name].presets][1:]]
+"""Presets that differ from the first of their family in settings and distributions, and hardly in code."""
+SHORT = Extent(steps=3, num_tasks=2, horizon=20)
+"""Enough to find a fault in settings. What may be rare is waited for as long as ever."""
 
 
-@pytest.mark.parametrize(("name", "preset"), PRESETS, ids=lambda part: str(part))
-def test_every_registered_family_keeps_the_rules(name: str, preset: str | None) -> None:
+def load_installed(name: str, preset: str | None) -> TaskFamily:
     if missing := missing_requirement(FAMILIES[name]):
         pytest.skip(missing)
-    assert check_family(load(name, preset)) == []
+    return load(name, preset)
+
+
+@pytest.mark.parametrize(("name", "preset"), FIRST, ids=str)
+def test_first_preset_of_every_registered_family_keeps_the_rules(name: str, preset: str | None) -> None:
+    assert check_family(load_installed(name, preset)) == []
+
+
+@pytest.mark.parametrize(("name", "preset"), OTHERS, ids=str)
+def test_other_presets_have_sound_settings_splits_and_spaces_and_repeat_short_episodes(name: str, preset: str) -> None:
+    checks = [limit(check, SHORT) for check in (check_repeats, *SINGLE, check_first_observation, check_unanswered)]
+    assert run_checks(f"{name}, {preset}", checks, load_installed(name, preset)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "preset"), OTHERS, ids=str)
+def test_other_presets_of_every_registered_family_keep_the_rules(name: str, preset: str) -> None:
+    assert check_family(load_installed(name, preset)) == []
 
 
 @pytest.mark.parametrize("name", AGENTS)
@@ -581,7 +604,7 @@ def test_target_is_a_name_or_module_and_attribute() -> None:
         ("point-sparce", "did you mean 'point-sparse'?"),
         ("tests.checks.test_check:Onest", "did you mean 'Honest'?"),
         ("no_such_module:Honest", "is not found"),
-        ("tests.checks.test_check:PRESETS", "give a class"),
+        ("tests.checks.test_check:FIRST", "give a class"),
         ("tests.checks.test_check:Leaking", "breaks 1 of the rules"),
     ],
 )
