@@ -14,7 +14,7 @@ from metarl.agents.common.sequences import sequences
 from metarl.agents.memories.config import GRUSettings, MemorySettings
 from metarl.agents.memories.contract import State
 from metarl.agents.rl2.agent import RL2, RL2Learner
-from metarl.agents.rl2.config import RL2Config
+from metarl.agents.rl2.config import PPOSettings, RL2Config
 from metarl.agents.rl2.from_rewards import FromRewards
 
 from metarl.base.errors import MetarlError
@@ -33,6 +33,9 @@ from metarl.trials.rollout import run_trial
 from tests.agents.memories.small import MEMORIES
 from tests.agents.rl2.settings import nest
 from tests.probes import Cue, RightArm, Target, UnequalEpisodes
+
+ONE_STEP = PPOSettings(num_epochs=1, num_minibatches=1)
+"""An update of one step. The registered agent is checked with several."""
 
 
 def new_agent(family: ArrayFamily, **settings: object) -> RL2:
@@ -266,7 +269,7 @@ def test_two_armed_bandit_whose_first_pull_tells_all_is_solved(memory: str) -> N
     assert learned(RightArm(), 30, 128, 5.4, memory=memory, hidden_size=32, learning_rate=learning_rate) > 5.3
 
 
-@pytest.mark.parametrize("horizon", [25, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("horizon", [10, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (25, 50))])
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_cue_is_remembered_over_many_steps(memory: str, horizon: int) -> None:
     # Best is 1. Without memory, or with one of fewer steps, it is a coin toss.
@@ -398,6 +401,7 @@ def test_agent_with_every_memory_keeps_the_rules(memory: str) -> None:
     class Config(RL2Config):
         memory: MemorySettings = small  # type: ignore[assignment]
         bptt_steps: int = 4
+        ppo: PPOSettings = ONE_STEP
 
     # No memory is told which kind of actions there is: the registered agent is checked on the others.
     assert check_agent(type(f"RL2With{memory}", (RL2,), {"Config": Config}), probes()[:1]) == []
@@ -406,6 +410,7 @@ def test_agent_with_every_memory_keeps_the_rules(memory: str) -> None:
 def test_agent_with_an_informed_critic_that_infers_the_task_keeps_the_rules() -> None:
     class Config(RL2Config):
         memory: MemorySettings = GRUSettings(hidden_size=8)
+        ppo: PPOSettings = ONE_STEP
         critic: Literal["memory", "informed"] = "informed"
         inference_coef: float = 1.0
 
