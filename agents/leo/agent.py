@@ -45,6 +45,7 @@ class LEO(TrainableAgent):
 
     Config: ClassVar[type[Settings]] = LEOConfig
     shaped_by: ClassVar[tuple[str, ...]] = ("activation",)
+    sums_over_ranks = True
 
     def __init__(self, config: LEOConfig, family: TaskFamily, *, seed: int, device: str) -> None:
         """Take the world of the settings, or of the family: right answers where it reveals them, else rewards.

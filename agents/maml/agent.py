@@ -51,6 +51,7 @@ class MAML(TrainableAgent):
 
     Config: ClassVar[type[MAMLConfig]] = MAMLConfig
     memory_setting: ClassVar[str] = "task_chunk_size"
+    sums_over_ranks = True
 
     @cpu_by_default()
     def __init__(self, config: MAMLConfig, family: TaskFamily, *, seed: int, device: str) -> None:

@@ -71,6 +71,7 @@ class Prototypes(TrainableAgent):
 
     Config: ClassVar[type[Settings]] = PrototypesConfig
     shaped_by: ClassVar[tuple[str, ...]] = ("compares", "distance")
+    sums_over_ranks = True
     answers_in_training = False
 
     @cpu_by_default()

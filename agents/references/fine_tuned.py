@@ -84,6 +84,7 @@ class FineTuned(TrainableAgent):
 
     Config: ClassVar[type[Settings]] = FineTunedConfig
     shaped_by: ClassVar[tuple[str, ...]] = ("network", "activation")
+    sums_over_ranks = True
     answers_in_training = False
 
     @cpu_by_default()

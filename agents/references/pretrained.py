@@ -80,6 +80,7 @@ class PretrainedClassifier(TrainableAgent):
 
     Config: ClassVar[type[Settings]] = PretrainedConfig
     shaped_by: ClassVar[tuple[str, ...]] = ("classifier", "penalty")
+    sums_over_ranks = True
     answers_in_training = False
 
     @cpu_by_default()

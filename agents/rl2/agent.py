@@ -62,6 +62,7 @@ class RL2(TrainableAgent):
     Config: ClassVar[type[Settings]] = RL2Config
     pools_replicas = False
     shaped_by: ClassVar[tuple[str, ...]] = ("memory", "critic", "learns_from")
+    sums_over_ranks = True
 
     @cpu_by_default()
     def __init__(self, config: RL2Config, family: TaskFamily, *, seed: int, device: str) -> None:

@@ -61,6 +61,7 @@ class InContext(TrainableAgent):
 
     Config: ClassVar[type[Settings]] = InContextConfig
     shaped_by: ClassVar[tuple[str, ...]] = ("network",)
+    sums_over_ranks = True
     answers_in_training = False
 
     @cpu_by_default()

@@ -73,6 +73,7 @@ class HeadAgent(TrainableAgent):
 
     Config: ClassVar[type[Settings]] = FeatureSettings
     shaped_by: ClassVar[tuple[str, ...]] = ("activation",)
+    sums_over_ranks = True
     answers_in_training = False
     title: ClassVar[str]
     """Name of the agent in messages."""

@@ -44,6 +44,7 @@ class SupervisedMAML(TrainableAgent):
 
     Config: ClassVar[type[Settings]] = SupervisedConfig
     memory_setting: ClassVar[str] = "task_chunk_size"
+    sums_over_ranks = True
     shaped_by: ClassVar[tuple[str, ...]] = ("network", "activation")
     answers_in_training = False
 

@@ -7,16 +7,21 @@ rounding.
 
 from __future__ import annotations
 
+import os
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+T = TypeVar("T")
 
 
 class Ranks(ABC):
@@ -64,6 +69,17 @@ class Alone(Ranks):
         return data
 
 
+def is_launched() -> bool:
+    """Return whether torchrun started this process beside others."""
+    return "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+
+
+def num_restarts() -> tuple[int, int]:
+    """Return how often torchrun has begun this training again, and the most times that it will."""
+    begun, most = (os.environ.get(f"TORCHELASTIC_{name}", "0") for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    return int(begun), int(most)
+
+
 _ALONE = Alone()
 _CURRENT: ContextVar[Ranks] = ContextVar("ranks")
 
@@ -81,6 +97,14 @@ def training_with(others: Ranks) -> Iterator[None]:
         yield
     finally:
         _CURRENT.reset(token)
+
+
+def objects_of_all(value: T) -> list[T]:
+    """Return an object of each process, by rank. They are pickled: processes of one training trust each other."""
+    if ranks().size == 1:
+        return [value]
+    parts = ranks().gather(np.frombuffer(pickle.dumps(value), dtype=np.uint8))
+    return [pickle.loads(part.tobytes()) for part in parts]
 
 
 def numbers_of_all(values: Sequence[float]) -> np.ndarray:

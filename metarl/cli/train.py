@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ..base.errors import MetarlError, did_you_mean
+from ..base.ranks import is_launched, num_restarts, ranks
 from ..base.signals import with_remedy
 from ..base.terminal import shell_line
-from .arguments import add_quiet_option, is_there, seed
+from .arguments import add_quiet_option, at_least, is_there, seed
 from .parser import add_command, is_no_option
 
 if TYPE_CHECKING:
@@ -44,6 +45,20 @@ def add_parser(commands: Any) -> None:
         help="the same as log=NAME,...: where metrics go beside metrics.jsonl, any of wandb, tensorboard and csv, or "
         "none (default: as the config says, else wandb)",
     )
+    parser.add_argument(
+        "--workers",
+        type=at_least(1, 10_000),
+        metavar="N",
+        default=1,
+        help="train by N processes here, by torchrun",
+    )
+    parser.add_argument(
+        "--restarts",
+        type=at_least(0, 10_000),
+        metavar="N",
+        default=0,
+        help="go on up to N times after a lost worker",
+    )
     add_quiet_option(parser)
 
 
@@ -71,8 +86,19 @@ def _settings() -> Iterable[str]:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train until the run has all its updates. Raises Interrupted, with the command to go on, for a signal."""
+    if arguments.workers > 1 and not is_launched():
+        from .workers import run_workers
+
+        words = _without(arguments.words, ("--workers", "--restarts"))
+        raise SystemExit(run_workers(words, arguments.workers, arguments.restarts))
     try:
-        _train(arguments)
+        if is_launched():
+            from ..training.distributed import joined
+
+            with joined():
+                _train(arguments)
+        else:
+            _train(arguments)
     except KeyboardInterrupt as interrupt:
         if getattr(interrupt, "remedy", ""):
             raise
@@ -87,18 +113,23 @@ def _train(arguments: argparse.Namespace) -> None:
         done = [_go_on(arguments)]
     else:
         done = _train_each(arguments, _begin(arguments))
-    say(f"next: {shell_line(['metarl', 'evaluate', *done])}")
+    if ranks().rank == 0:
+        say(f"next: {shell_line(['metarl', 'evaluate', *done])}")
 
 
 def _train_each(arguments: argparse.Namespace, configs: list[TrainConfig]) -> list[Path]:
     """Train a run for each config and return their folders. An interrupt tells how to train those not begun."""
+    from ..runs.run import holds_run
     from ..training.train import meta_train
 
+    if arguments.run_dir is None and num_restarts()[1] > 0:
+        raise MetarlError("restarts need --run-dir DIR, so that a training that begins again finds its run; give it")
     done: list[Path] = []
     for number, config in enumerate(configs):
         try:
             run_dir = _run_dir(arguments, config.seed)
-            done.append(meta_train(config, run_dir, progress=not arguments.quiet))
+            begun = run_dir is not None and num_restarts()[0] > 0 and holds_run(run_dir)
+            done.append(meta_train(config, run_dir, resume=begun, progress=not arguments.quiet))
         except KeyboardInterrupt as interrupt:
             saved = getattr(interrupt, "remedy", "")
             # A run that saved nothing is begun anew.
@@ -109,6 +140,19 @@ def _train_each(arguments: argparse.Namespace, configs: list[TrainConfig]) -> li
             remedy = f"{saved}; then train" if saved else "train"
             raise with_remedy(interrupt, f"{remedy} the seeds not begun with: {command}") from None
     return done
+
+
+def _without(words: Iterable[str], options: Iterable[str]) -> list[str]:
+    """Return the words of a command without options that take a word."""
+    kept, skips = [], False
+    for word in words:
+        if word.partition("=")[0] in options:
+            skips = "=" not in word
+        elif skips:
+            skips = False
+        else:
+            kept.append(word)
+    return kept
 
 
 def _words_for(words: Iterable[str], seeds: Iterable[int]) -> list[str]:

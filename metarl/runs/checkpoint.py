@@ -69,12 +69,18 @@ def save(path: str | Path, state: Mapping[str, Tensor], meta: Meta) -> None:
 
     Raises MetarlError as `copy_state` does, and if the file cannot be written.
     """
+    write_atomically(path, to_bytes(state, meta))
+
+
+def to_bytes(state: Mapping[str, Tensor], meta: Meta) -> bytes:
+    """Return the content of a checkpoint. Raises MetarlError as `copy_state` does."""
     import safetensors.torch
 
     tensors = copy_state(state, meta)
     description = meta.model_dump(mode="json")
     text = json.dumps({**description, _CHECKSUM: _checksum(tensors, description)}, sort_keys=True)
-    write_atomically(path, safetensors.torch.save(tensors, metadata={_KEY: text}))
+    data: bytes = safetensors.torch.save(tensors, metadata={_KEY: text})
+    return data
 
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], Meta]:
@@ -83,20 +89,29 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], Meta]:
     Raises MetarlError for a file that is missing, cut off, or not a checkpoint of this package, for one whose content
     does not have its checksum, and for numbers that are not finite.
     """
-    import safetensors
-    from safetensors.torch import load as load_tensors
-
     try:
         require_regular(path)
         _refuse_pickle(Path(path))
         # As bytes: safetensors opens no path that is not UTF-8.
         data = Path(path).read_bytes()
-        state = load_tensors(data)
-        text = _metadata(data).get(_KEY)
     except FileNotFoundError:
         raise MetarlError(f"checkpoint {path} does not exist; {_REMEDY}") from None
     except OSError as error:
         raise MetarlError(f"checkpoint {path} cannot be read ({error.strerror or error}); {_REMEDY}") from None
+    return from_bytes(data, path)
+
+
+def from_bytes(data: bytes, path: str | Path) -> tuple[dict[str, Tensor], Meta]:
+    """Return the tensors and the description in the content of a checkpoint, which errors call `path`.
+
+    Raises MetarlError as `load` does.
+    """
+    import safetensors
+    from safetensors.torch import load as load_tensors
+
+    try:
+        state = load_tensors(data)
+        text = _metadata(data).get(_KEY)
     except (safetensors.SafetensorError, ValueError) as error:
         why = str(error).split("\n", 1)[0]
         raise MetarlError(f"checkpoint {path} is cut off or not a checkpoint ({why}); {_REMEDY}") from None

@@ -35,6 +35,8 @@ def validation_score(evaluation: Evaluation, by: str) -> float:
     return float(iqm(evaluation.totals) if by == "trial" else evaluation.iqm[-1])
 
 
+UNSTABLE = "unstable_episodes"
+"""Metric of the number of episodes in which the physics broke down."""
 RETURNS = ("return_before", "return_after")
 """Metrics of the first and of the last round of a trial, which the progress shows."""
 
@@ -54,7 +56,7 @@ def trial_returns(trial: Trial, measure: Measure, learned: dict[str, float]) -> 
     returns |= {f"return_round/{number}": float(value) for number, value in enumerate(by_round, start=1)}
     # Only for families with physics, which can break down.
     knows = trial.rounds[0].unstable is not None
-    return {**returns, "unstable_episodes": float(trial.num_unstable)} if knows else returns
+    return {**returns, UNSTABLE: float(trial.num_unstable)} if knows else returns
 
 
 def validation_returns(evaluation: Evaluation) -> dict[str, float]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..base.errors import MetarlError, reword, user_code
 from ..base.files import path_inside, sweep
 from ..base.progress import Progress, progress_for, say, warn
+from ..base.ranks import numbers_of_all, ranks
 from ..base.signals import held_back, with_remedy
 from ..base.stopwatch import Stopwatch
 from ..base.streams import generator
@@ -48,6 +52,7 @@ from ..trials.episodes import Trial
 from ..trials.plan import TrialPlan
 from ..trials.shards import run_sharded_trial
 from .claim import Claim, claimed
+from .distributed import RankLostError, leading, mean_metrics, require_shareable
 from .log import Origin, RunLog
 from .memory import require_training_memory
 from .metrics import require_finite, require_metrics, time_shares, trial_returns, validation_returns, validation_score
@@ -78,12 +83,16 @@ def meta_train(
     fit, and a logger that is not installed.
     """
     config = TrainConfig.model_validate(resolve(config))
-    if run_dir is not None and not resume:
+    if run_dir is not None and not resume and ranks().rank == 0:
         _require_new(Path(run_dir))
     training = _Training(config)
+    if ranks().rank > 0:
+        return training.follow()
     with claimed([Path(run_dir)] if run_dir is not None else default_run_dirs(config)) as claim:
         # Only now nobody else changes the folder.
-        training.open(claim, resume=resume)
+        with leading() as tell:
+            training.open(claim, resume=resume)
+            tell(training.packed() if ranks().size > 1 else b"")
         if training.update < config.num_updates:
             training.train(show=progress)
         return claim.run_dir
@@ -136,6 +145,7 @@ class _Training:
         """The config as plain data, for the checkpoints."""
         self.family, self.agent = family_and_agent(config)
         _require_rounds(self.agent, config)
+        require_shareable(self.agent, config)
         require_training_memory(self.agent, self.family, config)
         self.update = 0
         """Updates made."""
@@ -167,6 +177,23 @@ class _Training:
             _require_no_checkpoint_lost(self.run_dir)
         if self.update == 0 and self.config.start_from is not None:
             self.start_from(self.config.start_from.replace("{seed}", str(self.config.seed)))
+
+    def packed(self) -> bytes:
+        """Return what other ranks begin with: the run folder, then a checkpoint."""
+        return os.fsencode(self.run_dir.absolute()) + b"\0" + checkpoints.to_bytes(*self._copy())
+
+    def follow(self) -> Path:
+        """Make the updates as a rank that writes nothing, and return the run folder of rank 0."""
+        folder, _, data = ranks().broadcast(b"").partition(b"\0")
+        if not data:
+            raise RankLostError(f"rank {ranks().rank}: rank 0 did not begin")
+        self.run_dir = Path(os.fsdecode(folder))
+        state, meta = checkpoints.from_bytes(data, f"of {self.run_dir}")
+        self.agent.load_state_dict(state)
+        self.update, self.env_steps, self.start_env_steps = meta.update, meta.env_steps, meta.start_env_steps
+        while self.update < self.config.num_updates:
+            self._make_update()
+        return self.run_dir
 
     def train(self, *, show: bool) -> None:
         """Make the remaining updates, and show the progress. An interrupt says what is saved and how to go on."""
@@ -289,9 +316,11 @@ class _Training:
                 trial = self._trial(stopwatch)
             with stopwatch.part("update"), user_code(f"{self._title}, update"):
                 learned = require_metrics(self.agent.update(trial, generator(self._seed, "update", number)))
-        env_steps = int(trial.env_steps[-1].sum())
+        env_steps = int(numbers_of_all([trial.env_steps[-1].sum()]).sum())
         returns = trial_returns(trial, self.family.measure, learned)
-        metrics = {**returns, **{f"agent/{name}": value for name, value in learned.items()}}
+        metrics = mean_metrics(
+            {**returns, **{f"agent/{name}": value for name, value in learned.items()}}, len(trial.tasks)
+        )
         require_finite(metrics, number)
         self.update += 1
         self.env_steps += env_steps
@@ -301,7 +330,7 @@ class _Training:
                 evaluation = self._evaluate(number)
             metrics |= validation_returns(evaluation)
             require_finite(metrics, number)
-            with _room(self.run_dir):
+            with _room(self.run_dir) if ranks().rank == 0 else contextlib.nullcontext():
                 self._keep_best(validation_score(evaluation, self.config.evaluation.best_by))
         spent = {"update": number, "env_steps": self.env_steps}
         return {**spent, **metrics, **time_shares(stopwatch, env_steps)}, evaluation
@@ -330,7 +359,8 @@ class _Training:
         config, start = self.config, self.update * self.config.meta_batch_size
         tasks = self.family.sample("train", config.meta_batch_size, seed=self._seed, start=start)
         seed = int(generator(self._seed, "trial", self.update).integers(2**63))
-        return run_sharded_trial(self.agent, self.family, tasks, config, seed=seed, stopwatch=stopwatch)
+        own = tasks[np.array(ranks().share(len(tasks)))]
+        return run_sharded_trial(self.agent, self.family, own, config, seed=seed, stopwatch=stopwatch)
 
     def _evaluate(self, number: int) -> Evaluation:
         """Return the validation of the agent after update `number`."""
@@ -341,7 +371,8 @@ class _Training:
     def _keep_best(self, score: float) -> None:
         if self.best is None or score > self.best:
             self.best = score
-            checkpoints.save(path_inside(self.run_dir, BEST), *self._copy())
+            if ranks().rank == 0:
+                checkpoints.save(path_inside(self.run_dir, BEST), *self._copy())
 
     def _copy(self) -> tuple[dict[str, Tensor], checkpoints.Meta]:
         """Return a copy of the agent's state, and its description."""

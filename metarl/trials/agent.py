@@ -174,6 +174,8 @@ class TrainableAgent(Agent):
     """Whether a trial of training plays the agent. False for one that learns from targets alone: where answers change
     nothing of what is asked, the trial then holds questions and targets, no actions and no rewards. `update` returns
     `return_before` and `return_after` in their place, the mean reward of the first and of the last round."""
+    sums_over_ranks: ClassVar[bool] = False
+    """Whether `update` sums over all processes that train together (`metarl.base.ranks`). Otherwise one trains it."""
     memory_setting: ClassVar[str] = ""
     """Setting that trades memory for time, '' for none. A training that does not fit into memory names it."""
 

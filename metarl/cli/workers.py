@@ -1,0 +1,45 @@
+"""`metarl train --workers N`: torchrun on this machine, without its log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from ..base.errors import MetarlError
+
+ELASTIC = "torch.distributed.elastic"
+"""Logger of torchrun, which tells of a failed process over many lines."""
+
+
+def run_workers(words: Sequence[str], count: int, restarts: int) -> int:
+    """Run `metarl` with `words` in `count` processes that train together, and return the status to exit with.
+
+    After a process was lost, all begin again, up to `restarts` times. Raises MetarlError, which names the rank, for a
+    process that a signal ended.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger(ELASTIC).setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        run_id=f"metarl-{os.getpid()}",
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=restarts,
+        monitor_interval=0.1,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "metarl", *words)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            raise MetarlError(
+                f"rank {rank} was ended by signal {-failure.exitcode}, and all ranks with it; resume the run"
+            ) from None
+        return failure.exitcode
+    return 0

@@ -1,0 +1,193 @@
+"""Processes that torchrun started: they train one agent together over torch.distributed.
+
+Each rank plays and differentiates its share of an update's tasks. Sums over all ranks make the parameters the same
+everywhere, so only rank 0 writes the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from ..base.errors import MetarlError, reword
+from ..base.ranks import Ranks, is_launched, numbers_of_all, ranks, training_with
+from ..runs.config import TrainConfig
+from ..trials.agent import TrainableAgent
+from .metrics import UNSTABLE
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
+SECONDS = "METARL_RANK_TIMEOUT"
+"""Environment variable with the seconds that a rank waits for the others."""
+PATIENCE = 600.0
+"""Seconds without that variable."""
+
+
+class RankLostError(MetarlError):
+    """Another rank has ended or does not answer, which ends the training of all."""
+
+
+class ProcessGroup(Ranks):
+    """The ranks of torch.distributed's default group."""
+
+    def __init__(self, rank: int, size: int, patience: float) -> None:
+        self.rank, self.size, self.patience = rank, size, patience
+
+    def _heard(self, exchange: Callable[[], T]) -> T:
+        """Return what an exchange gives. Raises RankLostError where another rank does not answer."""
+        try:
+            return exchange()
+        except RuntimeError as error:
+            late = "timed out" in str(error).lower()
+            why = f"did not answer within {self.patience:g} s" if late else "has ended"
+            raise RankLostError(f"rank {self.rank}: another rank {why}") from error
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum of `values` [n] over all ranks: the same bits in each."""
+        import torch.distributed as dist
+
+        summed = values.detach().clone()
+        self._heard(lambda: dist.all_reduce(summed))
+        return summed
+
+    def gather(self, values: np.ndarray) -> list[np.ndarray]:
+        """Return the arrays of all ranks, as the bytes of .npy files that hold no objects."""
+        file = io.BytesIO()
+        np.save(file, values, allow_pickle=False)
+        return [np.load(io.BytesIO(data), allow_pickle=False) for data in self._gather_bytes(file.getvalue())]
+
+    def _gather_bytes(self, data: bytes) -> list[bytes]:
+        import torch
+        import torch.distributed as dist
+
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        self._heard(lambda: dist.all_gather(lengths, torch.tensor([len(data)])))
+        longest = max(int(length) for length in lengths)
+        padded = torch.frombuffer(bytearray(data.ljust(longest, b"\0")), dtype=torch.uint8)
+        found = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+        self._heard(lambda: dist.all_gather(found, padded))
+        return [each.numpy().tobytes()[: int(length)] for each, length in zip(found, lengths, strict=True)]
+
+    def broadcast(self, data: bytes) -> bytes:
+        """Return the bytes that rank 0 gives."""
+        return self._gather_bytes(data if self.rank == 0 else b"")[0]
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Ranks | None]:
+    """Train with the ranks that torchrun started, in the block; None, and alone, without any.
+
+    Errors name the rank. Raises MetarlError where the ranks do not find each other.
+    """
+    if not is_launched():
+        yield None
+        return
+    import torch.distributed as dist
+
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    patience = _patience()
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if _has_nccl() else "gloo", timeout=timedelta(seconds=patience))
+    except (RuntimeError, ValueError) as error:
+        why = str(error).split("\n", 1)[0]
+        raise MetarlError(
+            f"rank {rank} of {size} found no others at {os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')} "
+            f"({why}); give torchrun the same --rdzv-endpoint on every machine"
+        ) from None
+    group = ProcessGroup(rank, size, patience)
+    try:
+        with training_with(group):
+            yield group
+    except RankLostError:
+        raise
+    except MetarlError as error:
+        raise reword(error, f"rank {rank}: {error}") from error.__cause__
+    finally:
+        with contextlib.suppress(RuntimeError):
+            dist.destroy_process_group()
+
+
+def _has_nccl() -> bool:
+    import torch
+    import torch.distributed as dist
+
+    return torch.cuda.is_available() and dist.is_nccl_available()
+
+
+def _patience() -> float:
+    text = os.environ.get(SECONDS, "")
+    try:
+        seconds = float(text or PATIENCE)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e7:
+        raise MetarlError(f"{SECONDS} is {text!r}; it must be seconds above 0")
+    return seconds
+
+
+@contextlib.contextmanager
+def leading() -> Iterator[Callable[[bytes], object]]:
+    """Give a function that tells the other ranks what they begin with. They end where the block ends without it."""
+    told: list[bytes] = []
+
+    def tell(data: bytes) -> None:
+        told.append(ranks().broadcast(data))
+
+    try:
+        yield tell
+    finally:
+        if not told:
+            with contextlib.suppress(RankLostError):
+                ranks().broadcast(b"")
+
+
+def require_shareable(agent: TrainableAgent, config: TrainConfig) -> None:
+    """Raise MetarlError unless the ranks can share the updates of an agent."""
+    name, size = config.agent["name"], ranks().size
+    if size > 1 and not agent.sums_over_ranks:
+        raise MetarlError(f"agent {name!r} is trained by one process, and {size} were started; start one")
+    if config.meta_batch_size < size:
+        raise MetarlError(
+            f"meta_batch_size is {config.meta_batch_size}, and {size} processes were started: each needs a task; start "
+            "fewer, or raise meta_batch_size"
+        )
+
+
+def mean_metrics(metrics: Mapping[str, float], num_tasks: int) -> dict[str, float]:
+    """Return the means of metrics over the tasks of all ranks, of which this one has `num_tasks`.
+
+    Counts of episodes (`unstable_episodes`) are added up.
+    """
+    if ranks().size == 1:
+        return dict(metrics)
+    rows = numbers_of_all([num_tasks, *metrics.values()])
+    means = rows[:, 0] @ rows[:, 1:] / rows[:, 0].sum()
+    found = dict(zip(metrics, means.tolist(), strict=True))
+    if UNSTABLE in found:
+        found[UNSTABLE] *= ranks().size
+    return found
+
+
+def require_alike(group: Ranks, facts: dict[str, str]) -> None:
+    """Raise MetarlError, which names a rank, unless all ranks have the same facts, such as versions and the config."""
+    import json
+
+    own = json.dumps(facts, sort_keys=True).encode()
+    theirs = [bytes(data).decode() for data in group.gather(np.frombuffer(own, dtype=np.uint8))]
+    first = json.loads(theirs[0])
+    for rank, text in enumerate(theirs):
+        found = json.loads(text)
+        for name in first:
+            if found.get(name) != first[name]:
+                raise MetarlError(
+                    f"{name} of rank {rank} is {found.get(name)!r}, that of rank 0 {first[name]!r}; start all ranks "
+                    "with the same command and the same packages"
+                )
