@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(visible(author_traceback(error)))
             return _fail(str(error))
         except MetarlError as error:
-            return _fail(str(error))
+            return _fail(str(error)) if str(error) else 2  # where another process tells the error
         except (MemoryError, OSError, RuntimeError) as error:
             return _fail(_system_error(error))
         except KeyboardInterrupt as interrupt:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
@@ -17,6 +18,7 @@ import numpy as np
 
 from ..base.errors import MetarlError, reword
 from ..base.ranks import Ranks, is_launched, numbers_of_all, ranks, training_with
+from ..base.versions import versions
 from ..runs.config import TrainConfig
 from ..trials.agent import TrainableAgent
 from .metrics import UNSTABLE
@@ -106,8 +108,9 @@ def joined() -> Iterator[Ranks | None]:
     try:
         with training_with(group):
             yield group
-    except RankLostError:
-        raise
+    except RankLostError as error:
+        # Rank 0 tells what is saved; the rank that was lost told why.
+        raise (error if rank == 0 else RankLostError("")) from None
     except MetarlError as error:
         raise reword(error, f"rank {rank}: {error}") from error.__cause__
     finally:
@@ -176,10 +179,12 @@ def mean_metrics(metrics: Mapping[str, float], num_tasks: int) -> dict[str, floa
     return found
 
 
-def require_alike(group: Ranks, facts: dict[str, str]) -> None:
-    """Raise MetarlError, which names a rank, unless all ranks have the same facts, such as versions and the config."""
-    import json
-
+def require_alike(config: TrainConfig) -> None:
+    """Raise MetarlError, which names a rank, unless all ranks have the same config and the same versions."""
+    group = ranks()
+    if group.size == 1:
+        return
+    facts = {**config.model_dump(mode="json"), **{f"version of {name}": each for name, each in versions().items()}}
     own = json.dumps(facts, sort_keys=True).encode()
     theirs = [bytes(data).decode() for data in group.gather(np.frombuffer(own, dtype=np.uint8))]
     first = json.loads(theirs[0])
@@ -187,7 +192,7 @@ def require_alike(group: Ranks, facts: dict[str, str]) -> None:
         found = json.loads(text)
         for name in first:
             if found.get(name) != first[name]:
-                raise MetarlError(
+                raise (MetarlError if group.rank == 0 else RankLostError)(
                     f"{name} of rank {rank} is {found.get(name)!r}, that of rank 0 {first[name]!r}; start all ranks "
                     "with the same command and the same packages"
                 )

@@ -52,7 +52,7 @@ from ..trials.episodes import Trial
 from ..trials.plan import TrialPlan
 from ..trials.shards import run_sharded_trial
 from .claim import Claim, claimed
-from .distributed import RankLostError, leading, mean_metrics, require_shareable
+from .distributed import RankLostError, leading, mean_metrics, require_alike, require_shareable
 from .log import Origin, RunLog
 from .memory import require_training_memory
 from .metrics import require_finite, require_metrics, time_shares, trial_returns, validation_returns, validation_score
@@ -85,6 +85,7 @@ def meta_train(
     config = TrainConfig.model_validate(resolve(config))
     if run_dir is not None and not resume and ranks().rank == 0:
         _require_new(Path(run_dir))
+    require_alike(config)
     training = _Training(config)
     if ranks().rank > 0:
         return training.follow()
