@@ -45,6 +45,11 @@ def add_parser(commands: Any) -> None:
         help="the same as log=NAME,...: where metrics go beside metrics.jsonl, any of wandb, tensorboard and csv, or "
         "none (default: as the config says, else wandb)",
     )
+    _add_worker_options(parser)
+    add_quiet_option(parser)
+
+
+def _add_worker_options(parser: Any) -> None:
     parser.add_argument(
         "--workers",
         type=at_least(1, 10_000),
@@ -59,7 +64,6 @@ def add_parser(commands: Any) -> None:
         default=0,
         help="go on up to N times after a lost worker",
     )
-    add_quiet_option(parser)
 
 
 def _seeds(text: str) -> list[int]:

@@ -71,11 +71,7 @@ def evaluate(
     require_noise(agent, record.name, plan)
     size = _chunk_size(family, plan, task_chunk_size)
     tasks = plan.tasks(family)
-    # Processes that train together each play a share of the tasks, where there is one for each.
-    shared = plan.num_tasks >= ranks().size
-    own = tasks[np.array(ranks().share(plan.num_tasks))] if shared else tasks
-    scores = _play_all(agent, family, own, plan, size, threads, report)
-    return _evaluation_of(family, record, plan, tasks, _concatenate(objects_of_all(scores)) if shared else scores)
+    return _evaluation_of(family, record, plan, tasks, _play_all(agent, family, tasks, plan, size, threads, report))
 
 
 def _chunk_size(family: TaskFamily, plan: TrialPlan, asked: int | None) -> int:
@@ -191,11 +187,17 @@ class _Scores(NamedTuple):
 def _play_all(
     agent: Agent, family: TaskFamily, tasks: Tasks, plan: TrialPlan, size: int, threads: int | None, report: Report
 ) -> _Scores:
-    """Return the scores of all tasks, `size` of which are played at a time."""
+    """Return the scores of all tasks, `size` of which are played at a time.
+
+    Processes that train together each play a share of the tasks, where there is one for each.
+    """
+    shared = len(tasks) >= ranks().size
+    tasks = tasks[np.array(ranks().share(len(tasks)))] if shared else tasks
     chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
     parts = [part_of(report, number, len(chunks)) for number in range(len(chunks))]
     played = zip(chunks, parts, strict=True)
-    return _concatenate([_play(agent, family, chunk, plan, threads, part) for chunk, part in played])
+    scores = _concatenate([_play(agent, family, chunk, plan, threads, part) for chunk, part in played])
+    return _concatenate(objects_of_all(scores)) if shared else scores
 
 
 def _play(
