@@ -17,7 +17,7 @@ import yaml
 from metarl.runs.checkpoint import Meta, load
 from metarl.runs.config import TrainConfig, resolve
 from metarl.training.train import meta_train
-from tests.warm import warm_python
+from tests.warm import WarmProcess, warm_python
 
 AGENTS = {
     "maml-ppo": {"name": "maml-ppo", "hidden_sizes": [8], "outer": {"num_epochs": 2}},
@@ -86,14 +86,18 @@ def metarl(*arguments: str | Path, **environment: str) -> subprocess.CompletedPr
 
 @contextlib.contextmanager
 def started(
-    *arguments: str | Path, metrics: Path | None = None, lines: int = 1, python: str = sys.executable, **options: Any
+    *arguments: str | Path, metrics: Path | None = None, lines: int = 1, warm: bool = True, **options: Any
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a command in a process that does not outlive the block, which begins once `metrics` has so many lines.
 
-    Give it more work than it can do: on a busy machine the block begins much later than the last of these lines. A
-    signal needs the process itself, and so not `warm_python()`.
+    Give it more work than it can do: on a busy machine the block begins much later than the last of these lines. One
+    that needs the process itself as its child, or in a session of its own, is not `warm`.
     """
-    process = subprocess.Popen(command(*arguments, python=python), text=True, **options)
+    process: subprocess.Popen[str]
+    if warm:
+        process = WarmProcess(command(*arguments, python=warm_python()), **options)
+    else:
+        process = subprocess.Popen(command(*arguments), text=True, **options)
     try:
         deadline = time.monotonic() + 60
         while metrics is not None and not (metrics.exists() and metrics.read_bytes().count(b"\n") >= lines):

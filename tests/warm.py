@@ -7,6 +7,7 @@ A server imports these packages, and nothing of metarl, and forks a process for 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
@@ -49,19 +50,32 @@ READ_ONCE = ("MPLBACKEND", "MPLCONFIGDIR", "MUJOCO_GL", "PYOPENGL_PLATFORM")
 """Variables that these packages read when they are imported."""
 
 CLIENT = """#!{python} -IS
-import json, os, socket, sys
+import json, os, signal, socket, sys
+tell = os.environ.pop({tells!r}, None)
+def told(process):
+    if tell:
+        os.write(int(tell), str(process).encode())
 run = ["-c", {metarl!r}] if {name!r} == "metarl" else []
 known = bool(run) or (len(sys.argv) > 1 and (sys.argv[1] in {first!r} or sys.argv[1].endswith(".py")))
 if not known or any(os.environ.get(name) != value for name, value in {read!r}.items()):
+    told(os.getpid())
     os.execv({python!r}, [{python!r}, *run, *sys.argv[1:]])
 about = {{"name": {name!r}, "python": {python!r}, "library": {library!r}, "words": sys.argv[1:], "folder": os.getcwd()}}
 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
     server.connect({address!r})
     socket.send_fds(server, [json.dumps({{**about, "environment": dict(os.environ)}}).encode()], [0, 1, 2])
-    status = server.recv(100)
-sys.exit(int(status))
+    told(int(server.recv(100)))
+    status = int(server.recv(100))
+if status < 0:
+    if status != -signal.SIGKILL:
+        signal.signal(-status, signal.SIG_DFL)
+    os.kill(os.getpid(), -status)
+sys.exit(status)
 """
-"""Stands for a command: hands its words, folder, environment and streams to the server, and exits as it did."""
+"""Stands for a command: hands its words, folder, environment and streams to the server, and ends as it did."""
+
+TELLS = "TELLS_PROCESS_TO"
+"""Variable with the descriptor on which a client tells the process that does its work."""
 
 METARL = "import sys; from metarl.cli.main import main; sys.exit(main())"
 
@@ -87,7 +101,7 @@ def write_client(path: Path, python: Path, library: Path, first: tuple[str, ...]
     """
     words = {"name": path.name, "python": str(python), "library": str(library), "address": start_server()[0]}
     read = {name: os.environ.get(name) for name in READ_ONCE}
-    path.write_text(CLIENT.format(**words, first=first, read=read, metarl=METARL))
+    path.write_text(CLIENT.format(**words, first=first, read=read, metarl=METARL, tells=TELLS))
     path.chmod(0o755)
 
 
@@ -95,11 +109,30 @@ def write_client(path: Path, python: Path, library: Path, first: tuple[str, ...]
 def warm_python() -> str:
     """Return the path of a command that stands for this Python, with code, a module or a script to run.
 
-    It heeds no variable of Python's own. A signal ends the command that stands for the process, and not the process.
+    It heeds no variable of Python's own. A signal ends the command that stands for the process, and not the process:
+    `WarmProcess` sends it on.
     """
     path = Path(start_server()[0]).with_name("python")
     write_client(path, Path(sys.executable), Path(sysconfig.get_path("purelib")), ("-c", "-m"))
     return str(path)
+
+
+class WarmProcess(subprocess.Popen[str]):
+    """A command of `warm_python()`, or of another client, whose signals reach the process that does its work."""
+
+    def __init__(self, words: list[str], **options: Any) -> None:
+        reader, writer = os.pipe()
+        environment = {**options.pop("env", os.environ), TELLS: str(writer)}
+        super().__init__(words, text=True, env=environment, pass_fds=[writer], **options)
+        os.close(writer)
+        self.working = int(os.read(reader, 100))
+        os.close(reader)
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal to the process that does the work, unless it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.working, sig)
 
 
 def serve(path: str) -> None:
@@ -112,6 +145,7 @@ def serve(path: str) -> None:
     assert len([*Path("/proc/self/task").iterdir()]) == 1, "a thread would be missing in the processes of commands"
     gc.freeze()  # a collection in each process would copy all objects of these packages
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until a command has begun
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(path)
         listener.listen()
@@ -131,6 +165,7 @@ def answer(client: socket.socket, about: dict[str, Any], streams: list[int]) -> 
     """Run a command in a process of its own and tell its exit status."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if (process := os.fork()) != 0:
+        client.send(str(process).encode())
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         client.send(str(status).encode())
         os._exit(0)
@@ -143,6 +178,7 @@ def answer(client: socket.socket, about: dict[str, Any], streams: list[int]) -> 
     sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     begin(about)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     words = ["-c", METARL, *about["words"]] if about["name"] == "metarl" else about["words"]
     if words[0] == "-c":
         sys.argv = ["-c", *words[2:]]

@@ -122,7 +122,7 @@ def test_a_module_that_only_a_checking_process_cannot_import_is_told_as_its_auth
 
 def test_ctrl_c_ends_check_all_at_once() -> None:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with started("check", "--all", "--jobs", "2", start_new_session=True, **pipes) as process:
+    with started("check", "--all", "--jobs", "2", warm=False, start_new_session=True, **pipes) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("passed")
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
@@ -139,7 +139,7 @@ def test_everything_registered_passes_check_all() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 def test_a_signal_to_checks_of_everything_ends_their_processes_too() -> None:
     pipes, children = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}, set[int]()
-    with started("check", "--all", "--jobs", "2", **pipes) as process:
+    with started("check", "--all", "--jobs", "2", warm=False, **pipes) as process:
         deadline = time.monotonic() + 60
         while len(children) < 3:  # both, and multiprocessing's tracker of resources
             assert time.monotonic() < deadline and process.poll() is None

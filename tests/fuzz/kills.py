@@ -23,7 +23,7 @@ import yaml
 
 from metarl.runs import checkpoint
 from tests.small_runs import command, config
-from tests.warm import warm_python
+from tests.warm import WarmProcess, warm_python
 
 AGENTS: dict[str, dict[str, Any]] = {
     "maml-ppo": {"name": "maml-ppo", "hidden_sizes": [8], "outer": {"num_epochs": 2}},
@@ -97,14 +97,16 @@ def limit_files(size: int) -> Callable[[], None]:
 def end_by(
     argv: list[str], number: signal.Signals | None, seconds: float, before: Callable[[], None] | None = None
 ) -> tuple[int, str]:
-    """Start a command, send it a signal after some seconds, and return its status and standard error."""
+    """Start a command, send it a signal after some seconds, and return its status and standard error.
 
-    def start() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
-        if before is not None:
-            before()
-
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=start)
+    The command begins warm, unless there is something to do `before` it in its process.
+    """
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    process: subprocess.Popen[str]
+    if before is None:
+        process = WarmProcess([warm_python(), *argv[1:]], **pipes)
+    else:
+        process = subprocess.Popen(argv, text=True, preexec_fn=before, **pipes)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
     if process.poll() is None and number is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -32,13 +31,13 @@ def test_a_disk_that_fills_up_costs_one_line_and_no_bit(tmp_path: Path) -> None:
     assert errors.splitlines()[-1].startswith("metarl: error: ")
     assert "Traceback" not in errors
     words = ("--resume", run_dir) if holds_run(run_dir) else (path, "--run-dir", run_dir)
-    assert end_by(command("train", *words, python=warm_python()), None, 120)[0] == 0
+    assert end_by(command("train", *words), None, 120)[0] == 0
     assert fingerprint(run_dir) == fingerprint(whole)
 
 
 def grown(folder: Path, *arguments: str) -> list[float]:
     """Return the growth of a process of its own: memory that earlier tests freed would hide a leak in this one."""
-    words = [sys.executable, "-m", "tests.fuzz.memory", "--updates", "20", "--out", str(folder), *arguments]
+    words = [warm_python(), "-m", "tests.fuzz.memory", "--updates", "20", "--out", str(folder), *arguments]
     line = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300).stdout
     return [float(number) for number in re.findall(r"[-+][\d.]+", line)]
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from metarl.runs.code import CODE, recall_code, record_code
 from metarl.runs.run import default_run_dirs
 from tests.runs.own_code import metarl_in, write_agent, write_family, write_own_config, write_robot
 from tests.small_runs import configured
+from tests.warm import WarmProcess, warm_python
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,8 @@ def test_a_killed_run_on_a_family_that_a_module_registers_resumes_elsewhere_to_t
     )
     program = "import sys; from metarl.cli.main import main; sys.exit(main(sys.argv[1:]))"
     run = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "train", str(path), "--run-dir", str(run)],
+    process = WarmProcess(
+        [warm_python(), "-c", program, "train", str(path), "--run-dir", str(run)],
         cwd=project,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

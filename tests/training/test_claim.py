@@ -17,7 +17,6 @@ from metarl.training import claim, train
 from metarl.training.claim import Claim, claim_folder, claimed
 from metarl.training.train import meta_train
 from tests.small_runs import configured, read_metrics, started, trained, write_config
-from tests.warm import warm_python
 
 
 def test_many_at_once_take_different_folders(tmp_path: Path) -> None:
@@ -41,7 +40,7 @@ def test_many_at_once_take_different_folders(tmp_path: Path) -> None:
 
 def test_two_trainings_at_once_take_different_folders(tmp_path: Path) -> None:
     words = ["train", write_config(tmp_path, num_updates=2)]
-    quiet: dict[str, Any] = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "python": warm_python()}
+    quiet: dict[str, Any] = {"cwd": tmp_path, "stdout": subprocess.DEVNULL}
     with started(*words, **quiet) as one, started(*words, **quiet) as other:
         assert (one.wait(120), other.wait(120)) == (0, 0)
     folders = sorted((tmp_path / "runs").iterdir())

@@ -14,7 +14,6 @@ import pytest
 from metarl.cli.main import main
 from metarl.runs.checkpoint import load
 from tests.small_runs import read_metrics, saved, started, trained, write_config
-from tests.warm import warm_python
 
 
 @pytest.mark.parametrize(
@@ -82,7 +81,7 @@ def test_a_reader_that_leaves_does_not_end_a_training(tmp_path: Path, closed: st
     reader, writer = os.pipe()
     words = ["train", write_config(tmp_path, num_updates=9), "--run-dir", tmp_path / "run"]
     pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, closed: writer}
-    with started(*words, python=warm_python(), **pipes) as process:
+    with started(*words, **pipes) as process:
         os.close(writer)
         os.close(reader)
         assert process.wait(60) == 0
