@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
+import sys
 import sysconfig
 import venv
 from collections.abc import Mapping
@@ -45,7 +47,7 @@ class Walkthrough:
         (home / "warm").mkdir()
         write_client(python.with_name("metarl"), python, library)
         write_client(home / "warm" / "python", python, library, ("-c", "-m"))
-        _script(python, "pip", "from pip._internal.cli.main import main")
+        _write_pip(python, library)
         return cls(folder, python, library)
 
     def follow(self, blocks: list[Block], smaller: Mapping[str, int] = MappingProxyType({})) -> None:
@@ -95,9 +97,9 @@ class Walkthrough:
         return done.stdout
 
 
-def _script(python: Path, name: str, line: str) -> None:
-    path = python.with_name(name)
-    path.write_text(f"#!{python}\nimport sys\n{line}\nsys.exit(main())\n")
+def _write_pip(python: Path, library: Path) -> None:
+    path, words = python.with_name("pip"), [sys.executable, "-P", Path(__file__).with_name("pip.py"), python, library]
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, words))} "$@"\n')
     path.chmod(0o755)
 
 
