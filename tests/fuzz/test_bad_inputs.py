@@ -14,7 +14,7 @@ from tests.fuzz.inputs import CORPUS
 from tests.fuzz.kinds import KINDS, Site, copied, fuzz, template
 from tests.fuzz.planted import PLANTED, planted
 
-COUNTS = {"threads": 4, "evaluation files": 15, "metrics": 10, "run folders": 12}
+COUNTS = {"threads": 4, "evaluation files": 8, "metrics": 6, "run folders": 8}
 """Inputs of a kind in the minute that the tests give the fuzzer."""
 
 
