@@ -38,7 +38,7 @@ from metarl.training.train import meta_train
 from metarl.trials.plan import TrialPlan
 from metarl.trials.rollout import run_trial
 from tests.scripted import Numbered, Wanderer, constant, solves_after_round
-from tests.small_runs import config, metarl
+from tests.small_runs import config
 
 FAMILY = load("navigation-2d", horizon=3)
 
@@ -206,17 +206,20 @@ def test_gif_needs_no_ffmpeg_and_is_the_same_each_time(
     assert len(durations) == 4 and durations[:-1] == [200] * 3 and durations[-1] == 200 * 11
 
 
-def test_render_writes_a_gif_into_the_run_folder_without_ffmpeg(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "shadow").mkdir()
-    (tmp_path / "shadow" / "imageio_ffmpeg.py").write_text("raise ImportError\n")
-    done = metarl("render", run, "--quiet", "--tasks", "1", "--among", "2", PYTHONPATH=str(tmp_path / "shadow"))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0] == "playing 2 tasks, filming task 0 in 2 rounds"
-    assert done.stdout.splitlines()[-1] == f"video: {run / 'adaptation.gif'}"
+def test_render_writes_a_gif_into_the_run_folder_without_ffmpeg(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert main(["render", str(run), "--quiet", "--tasks", "1", "--among", "2"]) == 0
+    told, errors = capsys.readouterr()
+    assert errors == ""
+    assert told.splitlines()[0] == "playing 2 tasks, filming task 0 in 2 rounds"
+    assert told.splitlines()[-1] == f"video: {run / 'adaptation.gif'}"
     with Image.open(run / "adaptation.gif") as image:
         assert image.n_frames == 6
-    refused = metarl("render", run, "-o", tmp_path / "a.mp4", PYTHONPATH=str(tmp_path / "shadow"))
-    assert refused.returncode == 2 and "metarl-suite[video]" in refused.stderr and refused.stderr.count("\n") == 1
+    assert main(["render", str(run), "-o", str(tmp_path / "a.mp4")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "metarl-suite[video]" in line
 
 
 def test_render_names_the_file_by_agent_and_split(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

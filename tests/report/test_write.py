@@ -13,7 +13,7 @@ from tests.report.run_folders import (
     scores,
     write_reference,
 )
-from tests.small_runs import metarl, write_config
+from tests.small_runs import metarl, trained
 
 
 def test_page_shows_how_many_tasks_reach_a_threshold_and_its_command_repeats_it(tmp_path: Path) -> None:
@@ -74,11 +74,9 @@ def test_mistakes_on_the_command_line_are_reported_in_one_line(
 
 
 def test_report_of_real_runs_writes_page_and_pictures(tmp_path: Path) -> None:
-    config = write_config(tmp_path, num_updates=2)
-    runs = [tmp_path / f"run{seed}" for seed in (1, 2)]
-    for seed, run in enumerate(runs, start=1):
-        assert metarl("train", config, "--seed", str(seed), "--run-dir", run).returncode == 0
-        assert metarl("evaluate", run, "--tasks", "4").returncode == 0
+    runs = [trained(tmp_path / f"run{seed}", num_updates=2, seed=seed) for seed in (1, 2)]
+    for run in runs:
+        assert main(["evaluate", str(run), "--tasks", "4"]) == 0
     words = ["--quiet", "--title", "Two seeds", "--note", "Mind this."]
     done = metarl("report", *runs, "-o", tmp_path / "out" / "page.md", *words)
     assert done.returncode == 0, done.stderr
