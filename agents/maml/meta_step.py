@@ -88,7 +88,7 @@ def mean_gradient(gradients: Parameters, **measured: Tensor) -> tuple[dict[str, 
 
     The tasks are those of all processes that train together; there is one exchange between them.
     """
-    squares = torch.stack([value.flatten(1).square().sum(1) for value in gradients.values()]).sum(0)
+    squares = torch.stack([value.reshape(len(value), -1).square().sum(1) for value in gradients.values()]).sum(0)
     means, count = mean_over_tasks({**gradients, **measured, AGREEMENT: squares})
     found = {name: means[name] for name in gradients}
     logged = {name: float(means[name]) for name in (*measured, AGREEMENT)}

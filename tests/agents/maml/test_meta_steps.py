@@ -222,7 +222,8 @@ def test_reptile_gives_adam_the_mean_direction_from_the_adapted_parameters() -> 
 def test_agreement_is_the_mean_product_of_all_pairs_of_gradients_over_their_mean_square() -> None:
     rows = np.random.default_rng(0).normal(size=(5, 7))
     pairs = [rows[i] @ rows[j] for i in range(5) for j in range(5) if i != j]
-    tensors = {"a": torch.tensor(rows[:, :3]), "b": torch.tensor(rows[:, 3:]).reshape(5, 2, 2)}
+    tensors = {"a": torch.tensor(rows[:, :2]), "b": torch.tensor(rows[:, 3:]).reshape(5, 2, 2)}
+    tensors["a learned step size"] = torch.tensor(rows[:, 2])
     mean, logged = mean_gradient(tensors, loss=torch.arange(5.0, dtype=torch.float64))
     assert logged == {"loss": 2.0, AGREEMENT: pytest.approx(np.mean(pairs) / np.square(rows).sum(axis=1).mean())}
     torch.testing.assert_close(mean["a"], tensors["a"].mean(0))
