@@ -167,6 +167,30 @@ class Everything(Subset):
         return {**policy, CONTEXT: zeros} if self.bias_size else policy
 
 
+class AlikeOutputs:
+    """All outputs begin in a task with the same weights, the mean of what was learned.
+
+    A class has another label in each task, so what tells the outputs' own weights apart is chance (Ye and Chao, ICLR
+    2022: "How to train your MAML to excel in few-shot classification", UNICORN-MAML).
+    """
+
+    def __init__(self, adaptation: Adaptation, last_layer: tuple[str, ...]) -> None:
+        self.adaptation, self.last_layer = adaptation, last_layer
+
+    def meta_parameters(self, policy: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Return those of the adaptation."""
+        return self.adaptation.meta_parameters(policy, generator)
+
+    def start(self, meta: Parameters) -> dict[str, Tensor]:
+        """Return the fast parameters that every task begins with."""
+        start = self.adaptation.start(meta)
+        return start | {name: start[name].mean(0, keepdim=True).expand_as(start[name]) for name in self.last_layer}
+
+    def policy(self, meta: Parameters, fast: Parameters) -> Parameters:
+        """Return the parameters that the policy runs with."""
+        return self.adaptation.policy(meta, fast)
+
+
 class Context:
     """A context vector beside the observations adapts, starting from zero; all tasks share the network."""
 

@@ -10,7 +10,7 @@ from metarl.base.settings import Count, Positive, Settings, Widths
 
 from ..common.encoders import AutoEncoder, EncoderSettings
 from ..common.schedule import Schedule, ScheduledRate
-from ..maml.adaptation import AdaptAll, AdaptContext, AdaptLatent, Adapts, context_size
+from ..maml.adaptation import AdaptAll, AdaptContext, AdaptLastLayers, AdaptLatent, Adapts, context_size
 from ..maml.config import require_composable
 from ..maml.reptile import ReptileConfig
 from ..maml.step_size import StepSizeKind
@@ -86,6 +86,9 @@ class SupervisedConfig(NetworkSettings):
     adapts: Adapts = AdaptAll()
     """Parameters that an inner step moves: all (MAML), the last layer (ANIL) or several (MeLU), a context vector in the
     input of the first layer (CAVIA), a latent vector from which all are decoded, or nothing."""
+    outputs: Literal["own", "alike"] = "own"
+    """How the outputs of classes begin in a task: each with weights of its own, or all with the same ones, as labels
+    mean another class in every task (UNICORN-MAML: Ye and Chao, ICLR 2022). Needs `adapts: all` or `last-layer`."""
     inner_lr: Positive = 0.01
     """Step size of the inner steps; its initial value if `outer.inner_lr_kind` learns it."""
     num_inner_steps: Count = 1
@@ -101,6 +104,11 @@ class SupervisedConfig(NetworkSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         require_composable(self.outer, self.adapts)
+        if self.outputs == "alike" and not isinstance(self.adapts, AdaptAll | AdaptLastLayers):
+            raise ValueError(
+                f"outputs is 'alike', and adapts is {self.adapts.name!r}, which moves no output; take adapts: all or "
+                "last-layer, or outputs: own"
+            )
         vector = isinstance(self.adapts, AdaptContext | AdaptLatent) or context_size(self.adapts) > 0
         if isinstance(self.network, EncoderDecoderSettings) and vector:
             raise ValueError(

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
@@ -24,7 +25,7 @@ from metarl.trials.registered import register_agent
 
 from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
-from ..maml.adaptation import AdaptNothing, context_size, make_adaptation
+from ..maml.adaptation import AdaptNothing, AlikeOutputs, context_size, make_adaptation
 from ..maml.meta_step import mean_gradient
 from ..maml.over_tasks import AtTasks, OverTasks
 from ..maml.reptile import ReptileConfig
@@ -45,7 +46,7 @@ class SupervisedMAML(TrainableAgent):
     Config: ClassVar[type[Settings]] = SupervisedConfig
     memory_setting: ClassVar[str] = "task_chunk_size"
     sums_over_ranks = True
-    shaped_by: ClassVar[tuple[str, ...]] = ("network", "activation")
+    shaped_by: ClassVar[tuple[str, ...]] = ("network", "activation", "outputs")
     answers_in_training = False
 
     @cpu_by_default()
@@ -57,6 +58,9 @@ class SupervisedMAML(TrainableAgent):
         generator = torch.Generator().manual_seed(seed)
         initial = network.initial_parameters(generator, dtype=getattr(torch, config.dtype), device=device)
         adaptation = make_adaptation(config.adapts, network.last_layers, tuple(initial))
+        if config.outputs == "alike":
+            _require_classes(family)
+            adaptation = AlikeOutputs(adaptation, network.last_layers(1))
         step_size = make_step_size(config.outer.inner_lr_kind, config.inner_lr)
         meta = adaptation.meta_parameters(initial, generator)
         meta |= step_size.meta_parameters(adaptation.start(meta))
@@ -190,6 +194,15 @@ class SupervisedLearner(AnsweringLearner):
         meta = {name: value.detach() for name, value in self.agent.parameters.items()}
         fast = {name: value[0] for name, value in self.fast.items()}
         return objective.policy.exported(objective.head.exported, objective.adaptation.policy(meta, fast))
+
+
+def _require_classes(family: TaskFamily) -> None:
+    """Raise MetarlError unless the right answers of a family are classes, one output each."""
+    if not isinstance(family.target_space, spaces.Discrete):
+        raise MetarlError(
+            f"agent.outputs is 'alike', and answers of family {family.name!r} are no classes with an output each; "
+            "take agent.outputs=own"
+        )
 
 
 def _require_finite(outcome: Outcome, gradients: dict[str, Tensor]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
+from metarl.checks.questions import Sort
 from metarl.evaluation.evaluate import evaluate
 from metarl.families.batch import State
 from metarl.families.family import TaskFamily
@@ -288,3 +289,42 @@ def test_an_encoder_that_no_step_moves_reads_a_trial_once_and_its_gradients_are_
     torch.testing.assert_close(outcome, expected)
     assert any(name.startswith("encoder.") for name in slow)
     torch.testing.assert_close(gradients, slow, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("adapts", ["all", "last-layer"])
+def test_outputs_that_begin_alike_answer_permuted_labels_by_permuted_answers(adapts: str) -> None:
+    family = Sort()
+    agent = made(family, adapts=adapts, outputs="alike", num_inner_steps=3, inner_lr=0.5)
+    support, queries = map(agent.reader.read, trial_of(agent, family).rounds)
+    order = torch.tensor([2, 0, 1])
+
+    def answers(labels: Tensor) -> Tensor:
+        fast = agent.over_tasks.start(3)
+        for _ in range(3):
+            fast = agent.over_tasks.adapt(fast, support._replace(targets=labels))
+        return agent.over_tasks.outputs(fast, queries.observations, queries.raw)
+
+    first, permuted = answers(support.targets), answers(order[support.targets.long()])
+    torch.testing.assert_close(permuted[..., order], first)
+    assert not torch.allclose(permuted, first)
+    assert np.ptp(first.numpy(), axis=-1).min() > 0
+
+
+def test_an_update_of_outputs_that_begin_alike_keeps_their_differences() -> None:
+    agent = made(Sort(), adapts="last-layer", outputs="alike")
+    weight = agent.parameters["layers.1.weight"]
+    before = (weight - weight.mean(0)).detach().clone()
+    agent.update(trial_of(agent, Sort()), np.random.default_rng(0))
+    torch.testing.assert_close((weight - weight.mean(0)).detach(), before, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "message"),
+    [
+        ("sinusoid", {}, "agent.outputs is 'alike', and answers of family 'sinusoid' are no classes"),
+        ("image-classes", {"adapts": "context"}, "outputs is 'alike', and adapts is 'context', which moves no output"),
+    ],
+)
+def test_outputs_that_cannot_begin_alike_are_refused(family: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(MetarlError, match=message):
+        made(load(family), outputs="alike", **settings)
