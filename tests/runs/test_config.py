@@ -52,14 +52,19 @@ def test_an_override_may_open_a_section_that_the_file_does_not_have(tmp_path: Pa
     assert (loaded.evaluation.every, loaded.agent["inner_lr"], loaded.family["horizon"]) == (3, 0.5, 9)
 
 
+def rate(start: float) -> dict[str, float | None]:
+    """Return a step size that stays, as configs are saved with it."""
+    return {"start": start, "end": None, "updates": None}
+
+
 @pytest.mark.parametrize(
     ("overrides", "outer"),
     [
-        (["agent.outer.clip_range=0.2"], {"name": "ppo", "learning_rate": 3e-3, "clip_range": 0.2}),
+        (["agent.outer.clip_range=0.2"], {"name": "ppo", "learning_rate": rate(3e-3), "clip_range": 0.2}),
         (["agent.outer=trpo", "agent.outer.max_kl=0.02"], {"name": "trpo", "max_kl": 0.02}),
         (["agent.outer={name: trpo, max_kl: 0.02}"], {"name": "trpo", "max_kl": 0.02}),
         (["agent.outer.learning_rate=1", "agent.outer=trpo"], {"name": "trpo", "max_kl": 0.01}),
-        (["agent=reptile", "agent.outer.learning_rate=1"], {"name": "reptile", "learning_rate": 1.0}),
+        (["agent=reptile", "agent.outer.learning_rate=1"], {"name": "reptile", "learning_rate": rate(1.0)}),
     ],
 )
 def test_an_override_reaches_a_setting_in_a_choice_or_replaces_the_choice(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from metarl.agents.common.over_ranks import TaskNoise
 from metarl.agents.leo.agent import LEO, LEOFromTargets
 from metarl.agents.leo.head import (
     DECODE,
@@ -36,6 +37,10 @@ from tests.families.asked import Lines
 
 TARGETS = {"name": "targets", "num_finetune_steps": 2, "finetune_lr": 0.1}
 SMALL: dict[str, Any] = {"latent_size": 3, "num_inner_steps": 2, "learns_from": TARGETS}
+
+
+def noise_of(num_tasks: int, seed: int = 5) -> TaskNoise:
+    return TaskNoise(torch.Generator().manual_seed(seed), num_tasks)
 
 
 def encoded_by_hand(head: dict[str, Tensor], rows: list[tuple[Tensor, Tensor]], output: int, classes: bool) -> Tensor:
@@ -140,7 +145,7 @@ def test_the_gradient_is_that_of_a_loop_and_of_finite_differences(family: TaskFa
     assert isinstance(agent, LEOFromTargets)
     trial = trial_of(agent, family)
     rounds = [agent.support(agent.reader.read(episodes)) for episodes in trial.rounds]
-    loss, _, _ = agent.loss(rounds, torch.Generator().manual_seed(5))
+    loss, _, _ = agent.loss(rounds, noise_of(len(rounds[0].mask)))
     head = agent.of_head
     found = torch.autograd.grad(loss, [*head.values(), *agent.features.values()], retain_graph=True)
     features = [support.features for support in rounds]
@@ -153,14 +158,14 @@ def test_the_gradient_is_that_of_a_loop_and_of_finite_differences(family: TaskFa
     # The penalty holds its end still, so that only its beginning counts in a difference: it is left out here.
     moved_agent = made("leo", family, penalties={**PENALTIES, "encoder": 0.0}, inner_lr=0.4, initial_std=0.5, **SMALL)
     moving = moved_agent.of_head
-    free, _, _ = moved_agent.loss(rounds_of(moved_agent, trial), torch.Generator().manual_seed(5))
+    free, _, _ = moved_agent.loss(rounds_of(moved_agent, trial), noise_of(len(trial.tasks)))
     slopes = torch.autograd.grad(free, list(moving.values()))
     for (name, value), slope in zip(moving.items(), slopes, strict=True):
         direction, values = numbers(*value.shape, seed=2), []
         for step in (1e-5, -1e-5):
             with torch.no_grad():
                 value += step * direction
-            values.append(moved_agent.loss(rounds_of(moved_agent, trial), torch.Generator().manual_seed(5))[0].item())
+            values.append(moved_agent.loss(rounds_of(moved_agent, trial), noise_of(len(trial.tasks)))[0].item())
             with torch.no_grad():
                 value -= step * direction
         difference = (values[0] - values[1]) / 2e-5
@@ -208,7 +213,7 @@ def test_an_evaluation_samples_nothing_and_follows_the_means() -> None:
     support = rounds_of(agent, trial_of(agent, family))[0]
     first, second = (agent.head.fit(agent.of_head, support, None) for _ in range(2))
     assert torch.equal(first.weights, second.weights) and not first.weights.requires_grad and not first.metrics
-    drawn = [agent.head.fit(agent.of_head, support, torch.Generator().manual_seed(n)).weights for n in range(2)]
+    drawn = [agent.head.fit(agent.of_head, support, noise_of(len(support.mask), n)).weights for n in range(2)]
     assert not torch.allclose(drawn[0], drawn[1], atol=1e-3)
 
 

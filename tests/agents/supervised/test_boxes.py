@@ -12,6 +12,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from metarl.agents.common.encoders import CellsEncoder, ObservationEncoder
+from metarl.agents.common.over_ranks import TaskNoise
 from metarl.agents.supervised.boxes import BoxAnswers, generalized_iou
 from torch import Tensor
 
@@ -146,7 +147,9 @@ def loss_of(agent: Any, trial: Trial) -> Tensor:
         ]
         return torch.stack(losses).mean()
     if hasattr(agent, "support"):
-        return agent.loss([agent.support(data) for data in rounds], torch.Generator().manual_seed(5))[0]
+        return agent.loss(
+            [agent.support(data) for data in rounds], TaskNoise(torch.Generator().manual_seed(5), len(rounds[0].mask))
+        )[0]
     known, asked = rounds
     points = [agent.embed(data.observations, data.raw) for data in rounds]
     outputs = agent.outputs(points[1].flatten(1, 2), *agent.examples(known, points[0]))
