@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import yaml
 from metarl.runs.checkpoint import load
 from tests.small_runs import config as small_config
 from tests.small_runs import read_metrics
-from tests.warm import warm_python
+from tests.warm import WarmProcess, warm_python
 
 DOUBLE: dict[str, Any] = {"name": "maml-ppo", "hidden_sizes": [8], "dtype": "float64"}
 AGENTS = {"maml-ppo": DOUBLE, "rl2": {"name": "rl2", "dtype": "float64", "memory": {"name": "gru", "hidden_size": 8}}}
@@ -38,22 +37,19 @@ def write_config(folder: Path, **changes: Any) -> Path:
 
 
 def begin(
-    size: int, words: list[str], last: list[str] | None = None, *, python: str | None = None, **environment: str
+    size: int, words: list[str], last: list[str] | None = None, **environment: str
 ) -> list[subprocess.Popen[str]]:
-    """Start `metarl` in processes that find each other as those of torchrun do; the last may have other words.
-
-    They begin warm unless `python` is given: a signal would end the command that stands for a warm one.
-    """
+    """Start `metarl` in processes that find each other as those of torchrun do; the last may have other words."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ways = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **environment}
-    found = []
+    found: list[subprocess.Popen[str]] = []
     for rank in range(size):
         own = (last or words) if rank == size - 1 else words
         where = {**os.environ, **ways, "RANK": str(rank)}
-        command = [python or warm_python(), "-m", "metarl", *own]
-        found.append(subprocess.Popen(command, env=where, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        command = [warm_python(), "-m", "metarl", *own]
+        found.append(WarmProcess(command, env=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
     return found
 
 
@@ -92,7 +88,7 @@ def test_a_process_that_is_killed_ends_all_and_a_restart_ends_in_the_bits_of_a_r
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert train(2, config, whole) == [(0, ""), (0, "")]
     words = ["train", str(config), "--run-dir", str(killed)]
-    processes = begin(2, words, python=sys.executable)
+    processes = begin(2, words)
     deadline = time.monotonic() + 60
     while not (killed / "metrics.jsonl").exists() or len(read_metrics(killed)) < 3:
         assert time.monotonic() < deadline
@@ -133,7 +129,7 @@ def test_processes_with_other_configs_are_told_apart_by_rank(tmp_path: Path) -> 
 def test_a_process_that_does_not_answer_ends_all_after_a_stated_time(tmp_path: Path) -> None:
     config = write_config(tmp_path, num_updates=1000)
     words = ["train", str(config), "--run-dir", str(tmp_path / "run")]
-    processes = begin(2, words, python=sys.executable, METARL_RANK_TIMEOUT="5")
+    processes = begin(2, words, METARL_RANK_TIMEOUT="5")
     deadline = time.monotonic() + 60
     while not (tmp_path / "run/metrics.jsonl").exists() or not read_metrics(tmp_path / "run"):
         assert time.monotonic() < deadline
