@@ -175,7 +175,7 @@ def mean_metrics(metrics: Mapping[str, float], num_tasks: int) -> dict[str, floa
     means = rows[:, 0] @ rows[:, 1:] / rows[:, 0].sum()
     found = dict(zip(metrics, means.tolist(), strict=True))
     if UNSTABLE in found:
-        found[UNSTABLE] *= ranks().size
+        found[UNSTABLE] = float(rows[:, 1 + list(metrics).index(UNSTABLE)].sum())
     return found
 
 

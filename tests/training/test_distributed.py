@@ -14,7 +14,10 @@ import pytest
 import torch
 import yaml
 
+from metarl.base.ranks import Ranks
 from metarl.runs.checkpoint import load
+from metarl.training.distributed import mean_metrics
+from tests.agents.together import run_together
 from tests.small_runs import config as small_config
 from tests.small_runs import read_metrics
 from tests.warm import WarmProcess, warm_python
@@ -140,6 +143,14 @@ def test_a_process_that_does_not_answer_ends_all_after_a_stated_time(tmp_path: P
     end(processes[1:])
     assert processes[0].returncode == 2
     assert told.count("\n") == 1 and "another rank did not answer within 5 s" in told
+
+
+def test_episodes_that_broke_down_are_added_up_and_other_metrics_are_means_over_tasks() -> None:
+    def told(own: Ranks) -> dict[str, float]:
+        return mean_metrics({"loss": float(own.rank), "unstable_episodes": 2.0 + own.rank}, (3, 1)[own.rank])
+
+    found, _ = run_together(2, told)
+    assert found == [{"loss": 0.25, "unstable_episodes": 5.0}] * 2
 
 
 @pytest.mark.slow
