@@ -57,13 +57,6 @@ def _add_worker_options(parser: Any) -> None:
         default=1,
         help="train by N processes here, by torchrun",
     )
-    parser.add_argument(
-        "--restarts",
-        type=at_least(0, 10_000),
-        metavar="N",
-        default=0,
-        help="go on up to N times after a lost worker",
-    )
 
 
 def _seeds(text: str) -> list[int]:
@@ -93,8 +86,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.workers > 1 and not is_launched():
         from .workers import run_workers
 
-        words = _without(arguments.words, ("--workers", "--restarts"))
-        raise SystemExit(run_workers(words, arguments.workers, arguments.restarts))
+        words = _without(arguments.words, ("--workers",))
+        raise SystemExit(run_workers(words, arguments.workers))
     try:
         if is_launched():
             from ..training.distributed import joined

@@ -13,11 +13,10 @@ ELASTIC = "torch.distributed.elastic"
 """Logger of torchrun, which tells of a failed process over many lines."""
 
 
-def run_workers(words: Sequence[str], count: int, restarts: int) -> int:
+def run_workers(words: Sequence[str], count: int) -> int:
     """Run `metarl` with `words` in `count` processes that train together, and return the status to exit with.
 
-    After a process was lost, all begin again, up to `restarts` times. Raises MetarlError, which names the rank, for a
-    process that a signal ended.
+    Raises MetarlError, which names the rank, for a process that a signal ended.
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -30,7 +29,7 @@ def run_workers(words: Sequence[str], count: int, restarts: int) -> int:
         nproc_per_node=count,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
-        max_restarts=restarts,
+        max_restarts=0,
         monitor_interval=0.1,
     )
     try:

@@ -151,23 +151,3 @@ def test_episodes_that_broke_down_are_added_up_and_other_metrics_are_means_over_
 
     found, _ = run_together(2, told)
     assert found == [{"loss": 0.25, "unstable_episodes": 5.0}] * 2
-
-
-@pytest.mark.slow
-def test_workers_of_this_machine_go_on_after_one_was_lost(tmp_path: Path) -> None:
-    config = write_config(tmp_path, num_updates=40)
-    words = ["train", str(config), "--run-dir", str(tmp_path / "run"), "--workers", "2", "--restarts", "1"]
-    process = subprocess.Popen(
-        [warm_python(), "-m", "metarl", *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run/metrics.jsonl").exists() or len(read_metrics(tmp_path / "run")) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    listed = subprocess.run(["pgrep", "-f", f"train {config}"], capture_output=True, text=True, check=True)
-    workers = [int(word) for word in listed.stdout.split() if "RANK=1" in Path(f"/proc/{word}/environ").read_text()]
-    os.kill(workers[0], signal.SIGKILL)
-    _, told = process.communicate(timeout=240)
-    assert process.returncode == 0, told
-    assert train(2, config, tmp_path / "whole") == [(0, ""), (0, "")]
-    assert (tmp_path / "run/last.safetensors").read_bytes() == (tmp_path / "whole/last.safetensors").read_bytes()
