@@ -41,6 +41,7 @@ OPTIONAL = frozenset(
         "django",
         "envpool",
         "fcntl",
+        "hyperopt",
         "imageio_ffmpeg",
         "metaworld",
         "minigrid",

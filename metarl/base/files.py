@@ -233,3 +233,17 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def lock(descriptor: int) -> bool:
+    """Lock a file and return True; False if another process has. However this process ends, the lock ends with it."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # Some network file systems have no locks: go on without.
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True

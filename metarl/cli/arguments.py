@@ -107,7 +107,7 @@ def add_family_option(parser: Any, verb: str) -> None:
 
 def add_quiet_option(parser: Any) -> None:
     """Add the option that hides progress."""
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 
 def add_wandb_option(parser: Any) -> None:

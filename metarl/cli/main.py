@@ -29,11 +29,13 @@ from . import (
     render,
     report,
     train,
+    tune,
 )
 from .parser import Parser
 
 COMMANDS = (
     train,
+    tune,
     evaluate,
     explain,
     render,

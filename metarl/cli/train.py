@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
     parser.add_argument(
         "--log",
-        type=_loggers,
+        type=log_override,
         metavar="NAME,...",
         help="the same as log=NAME,...: where metrics go beside metrics.jsonl, any of wandb, tensorboard and csv, or "
         "none (default: as the config says, else wandb)",
@@ -64,7 +64,7 @@ def _seeds(text: str) -> list[int]:
     return [seed(part) for part in text.split(",")]
 
 
-def _loggers(text: str) -> str:
+def log_override(text: str) -> str:
     """Return the override for a text such as 'csv,tensorboard'; 'none' alone is no logger."""
     from ..runs.config import LoggerName
 
@@ -197,14 +197,16 @@ def _begin(arguments: argparse.Namespace) -> list[TrainConfig]:
             f"--run-dir is {arguments.run_dir!r} for {len(seeds)} seeds; write {{seed}} in it, such as "
             f"{arguments.run_dir}-{{seed}}, so that each run has a folder of its own"
         )
-    configs = [_load(path, [*overrides, f"seed={each}"]) for each in seeds] or [_load(path, overrides)]
+    configs = [load_or_recall(path, [*overrides, f"seed={each}"]) for each in seeds] or [
+        load_or_recall(path, overrides)
+    ]
     tuned = Path("configs", configs[0].family["name"], f"{configs[0].agent['name']}.yaml")
     if path is None and tuned.is_file():
         say(f"settings are the defaults; {tuned} has tuned ones: {shell_line(['metarl', 'train', tuned])}")
     return configs
 
 
-def _load(path: str | None, overrides: list[str]) -> TrainConfig:
+def load_or_recall(path: str | None, overrides: list[str]) -> TrainConfig:
     """Return the config of a file and overrides; that of a run with the code and the models that the run had."""
     from ..runs.config import load_config
     from ..runs.record import CONFIG, PROVENANCE

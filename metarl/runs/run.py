@@ -162,7 +162,7 @@ def require_same_networks(agent: Any, ours: TrainConfig, theirs: TrainConfig, wh
     `whose` names the run that trained the weights, with config `theirs`.
     """
     for key in agent.shaped_by:
-        difference = next(_differences(f"agent.{key}", ours.agent[key], theirs.agent[key]), None)
+        difference = next(differences(f"agent.{key}", ours.agent[key], theirs.agent[key]), None)
         if difference is not None:
             name, mine, right = (difference[0], *map(shorten, difference[1:]))
             raise MetarlError(
@@ -204,17 +204,17 @@ def _require_same(
 ) -> dict[str, Any]:
     """Return the whole config of a checkpoint. Raises MetarlError with `remedy` if a `defining` part differs."""
     ours, theirs = resolve(config), complete(meta.config, f"checkpoint {path}")
-    differences = "; ".join(
+    told = "; ".join(
         f"{key} is {shorten(mine)}, the run started with {shorten(other)}"
         for part in defining
-        for key, mine, other in _differences(part, ours[part], theirs[part])
+        for key, mine, other in differences(part, ours[part], theirs[part])
     )
-    if differences:
-        raise MetarlError(f"checkpoint {path} does not fit: {differences}; {remedy}")
+    if told:
+        raise MetarlError(f"checkpoint {path} does not fit: {told}; {remedy}")
     return theirs
 
 
-def _differences(key: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
+def differences(key: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
     """Yield each setting below a dotted key that differs: its key and both values.
 
     Of two sections with different names, only the name is yielded: all else belongs to another choice.
@@ -222,6 +222,6 @@ def _differences(key: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, A
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         renamed = ours.get("name") != theirs.get("name")
         for name in ["name"] if renamed else ours:
-            yield from _differences(f"{key}.{name}", ours.get(name), theirs.get(name))
+            yield from differences(f"{key}.{name}", ours.get(name), theirs.get(name))
     elif ours != theirs:
         yield key, ours, theirs

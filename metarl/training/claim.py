@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..base.errors import MetarlError
-from ..base.files import path_inside
+from ..base.files import lock, path_inside
 from ..runs.record import METRICS
 
 
@@ -82,7 +81,7 @@ def _try_claim(folder: Path, *, new: bool) -> Claim | None:
             continue  # another process has just removed the folder that it made and did not use
         except OSError as error:
             raise _unwritable(path, error) from None
-        if not _lock(metrics):
+        if not lock(metrics):
             os.close(metrics)
             return None
         with contextlib.suppress(OSError):
@@ -110,17 +109,3 @@ def _make(folder: Path) -> tuple[Path, ...]:
 
 def _unwritable(path: Path, error: OSError) -> MetarlError:
     return MetarlError(f"{path} cannot be written ({error.strerror}); take another run folder")
-
-
-def _lock(descriptor: int) -> bool:
-    """Lock a file, unless another process has. The system releases the lock however this process ends."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Some network file systems have no locks: go on without.
-        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
-    return True

@@ -120,13 +120,13 @@ def test_what_lies_in_a_folder_is_left_by_a_claim(tmp_path: Path) -> None:
 def test_a_folder_that_goes_away_while_it_is_claimed_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other, real = claim_folder([tmp_path / "run"]), claim._lock
+    other, real = claim_folder([tmp_path / "run"]), claim.lock
 
     def lock(descriptor: int) -> bool:
         other.release()  # removes the folder, between the opening of the file and its lock
         return real(descriptor)
 
-    monkeypatch.setattr(claim, "_lock", lock)
+    monkeypatch.setattr(claim, "lock", lock)
     mine = claim_folder([tmp_path / "run"])
     assert (tmp_path / "run" / "metrics.jsonl").samefile(f"/proc/self/fd/{mine.metrics}")
     mine.release()

@@ -1,0 +1,1 @@
+"""Search for settings: spaces, samplers, pruners and studies (`metarl tune`)."""

@@ -1,0 +1,95 @@
+"""The results of a study: a line for each trial, a table, and the best config."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from ..base.files import write_atomically
+from ..base.yaml_text import dump_yaml, read_yaml
+from ..runs.config import resolve
+from ..runs.record import CONFIG
+from .plan import Plan
+from .space import Label, Space
+
+TABLE, BEST = "trials.csv", "best.yaml"
+"""Files in a study's folder."""
+STATES = {
+    TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "cut short",
+    TrialState.WAITING: "waiting",
+}
+"""Words for the states of a trial."""
+
+
+def best_trial(study: Study) -> FrozenTrial | None:
+    """Return the finished trial of the highest score, of several the first; None if none is finished."""
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return max(finished, key=lambda each: (each.value, -each.number), default=None)
+
+
+def settings_text(space: Space, params: Mapping[str, Label]) -> str:
+    """Return the settings of a trial as words, with four digits of every number."""
+    return "  ".join(f"{each.key}={_short(params[each.key])}" for each in space if each.key in params)
+
+
+def _short(label: Label) -> str:
+    return f"{label:.4g}" if isinstance(label, float) else str(label)
+
+
+def trial_line(plan: Plan, study: Study, number: int) -> str:
+    """Return the line of a trial that has ended."""
+    trial, best = study.get_trials(deepcopy=False)[number], best_trial(study)
+    state = STATES[trial.state]
+    told = f" {trial.value:.4g}" if trial.value is not None else ""
+    record = "" if best is None else f"  best {best.value:.4g} (trial {best.number})"
+    error = f"  {trial.user_attrs['error']}" if "error" in trial.user_attrs else ""
+    settings = settings_text(plan.space, trial.params)
+    return f"trial {number} of {plan.trials}: {state}{told}{record}  {settings}{error}"
+
+
+def write_results(plan: Plan, study: Study) -> None:
+    """Write the table of all trials, and the best config if a trial is finished."""
+    write_atomically(plan.folder / TABLE, _table(plan, study).encode())
+    if (best := best_trial(study)) is not None and (content := _best_config(plan, best)) is not None:
+        write_atomically(plan.folder / BEST, dump_yaml(content).encode())
+
+
+def _table(plan: Plan, study: Study) -> str:
+    """Return a row for each trial: its state, its score and that of each seed, its cost, settings and error."""
+    seeds = [f"score_seed{plan.base.seed + place}" for place in range(plan.seeds)]
+    keys = [each.key for each in plan.space]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["trial", "state", "score", *seeds, "env_steps", "seconds", *keys, "error"])
+    for each in study.get_trials(deepcopy=False):
+        scores = [*each.user_attrs.get("scores", ()), *[""] * plan.seeds][: plan.seeds]
+        score = "" if each.value is None else each.value
+        seconds = "" if each.duration is None else round(each.duration.total_seconds(), 1)
+        spent = sum(each.user_attrs.get("env_steps", ()))
+        labels = [each.params.get(key, "") for key in keys]
+        error = each.user_attrs.get("error", "")
+        writer.writerow([each.number, STATES[each.state], score, *scores, spent, seconds, *labels, error])
+    return text.getvalue()
+
+
+def _best_config(plan: Plan, best: FrozenTrial) -> dict[str, Any] | None:
+    """Return the config of the best trial's runs with the study's own seed and logging; None if they are elsewhere."""
+    path = _run_of(plan, best) / CONFIG
+    if not path.is_file():
+        return None
+    base = resolve(plan.base)
+    loose = {key: base[key] for key in ("seed", "log", "threads")}
+    return {**read_yaml(path, "the config of a run"), **loose}
+
+
+def _run_of(plan: Plan, trial: FrozenTrial) -> Path:
+    return plan.trial_dir(trial.number) / f"seed{plan.base.seed}"
