@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .process import Job, Training
+from .process import Job, Score, Training
 
 POLL_SECONDS = 0.05
 """Time between two looks at the trainings in progress."""
@@ -35,6 +35,11 @@ class Done:
         """Mean over the seeds that are finished."""
         return sum(self.scores) / len(self.scores)
 
+    def running_mean(self, current: Score) -> float:
+        """Return the mean over the seeds begun, each weighted by its steps: a seed that begins makes no jump."""
+        scores, weights = [*self.scores, current.best], [*self.env_steps, current.env_steps]
+        return sum(score * weight for score, weight in zip(scores, weights, strict=True)) / max(1, sum(weights))
+
 
 def play(
     jobs: Sequence[Job],
@@ -45,9 +50,9 @@ def play(
 ) -> Generator[None, None, Done]:
     """Train the seeds that are not done one after another, and return what all have done.
 
-    `report` is told the mean over the seeds begun, each with its best score so far, by the environment steps of all;
-    once it returns true the trial ends. `finished` is told after each seed. However the generator ends, no process is
-    left. Raises MetarlError for a training that ends in an error.
+    `report` is told the running mean of the scores by the environment steps of all seeds; once it returns true the
+    trial ends. `finished` is told after each seed. However the generator ends, no process is left. Raises MetarlError
+    for a training that ends in an error.
     """
     for job in jobs[len(done.scores) :]:
         before, training = sum(done.env_steps), Training(job, metarl)
@@ -55,8 +60,7 @@ def play(
             while True:
                 running = training.is_running
                 for each in training.scores():
-                    mean = (sum(done.scores) + each.best) / (len(done.scores) + 1)
-                    if report(before + each.env_steps, mean):
+                    if report(before + each.env_steps, done.running_mean(each)):
                         done.pruned = True
                         return done
                 if not running:

@@ -177,7 +177,19 @@ WARM = "import sys; sys.executable = sys.argv.pop(1); from metarl.cli.main impor
 def test_a_study_that_is_killed_five_times_ends_with_every_finished_trial(folder: Path, workers: str) -> None:
     Path("space.yaml").write_text("agent.inner_lr: {low: 0.01, high: 1.0, log: true}\n")
     write_config(folder, num_updates=2, checkpoint_every=1, evaluation={"every": 1, "num_tasks": 2})
-    words = ["tune", "maml-ppo.yaml", "space.yaml", "--study", "s", "--trials", "6", "--workers", workers]
+    words = [
+        "tune",
+        "maml-ppo.yaml",
+        "space.yaml",
+        "--study",
+        "s",
+        "--trials",
+        "6",
+        "--workers",
+        workers,
+        "--pruner",
+        "none",
+    ]
     command = [warm_python(), "-c", WARM, warm_python(), *words, "--quiet"]
     finished: list[list[str]] = []
     for _ in range(5):

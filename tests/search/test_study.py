@@ -41,8 +41,16 @@ def test_the_score_of_a_trial_is_the_mean_of_its_seeds_best_scores(tmp_path: Pat
     assert trial.value == pytest.approx(4.01)
     assert trial.user_attrs["scores"] == pytest.approx([4.0, 4.01, 4.02])
     assert trial.user_attrs["env_steps"] == [400, 400, 400]
-    means = [1, 2, 3, 4, *((4 + n + 0.01) / 2 for n in (1, 2, 3, 4)), *((8.01 + n + 0.02) / 3 for n in (1, 2, 3, 4))]
-    assert trial.intermediate_values == pytest.approx(dict(zip(range(100, 1300, 100), means, strict=True)))
+    # A seed weighs as much as the steps that it has spent, so that its beginning makes no jump.
+    means = [
+        sum(4 + 0.01 * k for k in range(seed)) * 400 + (n + 0.01 * seed) * 100 * n
+        for seed in range(3)
+        for n in (1, 2, 3, 4)
+    ]
+    steps = range(100, 1300, 100)
+    assert trial.intermediate_values == pytest.approx(
+        {step: total / step for step, total in zip(steps, means, strict=True)}
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 3])
