@@ -105,9 +105,9 @@ def add_family_option(parser: Any, verb: str) -> None:
     parser.add_argument("--family", metavar="NAME", help=f"{verb} --agent on this family, without a run")
 
 
-def add_quiet_option(parser: Any) -> None:
-    """Add the option that hides progress."""
-    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+def add_quiet_option(parser: Any, *short: str) -> None:
+    """Add the option that hides progress, by a short name too."""
+    parser.add_argument(*short, "--quiet", action="store_true", help="show no progress")
 
 
 def add_wandb_option(parser: Any) -> None:

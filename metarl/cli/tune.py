@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change a setting of the config")
     _add_search_options(parser)
     _add_study_options(parser)
-    add_quiet_option(parser)
+    add_quiet_option(parser, "-q")
 
 
 def _add_search_options(parser: Any) -> None:
