@@ -87,6 +87,12 @@ def _add_study_options(parser: Any) -> None:
         help="database, or journal file, that several studies share (default: a file in DIR)",
     )
     parser.add_argument(
+        "--confirm",
+        type=at_least(1, 1000),
+        metavar="K",
+        help="then train the best and the unchanged config with K fresh seeds, and compare them on test tasks",
+    )
+    parser.add_argument(
         "--log", type=log_override, metavar="NAME,...", help="where metrics of the trainings go, as in metarl train"
     )
 
@@ -169,7 +175,9 @@ def _imports(arguments: argparse.Namespace) -> list[str]:
 
 def _search(plan: Plan, arguments: argparse.Namespace) -> None:
     from ..base.progress import say
-    from ..search.results import BEST, TABLE, best_trial, settings_text
+    from ..search.confirm import confirm, read_confirmation
+    from ..search.page import PAGE, write_page, write_pictures
+    from ..search.results import BEST, TABLE, best_of, settings_text
     from ..search.study import run_study
 
     def tell(line: str) -> None:
@@ -178,9 +186,16 @@ def _search(plan: Plan, arguments: argparse.Namespace) -> None:
 
     tell(f"study folder: {plan.folder}")
     study = run_study(plan, tell)
-    best = best_trial(study)
+    best = best_of(plan, study)
     if best is None:
         raise MetarlError(f"no trial of {plan.folder} is finished; {plan.folder / TABLE} has their errors")
-    say(f"best: trial {best.number}, score {best.value:.4g}: {settings_text(plan.space, best.params)}")
-    say(f"trials: {plan.folder / TABLE}\nconfig: {plan.folder / BEST}")
+    say(f"best: trial {best.number}, score {best.score:.4g}: {settings_text(plan.space, best.labels)}")
+    write_page(plan, study, read_confirmation(plan.folder), _again(plan, arguments))
+    write_pictures(plan, study)
+    if arguments.confirm is not None:
+        found = confirm(plan, best, arguments.confirm)
+        say(found.line)
+        write_page(plan, study, found, _again(plan, arguments))
+    files = {"trials": TABLE, "config": BEST, "page": PAGE}
+    say("\n".join(f"{name}: {plan.folder / file}" for name, file in files.items()))
     say(f"next: {shell_line(['metarl', 'train', plan.folder / BEST])}")

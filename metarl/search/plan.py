@@ -134,11 +134,14 @@ class Plan:
         return PRUNERS[self.pruner](self.budget)
 
     @property
+    def by_trial(self) -> bool:
+        """Whether all rounds are scored, not the last alone."""
+        return self.base.evaluation.best_by == "trial" and self.base.rounds > 1
+
+    @property
     def score(self) -> str:
         """Metric that a run keeps its best checkpoint by."""
-        config = self.base
-        by_trial = config.evaluation.best_by == "trial" and config.rounds > 1
-        return "validation/return_trial" if by_trial else "validation/return_after"
+        return "validation/return_trial" if self.by_trial else "validation/return_after"
 
     @property
     def budget(self) -> int:

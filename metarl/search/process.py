@@ -157,9 +157,13 @@ class Training:
                 self.best = score if self.best is None else max(self.best, score)
                 yield Score(self.env_steps, self.best)
 
-    def finish(self) -> float:
-        """Return the best score of a training that has ended. Raises MetarlError with the line of its error."""
+    def require_success(self) -> None:
+        """Raise MetarlError with the line of its error, if the training ended in one."""
         self._process.require_success()
+
+    def finish(self) -> float:
+        """Return the best score of a training that has ended. Raises MetarlError as `require_success` does."""
+        self.require_success()
         if self.best is None:
             raise MetarlError(f"{self._job.run_dir} has no validation; its metrics are damaged")
         return self.best

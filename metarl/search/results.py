@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..base.yaml_text import dump_yaml, read_yaml
 from ..runs.config import resolve
 from ..runs.record import CONFIG
 from .plan import Plan
-from .space import Label, Space
+from .space import Label, Space, overrides
 
 TABLE, BEST = "trials.csv", "best.yaml"
 """Files in a study's folder."""
@@ -30,6 +31,28 @@ STATES = {
 """Words for the states of a trial."""
 
 
+@dataclass(frozen=True)
+class Best:
+    """The best trial of a study."""
+
+    number: int
+    """Its number."""
+    score: float
+    """Its score."""
+    labels: dict[str, Label]
+    """Its settings, as the study has them."""
+    words: tuple[str, ...]
+    """Its settings, as words of a command."""
+
+
+def best_of(plan: Plan, study: Study) -> Best | None:
+    """Return the finished trial of the highest score, None if none is finished."""
+    trial = best_trial(study)
+    if trial is None or trial.value is None:
+        return None
+    return Best(trial.number, trial.value, trial.params, tuple(overrides(plan.space, trial.params)))
+
+
 def best_trial(study: Study) -> FrozenTrial | None:
     """Return the finished trial of the highest score, of several the first; None if none is finished."""
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -38,10 +61,11 @@ def best_trial(study: Study) -> FrozenTrial | None:
 
 def settings_text(space: Space, params: Mapping[str, Label]) -> str:
     """Return the settings of a trial as words, with four digits of every number."""
-    return "  ".join(f"{each.key}={_short(params[each.key])}" for each in space if each.key in params)
+    return "  ".join(f"{each.key}={short_text(params[each.key])}" for each in space if each.key in params)
 
 
-def _short(label: Label) -> str:
+def short_text(label: Label) -> str:
+    """Return a setting's value with four digits."""
     return f"{label:.4g}" if isinstance(label, float) else str(label)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shlex
 import signal
@@ -19,6 +20,7 @@ from optuna.trial import TrialState
 from metarl.base.yaml_text import read_yaml
 from metarl.cli import tune
 from metarl.cli.main import main
+from metarl.evaluation.record import Evaluation
 from metarl.runs.config import load_config
 from metarl.search.pruners import PRUNERS
 from metarl.search.samplers import SAMPLERS
@@ -94,10 +96,19 @@ def test_a_study_asks_for_no_test_task_and_ends_in_a_config(folder: Path, capsys
     best = load_config(study / "best.yaml")
     assert best.agent["inner_lr"] == [0.05, 0.1][scores.index(max(scores))]
     assert (best.seed, best.log) == (3, load_config("config.yaml", ["log=csv"]).log)
-    # A study that is done has nothing to do.
-    asked = Path("asked.txt").read_text()
-    assert main([*words, "--quiet"]) == 0
-    assert Path("asked.txt").read_text() == asked
+    # A study that is done has nothing to do but to be confirmed, on test tasks and by a seed of its own.
+    Path("asked.txt").write_text("")
+    assert main([*words, "--quiet", "--confirm", "1"]) == 0
+    assert asked_splits() == {"train", "validation", "test"}
+    number = scores.index(max(scores))
+    name = f"trial-{number:04}-seed4"
+    assert {run.name for run in (study / "confirm").iterdir() if run.is_dir()} == {name, "default-seed4"}
+    best, default = (Evaluation.load(study / "confirm" / run / "evaluation.json") for run in (name, "default-seed4"))
+    gain = json.loads((study / "confirm.json").read_text())["difference"]
+    assert gain == pytest.approx((best.returns[:, -1] - default.returns[:, -1]).mean())
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("confirm: "))
+    assert line.startswith(f"confirm: return of the last round on 40 test tasks, 1 fresh seed: trial {number} ")
+    assert line in (study / "page.html").read_text()
 
 
 def test_a_signal_reaches_the_training_and_the_printed_command_goes_on(
