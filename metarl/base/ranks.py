@@ -11,7 +11,7 @@ import os
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
@@ -74,10 +74,9 @@ def is_launched() -> bool:
     return "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
 
 
-def num_restarts() -> tuple[int, int]:
-    """Return how often torchrun has begun this training again, and the most times that it will."""
-    begun, most = (os.environ.get(f"TORCHELASTIC_{name}", "0") for name in ("RESTART_COUNT", "MAX_RESTARTS"))
-    return int(begun), int(most)
+def goes_on() -> bool:
+    """Return whether torchrun begins this training again when a process is lost (`--max-restarts` above 0)."""
+    return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0
 
 
 _ALONE = Alone()
@@ -97,6 +96,11 @@ def training_with(others: Ranks) -> Iterator[None]:
         yield
     finally:
         _CURRENT.reset(token)
+
+
+def alone() -> AbstractContextManager[None]:
+    """Let `ranks` return this process by itself, in a block that others enter as often as their own tasks ask for."""
+    return training_with(_ALONE)
 
 
 def objects_of_all(value: T) -> list[T]:

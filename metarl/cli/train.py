@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ..base.errors import MetarlError, did_you_mean
-from ..base.ranks import is_launched, num_restarts, ranks
+from ..base.ranks import goes_on, is_launched, ranks
 from ..base.signals import with_remedy
 from ..base.terminal import shell_line
 from .arguments import add_quiet_option, at_least, is_there, seed
@@ -57,6 +57,13 @@ def _add_worker_options(parser: Any) -> None:
         default=1,
         help="train by N processes here, by torchrun",
     )
+    parser.add_argument(
+        "--restarts",
+        type=at_least(0, 10_000),
+        metavar="N",
+        default=0,
+        help="with --workers and --run-dir: go on from the last checkpoint, up to N times, when a process is lost",
+    )
 
 
 def _seeds(text: str) -> list[int]:
@@ -86,8 +93,13 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.workers > 1 and not is_launched():
         from .workers import run_workers
 
-        words = _without(arguments.words, ("--workers",))
-        raise SystemExit(run_workers(words, arguments.workers))
+        _require_folder(arguments, arguments.restarts > 0)
+        if arguments.resume is None:
+            _configs(arguments)  # its errors are told once, and not by each process and each restart
+        words = _without(arguments.words, ("--workers", "--restarts"))
+        raise SystemExit(run_workers(words, arguments.workers, arguments.restarts))
+    if arguments.restarts > 0 and not is_launched():
+        raise MetarlError("--restarts is for --workers 2 or more; a single process is resumed with --resume RUN")
     try:
         if is_launched():
             from ..training.distributed import joined
@@ -119,13 +131,12 @@ def _train_each(arguments: argparse.Namespace, configs: list[TrainConfig]) -> li
     from ..runs.run import holds_run
     from ..training.train import meta_train
 
-    if arguments.run_dir is None and num_restarts()[1] > 0:
-        raise MetarlError("restarts need --run-dir DIR, so that a training that begins again finds its run; give it")
+    _require_folder(arguments, goes_on())
     done: list[Path] = []
     for number, config in enumerate(configs):
         try:
             run_dir = _run_dir(arguments, config.seed)
-            begun = run_dir is not None and num_restarts()[0] > 0 and holds_run(run_dir)
+            begun = run_dir is not None and goes_on() and holds_run(run_dir)
             done.append(meta_train(config, run_dir, resume=begun, progress=not arguments.quiet))
         except KeyboardInterrupt as interrupt:
             saved = getattr(interrupt, "remedy", "")
@@ -137,6 +148,11 @@ def _train_each(arguments: argparse.Namespace, configs: list[TrainConfig]) -> li
             remedy = f"{saved}; then train" if saved else "train"
             raise with_remedy(interrupt, f"{remedy} the seeds not begun with: {command}") from None
     return done
+
+
+def _require_folder(arguments: argparse.Namespace, goes_on: bool) -> None:
+    if goes_on and arguments.run_dir is None and arguments.resume is None:
+        raise MetarlError("restarts need --run-dir DIR, so that a training that begins again finds its run; give it")
 
 
 def _without(words: Iterable[str], options: Iterable[str]) -> list[str]:
@@ -187,9 +203,18 @@ def _go_on(arguments: argparse.Namespace) -> Path:
 
 
 def _begin(arguments: argparse.Namespace) -> list[TrainConfig]:
-    """Return the config of each new run: one, or one for each seed."""
+    """Return the config of each new run, and tell where better settings are."""
     from ..base.progress import say
 
+    configs = _configs(arguments)
+    tuned = Path("configs", configs[0].family["name"], f"{configs[0].agent['name']}.yaml")
+    if _config_and_overrides(arguments)[0] is None and tuned.is_file() and ranks().rank == 0:
+        say(f"settings are the defaults; {tuned} has tuned ones: {shell_line(['metarl', 'train', tuned])}")
+    return configs
+
+
+def _configs(arguments: argparse.Namespace) -> list[TrainConfig]:
+    """Return the config of each new run: one, or one for each seed."""
     path, overrides = _config_and_overrides(arguments)
     seeds = _asked_seeds(arguments)
     if arguments.run_dir is not None and len(seeds) > 1 and "{seed}" not in arguments.run_dir:
@@ -197,13 +222,7 @@ def _begin(arguments: argparse.Namespace) -> list[TrainConfig]:
             f"--run-dir is {arguments.run_dir!r} for {len(seeds)} seeds; write {{seed}} in it, such as "
             f"{arguments.run_dir}-{{seed}}, so that each run has a folder of its own"
         )
-    configs = [load_or_recall(path, [*overrides, f"seed={each}"]) for each in seeds] or [
-        load_or_recall(path, overrides)
-    ]
-    tuned = Path("configs", configs[0].family["name"], f"{configs[0].agent['name']}.yaml")
-    if path is None and tuned.is_file():
-        say(f"settings are the defaults; {tuned} has tuned ones: {shell_line(['metarl', 'train', tuned])}")
-    return configs
+    return [load_or_recall(path, [*overrides, f"seed={each}"]) for each in seeds] or [load_or_recall(path, overrides)]
 
 
 def load_or_recall(path: str | None, overrides: list[str]) -> TrainConfig:

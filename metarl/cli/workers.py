@@ -13,8 +13,14 @@ ELASTIC = "torch.distributed.elastic"
 """Logger of torchrun, which tells of a failed process over many lines."""
 
 
-def run_workers(words: Sequence[str], count: int) -> int:
-    """Run `metarl` with `words` in `count` processes that train together, and return the status to exit with.
+METARL = (sys.executable, "-m", "metarl")
+"""The command that the processes run."""
+
+
+def run_workers(words: Sequence[str], count: int, restarts: int = 0, command: Sequence[str] = METARL) -> int:
+    """Run `command` with `words` in `count` processes that train together, and return the status to exit with.
+
+    When one is lost, all begin again, `restarts` times at most.
 
     Raises MetarlError, which names the rank, for a process that a signal ended.
     """
@@ -29,11 +35,11 @@ def run_workers(words: Sequence[str], count: int) -> int:
         nproc_per_node=count,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
-        max_restarts=0,
+        max_restarts=restarts,
         monitor_interval=0.1,
     )
     try:
-        elastic_launch(config, sys.executable)("-m", "metarl", *words)
+        elastic_launch(config, command[0])(*command[1:], *words)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:

@@ -13,7 +13,7 @@ import numpy as np
 from ..base.errors import MetarlError, did_you_mean
 from ..base.meter import Report, ignore, part_of
 from ..base.progress import warn
-from ..base.ranks import objects_of_all, ranks
+from ..base.ranks import alone, objects_of_all, ranks
 from ..families.family import TaskFamily
 from ..families.questions import asks_questions
 from ..families.task import Tasks
@@ -206,7 +206,7 @@ def _play(
     """Return the scores of a trial in `tasks`."""
     pooled = agent.pools_replicas
     horizon = family.horizon if "switch_at" in family.settings else None
-    with contextlib.closing(family.make_vec(tasks, plan.replicas, threads=threads)) as envs:
+    with alone(), contextlib.closing(family.make_vec(tasks, plan.replicas, threads=threads)) as envs:
         counter = _Counter(plan.rounds_played, family.horizon, report)
         rounds = counter.count(
             rounds_of(agent, envs, seed=plan.trial_seed, deterministic=plan.deterministic, on_step=counter.count_step)

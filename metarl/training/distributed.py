@@ -10,6 +10,8 @@ import contextlib
 import io
 import json
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -25,8 +27,11 @@ from .metrics import UNSTABLE
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributed import Store
 
 T = TypeVar("T")
+ATTEMPT = "metarl/attempt"
+"""Key under which rank 0 names this attempt."""
 SECONDS = "METARL_RANK_TIMEOUT"
 """Environment variable with the seconds that a rank waits for the others."""
 PATIENCE = 600.0
@@ -92,12 +97,15 @@ def joined() -> Iterator[Ranks | None]:
     if not is_launched():
         yield None
         return
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # torch would print a stack before an error that we tell
     import torch.distributed as dist
 
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     patience = _patience()
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if _has_nccl() else "gloo", timeout=timedelta(seconds=patience))
+        backend = "cpu:gloo,cuda:nccl" if _has_nccl() else "gloo"
+        store = _own_store(rank, size, patience)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=patience))
     except (RuntimeError, ValueError) as error:
         why = str(error).split("\n", 1)[0]
         raise MetarlError(
@@ -116,6 +124,34 @@ def joined() -> Iterator[Ranks | None]:
     finally:
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
+
+
+def _own_store(rank: int, size: int, patience: float) -> Store:
+    """Return a store of the ranks of this attempt alone.
+
+    torchrun keeps one store over its restarts, with the addresses of lost processes in it, and each machine counts
+    restarts by itself. So rank 0 names the attempt, and each rank waits until rank 0 has heard it under that name.
+    Raises RuntimeError when that takes longer than `patience`, in seconds.
+    """
+    from torch.distributed import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    store: Store = next(rendezvous("env://", rank, size, timeout=timedelta(seconds=patience)))[0]
+    store.set_timeout(timedelta(seconds=patience))
+    own, deadline = uuid.uuid4().hex, time.monotonic() + patience
+    if rank == 0:
+        store.set(ATTEMPT, own)
+        for other in range(1, size):
+            store.set(f"{own}/{other}/heard", store.get(f"{own}/{other}"))
+        return PrefixStore(own, store)
+    while time.monotonic() < deadline:
+        attempt = store.get(ATTEMPT).decode()  # that of a lost rank 0 until the new one has named its own
+        store.set(f"{attempt}/{rank}", own)
+        heard = f"{attempt}/{rank}/heard"
+        if store.check([heard]) and store.get(heard).decode() == own:
+            return PrefixStore(attempt, store)
+        time.sleep(0.02)
+    raise RuntimeError(f"rank 0 did not answer within {patience:g} s")
 
 
 def _has_nccl() -> bool:

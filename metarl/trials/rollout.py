@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from ..base.errors import AUTHOR_ERRORS, MetarlError, told_at, user_code
+from ..base.ranks import alone
 from ..base.stopwatch import Stopwatch
 from ..base.streams import Streams
 from ..families.spaces import shape_of
@@ -193,8 +194,10 @@ def run_trial(
     plays = not training or not isinstance(agent, TrainableAgent) or agent.answers_in_training
     if not plays and (asked := ask_rounds(envs, rounds, seed, stopwatch or Stopwatch())) is not None:
         return Trial(envs.tasks, asked, none, answered=False)
-    learner = _begin(agent, envs, seed, title, training=training)
-    episodes = tuple(itertools.islice(_rounds(learner, envs, title, rollout, seed=seed, stopwatch=stopwatch), rounds))
+    with alone():  # a learner meets the tasks of this process only
+        learner = _begin(agent, envs, seed, title, training=training)
+        played = _rounds(learner, envs, title, rollout, seed=seed, stopwatch=stopwatch)
+        episodes = tuple(itertools.islice(played, rounds))
     return Trial(envs.tasks, episodes, none if learner.exploring_steps is None else learner.exploring_steps)
 
 

@@ -122,7 +122,7 @@ MISTAKES = {
     "a dash for an underscore": (["--num-updates=5"], "write num_updates=5"),
     "a setting of the agent": (["--agent.inner_lr", "0.1"], "write agent.inner_lr=0.1"),
     "a misspelt option": (["--sed", "1"], "did you mean '--seed'?"),
-    "an option like no other": (["--zzyzx"], "known: --agent"),
+    "an option like no other": (["--zzyzx"], "is unknown; known: --"),
     "nothing": ([], "no config given, and no family and no agent; write `metarl train CONFIG`"),
     "no agent": (["--family", "navigation-2d"], "no config given, and no agent"),
     "an unknown family": (["--family", "navigation", "--agent", "rl2"], "did you mean 'navigation-2d'?"),
@@ -133,6 +133,11 @@ MISTAKES = {
         "--run-dir is 'run' for 2 seeds; write {seed} in it, such as run-{seed}",
     ),
     "seeds of a run": (["--resume", "run", "--seed", "1,2"], "--resume was given with 2 seeds"),
+    "restarts of one process": (["--family", "navigation-2d", "--agent", "rl2", "--restarts", "1"], "--workers 2 or"),
+    "restarts that would not find the run": (
+        ["--family", "navigation-2d", "--agent", "rl2", "--workers", "2", "--restarts", "1"],
+        "restarts need --run-dir DIR",
+    ),
     "another agent for a run": (["--resume", "run", "--agent", "rl2"], "--agent and --resume were both given"),
 }
 

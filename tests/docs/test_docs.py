@@ -175,7 +175,9 @@ def test_python_block_runs(block: Block, tmp_path: Path) -> None:
 
 
 DECLARATIONS = [
-    block for block in blocks("yaml") if isinstance(found := yaml.safe_load(block.text), dict) and "varies" in found
+    block
+    for block in blocks("yaml")
+    if isinstance(found := next(iter(yaml.safe_load_all(block.text))), dict) and "varies" in found
 ]
 
 
