@@ -36,28 +36,33 @@ class Progress(AbstractContextManager["Progress"]):
         """Leave the terminal as it was."""
 
 
-class Bar(Progress):
-    """A bar on a terminal."""
+def _new_bars() -> RichProgress:
+    """Return where bars are drawn."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def __init__(self, title: str, measure: str = "return") -> None:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[numbers]}", markup=False),
+        TimeRemainingColumn(),
+        console=Console(file=cast("TextIO", Quiet(sys.stdout, STDOUT))),
+    )
+
+
+class Bar(Progress):
+    """A bar on a terminal, by itself or among those that `bars` draws."""
+
+    def __init__(self, title: str, measure: str = "return", bars: RichProgress | None = None) -> None:
         super().__init__(measure)
-        self.title = title
+        self.title, self.bars = title, bars
         self._validated: dict[str, float] = {}
         self._bar: RichProgress | None = None
 
     def start(self, total: int, done: int) -> None:
         """Draw the bar."""
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}", markup=False),
-            TimeRemainingColumn(),
-            console=Console(file=cast("TextIO", Quiet(sys.stdout, STDOUT))),
-        )
+        self._bar = self.bars or _new_bars()
         self._bar.start()
         self._task = self._bar.add_task(visible(self.title), total=total, completed=done, numbers="")
 
@@ -77,7 +82,11 @@ class Bar(Progress):
 
 
 class Lines(Progress):
-    """A line at the first update, at the last, and every ten seconds."""
+    """A line at the first update, at the last, and every ten seconds; it begins with a title, if there is one."""
+
+    def __init__(self, measure: str = "return", title: str = "") -> None:
+        super().__init__(measure)
+        self.beginning = f"{title}: " if title else ""
 
     def start(self, total: int, done: int) -> None:
         """Start the clock."""
@@ -94,7 +103,7 @@ class Lines(Progress):
         self._spoke = now
         left = (self.total - made) * (now - self._began) / max(made - self.done, 1)
         shown = numbers({**self._validated, **metrics}, self.measure)
-        say(f"update {made}/{self.total}  {shown}  {_duration(left)} left")
+        say(f"{self.beginning}update {made}/{self.total}  {shown}  {_duration(left)} left")
 
 
 def progress_for(title: str, *, measure: str = "return", shown: bool = True) -> Progress:
@@ -105,6 +114,27 @@ def progress_for(title: str, *, measure: str = "return", shown: bool = True) -> 
     if not shown:
         return Progress()
     return Bar(title, measure) if sys.stdout.isatty() else Lines(measure)
+
+
+class ProgressOfAll(AbstractContextManager["ProgressOfAll"]):
+    """The progress of several trainings: bars below each other on a terminal, lines with titles elsewhere."""
+
+    def __init__(self, *, shown: bool = True) -> None:
+        self.shown = shown
+        self._bars = _new_bars() if shown and sys.stdout.isatty() else None
+
+    def of(self, title: str, measure: str = "return") -> Progress:
+        """Return the progress of one training."""
+        if not self.shown:
+            return Progress()
+        return Lines(measure, title) if self._bars is None else Bar(title, measure, self._bars)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was."""
+        if self._bars is not None:
+            self._bars.stop()
 
 
 def numbers(metrics: Mapping[str, float], measure: str = "return") -> str:

@@ -74,9 +74,13 @@ def is_launched() -> bool:
     return "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
 
 
+GOES_ON = "METARL_GOES_ON"
+"""Environment variable that is 1 where a training goes on with a run that its folder holds."""
+
+
 def goes_on() -> bool:
-    """Return whether torchrun begins this training again when a process is lost (`--max-restarts` above 0)."""
-    return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0
+    """Return whether a training goes on with a run that its folder holds, as torchrun's restarts do."""
+    return os.environ.get(GOES_ON) == "1" or int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0
 
 
 _ALONE = Alone()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ..base.code import import_by_option
 from ..base.errors import MetarlError, UserCodeError, author_traceback, did_you_mean, is_lack_of_memory
+from ..base.lifeline import end_with_parent
 from ..base.progress import complain
 from ..base.signals import raised_signals, with_remedy
 from ..base.terminal import one_line, quiet_streams, settle_streams, visible
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     settle_streams()
     _settle_threads()
+    end_with_parent()
     with quiet_streams():
         try:
             with raised_signals():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -28,14 +29,24 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--family", metavar="NAME", help="the same as family=NAME; with --agent no CONFIG is needed")
     parser.add_argument("--agent", metavar="NAME", help="the same as agent=NAME")
+    parser.add_argument("--seed", type=_seeds, metavar="N", help="the same as seed=N; N,N,... trains a run of each")
     parser.add_argument(
-        "--seed", type=_seeds, metavar="N", help="the same as seed=N; N,N,... trains a run with each seed in turn"
+        "--seeds",
+        nargs="+",
+        metavar="N",
+        help="seeds of several runs, as in 1 2 3 or 1-3, each in a process of its own",
     )
-    parser.add_argument("--seeds", nargs="+", metavar="N", help="seeds of several runs, trained in turn")
+    parser.add_argument(
+        "--at-once",
+        type=at_least(1, 10_000),
+        metavar="N",
+        help="train up to N of several seeds at the same time (default: one a core)",
+    )
     parser.add_argument(
         "--run-dir",
         metavar="DIR",
-        help="run folder, in which {seed} becomes the seed (default: runs/<family>-<agent>-seed<seed>)",
+        help="run folder, in which {seed} becomes the seed (default: runs/<family>-<agent>-seed<seed>); of several "
+        "seeds, those whose folder holds a run go on",
     )
     parser.add_argument("--resume", metavar="RUN", help="resume the run in this folder")
     parser.add_argument(
@@ -67,8 +78,14 @@ def _add_worker_options(parser: Any) -> None:
 
 
 def _seeds(text: str) -> list[int]:
-    """Return the seeds in a text such as '0,1,2'."""
-    return [seed(part) for part in text.split(",")]
+    """Return the seeds in a text such as '0,1,2' or '1-5'."""
+    found = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        found += [seed(part)] if not (first and dash) else [*range(seed(first), seed(last) + 1)]
+        if first and dash and seed(last) < seed(first):
+            raise argparse.ArgumentTypeError(f"{part!r} counts down; write {last}-{first}")
+    return found
 
 
 def log_override(text: str) -> str:
@@ -90,15 +107,14 @@ def _settings() -> Iterable[str]:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train until the run has all its updates. Raises Interrupted, with the command to go on, for a signal."""
-    if arguments.workers > 1 and not is_launched():
+    _require_folder(arguments, arguments.restarts > 0)
+    if arguments.workers > 1 and not is_launched() and (arguments.resume or len(_configs(arguments)) == 1):
+        # A config's errors are told once, and not by each process and each restart.
         from .workers import run_workers
 
-        _require_folder(arguments, arguments.restarts > 0)
-        if arguments.resume is None:
-            _configs(arguments)  # its errors are told once, and not by each process and each restart
         words = _without(arguments.words, ("--workers", "--restarts"))
         raise SystemExit(run_workers(words, arguments.workers, arguments.restarts))
-    if arguments.restarts > 0 and not is_launched():
+    if arguments.restarts > 0 and arguments.workers == 1 and not is_launched():
         raise MetarlError("--restarts is for --workers 2 or more; a single process is resumed with --resume RUN")
     try:
         if is_launched():
@@ -120,34 +136,64 @@ def _train(arguments: argparse.Namespace) -> None:
 
     if arguments.resume is not None:
         done = [_go_on(arguments)]
+    elif len(configs := _begin(arguments)) == 1 or is_launched():
+        done = [_train_here(arguments, config) for config in configs]
     else:
-        done = _train_each(arguments, _begin(arguments))
+        done = _train_apart(arguments, configs)
     if ranks().rank == 0:
         say(f"next: {shell_line(['metarl', 'evaluate', *done])}")
 
 
-def _train_each(arguments: argparse.Namespace, configs: list[TrainConfig]) -> list[Path]:
-    """Train a run for each config and return their folders. An interrupt tells how to train those not begun."""
+def _train_here(arguments: argparse.Namespace, config: TrainConfig) -> Path:
+    """Train a run in this process, and return its folder."""
     from ..runs.run import holds_run
     from ..training.train import meta_train
 
     _require_folder(arguments, goes_on())
-    done: list[Path] = []
-    for number, config in enumerate(configs):
-        try:
-            run_dir = _run_dir(arguments, config.seed)
-            begun = run_dir is not None and goes_on() and holds_run(run_dir)
-            done.append(meta_train(config, run_dir, resume=begun, progress=not arguments.quiet))
-        except KeyboardInterrupt as interrupt:
-            saved = getattr(interrupt, "remedy", "")
-            # A run that saved nothing is begun anew.
-            rest = [each.seed for each in configs[number + 1 if saved else number :]]
-            if not rest or not (saved or done):
-                raise
-            command = shell_line(["metarl", *_words_for(arguments.words, rest)])
-            remedy = f"{saved}; then train" if saved else "train"
-            raise with_remedy(interrupt, f"{remedy} the seeds not begun with: {command}") from None
-    return done
+    run_dir = _run_dir(arguments.run_dir, config)
+    begun = run_dir is not None and goes_on() and holds_run(run_dir)
+    return meta_train(config, run_dir, resume=begun, progress=not arguments.quiet)
+
+
+def _train_apart(arguments: argparse.Namespace, configs: list[TrainConfig]) -> list[Path]:
+    """Train a run for each config in a process of its own, and return their folders."""
+    from ..base.cores import available_threads
+    from ..base.progress import say
+    from .seeds import train_seeds
+
+    named = arguments.run_dir or _free_folders(configs)
+    folders = [Path(named.replace("{seed}", str(config.seed))) for config in configs]
+    common = _without(arguments.words, ("--run-dir", "--at-once"))
+    words = [
+        [*_words_for(common, [config.seed]), f"--run-dir={run_dir}"]
+        for config, run_dir in zip(configs, folders, strict=True)
+    ]
+    cores = available_threads()
+    at_once = min(arguments.at_once or max(cores // arguments.workers, 1), len(configs))
+    if not arguments.quiet:
+        say(f"run folders: {shell_line([named])}")
+    try:
+        train_seeds(
+            [*zip(configs, folders, words, strict=True)],
+            at_once=at_once,
+            threads=max(cores // (at_once * arguments.workers), 1),
+            shown=not arguments.quiet,
+        )
+    except KeyboardInterrupt as interrupt:
+        again = shell_line(["metarl", *_without(arguments.words, ("--run-dir",)), f"--run-dir={named}"])
+        raise with_remedy(interrupt, f"the last finished updates are saved; go on with: {again}") from None
+    return folders
+
+
+def _free_folders(configs: list[TrainConfig]) -> str:
+    """Return the first name of run folders, with {seed} in the place of the seed, of which none exists."""
+    from ..runs.run import default_run_dirs
+
+    for paths in zip(*(default_run_dirs(config) for config in configs), strict=True):
+        if not any(path.exists() for path in paths):
+            beginning, _, end = str(paths[0]).rpartition(f"seed{configs[0].seed}")
+            return f"{beginning}seed{{seed}}{end}"
+    raise AssertionError("there are names without end")
 
 
 def _require_folder(arguments: argparse.Namespace, goes_on: bool) -> None:
@@ -173,7 +219,7 @@ def _words_for(words: Iterable[str], seeds: Iterable[int]) -> list[str]:
     kept, after = [], ""
     for word in words:
         option = word.partition("=")[0]
-        if option in ("--seed", "--seeds"):
+        if option in ("--seed", "--seeds", "seed"):
             after = "" if "=" in word else option
         elif after and not word.startswith("-") and "=" not in word:
             # --seed takes one word, --seeds all that follow.
@@ -259,6 +305,10 @@ def _asked_seeds(arguments: argparse.Namespace) -> list[int]:
     if arguments.seed is not None and arguments.seeds is not None:
         raise MetarlError("--seed and --seeds were both given; leave one out")
     found: list[int] = list(arguments.seed or [])
+    if given := _overridden_seeds(arguments):
+        if found or arguments.seeds:
+            raise MetarlError(f"seed={','.join(map(str, given))} was given beside --seed or --seeds; leave one out")
+        found = given
     for word in arguments.seeds or ():
         try:
             # Overrides may follow the seeds: argparse takes them for seeds.
@@ -271,9 +321,19 @@ def _asked_seeds(arguments: argparse.Namespace) -> list[int]:
     return found
 
 
-def _run_dir(arguments: argparse.Namespace, number: int) -> Path | None:
+def _overridden_seeds(arguments: argparse.Namespace) -> list[int]:
+    """Return the seeds of an override such as seed=1,2,3; none where it has one number or none."""
+    words = [arguments.config or "", *arguments.overrides, *arguments.extra]
+    for word in words:
+        key, _, value = word.partition("=")
+        if key == "seed" and re.fullmatch(r"\d+([,-]\d+)+", value):
+            return _seeds(value)
+    return []
+
+
+def _run_dir(named: str | None, config: TrainConfig) -> Path | None:
     """Return the folder that was asked for, None without one."""
-    return None if arguments.run_dir is None else Path(arguments.run_dir.replace("{seed}", str(number)))
+    return None if named is None else Path(named.replace("{seed}", str(config.seed)))
 
 
 def _resume(arguments: argparse.Namespace) -> tuple[TrainConfig, Path]:

@@ -27,7 +27,7 @@ from .metrics import UNSTABLE
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
 T = TypeVar("T")
 ATTEMPT = "metarl/attempt"
@@ -133,7 +133,7 @@ def _own_store(rank: int, size: int, patience: float) -> Store:
     restarts by itself. So rank 0 names the attempt, and each rank waits until rank 0 has heard it under that name.
     Raises RuntimeError when that takes longer than `patience`, in seconds.
     """
-    from torch.distributed import PrefixStore
+    from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     store: Store = next(rendezvous("env://", rank, size, timeout=timedelta(seconds=patience)))[0]
@@ -142,7 +142,7 @@ def _own_store(rank: int, size: int, patience: float) -> Store:
     if rank == 0:
         store.set(ATTEMPT, own)
         for other in range(1, size):
-            store.set(f"{own}/{other}/heard", store.get(f"{own}/{other}"))
+            store.set(f"{own}/{other}/heard", store.get(f"{own}/{other}").decode())
         return PrefixStore(own, store)
     while time.monotonic() < deadline:
         attempt = store.get(ATTEMPT).decode()  # that of a lost rank 0 until the new one has named its own

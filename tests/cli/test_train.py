@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from metarl.base.signals import with_remedy
 from metarl.cli.main import main
-from metarl.runs.config import TrainConfig
-from tests.small_runs import write_config
+from tests.small_runs import children_of, read_metrics, started, trained, write_config
+from tests.warm import warm_python
 
 SMALL = [
     "num_updates=1",
@@ -29,6 +32,28 @@ SMALL = [
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def warm_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start the processes of seeds warm. They end by themselves: neither signals nor descriptors reach them."""
+    monkeypatch.setattr("metarl.cli.seeds.lifeline", lambda environment: contextlib.nullcontext(()))
+    monkeypatch.setattr("metarl.cli.seeds.METARL", (warm_python(), "-m", "metarl"))
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_running(process: int) -> bool:
+    """Return whether a process has not ended; one that nobody has waited for has."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def next_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -74,9 +99,11 @@ def test_a_tuned_config_is_proposed_and_not_taken(folder: Path, capsys: pytest.C
     assert yaml.safe_load(Path("runs/navigation-2d-rl2-seed0/config.yaml").read_text())["rounds"] == 2
 
 
-@pytest.mark.parametrize("asked", [["--seeds", "4", "5"], ["--seed", "4,5"], ["--seeds", "4,5", "num_updates=1"]])
+@pytest.mark.parametrize(
+    "asked", [["--seeds", "4", "5"], ["--seed", "4,5"], ["--seeds", "4-5", "rounds=2"], ["seed=4,5", "--at-once", "1"]]
+)
 def test_several_seeds_are_several_runs_and_one_next_command(
-    folder: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
+    folder: Path, asked: list[str], capsys: pytest.CaptureFixture[str], warm_seeds: None
 ) -> None:
     path = write_config(folder, num_updates=1)
     assert main(["train", str(path), "--run-dir", "my runs/seed{seed}", *asked, "--quiet"]) == 0
@@ -86,27 +113,61 @@ def test_several_seeds_are_several_runs_and_one_next_command(
         assert yaml.safe_load(Path(f"my runs/seed{number}/config.yaml").read_text())["seed"] == number
 
 
-@pytest.mark.parametrize("asked", [["--seeds", "4", "5", "6"], ["--seed", "4,5,6"], ["--seeds=4,5,6"]])
-@pytest.mark.parametrize("saved", ["", "2 updates saved; resume with: metarl train --resume run"])
-def test_an_interrupt_between_seeds_prints_the_command_that_trains_the_rest(
-    folder: Path, asked: list[str], saved: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_seeds_without_folders_get_the_first_free_names_and_show_their_progress(
+    folder: Path, capsys: pytest.CaptureFixture[str], warm_seeds: None
 ) -> None:
-    def until_seed_5(config: TrainConfig, run_dir: Path, **options: Any) -> Path:
-        if config.seed == 5:
-            raise with_remedy(KeyboardInterrupt(), saved)
-        return run_dir
+    Path("runs/navigation-2d-maml-ppo-seed5").mkdir(parents=True)
+    path = write_config(folder, num_updates=1)
+    assert main(["train", str(path), "--seeds", "4-5"]) == 0
+    told = capsys.readouterr().out
+    assert "run folders: 'runs/navigation-2d-maml-ppo-seed{seed}-2'" in told
+    for number in (4, 5):
+        assert f"seed {number}: update 1/1  60 env steps" in told
+        assert Path(f"runs/navigation-2d-maml-ppo-seed{number}-2/last.safetensors").exists()
 
-    words = ["train", str(write_config(folder)), *asked, "num_updates=1", "--run-dir", "run{seed}", "--quiet"]
-    with monkeypatch.context() as patched:
-        patched.setattr("metarl.training.train.meta_train", until_seed_5)
-        assert main(words) == 130
-    told = capsys.readouterr().err.strip()
-    assert saved in told and "nothing was saved" not in told
-    again = shlex.split(told.partition("train the seeds not begun with: ")[2])
-    assert main(again[1:]) == 0
-    # The seed that had saved something is resumed by a command of its own.
-    trained = [yaml.safe_load(path.read_text())["seed"] for path in sorted(folder.glob("run*/config.yaml"))]
-    assert trained == ([6] if saved else [5, 6])
+
+def test_seeds_are_the_runs_that_each_would_be_alone_and_go_on_where_they_are(folder: Path, warm_seeds: None) -> None:
+    path = str(write_config(folder))
+    alone = trained(folder / "alone", seed=5)
+    assert main(["train", path, "--seed", "5", "--run-dir", "group/5", "num_updates=2", "--quiet"]) == 0
+    assert main(["train", path, "--seeds", "4-5", "--run-dir", "group/{seed}", "--quiet"]) == 0
+    assert (alone / "last.safetensors").read_bytes() == Path("group/5/last.safetensors").read_bytes()
+    assert len(read_metrics(Path("group/4"))) == len(read_metrics(Path("group/5"))) == 4
+
+
+def test_a_seed_that_fails_is_named_and_does_not_stop_the_others(
+    folder: Path, capsys: pytest.CaptureFixture[str], warm_seeds: None
+) -> None:
+    Path("group").mkdir()
+    Path("group/4").write_text("no folder")
+    words = ["train", str(write_config(folder, num_updates=1)), "--seeds", "4-5", "--run-dir", "group/{seed}"]
+    assert main([*words, "--quiet"]) == 2
+    told = capsys.readouterr().err
+    assert "metarl: error: seed 4: group/4" in told and "(1 of 2 seeds are trained)" in told and told.count("\n") == 1
+    assert len(read_metrics(Path("group/5"))) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_seeds_end_with_their_command_and_the_same_command_ends_in_the_same_bits(folder: Path, number: int) -> None:
+    words = ["train", str(write_config(folder, num_updates=1000, checkpoint_every=1)), "--seeds", "4-5"]
+    asked = [*words, "--run-dir", "group/{seed}", "--quiet"]
+    with started(*asked, warm=False, stderr=subprocess.PIPE) as process:
+        runs = [Path("group/4"), Path("group/5")]
+        wait_for(lambda: all((run / "last.safetensors").exists() for run in runs))
+        children = children_of(process.pid)
+        process.send_signal(number)
+        told = process.communicate()[1]
+        wait_for(lambda: not any(map(is_running, children)))
+    assert len(children) == 2
+    if number == signal.SIGINT:
+        assert "interrupted by SIGINT; the last finished updates are saved; go on with: metarl train" in told
+        asked = shlex.split(told.partition("go on with: ")[2])[1:]
+    updates = max(len(read_metrics(run)) for run in runs) + 1
+    assert 1 < updates < 1000
+    assert main([*asked, f"num_updates={updates}"]) == 0
+    for run, seed in zip(runs, (4, 5), strict=True):
+        whole = trained(folder / f"whole-{seed}", seed=seed, num_updates=updates, checkpoint_every=1)
+        assert (run / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
 
 
 def test_a_folder_with_a_dash_in_front_can_be_typed_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,13 +188,21 @@ MISTAKES = {
     "no agent": (["--family", "navigation-2d"], "no config given, and no agent"),
     "an unknown family": (["--family", "navigation", "--agent", "rl2"], "did you mean 'navigation-2d'?"),
     "a seed twice": (["--family", "navigation-2d", "--agent", "rl2", "--seeds", "1", "1"], "seed 1 is given twice"),
+    "seeds that count down": (["--family", "a", "--agent", "b", "--seeds", "5-1"], "'5-1' counts down; write 1-5"),
+    "seeds twice": (
+        ["--family", "navigation-2d", "--agent", "rl2", "--seed", "3", "seed=1,2"],
+        "seed=1,2 was given beside --seed or --seeds",
+    ),
     "seeds in words": (["--family", "a", "--agent", "b", "--seeds", "one"], "--seeds: 'one' is no whole number"),
     "one folder for two": (
         ["--family", "navigation-2d", "--agent", "rl2", "--seed", "1,2", "--run-dir", "run"],
         "--run-dir is 'run' for 2 seeds; write {seed} in it, such as run-{seed}",
     ),
     "seeds of a run": (["--resume", "run", "--seed", "1,2"], "--resume was given with 2 seeds"),
-    "restarts of one process": (["--family", "navigation-2d", "--agent", "rl2", "--restarts", "1"], "--workers 2 or"),
+    "restarts of one process": (
+        ["--family", "navigation-2d", "--agent", "rl2", "--restarts", "1", "--run-dir", "run"],
+        "--workers 2 or",
+    ),
     "restarts that would not find the run": (
         ["--family", "navigation-2d", "--agent", "rl2", "--workers", "2", "--restarts", "1"],
         "restarts need --run-dir DIR",

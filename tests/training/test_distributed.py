@@ -112,7 +112,8 @@ def test_two_processes_train_the_agent_of_one_and_write_one_run(tmp_path: Path, 
             assert key.startswith("time/") or two[key] == pytest.approx(one[key], rel=1e-5, abs=1e-7), key
 
 
-@pytest.mark.parametrize("lost", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow  # torchrun itself does the same below
+@pytest.mark.parametrize("lost", [0, 1])
 def test_a_process_that_is_killed_ends_all_and_a_restart_ends_in_the_bits_of_a_run_left_alone(
     tmp_path: Path, lost: int
 ) -> None:
