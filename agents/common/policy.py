@@ -60,15 +60,21 @@ class MLP:
 
     def __call__(self, parameters: Parameters, inputs: Tensor) -> Tensor:
         """Return the outputs, [..., sizes[-1]], for inputs [..., sizes[0]]."""
-        x = inputs
         last = len(self.sizes) - 2
-        for i in range(last + 1):
-            bias = parameters[f"layers.{i}.bias"]
-            if i == 0 and self.context_size:
-                bias = bias + parameters[CONTEXT_WEIGHT] @ parameters[CONTEXT]
-            x = F.linear(x, parameters[f"layers.{i}.weight"], bias)
-            x = self.activation(x) if i < last else x
+        return self._layer(last, parameters, self.before_last(parameters, inputs))
+
+    def before_last(self, parameters: Parameters, inputs: Tensor) -> Tensor:
+        """Return what the last layer reads, [..., sizes[-2]]."""
+        x = inputs
+        for i in range(len(self.sizes) - 2):
+            x = self.activation(self._layer(i, parameters, x))
         return x
+
+    def _layer(self, i: int, parameters: Parameters, x: Tensor) -> Tensor:
+        bias = parameters[f"layers.{i}.bias"]
+        if i == 0 and self.context_size:
+            bias = bias + parameters[CONTEXT_WEIGHT] @ parameters[CONTEXT]
+        return F.linear(x, parameters[f"layers.{i}.weight"], bias)
 
 
 class MLPPolicy:

@@ -86,9 +86,11 @@ class SupervisedConfig(NetworkSettings):
     adapts: Adapts = AdaptAll()
     """Parameters that an inner step moves: all (MAML), the last layer (ANIL) or several (MeLU), a context vector in the
     input of the first layer (CAVIA), a latent vector from which all are decoded, or nothing."""
-    outputs: Literal["own", "alike"] = "own"
-    """How the outputs of classes begin in a task: each with weights of its own, or all with the same ones, as labels
-    mean another class in every task (UNICORN-MAML: Ye and Chao, ICLR 2022). Needs `adapts: all` or `last-layer`."""
+    outputs: Literal["own", "alike", "prototypes"] = "own"
+    """How the outputs of classes begin in a task, as labels mean another class in every task: each with weights of its
+    own; `alike`, all with the same ones (UNICORN-MAML: Ye and Chao, ICLR 2022); or `prototypes`, with the means of the
+    first answered round's classes (Proto-MAML: Triantafillou et al., ICLR 2020). The last two need `adapts: all` or
+    `last-layer`, and `prototypes` an outer step by Adam."""
     inner_lr: Positive = 0.01
     """Step size of the inner steps; its initial value if `outer.inner_lr_kind` learns it."""
     num_inner_steps: Count = 1
@@ -104,11 +106,13 @@ class SupervisedConfig(NetworkSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         require_composable(self.outer, self.adapts)
-        if self.outputs == "alike" and not isinstance(self.adapts, AdaptAll | AdaptLastLayers):
+        if self.outputs != "own" and not isinstance(self.adapts, AdaptAll | AdaptLastLayers):
             raise ValueError(
-                f"outputs is 'alike', and adapts is {self.adapts.name!r}, which moves no output; take adapts: all or "
-                "last-layer, or outputs: own"
+                f"outputs is {self.outputs!r}, and adapts is {self.adapts.name!r}, which moves no output; take adapts: "
+                "all or last-layer, or outputs: own"
             )
+        if self.outputs == "prototypes" and isinstance(self.outer, ReptileConfig):
+            raise ValueError("outputs is 'prototypes', and outer is 'reptile', which learns no prototypes; take adam")
         vector = isinstance(self.adapts, AdaptContext | AdaptLatent) or context_size(self.adapts) > 0
         if isinstance(self.network, EncoderDecoderSettings) and vector:
             raise ValueError(

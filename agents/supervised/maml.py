@@ -31,11 +31,13 @@ from ..maml.over_tasks import AtTasks, OverTasks
 from ..maml.reptile import ReptileConfig
 from ..maml.step_size import make_step_size
 from .answered import Answered
-from .answers import question_first
+from .answers import ClassAnswers, Scoring, question_first
 from .config import SupervisedConfig
 from .make import make_network
 from .memory import inner_steps_bytes, input_bytes, round_sizes
+from .network import AnsweringNetwork, EncodedNetwork
 from .objective import Outcome, SupervisedObjective
+from .prototype_start import PrototypeStart
 from .reader import Reader
 
 
@@ -58,8 +60,9 @@ class SupervisedMAML(TrainableAgent):
         generator = torch.Generator().manual_seed(seed)
         initial = network.initial_parameters(generator, dtype=getattr(torch, config.dtype), device=device)
         adaptation = make_adaptation(config.adapts, network.last_layers, tuple(initial))
+        if config.outputs != "own":
+            _require_classes(family, config.outputs)
         if config.outputs == "alike":
-            _require_classes(family)
             adaptation = AlikeOutputs(adaptation, network.last_layers(1))
         step_size = make_step_size(config.outer.inner_lr_kind, config.inner_lr)
         meta = adaptation.meta_parameters(initial, generator)
@@ -73,6 +76,7 @@ class SupervisedMAML(TrainableAgent):
             num_inner_steps=config.num_inner_steps,
             first_order=config.outer.meta_gradient == "first-order",
             all_rounds=config.outer.rounds == "all",
+            first_start=_prototypes(network, head) if config.outputs == "prototypes" else None,
         )
         self.over_tasks = OverTasks(self.objective, self.parameters, config.task_chunk_size)
         adapts = not isinstance(config.adapts, AdaptNothing)
@@ -170,6 +174,7 @@ class SupervisedLearner(AnsweringLearner):
     def __init__(self, agent: SupervisedMAML, streams: Streams) -> None:
         self.agent = agent
         self.fast = agent.over_tasks.start(streams.shape[0])
+        self.adapted = False
 
     def answer(self, observations: np.ndarray, *, deterministic: bool) -> np.ndarray:
         """Return the best answers of each task's own network, [question, task, replica, *action]."""
@@ -184,9 +189,13 @@ class SupervisedLearner(AnsweringLearner):
     def adapt(self, episodes: Episodes) -> None:
         """Take the inner steps in every task."""
         if self.fast:
-            data = self.agent.objective.policy.cut(self.agent.reader.read(episodes))
-            for _ in range(self.agent.config.num_test_steps or self.agent.config.num_inner_steps):
-                self.fast = self.agent.over_tasks.adapt(self.fast, data)
+            agent = self.agent
+            data = agent.objective.policy.cut(agent.reader.read(episodes))
+            if agent.objective.first_start is not None and not self.adapted:
+                self.fast |= agent.over_tasks.run(self.fast, agent.objective.first_start, data)
+            self.adapted = True
+            for _ in range(agent.config.num_test_steps or agent.config.num_inner_steps):
+                self.fast = agent.over_tasks.adapt(self.fast, data)
 
     def exported_step(self) -> ExportedStep:
         """Return the network with its present parameters: the meta-learned ones before an adaptation."""
@@ -196,11 +205,16 @@ class SupervisedLearner(AnsweringLearner):
         return objective.policy.exported(objective.head.exported, objective.adaptation.policy(meta, fast))
 
 
-def _require_classes(family: TaskFamily) -> None:
+def _prototypes(network: AnsweringNetwork, head: Scoring) -> PrototypeStart:
+    assert isinstance(network, EncodedNetwork) and isinstance(head, ClassAnswers)  # as answers are classes
+    return PrototypeStart(network, head)
+
+
+def _require_classes(family: TaskFamily, outputs: str) -> None:
     """Raise MetarlError unless the right answers of a family are classes, one output each."""
     if not isinstance(family.target_space, spaces.Discrete):
         raise MetarlError(
-            f"agent.outputs is 'alike', and answers of family {family.name!r} are no classes with an output each; "
+            f"agent.outputs is {outputs!r}, and answers of family {family.name!r} are no classes with an output each; "
             "take agent.outputs=own"
         )
 

@@ -139,6 +139,12 @@ class EncodedNetwork:
             return self.network(parameters, data.features)
         return self(parameters, data.observations, data.raw)
 
+    def features_before_last(self, parameters: Parameters, data: Answered | Encoded) -> Tensor:
+        """Return what the last layer reads of a round [...], [..., size]."""
+        if isinstance(data, Encoded):
+            return self.network.before_last(parameters, data.features)
+        return self.network.before_last(parameters, self._features(parameters, data.observations, data.raw))
+
     def free(self, tasks: EachTask, numbers: Tensor, raw: Tensor) -> Tensor:
         """Return the outputs [task, time, replica, num_outputs] of questions."""
         return tasks.outputs(numbers, raw)

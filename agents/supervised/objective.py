@@ -24,6 +24,7 @@ from ..maml.step_size import StepSize
 from .answered import Answered, Encoded
 from .answers import Scoring
 from .network import AnsweringNetwork
+from .prototype_start import PrototypeStart
 
 
 class Outcome(NamedTuple):
@@ -54,10 +55,13 @@ class SupervisedObjective:
         num_inner_steps: int = 1,
         first_order: bool = False,
         all_rounds: bool = False,
+        first_start: PrototypeStart | None = None,
     ) -> None:
         self.policy, self.head = network, head
         self.adaptation, self.step_size = adaptation, step_size
         self.num_inner_steps, self.first_order, self.all_rounds = num_inner_steps, first_order, all_rounds
+        self.first_start = first_start
+        """What the inner steps on the first round begin with, beside the meta-parameters."""
 
     def outputs(self, meta: Parameters, fast: Parameters, observations: Tensor, raw: Tensor) -> Tensor:
         """Return the outputs of the network, [..., num_outputs], for observations [..., d]."""
@@ -104,8 +108,14 @@ class SupervisedObjective:
         losses: list[Tensor] = []
         answers: list[Tensor] = []
         norms = [torch.zeros((), dtype=last.mask.dtype, device=last.mask.device)]
-        for data in earlier:
-            if fast:
+        for number, data in enumerate(earlier):
+            if number == 0 and self.first_start is not None:
+                parameters = self.adaptation.policy(meta, fast)
+                started = fast | self.first_start(parameters, data)
+                adapted, _, norm = self.adapt(meta, started, data)
+                outputs = self.policy.taught(parameters, data)
+                norms.append(norm)
+            elif fast:
                 adapted, outputs, norm = self.adapt(meta, fast, data)
                 norms.append(norm)
             else:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from metarl.agents.supervised.answered import Answered
 from metarl.agents.supervised.answers import NumberAnswers
 from metarl.agents.supervised.maml import SupervisedMAML
 from torch import Tensor
@@ -318,13 +319,88 @@ def test_an_update_of_outputs_that_begin_alike_keeps_their_differences() -> None
     torch.testing.assert_close((weight - weight.mean(0)).detach(), before, rtol=1e-6, atol=1e-9)
 
 
+def nearest_mean(agent: SupervisedMAML, support: Answered, queries: Answered) -> Tensor:
+    """Return |x|^2 - |x - c|^2 of queries x and means c of classes [task, query, class], by loops.
+
+    A class without an example has the output that the network begins with.
+    """
+    layer = {name: value.detach() for name, value in agent.parameters.items()}
+
+    def feature(question: Tensor) -> Tensor:
+        return torch.tanh(layer["layers.0.weight"] @ question + layer["layers.0.bias"])
+
+    def output(x: Tensor, known: list[Tensor], label: int) -> Tensor:
+        if not known:
+            return layer["layers.1.weight"][label] @ x + layer["layers.1.bias"][label]
+        return x.square().sum() - (x - torch.stack(known).mean(0)).square().sum()
+
+    found = []
+    for task in range(len(support.mask)):
+        labels = support.targets[task].flatten().long().tolist()
+        features = [feature(each) for each in support.observations[task].flatten(0, -2)]
+        classes = [[x for x, label in zip(features, labels, strict=True) if label == k] for k in range(3)]
+        asked = [feature(each) for each in queries.observations[task].flatten(0, -2)]
+        found.append([[output(x, known, label) for label, known in enumerate(classes)] for x in asked])
+    assert len({*labels}) < 3
+    return torch.tensor(found, dtype=queries.observations.dtype)
+
+
+@pytest.mark.parametrize("adapts", ["all", "last-layer"])
+def test_outputs_that_begin_at_prototypes_answer_by_the_nearest_mean_before_the_first_inner_step(adapts: str) -> None:
+    agent = made(Sort(), adapts=adapts, outputs="prototypes", inner_lr=1e-12, dtype="float64")
+    trial = trial_of(agent, Sort())
+    support, queries = map(agent.reader.read, trial.rounds)
+    learner = agent.begin(Streams.of(0, np.arange(3)[:, None], np.arange(2)))
+    before = agent.over_tasks.outputs(learner.fast, queries.observations, queries.raw)
+    learner.adapt(trial.rounds[0])
+    outputs = agent.over_tasks.outputs(learner.fast, queries.observations, queries.raw).flatten(1, -2)
+    torch.testing.assert_close(outputs, nearest_mean(agent, support, queries), rtol=1e-7, atol=1e-8)
+    assert not torch.allclose(before.flatten(1, -2), outputs)
+
+
+def test_the_gradient_of_outputs_that_begin_at_prototypes_runs_through_them_and_the_steps() -> None:
+    agent = made(Sort(), adapts="all", outputs="prototypes", num_inner_steps=2, inner_lr=0.1, dtype="float64")
+    rounds = tuple(map(agent.reader.read, trial_of(agent, Sort()).rounds))
+    gradients, outcome = agent.over_tasks.task_gradients(rounds)
+    for name, value in agent.parameters.items():
+        for place in (0, value.numel() - 1):
+            losses = []
+            for shift in (1e-6, -1e-6):
+                with torch.no_grad():
+                    value.view(-1)[place] += shift
+                    losses.append(agent.over_tasks.outcomes(agent.parameters, rounds).loss)
+                    value.view(-1)[place] -= shift
+            slope = (losses[0] - losses[1]) / 2e-6
+            torch.testing.assert_close(gradients[name].flatten(1)[:, place], slope, rtol=1e-5, atol=1e-7)
+    # Before adaptation the answers are those of the learned outputs, which see no right answer.
+    start = agent.over_tasks.start(3)
+    torch.testing.assert_close(outcome.first, agent.over_tasks.outputs(start, rounds[0].observations, rounds[0].raw))
+
+
+def test_later_rounds_go_on_from_what_the_first_made_of_prototypes() -> None:
+    agent = made(Sort(), adapts="last-layer", outputs="prototypes", num_inner_steps=1, inner_lr=0.1, dtype="float64")
+    trial = trial_of(agent, Sort())
+    learner = agent.begin(Streams.of(0, np.arange(3)[:, None], np.arange(2)))
+    learner.adapt(trial.rounds[0])
+    expected = agent.over_tasks.adapt(learner.fast, agent.reader.read(trial.rounds[1]))
+    learner.adapt(trial.rounds[1])
+    for name, value in learner.fast.items():
+        torch.testing.assert_close(value, expected[name])
+
+
 @pytest.mark.parametrize(
     ("family", "settings", "message"),
     [
+        (
+            "image-classes",
+            {"outputs": "prototypes", "outer": "reptile"},
+            "outputs is 'prototypes', and outer is 'reptile', which learns no prototypes; take adam",
+        ),
+        ("sinusoid", {"outputs": "prototypes"}, "agent.outputs is 'prototypes', and answers of family 'sinusoid' are"),
         ("sinusoid", {}, "agent.outputs is 'alike', and answers of family 'sinusoid' are no classes"),
         ("image-classes", {"adapts": "context"}, "outputs is 'alike', and adapts is 'context', which moves no output"),
     ],
 )
 def test_outputs_that_cannot_begin_alike_are_refused(family: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(MetarlError, match=message):
-        made(load(family), outputs="alike", **settings)
+        made(load(family), **{"outputs": "alike", **settings})
