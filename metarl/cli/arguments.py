@@ -110,6 +110,11 @@ def add_quiet_option(parser: Any, *short: str) -> None:
     parser.add_argument(*short, "--quiet", action="store_true", help="show no progress")
 
 
+def add_workers_option(parser: Any, told: str) -> None:
+    """Add the option that starts several processes by torchrun."""
+    parser.add_argument("--workers", type=at_least(1, 10_000), metavar="N", default=1, help=told)
+
+
 def add_wandb_option(parser: Any) -> None:
     """Add the option that logs the result to W&B."""
     parser.add_argument(

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.code import canonical, file_name
 from ..base.errors import MetarlError
+from ..base.ranks import is_launched, ranks
 from .arguments import (
     add_quiet_option,
     add_trial_arguments,
     add_wandb_option,
+    add_workers_option,
     agent_choice,
     at_least,
     counts,
@@ -20,6 +22,7 @@ from .arguments import (
     trial_plan,
 )
 from .parser import add_command, is_no_option
+from .workers import joined_if_launched
 
 if TYPE_CHECKING:
     from ..evaluation.record import Evaluation
@@ -49,6 +52,7 @@ def add_parser(commands: Any) -> None:
         help="measure with each of these numbers of examples (the family's setting shots): results go to "
         "RUN/shots-N.json, beside which a report draws the curve",
     )
+    add_workers_option(parser, "measure by N processes here, each with its share of the tasks")
     add_wandb_option(parser)
     add_quiet_option(parser)
     parser.add_argument(
@@ -67,6 +71,15 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate the agent of each run, or of a family; print the tables, write the numbers and the pictures."""
+    if arguments.workers > 1 and not is_launched():
+        from .workers import run_workers, without
+
+        raise SystemExit(run_workers(without(arguments.words, ("--workers",)), arguments.workers))
+    with joined_if_launched():
+        _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> None:
     # Options that contradict each other are told before a run is loaded, a missing run before the first is measured.
     trial_plan(arguments)
     _asked_outputs(arguments)
@@ -123,6 +136,8 @@ def _evaluate(arguments: argparse.Namespace, choice: AgentChoice, config: TrainC
         evaluation = evaluate(
             resolved.agent, resolved.family, plan, record=resolved.record, threads=arguments.threads, report=report
         )
+    if ranks().rank > 0:
+        return
     _remove_older_tasks(resolved, plan, result)
     _save(evaluation, result, keep=arguments.json is None)
     plot([evaluation], picture)
@@ -160,8 +175,11 @@ def _evaluate_shots(arguments: argparse.Namespace, choice: AgentChoice, config: 
             part = part_of(report, number, len(asked))
             options = {"record": resolved.record, "threads": arguments.threads, "report": part}
             found[shots] = evaluate(resolved.agent, family, plan, **options)
+            if ranks().rank > 0:
+                continue
             _save(found[shots], file, keep=True)  # an interrupted command has what was measured before
-    say(f"{shots_table(found)}\n\nnumbers: {', '.join(map(str, files))}")
+    if ranks().rank == 0:
+        say(f"{shots_table(found)}\n\nnumbers: {', '.join(map(str, files))}")
 
 
 def _with_shots(family: TaskFamily, shots: int) -> TaskFamily:

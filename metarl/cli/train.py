@@ -12,8 +12,9 @@ from ..base.errors import MetarlError, did_you_mean
 from ..base.ranks import goes_on, is_launched, ranks
 from ..base.signals import with_remedy
 from ..base.terminal import shell_line
-from .arguments import add_quiet_option, at_least, is_there, seed
+from .arguments import add_quiet_option, add_workers_option, at_least, is_there, seed
 from .parser import add_command, is_no_option
+from .workers import joined_if_launched, run_workers, without
 
 if TYPE_CHECKING:
     from ..runs.config import TrainConfig
@@ -61,13 +62,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _add_worker_options(parser: Any) -> None:
-    parser.add_argument(
-        "--workers",
-        type=at_least(1, 10_000),
-        metavar="N",
-        default=1,
-        help="train by N processes here, by torchrun",
-    )
+    add_workers_option(parser, "train by N processes here, each with its share of the tasks")
     parser.add_argument(
         "--restarts",
         type=at_least(0, 10_000),
@@ -110,19 +105,12 @@ def run(arguments: argparse.Namespace) -> None:
     _require_folder(arguments, arguments.restarts > 0)
     if arguments.workers > 1 and not is_launched() and (arguments.resume or len(_configs(arguments)) == 1):
         # A config's errors are told once, and not by each process and each restart.
-        from .workers import run_workers
-
-        words = _without(arguments.words, ("--workers", "--restarts"))
+        words = without(arguments.words, ("--workers", "--restarts"))
         raise SystemExit(run_workers(words, arguments.workers, arguments.restarts))
     if arguments.restarts > 0 and arguments.workers == 1 and not is_launched():
         raise MetarlError("--restarts is for --workers 2 or more; a single process is resumed with --resume RUN")
     try:
-        if is_launched():
-            from ..training.distributed import joined
-
-            with joined():
-                _train(arguments)
-        else:
+        with joined_if_launched():
             _train(arguments)
     except KeyboardInterrupt as interrupt:
         if getattr(interrupt, "remedy", ""):
@@ -163,7 +151,7 @@ def _train_apart(arguments: argparse.Namespace, configs: list[TrainConfig]) -> l
 
     named = arguments.run_dir or _free_folders(configs)
     folders = [Path(named.replace("{seed}", str(config.seed))) for config in configs]
-    common = _without(arguments.words, ("--run-dir", "--at-once"))
+    common = without(arguments.words, ("--run-dir", "--at-once"))
     words = [
         [*_words_for(common, [config.seed]), f"--run-dir={run_dir}"]
         for config, run_dir in zip(configs, folders, strict=True)
@@ -180,7 +168,7 @@ def _train_apart(arguments: argparse.Namespace, configs: list[TrainConfig]) -> l
             shown=not arguments.quiet,
         )
     except KeyboardInterrupt as interrupt:
-        again = shell_line(["metarl", *_without(arguments.words, ("--run-dir",)), f"--run-dir={named}"])
+        again = shell_line(["metarl", *without(arguments.words, ("--run-dir",)), f"--run-dir={named}"])
         raise with_remedy(interrupt, f"the last finished updates are saved; go on with: {again}") from None
     return folders
 
@@ -199,19 +187,6 @@ def _free_folders(configs: list[TrainConfig]) -> str:
 def _require_folder(arguments: argparse.Namespace, goes_on: bool) -> None:
     if goes_on and arguments.run_dir is None and arguments.resume is None:
         raise MetarlError("restarts need --run-dir DIR, so that a training that begins again finds its run; give it")
-
-
-def _without(words: Iterable[str], options: Iterable[str]) -> list[str]:
-    """Return the words of a command without options that take a word."""
-    kept, skips = [], False
-    for word in words:
-        if word.partition("=")[0] in options:
-            skips = "=" not in word
-        elif skips:
-            skips = False
-        else:
-            kept.append(word)
-    return kept
 
 
 def _words_for(words: Iterable[str], seeds: Iterable[int]) -> list[str]:

@@ -1,13 +1,15 @@
-"""`metarl train --workers N`: torchrun on this machine, without its log."""
+"""`--workers N`: torchrun on this machine, without its log."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from ..base.errors import MetarlError
+from ..base.ranks import is_launched
 
 ELASTIC = "torch.distributed.elastic"
 """Logger of torchrun, which tells of a failed process over many lines."""
@@ -44,7 +46,29 @@ def run_workers(words: Sequence[str], count: int, restarts: int = 0, command: Se
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:
             raise MetarlError(
-                f"rank {rank} was ended by signal {-failure.exitcode}, and all ranks with it; resume the run"
+                f"rank {rank} was ended by signal {-failure.exitcode}, and all ranks with it; start again, or resume"
             ) from None
         return failure.exitcode
     return 0
+
+
+def joined_if_launched() -> AbstractContextManager[object]:
+    """Work with the other ranks in the block, where torchrun started them."""
+    if not is_launched():
+        return nullcontext()
+    from ..training.distributed import joined
+
+    return joined()
+
+
+def without(words: Iterable[str], options: Iterable[str]) -> list[str]:
+    """Return the words of a command without options that take a word."""
+    kept, skips = [], False
+    for word in words:
+        if word.partition("=")[0] in options:
+            skips = "=" not in word
+        elif skips:
+            skips = False
+        else:
+            kept.append(word)
+    return kept

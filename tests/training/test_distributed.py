@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from metarl.base.errors import MetarlError
 from metarl.base.ranks import Ranks, ranks
+from metarl.cli.main import main
 from metarl.cli.workers import run_workers
+from metarl.evaluation.record import Evaluation
 from metarl.runs.checkpoint import load
 from metarl.runs.config import TrainConfig
 from metarl.training import distributed
@@ -188,6 +191,18 @@ def test_processes_with_other_configs_are_told_apart_by_rank(tmp_path: Path) -> 
     (first, told), other = end(begin(2, words, [*words, "seed=7"]))
     assert (first, other) == (2, (2, ""))
     assert told.count("\n") == 1 and "seed of rank 1 is 7, that of rank 0 0; start all ranks with the same" in told
+
+
+def test_an_evaluation_by_two_processes_is_that_of_one(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train_alone(write_config(tmp_path, num_updates=1), run)
+    words = ["evaluate", str(run), "--tasks", "5", "--quiet", "--json"]
+    assert main([*words, str(tmp_path / "one.json")]) == 0
+    assert end(begin(2, [*words, str(tmp_path / "two.json")])) == [(0, ""), (0, "")]
+    one, two = (Evaluation.load(tmp_path / f"{name}.json") for name in ("one", "two"))
+    np.testing.assert_array_equal(two.tasks.index, one.tasks.index)
+    np.testing.assert_allclose(two.returns, one.returns, rtol=1e-9)
+    np.testing.assert_allclose(two.env_steps_per_task, one.env_steps_per_task)
 
 
 def test_processes_with_other_versions_are_told_apart_by_rank(monkeypatch: pytest.MonkeyPatch) -> None:
