@@ -15,6 +15,9 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from tests.small_runs import AGENTS as SMALL
 from tests.small_runs import trained
 
+# No window opens, and each process that a test starts draws as this one does: see READ_ONCE in tests/warm.py.
+os.environ.setdefault("MPLBACKEND", "agg")
+
 # A busy machine takes longer: a time is no condition of a test.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

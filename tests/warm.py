@@ -1,7 +1,7 @@
-"""Processes that begin with torch and the like loaded: most of the time of a short command goes into importing them.
+"""Processes that begin with torch and metarl loaded: most of the time of a short command goes into importing them.
 
-A server imports these packages, and nothing of metarl, and forks a process for each command.
-`python -m tests.warm SOCKET` runs it.
+A server imports them, runs nothing, and forks a process for each command, which forgets metarl where Python would find
+another one than the server did. `python -m tests.warm SOCKET` runs it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import importlib.util
 import json
 import os
 import runpy
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import types
 from pathlib import Path
 from typing import Any
@@ -43,11 +45,20 @@ LOADED = (
     "torch._dynamo",  # every optimiser loads it
     "wandb",
     "yaml",
+    "metarl.cli.main",
+    "metarl.envs",
+    "metarl.agents",
+    "metarl.checks.check",
+    "metarl.report.write",
+    "metarl.training.train",
 )
 """What the server imports."""
 
-READ_ONCE = ("MPLBACKEND", "MPLCONFIGDIR", "MUJOCO_GL", "PYOPENGL_PLATFORM")
+READ_ONCE = ("MPLBACKEND", "MPLCONFIGDIR", "MUJOCO_GL")
 """Variables that these packages read when they are imported."""
+
+FOUND = ("egl", "osmesa")
+"""Values of MUJOCO_GL that metarl finds and sets in a process that draws. Gymnasium's renderer reads it once more."""
 
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
@@ -57,7 +68,7 @@ def told(process):
         os.write(int(tell), str(process).encode())
 run = ["-c", {metarl!r}] if {name!r} == "metarl" else []
 known = bool(run) or (len(sys.argv) > 1 and (sys.argv[1] in {first!r} or sys.argv[1].endswith(".py")))
-if not known or any(os.environ.get(name) != value for name, value in {read!r}.items()):
+if not known or any(os.environ.get(name) not in values for name, values in {read!r}.items()):
     told(os.getpid())
     os.execv({python!r}, [{python!r}, *run, *sys.argv[1:]])
 about = {{"name": {name!r}, "python": {python!r}, "library": {library!r}, "words": sys.argv[1:], "folder": os.getcwd()}}
@@ -81,8 +92,8 @@ METARL = "import sys; from metarl.cli.main import main; sys.exit(main())"
 
 
 @functools.cache
-def start_server() -> tuple[str, subprocess.Popen[bytes]]:
-    """Return the socket of the server and its process, which ends with this one."""
+def start_server() -> tuple[str, subprocess.Popen[bytes], dict[str, str]]:
+    """Return the socket of the server, its process, which ends with this one, and the environment that it began in."""
     path = f"{tempfile.mkdtemp()}/socket"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     words = [sys.executable, "-m", "tests.warm", path]
@@ -90,7 +101,7 @@ def start_server() -> tuple[str, subprocess.Popen[bytes]]:
     assert server.stdin is not None and server.stdout is not None
     atexit.register(server.communicate)
     assert server.stdout.readline() == b"ready\n"
-    return path, server
+    return path, server, environment
 
 
 def write_client(path: Path, python: Path, library: Path, first: tuple[str, ...] = ("-c",)) -> None:
@@ -99,8 +110,9 @@ def write_client(path: Path, python: Path, library: Path, first: tuple[str, ...]
     `python` begins warm for scripts, and for these first words; for others it is Python itself. So it is where one of
     `READ_ONCE` differs from that of the server.
     """
-    words = {"name": path.name, "python": str(python), "library": str(library), "address": start_server()[0]}
-    read = {name: os.environ.get(name) for name in READ_ONCE}
+    address, _, began = start_server()
+    words = {"name": path.name, "python": str(python), "library": str(library), "address": address}
+    read = {name: [began.get(name), *(FOUND if name == "MUJOCO_GL" else ())] for name in READ_ONCE}
     path.write_text(CLIENT.format(**words, first=first, read=read, metarl=METARL, tells=TELLS))
     path.chmod(0o755)
 
@@ -141,7 +153,8 @@ def serve(path: str) -> None:
         importlib.import_module(module)
     import torch
 
-    assert "metarl" not in sys.modules and torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 1
+    assert "OpenGL" not in sys.modules, "it would not heed PYOPENGL_PLATFORM"
     assert len([*Path("/proc/self/task").iterdir()]) == 1, "a thread would be missing in the processes of commands"
     gc.freeze()  # a collection in each process would copy all objects of these packages
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -179,7 +192,17 @@ def answer(client: socket.socket, about: dict[str, Any], streams: list[int]) -> 
     sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     begin(about)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    words = ["-c", METARL, *about["words"]] if about["name"] == "metarl" else about["words"]
+    try:
+        run(["-c", METARL, *about["words"]] if about["name"] == "metarl" else about["words"])
+    except SystemExit as ending:
+        if ending.code is None or isinstance(ending.code, int):
+            end(ending.code or 0)
+        raise
+    end(0)
+
+
+def run(words: list[str]) -> None:
+    """Run a command, given by the words after `python`."""
     if words[0] == "-c":
         sys.argv = ["-c", *words[2:]]
         sys.modules["__main__"] = module = types.ModuleType("__main__")
@@ -190,6 +213,19 @@ def answer(client: socket.socket, about: dict[str, Any], streams: list[int]) -> 
     else:
         sys.argv = words
         runpy.run_path(words[0], run_name="__main__")
+
+
+def end(status: int) -> None:
+    """End this process, as Python does, but without taking its modules apart, which takes longer than many a command.
+
+    Return where the output cannot be written: Python tells that.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status & 0xFF)
 
 
 def begin(about: dict[str, Any]) -> None:
@@ -204,6 +240,22 @@ def begin(about: dict[str, Any]) -> None:
     first = {"-c": "", "-m": str(Path.cwd())}.get(str(program), str(program.absolute().parent))
     sys.path[:] = [first, *standard]
     site.addsitedir(about["library"])
+    settle_metarl()
+
+
+def settle_metarl() -> None:
+    """Have metarl as if imported here: with the plug-ins of this library; not at all where another would be found."""
+    loaded = sys.modules.pop("metarl")
+    found = importlib.util.find_spec("metarl")
+    if found is not None and found.origin == loaded.__file__:
+        sys.modules["metarl"] = loaded
+        families = sys.modules["metarl.families.family"].FAMILIES
+        families._loaded = families._complete = False
+        families.broken.clear()
+        families.load()
+    else:
+        for name in [name for name in sys.modules if name.startswith("metarl.")]:
+            del sys.modules[name]
 
 
 if __name__ == "__main__":
