@@ -41,6 +41,11 @@ def test_plug_ins_of_the_folder_it_begins_in_are_found(tmp_path: Path) -> None:
     assert run(code, tmp_path) == (0, told, "")
 
 
+def test_no_command_takes_the_temporary_folder_of_wandb_away_from_the_next(tmp_path: Path) -> None:
+    code = "import os; from wandb.sdk.data_types import _private as p; print(os.path.isdir(p.MEDIA_TMP.name))"
+    assert [run(code, tmp_path) for _ in range(2)] == [(0, "True\n", "")] * 2
+
+
 @pytest.mark.parametrize("backend", ["egl", "osmesa"])
 def test_it_begins_warm_where_metarl_has_found_how_to_draw(backend: str, tmp_path: Path) -> None:
     assert run(WARM, tmp_path, MUJOCO_GL=backend, PYOPENGL_PLATFORM=backend)[1] == "True True\n"

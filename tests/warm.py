@@ -25,6 +25,7 @@ import sysconfig
 import tempfile
 import threading
 import types
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,9 @@ def end(status: int) -> None:
 
 def begin(about: dict[str, Any]) -> None:
     """Make this process what Python would be that begins with this folder, environment and library."""
+    # The temporary folders of packages are the server's to remove: W&B's is that of all commands.
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    atexit.unregister(sys.modules["wandb.sdk.data_types._private"].MEDIA_TMP.cleanup)
     os.environ.clear()
     os.environ.update(about["environment"])
     os.chdir(about["folder"])
