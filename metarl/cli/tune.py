@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import sys
 from collections.abc import Iterable, Sequence
@@ -87,6 +88,13 @@ def _add_study_options(parser: Any) -> None:
         help="database, or journal file, that several studies share (default: a file in DIR)",
     )
     parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="optuna",
+        metavar="NAME",
+        help="what plays the trials: optuna, or ray, here or on the cluster of RAY_ADDRESS (default: optuna)",
+    )
+    parser.add_argument(
         "--confirm",
         type=at_least(1, 1000),
         metavar="K",
@@ -112,6 +120,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Play the trials that the study lacks, and write its results. Raises Interrupted, with the command to go on."""
     if importlib.util.find_spec("optuna") is None:
         raise MetarlError("metarl tune needs the package optuna; install it: pip install 'metarl-suite[sweep]'")
+    if arguments.engine == "ray" and importlib.util.find_spec("ray") is None:
+        raise MetarlError("--engine ray needs the package ray; install it: pip install 'metarl-suite[cluster]'")
     from ..search.storage import locked
 
     plan = _plan(arguments)
@@ -140,9 +150,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     log = [] if arguments.log is None else [arguments.log]
     words = [*arguments.overrides, *arguments.extra, *log]
 
-    def load(more: Sequence[str]) -> TrainConfig:
-        return load_or_recall(arguments.config, [*words, *more])
-
+    load = functools.partial(_load, arguments.config, words)
     base, space = load([]), read_space(arguments.space)
     check_space(space, arguments.space, load)
     if told := check_sampler(arguments.sampler, space, arguments.space):
@@ -165,8 +173,14 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         trials=trials,
         workers=arguments.workers,
         storage=arguments.storage,
+        engine=arguments.engine,
         metarl=(sys.executable, "-m", "metarl.cli.trial"),
     )
+
+
+def _load(config: str, words: Sequence[str], more: Sequence[str]) -> TrainConfig:
+    """Return the config with more overrides. It stands here so that Ray can pickle it."""
+    return load_or_recall(config, [*words, *more])
 
 
 def _imports(arguments: argparse.Namespace) -> list[str]:
@@ -175,6 +189,7 @@ def _imports(arguments: argparse.Namespace) -> list[str]:
 
 def _search(plan: Plan, arguments: argparse.Namespace) -> None:
     from ..base.progress import say
+    from ..search.cluster import run_on_ray
     from ..search.confirm import confirm, read_confirmation
     from ..search.page import PAGE, write_page, write_pictures
     from ..search.results import BEST, TABLE, best_of, settings_text
@@ -185,7 +200,7 @@ def _search(plan: Plan, arguments: argparse.Namespace) -> None:
             say(line)
 
     tell(f"study folder: {plan.folder}")
-    study = run_study(plan, tell)
+    study = (run_on_ray if plan.engine == "ray" else run_study)(plan, tell)
     best = best_of(plan, study)
     if best is None:
         raise MetarlError(f"no trial of {plan.folder} is finished; {plan.folder / TABLE} has their errors")

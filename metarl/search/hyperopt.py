@@ -60,12 +60,12 @@ def _suggest(name: str, of: BaseDistribution, scored: Sequence[tuple[float, floa
         (document,) = trials.new_trial_docs([number], [None], [result], [misc])
         trials.insert_trial_doc({**document, "state": JOB_STATE_DONE})
     trials.refresh()
-    domain = Domain(lambda point: 0.0, {name: _scale(name, of)})
+    domain = Domain(lambda point: 0.0, {name: scale(name, of)})
     (chosen,) = tpe.suggest([len(scored)], domain, trials, seed, n_startup_jobs=STARTUP_TRIALS, verbose=False)
     return float(chosen["misc"]["vals"][name][0])
 
 
-def _scale(name: str, of: BaseDistribution) -> Any:
+def scale(name: str, of: BaseDistribution) -> Any:
     """Return a setting as Hyperopt has it."""
     from hyperopt import hp
 

@@ -22,7 +22,7 @@ from .process import Job
 from .pruners import PRUNERS
 from .space import Label, Space, override, overrides
 
-RULES = ("sampler", "sampler_seed", "pruner", "seeds", "engine")
+RULES = ("engine", "sampler", "sampler_seed", "pruner", "seeds")
 """Options that may not change while a study lasts."""
 LOOSE = ("log", "threads", "device", "checkpoint_every", "rollout_shards")
 """Settings of the config that may change: no score depends on them but for rounding."""
@@ -67,6 +67,8 @@ class Plan:
         config = {key: value for key, value in resolve(self.base).items() if key not in LOOSE}
         space = {each.key: vars(each) for each in self.space}
         rules = {rule: getattr(self, rule) for rule in RULES}
+        if self.engine == "ray":  # its tuner is restored as it was
+            rules["trials"] = self.trials
         return dict(json.loads(json.dumps({"config": config, "space": space, **rules})))
 
     def require_same(self, theirs: Mapping[str, Any]) -> None:
@@ -74,9 +76,9 @@ class Plan:
         ours = self.definition
         if added := ours["space"].keys() ^ theirs["space"].keys():
             raise self._another("space", f"{min(added)} is in one of both")
-        for key in (*RULES, "space", "config"):
+        for key in (*RULES, *({"trials"} & ours.keys()), "space", "config"):
             for name, mine, other in differences(key, ours[key], theirs[key]):
-                told = f"--{name.replace('_', '-')}" if key in RULES else name.partition(".")[2]
+                told = name.partition(".")[2] or f"--{name.replace('_', '-')}"
                 raise self._another(key, f"{told} is {shorten(mine)}, it was {shorten(other)}")
 
     def _another(self, key: str, told: str) -> MetarlError:
@@ -96,9 +98,13 @@ class Plan:
 
     def jobs(self, number: int, params: Mapping[str, Label]) -> list[Job]:
         """Return the trainings of a trial. Raises MetarlError for settings that the config refuses together."""
+        return self.jobs_in(self.trial_dir(number), params)
+
+    def jobs_in(self, folder: Path, params: Mapping[str, Label]) -> list[Job]:
+        """Return the trainings of a trial, as `jobs` does, with runs in a folder."""
         words, first = overrides(self.space, params), self.base.seed
         self.load(words)
-        folder, seeds = self.trial_dir(number), range(first, first + self.seeds)
+        seeds = range(first, first + self.seeds)
         return [self.job(folder / f"seed{seed}", words, seed) for seed in seeds]
 
     def job(self, run_dir: Path, words: Sequence[str], seed: int) -> Job:

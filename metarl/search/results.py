@@ -97,12 +97,17 @@ def _table(plan: Plan, study: Study) -> str:
     for each in study.get_trials(deepcopy=False):
         scores = [*each.user_attrs.get("scores", ()), *[""] * plan.seeds][: plan.seeds]
         score = "" if each.value is None else each.value
-        seconds = "" if each.duration is None else round(each.duration.total_seconds(), 1)
+        clock = None if each.duration is None else each.duration.total_seconds()
+        seconds = each.user_attrs.get("seconds", clock)
         spent = sum(each.user_attrs.get("env_steps", ()))
         labels = [each.params.get(key, "") for key in keys]
         error = each.user_attrs.get("error", "")
-        writer.writerow([each.number, STATES[each.state], score, *scores, spent, seconds, *labels, error])
+        writer.writerow([each.number, STATES[each.state], score, *scores, spent, _rounded(seconds), *labels, error])
     return text.getvalue()
+
+
+def _rounded(seconds: float | None) -> float | str:
+    return "" if seconds is None else round(seconds, 1)
 
 
 def _best_config(plan: Plan, best: FrozenTrial) -> dict[str, Any] | None:
@@ -116,4 +121,5 @@ def _best_config(plan: Plan, best: FrozenTrial) -> dict[str, Any] | None:
 
 
 def _run_of(plan: Plan, trial: FrozenTrial) -> Path:
-    return plan.trial_dir(trial.number) / f"seed{plan.base.seed}"
+    folder = plan.trial_dir(trial.number)
+    return folder.with_name(trial.user_attrs.get("folder", folder.name)) / f"seed{plan.base.seed}"
