@@ -150,7 +150,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     log = [] if arguments.log is None else [arguments.log]
     words = [*arguments.overrides, *arguments.extra, *log]
 
-    load = functools.partial(_load, arguments.config, words)
+    load = functools.partial(load_with, arguments.config, words)
     base, space = load([]), read_space(arguments.space)
     check_space(space, arguments.space, load)
     if told := check_sampler(arguments.sampler, space, arguments.space):
@@ -178,7 +178,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     )
 
 
-def _load(config: str, words: Sequence[str], more: Sequence[str]) -> TrainConfig:
+def load_with(config: str, words: Sequence[str], more: Sequence[str]) -> TrainConfig:
     """Return the config with more overrides. It stands here so that Ray can pickle it."""
     return load_or_recall(config, [*words, *more])
 

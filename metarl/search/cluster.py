@@ -6,7 +6,9 @@ import contextlib
 import functools
 import logging
 import os
+import secrets
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -32,7 +34,6 @@ FOLDER = "ray"
 """Folder of Ray's own files, in the study's folder."""
 VARIABLES = {
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_AUTH_MODE": "disabled",  # or Ray keeps a token in the home directory
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -59,7 +60,7 @@ def run_on_ray(plan: Plan, tell: Tell) -> Study:
             raise Interrupted(signal.SIGUSR1)  # Ray heeds it, and returns
     finally:
         write_results(plan, study)
-    for number in _record(plan, study):
+    for number in record(plan, study):
         tell(trial_line(plan, study, number))
     write_results(plan, study)
     return study
@@ -68,7 +69,7 @@ def run_on_ray(plan: Plan, tell: Tell) -> Study:
 @contextlib.contextmanager
 def _ray(plan: Plan) -> Iterator[None]:
     """Connect to Ray, and leave it. Its handlers of signals give way to ours."""
-    for name, value in VARIABLES.items():
+    for name, value in {**VARIABLES, **_authentication()}.items():
         os.environ.setdefault(name, value)
     import ray
 
@@ -89,10 +90,11 @@ def _ray(plan: Plan) -> Iterator[None]:
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        handlers[number](number, frame)  # type: ignore[operator]
+        ours[number](number, frame)
 
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number, handler in handlers.items():
-        signal.signal(number, note if callable(handler) else handler)
+        signal.signal(number, note if number in ours else handler)
     try:
         yield
     except KeyboardInterrupt:
@@ -102,6 +104,14 @@ def _ray(plan: Plan) -> Iterator[None]:
         ray.shutdown()
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _authentication() -> dict[str, str]:
+    """Return variables that close a Ray of our own to other users, and keep its token out of the home directory."""
+    # Ray reads its token when it is imported.
+    if "RAY_ADDRESS" in os.environ or "RAY_AUTH_MODE" in os.environ or "ray" in sys.modules:
+        return {"RAY_AUTH_MODE": "disabled"}  # where the user has not said otherwise
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @contextlib.contextmanager
@@ -204,7 +214,7 @@ def _scheduler(plan: Plan) -> Any:
     return FIFOScheduler()
 
 
-def _record(plan: Plan, study: Study) -> Iterator[int]:
+def record(plan: Plan, study: Study) -> Iterator[int]:
     """Add the trials of Ray to the study, in the order in which they began, and yield their numbers."""
     known = {each.user_attrs.get("folder") for each in study.get_trials(deepcopy=False)}
     remotes = {name: remote for name, remote in _remotes(plan).items() if name not in known}

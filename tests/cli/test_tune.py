@@ -141,6 +141,7 @@ MISTAKES = {
     "nothing more": ([], "a config and a space are needed; write `metarl tune CONFIG SPACE.yaml`"),
     "no space": (["nosuch.yaml"], "nosuch.yaml does not exist; give the path of a YAML file of settings"),
     "a setting": (["typo.yaml"], "typo.yaml: agent.inner_lrr: unknown key; did you mean 'inner_lr'?"),
+    "an engine": (["space.yaml", "--engine", "spark"], "--engine 'spark' is unknown; known: optuna, ray"),
     "a config": (["space.yaml", "agent.inner_lr=-1"], "agent.inner_lr is -1: it must be greater than"),
     "a sampler": (["space.yaml", "--sampler", "tpee"], "--sampler 'tpee' is unknown; did you mean 'tpe'?"),
     "a pruner": (["space.yaml", "--pruner", "medan"], "--pruner 'medan' is unknown; did you mean 'median'?"),
