@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Exchanged(NamedTuple):
+    """What a process has exchanged with others."""
+
+    times: int = 0
+    """Number of exchanges."""
+    num_bytes: int = 0
+    """Bytes that it gave."""
+    seconds: float = 0.0
+    """Time they took, the wait for slower processes included."""
+
+
 class Ranks(ABC):
     """What a process knows of those it trains with. All of them make the same calls in the same order."""
 
@@ -31,6 +42,8 @@ class Ranks(ABC):
     """Place of this process, from 0."""
     size: int
     """Number of processes."""
+    exchanged = Exchanged()
+    """What was exchanged so far."""
 
     def share(self, count: int) -> range:
         """Return which of `count` tasks are this process's own. Those of all follow one another."""

@@ -13,12 +13,13 @@ from .parser import Parser, add_command, is_no_option
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command and its parts `sim`, `train`, `few-shot` and `serve`; without one it is `sim`."""
+    """Add the command and its parts `sim`, `train`, `ranks`, `few-shot` and `serve`; without one it is `sim`."""
     parser = add_command(commands, "bench", run_sim, "measure how fast environments step and agents train")
     parser.default_part = "sim"
     parts = parser.add_subparsers(title="parts", metavar="PART", parser_class=Parser)
     _add_sim(parts)
     _add_train(parts)
+    _add_ranks(parts)
     _add_few_shot(parts)
     _add_serve(parts)
 
@@ -51,6 +52,17 @@ def _add_train(parts: Any) -> None:
     parser.add_argument(
         "--loop", action=BooleanOptionalAction, default=True, help="time a loop over single tasks too (default: yes)"
     )
+    add_quiet_option(parser)
+
+
+def _add_ranks(parts: Any) -> None:
+    parser = add_command(parts, "ranks", run_ranks, "measure how training speeds up with processes that share tasks")
+    parser.add_argument("config", metavar="CONFIG", help="config to train")
+    parser.add_argument(
+        "--ranks", nargs="+", type=at_least(2, 10_000), default=[2, 4], metavar="N", help="ranks (default: 2 4)"
+    )
+    parser.add_argument("--updates", type=at_least(4), default=8, metavar="N", help="updates of each (default: 8)")
+    parser.add_argument("--repeats", type=at_least(1), default=3, metavar="N", help="measurements of each (default: 3)")
     add_quiet_option(parser)
 
 
@@ -154,6 +166,25 @@ def run_train(arguments: argparse.Namespace) -> None:
             report=report,
         )
     say(f"\n{table}")
+
+
+def run_ranks(arguments: argparse.Namespace) -> None:
+    """Measure how training speeds up with processes, and print the tables."""
+    from ..base.meter import meter
+    from ..base.progress import say
+    from ..bench.machine import describe_machine
+    from ..bench.ranks import bench_ranks
+
+    say(describe_machine())
+    with meter("bench ranks", shown=not arguments.quiet) as report:
+        tables = bench_ranks(
+            arguments.config,
+            arguments.ranks,
+            updates=arguments.updates,
+            repeats=arguments.repeats,
+            report=report,
+        )
+    say(f"\n{tables}")
 
 
 def run_few_shot(arguments: argparse.Namespace) -> None:

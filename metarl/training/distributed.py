@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..base.errors import MetarlError, reword
-from ..base.ranks import Ranks, is_launched, numbers_of_all, ranks, training_with
+from ..base.ranks import Exchanged, Ranks, is_launched, numbers_of_all, ranks, training_with
 from ..base.versions import versions
 from ..runs.config import TrainConfig
 from ..trials.agent import TrainableAgent
@@ -48,10 +48,13 @@ class ProcessGroup(Ranks):
     def __init__(self, rank: int, size: int, patience: float) -> None:
         self.rank, self.size, self.patience = rank, size, patience
 
-    def _heard(self, exchange: Callable[[], T]) -> T:
-        """Return what an exchange gives. Raises RankLostError where another rank does not answer."""
+    def _heard(self, exchange: Callable[[], T], num_bytes: int) -> T:
+        """Return what an exchange of bytes gives. Raises RankLostError where another rank does not answer."""
+        began, (times, before, seconds) = time.perf_counter(), self.exchanged
         try:
-            return exchange()
+            found = exchange()
+            self.exchanged = Exchanged(times + 1, before + num_bytes, seconds + time.perf_counter() - began)
+            return found
         except RuntimeError as error:
             late = "timed out" in str(error).lower()
             why = f"did not answer within {self.patience:g} s" if late else "has ended"
@@ -62,7 +65,7 @@ class ProcessGroup(Ranks):
         import torch.distributed as dist
 
         summed = values.detach().clone()
-        self._heard(lambda: dist.all_reduce(summed))
+        self._heard(lambda: dist.all_reduce(summed), summed.nbytes)
         return summed
 
     def gather(self, values: np.ndarray) -> list[np.ndarray]:
@@ -76,11 +79,11 @@ class ProcessGroup(Ranks):
         import torch.distributed as dist
 
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        self._heard(lambda: dist.all_gather(lengths, torch.tensor([len(data)])))
+        self._heard(lambda: dist.all_gather(lengths, torch.tensor([len(data)])), 8)
         longest = max(int(length) for length in lengths)
         padded = torch.frombuffer(bytearray(data.ljust(longest, b"\0")), dtype=torch.uint8)
         found = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
-        self._heard(lambda: dist.all_gather(found, padded))
+        self._heard(lambda: dist.all_gather(found, padded), longest)
         return [each.numpy().tobytes()[: int(length)] for each, length in zip(found, lengths, strict=True)]
 
     def broadcast(self, data: bytes) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..base.errors import MetarlError
+from ..base.ranks import Exchanged, ranks
 from ..base.stopwatch import Stopwatch
 from ..evaluation.record import Evaluation
 from ..evaluation.statistics import iqm
@@ -15,8 +16,11 @@ from ..families.task import Measure
 from ..trials.episodes import Trial
 
 
-def time_shares(stopwatch: Stopwatch, env_steps: int) -> dict[str, float]:
-    """Return the share of each part in the time of an update, and the environment steps per second of training."""
+def time_shares(stopwatch: Stopwatch, env_steps: int, before: Exchanged) -> dict[str, float]:
+    """Return the share of each part in the time of an update, and the environment steps per second of training.
+
+    Of ranks also the exchanges since those `before`: their number, bytes and share, the wait for slower ranks included.
+    """
     seconds, total = stopwatch.seconds, stopwatch.total
     adaptation = seconds.get("adaptation", 0.0)
     parts = {
@@ -27,7 +31,12 @@ def time_shares(stopwatch: Stopwatch, env_steps: int) -> dict[str, float]:
     }
     # Without the steps and the time of evaluations.
     rate = env_steps / (seconds["trial"] + seconds["update"])
-    return {"time/steps_per_second": rate, **{f"time/{name}_share": spent / total for name, spent in parts.items()}}
+    exchanges: dict[str, float] = {}
+    if ranks().size > 1:
+        times, num_bytes, parts["exchange"] = (b - a for a, b in zip(before, ranks().exchanged, strict=True))
+        exchanges = {"ranks/exchanges": times, "ranks/exchanged_bytes": num_bytes}
+    shares = {f"time/{name}_share": spent / total for name, spent in parts.items()}
+    return {"time/steps_per_second": rate, **shares, **exchanges}
 
 
 def validation_score(evaluation: Evaluation, by: str) -> float:

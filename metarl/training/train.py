@@ -311,7 +311,7 @@ class _Training:
         return self.update % every == 0 or self.update == self.config.num_updates
 
     def _make_update(self) -> tuple[dict[str, float], Evaluation | None]:
-        number, stopwatch = self.update, Stopwatch()
+        number, stopwatch, before = self.update, Stopwatch(), ranks().exchanged
         with self._named(f"update {number}"):
             with stopwatch.part("trial"):
                 trial = self._trial(stopwatch)
@@ -334,7 +334,7 @@ class _Training:
             with _room(self.run_dir) if ranks().rank == 0 else contextlib.nullcontext():
                 self._keep_best(validation_score(evaluation, self.config.evaluation.best_by))
         spent = {"update": number, "env_steps": self.env_steps}
-        return {**spent, **metrics, **time_shares(stopwatch, env_steps)}, evaluation
+        return {**spent, **metrics, **time_shares(stopwatch, env_steps, before)}, evaluation
 
     @staticmethod
     @contextlib.contextmanager

@@ -20,6 +20,7 @@ import torch
 from metarl.agents.maml.over_tasks import OverTasks
 
 from metarl.base.errors import MetarlError
+from metarl.base.ranks import Exchanged
 from metarl.base.stopwatch import Stopwatch
 from metarl.cli.main import main
 from metarl.evaluation.evaluate import evaluate
@@ -383,7 +384,7 @@ def test_the_rate_counts_the_time_of_training_alone() -> None:
     stopwatch = Stopwatch()
     stopwatch.began -= 100.0
     stopwatch.seconds = {"trial": 2.0, "simulation": 1.0, "adaptation": 0.5, "update": 3.0, "evaluation": 95.0}
-    metrics = time_shares(stopwatch, env_steps=50)
+    metrics = time_shares(stopwatch, 50, Exchanged())
     assert metrics["time/steps_per_second"] == 10.0
     assert metrics["time/evaluation_share"] == pytest.approx(0.95, abs=0.01)
     assert metrics["time/rollout_share"] == pytest.approx(0.015, abs=0.001)
