@@ -36,13 +36,14 @@ class Progress(AbstractContextManager["Progress"]):
         """Leave the terminal as it was."""
 
 
-def _new_bars() -> RichProgress:
-    """Return where bars are drawn."""
+def _new_bars(title_width: int = 1) -> RichProgress:
+    """Return where bars are drawn. In a narrow terminal, titles keep at least so many characters."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
     return Progress(
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, min_width=title_width)),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TextColumn("{task.fields[numbers]}", markup=False),
@@ -119,9 +120,9 @@ def progress_for(title: str, *, measure: str = "return", shown: bool = True) -> 
 class ProgressOfAll(AbstractContextManager["ProgressOfAll"]):
     """The progress of several trainings: bars below each other on a terminal, lines with titles elsewhere."""
 
-    def __init__(self, *, shown: bool = True) -> None:
+    def __init__(self, *, shown: bool = True, title_width: int = 1) -> None:
         self.shown = shown
-        self._bars = _new_bars() if shown and sys.stdout.isatty() else None
+        self._bars = _new_bars(title_width) if shown and sys.stdout.isatty() else None
 
     def of(self, title: str, measure: str = "return") -> Progress:
         """Return the progress of one training."""

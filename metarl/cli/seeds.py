@@ -101,10 +101,9 @@ def train_seeds(
     others. A signal is passed on to each, and raised when all have saved what they had. Raises MetarlError that names
     the seeds that failed.
     """
-    with ProgressOfAll(shown=shown) as progress:
-        trainings = [
-            _Training(config, run_dir, words, progress.of(f"seed {config.seed}")) for config, run_dir, words in runs
-        ]
+    titles = [f"seed {config.seed}" for config, _, _ in runs]
+    with ProgressOfAll(shown=shown, title_width=max(map(len, titles))) as progress:
+        trainings = [_Training(*each, progress.of(title)) for each, title in zip(runs, titles, strict=True)]
         try:
             failed = {each.config.seed: why for each in _trained(trainings, at_once, threads) if (why := each.error())}
         except KeyboardInterrupt as interrupt:
