@@ -24,6 +24,7 @@ from metarl.trials.agent import TrainableAgent
 from metarl.trials.registered import AGENTS, make_agent, missing_package
 from metarl.trials.rollout import run_trial
 from tests.agents.playable import needs_answers
+from tests.small_agents import SMALLER
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def test_agent_plays_and_learns_whatever_the_spaces(agent: str, family: AnySpace
         with pytest.raises(MetarlError, match="continuous actions only"):
             make_agent(agent, family, device="cpu")
         return
-    made: Any = make_agent(agent, family, device="cpu")
+    made: Any = make_agent(agent, family, SMALLER.get(agent), device="cpu")
     envs = family.make_vec(family.sample("train", tasks, seed=0), replicas)
     trial = run_trial(made, envs, 3, seed=0)
     for episodes in trial.rounds:
@@ -148,7 +149,7 @@ def test_agents_of_right_answers_learn_whatever_the_spaces(answered: int, seen: 
     family, space, played = AnyAnswers(answered, seen), ANSWERS[answered], 0
     for name in filter(needs_answers, PLAY_ANYTHING):
         try:
-            agent: Any = make_agent(name, family, device="cpu")
+            agent: Any = make_agent(name, family, SMALLER.get(name), device="cpu")
         except MetarlError as error:
             assert name in ("prototypes", "pretrained-classifier", "kernel-regression", "in-context"), name
             told = ("answers with classes", "answers with numbers", "which class a label stands for", "into sequences")
