@@ -21,6 +21,7 @@ from metarl.checks.asking import check_unanswered
 from metarl.checks.check import check, check_agent, check_family, resolve, run_checks
 from metarl.checks.extent import Extent, Pace, limit
 from metarl.checks.family import SINGLE, check_first_observation
+from metarl.checks.probes import probes
 from metarl.checks.repeats import check_repeats
 from metarl.families.arrays import ArrayFamily
 from metarl.families.batch import State
@@ -38,6 +39,8 @@ from tests.small_agents import smaller
 FIRST = [(name, next(iter(FAMILIES[name].presets), None)) for name in FAMILIES]
 OTHERS = [(name, preset) for name in FAMILIES for preset in [*FAMILIES[name].presets][1:]]
 """Presets that differ from the first of their family in settings and distributions, and hardly in code."""
+VARIANTS = ("anil", "cavia", "fomaml", "latent-maml", "meta-sgd", "multi-task-ppo", "promp", "reptile")
+"""Agents of the class of maml-ppo: what they do with spaces is its code, which is checked on every kind."""
 SHORT = Extent(steps=3, num_tasks=2, horizon=20)
 """Enough to find a fault in settings. What may be rare is waited for as long as ever."""
 
@@ -65,7 +68,15 @@ def test_other_presets_of_every_registered_family_keep_the_rules(name: str, pres
     assert check_family(load_installed(name, preset)) == []
 
 
-@pytest.mark.parametrize("name", AGENTS)
+# On other spaces variants are tested in test_spaces.py of tests/agents and of tests/agents/maml.
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_of_maml_keep_the_rules_on_continuous_actions(name: str) -> None:
+    assert check_agent(smaller(name), probes()[:1]) == []
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in VARIANTS else name for name in AGENTS]
+)
 def test_every_registered_agent_keeps_the_rules(name: str) -> None:
     if missing := what_to_install(name):
         pytest.skip(missing)
