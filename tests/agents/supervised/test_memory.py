@@ -39,10 +39,13 @@ agent = make_agent(name, family, settings)
 # Loads what every update needs, and leaves little memory behind that the next one could take again.
 agent.update(trial_of(agent, small, 1), np.random.default_rng(0))
 trial = trial_of(agent, family, tasks)
-open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
-before = measured("VmRSS")
-agent.update(trial, np.random.default_rng(0))
-print(agent.memory_estimate(tasks, 1, 2) / (measured("VmHWM") - before))
+taken = []
+for _ in range(2):  # a system that takes back pages which lie idle makes an update look smaller
+    open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
+    before = measured("VmRSS")
+    agent.update(trial, np.random.default_rng(0))
+    taken.append(measured("VmHWM") - before)
+print(agent.memory_estimate(tasks, 1, 2) / max(taken))
 """
 BLOCKS = {"encoder": "blocks", "hidden_sizes": []}
 UPDATES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any], int]] = {
