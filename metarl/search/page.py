@@ -21,7 +21,7 @@ from ..base.figures import save_figure
 from ..base.files import write_atomically
 from ..base.terminal import visible
 from .confirm import Confirmation
-from .plan import Plan
+from .plan import Plan, without_password
 from .results import STATES, best_of, short_text
 from .space import Choices, Parameter
 
@@ -103,7 +103,10 @@ def write_page(plan: Plan, study: Study, confirmation: Confirmation | None, agai
                 f'<h2>{heading}</h2>\n<p class="soft">{note}</p>\n<div class="plot" id="{key}" role="img" '
                 f'aria-label="{heading}"></div>'
             )
-    parts += [f"<h2>Trials</h2>\n{_trials(plan, study)}", f"<h2>Command</h2>\n<pre>{escape(visible(again))}</pre>"]
+    parts += [
+        f"<h2>Trials</h2>\n{_trials(plan, study)}",
+        f"<h2>Command</h2>\n<pre>{escape(visible(without_password(again)))}</pre>",
+    ]
     page = _PAGE.substitute(
         policy=_POLICY,
         title=escape(visible(plan.name)),

@@ -133,7 +133,7 @@ class Plan:
         """The storage as messages name it, without a password."""
         if self.storage is None:
             return str(self.folder)
-        return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", self.storage)
+        return without_password(self.storage)
 
     def make_pruner(self) -> BasePruner:
         """Return the pruner of the study."""
@@ -155,3 +155,8 @@ class Plan:
         config = self.base
         episodes = config.num_updates * config.meta_batch_size * config.replicas * config.rounds
         return self.seeds * episodes * make_family(config).horizon
+
+
+def without_password(text: str) -> str:
+    """Return text with the passwords of its URLs left out."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)

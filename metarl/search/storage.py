@@ -8,6 +8,7 @@ import secrets
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -76,7 +77,8 @@ def open_study(plan: Plan) -> Study:
 
 def _storage(plan: Plan) -> BaseStorage:
     if plan.storage is None:
-        return RDBStorage(f"sqlite:///{path_inside(plan.folder, DATABASE).absolute()}")
+        # As in a URL: a question mark in a folder's name would begin options.
+        return RDBStorage(f"sqlite:///{quote(str(path_inside(plan.folder, DATABASE).absolute()))}")
     if "://" in plan.storage:
         return RDBStorage(plan.storage)
     return JournalStorage(JournalFileBackend(plan.storage))

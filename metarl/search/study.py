@@ -16,8 +16,6 @@ from .samplers import make_sampler, suggest
 from .storage import open_study, owner_of
 from .trial import Done, Work, play, side_by_side
 
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-
 Tell = Callable[[str], None]
 """Shows a line."""
 
@@ -62,7 +60,9 @@ class _Search:
         return Trial(self.study, frozen._trial_id)
 
     def _play(self, trial: Trial) -> Work:
-        done = Done(list(trial.user_attrs.get("scores", ())), list(trial.user_attrs.get("env_steps", ())))
+        scores, env_steps = (list(trial.user_attrs.get(name, ())) for name in ("scores", "env_steps"))
+        # Steps are stored first, so that a kill between the two leaves one too many.
+        done = Done(scores, env_steps[: len(scores)])
         reported = set(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
 
         def report(env_steps: int, score: float) -> bool:
@@ -75,8 +75,8 @@ class _Search:
 
         def finished(done: Done) -> None:
             with held_back():
-                trial.set_user_attr("scores", done.scores)
                 trial.set_user_attr("env_steps", done.env_steps)
+                trial.set_user_attr("scores", done.scores)
 
         try:
             self.study.sampler = make_sampler(self.plan.sampler, self.plan.space, self.plan.sampler_seed, trial.number)

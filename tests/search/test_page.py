@@ -26,7 +26,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Study]:
 
 def test_the_page_has_every_figure_and_loads_nothing(study: tuple[Plan, Study]) -> None:
     asked, found = study
-    write_page(asked, found, None, "metarl tune 'a & b' </script>")
+    write_page(asked, found, None, "metarl tune 'a & b' </script> --storage x://me:secret@host/d")
     text = (asked.folder / "page.html").read_text()
     figures = json.loads(re.search(r'id="figures">(.*)</script>', text)[1])  # type: ignore[index]
     assert set(figures) == {"history", "curves", "importances", "parallel", "slices"}
@@ -35,7 +35,7 @@ def test_the_page_has_every_figure_and_loads_nothing(study: tuple[Plan, Study]) 
     own = text.replace(get_plotlyjs(), "")
     assert "default-src 'none'" in own and not re.search(r"(src|href)=|https?:", own)
     assert "<b>4</b> finished" in text and "<b>2</b> failed" in text and "agent/loss is nan" in text
-    assert "metarl tune &#x27;a &amp; b&#x27; &lt;/script&gt;" in text
+    assert "metarl tune &#x27;a &amp; b&#x27; &lt;/script&gt; --storage x://me:***@host/d" in text
 
 
 def test_pictures_leave_the_style_of_other_figures_alone(study: tuple[Plan, Study]) -> None:

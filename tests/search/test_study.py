@@ -133,6 +133,24 @@ def test_a_training_that_was_cut_short_goes_on_with_its_own_settings(tmp_path: P
     assert [each.params for each in done.get_trials()] == [trial.params]
 
 
+def test_a_kill_between_two_notes_of_a_seed_repeats_the_seed(tmp_path: Path) -> None:
+    asked = plan(tmp_path, trials=1, storage=None)
+    open_study(asked).ask().set_user_attr("env_steps", [400])  # its score was not noted any more
+    with locked(asked.folder):
+        study = run_study(asked, lambda line: None)
+    whole = played(tmp_path, trials=1, folder=tmp_path / "whole", storage=str(tmp_path / "other.log"))
+    assert outcomes(study) == outcomes(whole)
+
+
+@pytest.mark.parametrize("name", ["with ? and #", "100%41", "ünïcode"])
+def test_a_study_has_its_database_in_its_folder_whatever_the_folder_is_called(tmp_path: Path, name: str) -> None:
+    asked = plan(tmp_path, folder=tmp_path / name, storage=None)
+    asked.folder.mkdir()
+    open_study(asked)
+    assert (asked.folder / "study.db").stat().st_size > 0
+    assert {path.name for path in tmp_path.iterdir()} == {"maml-ppo.yaml", "study", name}
+
+
 @pytest.mark.parametrize(("pruner", "trials"), [("none", 2), ("median", 8), ("asha", 5)])
 def test_pruned_trials_spend_fewer_env_steps(tmp_path: Path, pruner: str, trials: int) -> None:
     # Every trial of the stub that ends takes 800 steps.
