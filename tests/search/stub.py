@@ -21,7 +21,7 @@ def main(words):
         given = json.loads((run_dir / "given.json").read_text())
     else:
         run_dir = Path(words[words.index("--run-dir") + 1])
-        run_dir.mkdir(parents=True)
+        run_dir.mkdir(parents=True, exist_ok=True)  # a kill may have left it empty
         given = {key: json.loads(value) for key, _, value in (word.partition("=") for word in words if "=" in word)}
         (run_dir / "given.json").write_text(json.dumps(given))
         (run_dir / "config.yaml").write_text(json.dumps({"agent": {"inner_lr": given["agent.inner_lr"]}}))
