@@ -23,6 +23,7 @@ from metarl.families.family import FAMILIES
 from metarl.runs.config import TrainConfig
 from metarl.trials.registered import AGENTS
 from tests.places import ROOT
+from tests.warm import warm_python
 
 API = (ROOT / "docs" / "reference" / "api.md").read_text()
 BUILT_IN_FAMILIES = [name for name in FAMILIES if FAMILIES[name].__module__.startswith("metarl.envs.")]
@@ -34,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built as `make docs` builds it."""
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        [warm_python(), "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
