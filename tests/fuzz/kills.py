@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -84,29 +83,23 @@ def progress_of(run_dir: Path) -> tuple[int, int]:
     return logged, checkpoint.load(last)[1].update if last.exists() else 0
 
 
-def limit_files(size: int) -> Callable[[], None]:
-    """Return a function for a new process after which its files cannot grow beyond `size` bytes: a full disk."""
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
+from metarl.cli.main import main
+sys.exit(main())
+"""
 
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    return limit
+def limit_files(argv: list[str], size: int) -> list[str]:
+    """Return a command whose files cannot grow beyond `size` bytes: a full disk."""
+    return [argv[0], "-c", LIMITED, str(size), *argv[3:]]
 
 
-def end_by(
-    argv: list[str], number: signal.Signals | None, seconds: float, before: Callable[[], None] | None = None
-) -> tuple[int, str]:
-    """Start a command, send it a signal after some seconds, and return its status and standard error.
-
-    The command begins warm, unless there is something to do `before` it in its process.
-    """
-    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    process: subprocess.Popen[str]
-    if before is None:
-        process = WarmProcess([warm_python(), *argv[1:]], **pipes)
-    else:
-        process = subprocess.Popen(argv, text=True, preexec_fn=before, **pipes)
+def end_by(argv: list[str], number: signal.Signals | None, seconds: float) -> tuple[int, str]:
+    """Start a command, send it a signal after some seconds, and return its status and standard error."""
+    process = WarmProcess([warm_python(), *argv[1:]], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
     if process.poll() is None and number is not None:

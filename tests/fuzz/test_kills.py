@@ -26,7 +26,7 @@ def test_a_disk_that_fills_up_costs_one_line_and_no_bit(tmp_path: Path) -> None:
     whole = trained(tmp_path / "whole", "rl2", num_updates=6)
     size = (whole / "last.safetensors").stat().st_size
     limit = random.Random(3).randrange(size)
-    status, errors = end_by(command("train", path, "--run-dir", run_dir), None, 120, limit_files(limit))
+    status, errors = end_by(limit_files(command("train", path, "--run-dir", run_dir), limit), None, 120)
     assert status == 2
     assert errors.splitlines()[-1].startswith("metarl: error: ")
     assert "Traceback" not in errors
