@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +16,8 @@ ELASTIC = "torch.distributed.elastic"
 """Logger of torchrun, which tells of a failed process over many lines."""
 
 
+TAKEN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals whose handlers torchrun replaces, and leaves so."""
 METARL = (sys.executable, "-m", "metarl")
 """The command that the processes run."""
 
@@ -40,6 +43,7 @@ def run_workers(words: Sequence[str], count: int, restarts: int = 0, command: Se
         max_restarts=restarts,
         monitor_interval=0.1,
     )
+    handlers = {number: signal.getsignal(number) for number in TAKEN}
     try:
         elastic_launch(config, command[0])(*command[1:], *words)
     except ChildFailedError as error:
@@ -49,6 +53,9 @@ def run_workers(words: Sequence[str], count: int, restarts: int = 0, command: Se
                 f"rank {rank} was ended by signal {-failure.exitcode}, and all ranks with it; start again, or resume"
             ) from None
         return failure.exitcode
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return 0
 
 

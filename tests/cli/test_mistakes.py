@@ -192,7 +192,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         lambda folder, run: ["bench", "--import", "math", "--worlds", "0"],
         "argument --worlds: 0 is too small: it must be at least 1",
     ),
-    "no part": (lambda folder, run: ["bench", "0"], "part '0' is unknown; known: few-shot, serve, sim, train"),
+    "no part": (lambda folder, run: ["bench", "0"], "part '0' is unknown; known: few-shot, ranks, serve, sim, train"),
     "option before the command": (lambda folder, run: ["--seed", "3", "train"], "argument '--seed' is unknown;"),
     "unknown option before a choice": (
         lambda folder, run: ["completion", "--short", "0"],

@@ -261,9 +261,9 @@ def test_lines_that_were_lost_cost_one_warning_and_what_comes_after_the_gap_is_k
 
 
 def test_a_mode_that_wandb_does_not_know_costs_one_true_warning(tmp_path: Path) -> None:
-    # In a process of its own: W&B reads the variable when it is first imported.
+    # In a cold process (by a variable of Python): W&B reads the mode, and makes its folders, when it is first imported.
     path = write_config(tmp_path, num_updates=1, wandb={"mode": None})
-    done = metarl("train", path, "--run-dir", tmp_path / "run", WANDB_MODE="foo")
+    done = metarl("train", path, "--run-dir", tmp_path / "run", WANDB_MODE="foo", PYTHONUTF8="1")
     warning = "WANDB_MODE is 'foo'; it must be 'online', 'offline' or 'disabled': logging offline"
     assert (done.returncode, done.stderr) == (0, f"metarl: warning: {warning}\n")
     history = [record["history"]["item"] for record in inspect(tmp_path / "run") if record["type"] == "history"]
