@@ -44,6 +44,8 @@ LOADED = (
     "stable_baselines3",
     "torch",
     "torch._dynamo",  # every optimiser loads it
+    "torch.distributed.fsdp",
+    "torch.distributed.tensor.parallel",
     "wandb",
     "yaml",
     "metarl.cli.main",

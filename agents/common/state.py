@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
-from metarl.trials.agent import NUM_UPDATES, TrainableAgent
+from metarl.trials.agent import NUM_UPDATES
 
 StateDict = dict[str, Tensor]
 """Everything that training changes, by name."""
@@ -107,11 +107,11 @@ def _fault(kind: str, tensor: Tensor) -> str:
 
 
 @contextlib.contextmanager
-def restore_on_error(agent: TrainableAgent) -> Iterator[None]:
-    """Give the agent its state back if an error or a signal is raised inside: an update that fails changes nothing."""
-    before = agent.state_dict()
+def restore_on_error(copy: Callable[[], StateDict], restore: Callable[[StateDict], object]) -> Iterator[None]:
+    """Restore the state if an error or a signal is raised inside: an update that fails changes nothing."""
+    before = copy()
     try:
         yield
     except BaseException:
-        agent.load_state_dict(before)
+        restore(before)
         raise

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .contract import Layer, Layered, State
+from .contract import Divided, Layer, Layered, State
 from .convolution import convolve, last_steps
 
 _CHUNK = 64
@@ -33,6 +35,10 @@ class Read(NamedTuple):
     """Weight of one stored value against the prior, which weighs one. [...]"""
     out_gate: Tensor
     """Gate of the output. [trial, time, size]"""
+
+
+Recall = Callable[[Read], Tensor]
+"""Writing to a layer's memory and reading from it."""
 
 
 def recall(read: Read, before: Tensor, resets: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -97,6 +103,28 @@ class _Layer(Layer):
         # softplus(bias) = lost
         self.into.bias.data[-self.num_heads :] = torch.log(torch.expm1(lost)).to(self.into.bias)
 
+    @property
+    def divided(self) -> Divided:
+        """Heads, and units of the MLP."""
+        size, heads = self.size, self.num_heads
+        keys = heads * self.key_size
+        rows = {"into": (size, size, keys, keys, heads, heads, heads), "mlp_into": (2 * size,)}
+        return Divided(("size", "num_heads"), rows, {"out": (size, heads), "mlp_out": (2 * size,)})
+
+    def forward(self, x: Tensor, recent: Tensor, resets: Tensor | None, recall: Recall) -> tuple[Tensor, Tensor]:
+        """Return what the layer makes of x [trial, time, size], and the last steps for the convolution.
+
+        `recent` [conv_width - 1, trial, size] precedes x; trials begin at `resets`, bool [time, trial]. `recall` is
+        given what is read, and returns the sums that are recalled, [trial, head, time, n + 1].
+        """
+        normed = self.norm(x).transpose(0, 1)
+        read = self.read(convolve(normed, self.taps, recent, resets).transpose(0, 1))
+        mean, count = shrunk_means(recall(read), read.weight)
+        recalled = mean.transpose(1, 2).flatten(2) * read.out_gate
+        x = x + self.out(torch.cat([recalled, count.log1p().transpose(1, 2)], dim=-1))
+        x = x + self.mlp_out(F.gelu(self.mlp_into(self.mlp_norm(x))))
+        return x, last_steps(normed, recent, resets)
+
     def read(self, mixed: Tensor) -> Read:
         """Return what is read of `mixed` [trial, time, size]."""
         heads = self.num_heads
@@ -114,13 +142,6 @@ class _Layer(Layer):
             out_gate=F.gelu(out_gate),
         )
 
-    def combine(self, x: Tensor, sums: Tensor, read: Read) -> Tensor:
-        """Return what the layer makes of its input and of what it recalls, both [trial, time, ...]."""
-        mean, count = shrunk_means(sums, read.weight)
-        recalled = mean.transpose(1, 2).flatten(2) * read.out_gate
-        x = x + self.out(torch.cat([recalled, count.log1p().transpose(1, 2)], dim=-1))
-        return x + self.mlp_out(F.gelu(self.mlp_into(self.mlp_norm(x))))
-
 
 class Associative(Layered):
     """Gated linear attention with a normalizer: each head has a matrix from keys to the sum of the values stored there.
@@ -136,25 +157,33 @@ class Associative(Layered):
     ) -> None:
         blocks = [_Layer(size, num_heads, key_size, conv_width) for _ in range(num_layers)]
         super().__init__(num_inputs, size, blocks)
-        self.num_heads, self.key_size, self.conv_width, self.blocks = num_heads, key_size, conv_width, blocks
+        self.head_size, self.key_size, self.conv_width, self.blocks = size // num_heads, key_size, conv_width, blocks
+
+    @property
+    def divisible(self) -> Sequence[Layer]:
+        """All layers."""
+        return self.blocks
 
     def initial_state(self, num_trials: int) -> State:
         """Return zeros: `stored` [trial, layer, head, key, n + 1] and `recent` [trial, layer, conv_width - 1, size]."""
-        zeros, shape = self.embed.weight.new_zeros, (num_trials, len(self.layers))
-        stored = zeros(*shape, self.num_heads, self.key_size, self.size // self.num_heads + 1)
+        zeros, shape = self.embed.weight.new_zeros, (num_trials, len(self.blocks))
+        stored = zeros(*shape, self.blocks[0].num_heads, self.key_size, self.head_size + 1)
         return {"stored": stored, "recent": zeros(*shape, self.conv_width - 1, self.size)}
 
     def step(self, inputs: Tensor, state: State, moving: Tensor) -> tuple[Tensor, State]:
         """Return features after one step, and the memory, as before where not `moving`."""
-        x, stored, recents = self.embed(inputs)[:, None], [], []
-        for number, layer in enumerate(self.blocks):
-            normed, recent = layer.norm(x), state["recent"][:, number]
-            mixed = convolve(normed.transpose(0, 1), layer.taps, recent.transpose(0, 1), None).transpose(0, 1)
-            read = layer.read(mixed)
-            kept = read.log_kept.exp()[..., None] * state["stored"][:, number]
+        stored: list[Tensor] = []
+
+        def at_once(before: Tensor, read: Read) -> Tensor:
+            kept = read.log_kept.exp()[..., None] * before
             stored.append(kept.addcmul_(read.key.transpose(2, 3), read.value))
-            recents.append(torch.cat([recent, normed], dim=1)[:, 1:])
-            x = layer.combine(x, read.query @ stored[-1], read)
+            return read.query @ stored[-1]
+
+        x, recents = self.embed(inputs)[:, None], []
+        for number, layer in enumerate(self.blocks):
+            before = functools.partial(at_once, state["stored"][:, number])
+            x, recent = layer(x, state["recent"][:, number].transpose(0, 1), None, before)
+            recents.append(recent.transpose(0, 1))
         # This is most of what acting costs: it is not copied where there is one layer.
         together = stored[0][:, None] if len(stored) == 1 else torch.stack(stored, dim=1)
         after = {"stored": together, "recent": torch.stack(recents, dim=1)}
@@ -167,14 +196,18 @@ class Associative(Layered):
 
     def sequence(self, inputs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """Return features of a sequence, and the memory after it."""
-        x, stored, recents = self.embed(inputs.transpose(0, 1)), [], []
-        for number, layer in enumerate(self.blocks):
-            normed, recent = layer.norm(x).transpose(0, 1), state["recent"][:, number].transpose(0, 1)
-            read = layer.read(convolve(normed, layer.taps, recent, resets).transpose(0, 1))
-            sums, memory = recall(read, state["stored"][:, number], None if resets is None else resets.T)
+        stored: list[Tensor] = []
+
+        def in_chunks(before: Tensor, read: Read) -> Tensor:
+            sums, memory = recall(read, before, None if resets is None else resets.T)
             stored.append(memory)
-            recents.append(last_steps(normed, recent, resets).transpose(0, 1))
-            x = layer.combine(x, sums, read)
+            return sums
+
+        x, recents = self.embed(inputs.transpose(0, 1)), []
+        for number, layer in enumerate(self.blocks):
+            before = functools.partial(in_chunks, state["stored"][:, number])
+            x, recent = layer(x, state["recent"][:, number].transpose(0, 1), resets, before)
+            recents.append(recent.transpose(0, 1))
         return self.norm(x.transpose(0, 1)), {
             "stored": torch.stack(stored, dim=1),
             "recent": torch.stack(recents, dim=1),

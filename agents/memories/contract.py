@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,11 @@ class Memory(nn.Module, ABC):
     @abstractmethod
     def initialize(self, generator: torch.Generator) -> None:
         """Draw all weights from `generator`."""
+
+    @property
+    def divisible(self) -> Sequence[Layer]:
+        """Layers that processes can divide among them; none by default."""
+        return ()
 
     @abstractmethod
     def initial_state(self, num_trials: int) -> State:
@@ -48,12 +53,31 @@ class Memory(nn.Module, ABC):
         """
 
 
+class Divided(NamedTuple):
+    """How processes divide a layer among them: each holds as large a part of every section.
+
+    Rows of the linears that read the layer's input, and columns of those that write its output, which are then summed.
+    """
+
+    counts: tuple[str, ...]
+    """Attributes of the layer that count what is divided."""
+    rows: Mapping[str, Sequence[int]]
+    """Sizes of the sections that the outputs of a linear consist of, by its name; or of a vector."""
+    columns: Mapping[str, Sequence[int]]
+    """Sizes of the sections that the inputs of a linear consist of, by its name."""
+
+
 class Layer(nn.Module, ABC):
-    """A layer of `Layered`."""
+    """A residual layer of a memory."""
 
     @abstractmethod
     def initialize(self, generator: torch.Generator) -> None:
         """Draw all weights from `generator`."""
+
+    @property
+    @abstractmethod
+    def divided(self) -> Divided:
+        """How processes divide it among them."""
 
 
 class Layered(Memory):
@@ -72,6 +96,12 @@ class Layered(Memory):
         nn.init.zeros_(self.embed.bias)
         for layer in self.layers:
             cast(Layer, layer).initialize(generator)
+
+
+def own_part(parameter: Tensor) -> Tensor:
+    """Return this process's part of a parameter that processes divide among them; else the parameter."""
+    to_local = getattr(parameter, "to_local", None)  # of a DTensor, whose import alone takes a second
+    return parameter if to_local is None else cast(Tensor, to_local())
 
 
 def stack_states(states: Sequence[State]) -> State:

@@ -26,9 +26,12 @@ def convolve(x: Tensor, taps: Tensor, recent: Tensor, resets: Tensor | None) -> 
 
 
 def last_steps(x: Tensor, recent: Tensor, resets: Tensor | None) -> Tensor:
-    """Return the steps before the next one, as many as `recent` has, from x or `recent`; zero before a reset."""
-    count = len(recent)
-    last = torch.cat([recent, x])[len(x) :]
+    """Return the steps before the next one, as many as `recent` has, from x or `recent`; zero before a reset.
+
+    It is a copy: torch's FSDP warns of views that a layer returns.
+    """
+    count, time = len(recent), len(x)
+    last = torch.cat([recent[min(time, count) :], x[max(0, time - count) :]])
     if resets is not None and count:
         begun = torch.cat([resets.new_zeros(count, resets.shape[1]), resets])[len(x) :]
         # Resets after each of them: those from it on, less its own.

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .contract import Layer, Layered, State
+from .contract import Divided, Layer, Layered, State, own_part
 from .convolution import convolve, last_steps
 
 _SHARPNESS = 8.0
 """c of Griffin's equation 4: how far a gate can shorten a unit's memory."""
 _MEMORY = (0.9, 0.999)
 """What share of itself a unit keeps from step to step at first, its gate half open; uniform over units."""
+
+Recur = Callable[[Tensor, Tensor], Tensor]
+"""The recurrence of a layer: from decays and terms to states."""
 
 
 def linear_scan(decays: Tensor, terms: Tensor) -> Tensor:
@@ -89,23 +94,34 @@ class _Layer(Layer):
         # The gate is half open at first: log kept = -c softplus(rate) / 2.
         self.rate.data.copy_(torch.log(torch.expm1(-2 * kept.log() / _SHARPNESS)))
 
-    def convolve(self, normed: Tensor, recent: Tensor, resets: Tensor | None) -> Tensor:
-        """Return `normed` [time, trial, size] convolved in time; `recent` [conv_width - 1, trial, size] precedes it."""
-        return normed if self.taps is None else convolve(normed, self.taps, recent, resets)
+    @property
+    def divided(self) -> Divided:
+        """Units of the recurrence and of the MLP."""
+        size = self.size
+        rows = {"into": (size,) * 4, "rate": (size,), "mlp_into": (2 * size,)}
+        return Divided(("size",), rows, {"out": (size,), "mlp_out": (2 * size,)})
+
+    def forward(self, x: Tensor, recent: Tensor, resets: Tensor | None, recur: Recur) -> tuple[Tensor, Tensor]:
+        """Return what the layer makes of x [time, trial, size], and the last steps for the convolution.
+
+        `recent` [conv_width - 1, trial, size] precedes x. `recur` is given decays and terms of the recurrence, and
+        returns its states, all [time, trial, size].
+        """
+        normed = self.norm(x)
+        mixed = normed if self.taps is None else convolve(normed, self.taps, recent, resets)
+        decays, terms, out_gate = self.recurrence(mixed)
+        x = x + self.out(recur(decays, terms) * out_gate)
+        x = x + self.mlp_out(F.gelu(self.mlp_into(self.mlp_norm(x))))
+        return x, last_steps(normed, recent, resets)
 
     def recurrence(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return decays and terms of the state's recurrence and the gate of what it puts out, each [..., size]."""
         value, gate, forget, out_gate = self.into(mixed).chunk(4, dim=-1)
-        log_decay = -_SHARPNESS * F.softplus(self.rate) * forget.sigmoid()
+        log_decay = -_SHARPNESS * F.softplus(own_part(self.rate)) * forget.sigmoid()
         # So scaled, a state of independent inputs has their variance, however long it remembers.
         # A unit that forgets nothing at all would have an infinite slope.
         scale = (-torch.expm1(2 * log_decay)).clamp(min=1e-12).sqrt()
         return log_decay.exp(), scale * gate.sigmoid() * value, F.gelu(out_gate)
-
-    def combine(self, x: Tensor, memory: Tensor, out_gate: Tensor) -> Tensor:
-        """Return what the layer makes of its input and its memory."""
-        x = x + self.out(memory * out_gate)
-        return x + self.mlp_out(F.gelu(self.mlp_into(self.mlp_norm(x))))
 
 
 class LinearRecurrence(Layered):
@@ -122,40 +138,52 @@ class LinearRecurrence(Layered):
         super().__init__(num_inputs, size, blocks)
         self.conv_width, self.blocks = conv_width, blocks
 
+    @property
+    def divisible(self) -> Sequence[Layer]:
+        """All layers."""
+        return self.blocks
+
     def initial_state(self, num_trials: int) -> State:
         """Return zeros: `memory` [trial, layer, size] and `recent` [trial, layer, conv_width - 1, size]."""
         zeros = self.embed.weight.new_zeros
-        shape = (num_trials, len(self.layers))
-        return {"memory": zeros(*shape, self.size), "recent": zeros(*shape, self.conv_width - 1, self.size)}
+        shape = (num_trials, len(self.blocks))
+        return {"memory": zeros(*shape, self.blocks[0].size), "recent": zeros(*shape, self.conv_width - 1, self.size)}
 
     def step(self, inputs: Tensor, state: State, moving: Tensor) -> tuple[Tensor, State]:
         """Return features after one step, and the memory, as before where not `moving`."""
-        x, memories, recents = self.embed(inputs), [], []
+        memories: list[Tensor] = []
+
+        def recur(before: Tensor, decays: Tensor, terms: Tensor) -> Tensor:
+            memories.append(torch.addcmul(terms[0], decays[0], before))
+            return memories[-1][None]
+
+        x, recents = self.embed(inputs)[None], []
         for number, layer in enumerate(self.blocks):
-            normed, recent = layer.norm(x), state["recent"][:, number]
-            mixed = layer.convolve(normed[None], recent.transpose(0, 1), None)[0]
-            decays, terms, out_gate = layer.recurrence(mixed)
-            memories.append(decays * state["memory"][:, number] + terms)
-            recents.append(torch.cat([recent, normed[:, None]], dim=1)[:, 1:])
-            x = layer.combine(x, memories[-1], out_gate)
+            before = functools.partial(recur, state["memory"][:, number])
+            x, recent = layer(x, state["recent"][:, number].transpose(0, 1), None, before)
+            recents.append(recent.transpose(0, 1))
         after = {"memory": torch.stack(memories, dim=1), "recent": torch.stack(recents, dim=1)}
         moved = {
             name: torch.where(moving.reshape(-1, *(1,) * (value.dim() - 1)), value, state[name])
             for name, value in after.items()
         }
-        return self.norm(x), moved
+        return self.norm(x[0]), moved
 
     def sequence(self, inputs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """Return features of a sequence, and the memory after it."""
-        x, memories, recents = self.embed(inputs), [], []
-        for number, layer in enumerate(self.blocks):
-            normed, recent = layer.norm(x), state["recent"][:, number].transpose(0, 1)
-            decays, terms, out_gate = layer.recurrence(layer.convolve(normed, recent, resets))
+        memories: list[Tensor] = []
+
+        def recur(before: Tensor, decays: Tensor, terms: Tensor) -> Tensor:
             if resets is not None:
                 decays = decays * ~resets[..., None]
-            terms[0] += decays[0] * state["memory"][:, number]
+            terms[0] += decays[0] * before
             memory = linear_scan(decays, terms)
             memories.append(memory[-1])
-            recents.append(last_steps(normed, recent, resets).transpose(0, 1))
-            x = layer.combine(x, memory, out_gate)
+            return memory
+
+        x, recents = self.embed(inputs), []
+        for number, layer in enumerate(self.blocks):
+            before = functools.partial(recur, state["memory"][:, number])
+            x, recent = layer(x, state["recent"][:, number].transpose(0, 1), resets, before)
+            recents.append(recent.transpose(0, 1))
         return self.norm(x), {"memory": torch.stack(memories, dim=1), "recent": torch.stack(recents, dim=1)}

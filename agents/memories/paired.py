@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from .contract import Memory, State
+from .contract import Layer, Memory, State
 
 _LAST = "paired_with"
 """Name of the input before, in the state."""
@@ -26,6 +28,11 @@ class Paired(Memory):
     def initialize(self, generator: torch.Generator) -> None:
         """Draw the weights of the memory."""
         self.memory.initialize(generator)
+
+    @property
+    def divisible(self) -> Sequence[Layer]:
+        """Layers of the memory."""
+        return self.memory.divisible
 
     def initial_state(self, num_trials: int) -> State:
         """Return the memory's state, and zeros for the input before, [trial, d]."""

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .contract import Memory, State
+from .contract import Divided, Layer, Memory, State
 
 _GROWTH = 64
 """Steps that an empty cache has room for; a full one doubles."""
 
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Attention: from queries, keys and values to what was attended to."""
 
-class _Layer(nn.Module):
+
+class _Layer(Layer):
     """Attention and an MLP, each behind a norm and added to what comes in (pre-LN: Xiong et al., 2020)."""
 
     def __init__(self, size: int, num_heads: int) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.size, self.num_heads = size, num_heads
         self.norm = nn.LayerNorm(size)
         self.into = nn.Linear(size, 3 * size)
         self.out = nn.Linear(size, size)
@@ -25,16 +31,35 @@ class _Layer(nn.Module):
         self.mlp_into = nn.Linear(size, 4 * size)
         self.mlp_out = nn.Linear(4 * size, size)
 
-    def heads(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys and values [trial, head, time, n] of x [trial, time, size], turned by `positions`."""
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw normal weights of deviation 1/sqrt(inputs); branches end in zeros, biases are zero."""
+        _initialize(self, generator)
+
+    @property
+    def divided(self) -> Divided:
+        """Heads, and units of the MLP."""
+        size = self.size
+        rows = {"into": (size, size, size), "mlp_into": (4 * size,)}
+        return Divided(("num_heads",), rows, {"out": (size,), "mlp_out": (4 * size,)})
+
+    def forward(self, x: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Return what the layer makes of x [trial, time, size], whose steps stand at `positions` [trial, time].
+
+        `attend` is given queries, keys and values, and returns what was attended to, all [trial, head, time, n].
+        """
         parts = self.into(self.norm(x)).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = parts
-        return _rotate(query, positions), _rotate(key, positions), value
-
-    def combine(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Return what the layer makes of its input and of what was attended to, [trial, head, time, n]."""
+        attended = attend(_rotate(query, positions), _rotate(key, positions), value)
         x = x + self.out(attended.transpose(1, 2).flatten(2))
         return x + self.mlp_out(F.gelu(self.mlp_into(self.mlp_norm(x))))
+
+
+def _initialize(module: nn.Module, generator: torch.Generator) -> None:
+    for name, parameter in module.named_parameters():
+        if parameter.dim() == 2:
+            nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5, generator=generator)
+        if name.endswith(("bias", "out.weight")):
+            nn.init.zeros_(parameter)
 
 
 def _rotate(x: Tensor, positions: Tensor) -> Tensor:
@@ -60,7 +85,7 @@ class Transformer(Memory):
 
     def __init__(self, num_inputs: int, size: int, num_layers: int, num_heads: int) -> None:
         super().__init__()
-        self.size, self.num_heads = size, num_heads
+        self.size, self.head_size = size, size // num_heads
         self.embed = nn.Linear(num_inputs, size)
         self.blocks = [_Layer(size, num_heads) for _ in range(num_layers)]
         self.layers = nn.ModuleList(self.blocks)
@@ -68,16 +93,18 @@ class Transformer(Memory):
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draw normal weights of deviation 1/sqrt(inputs); branches end in zeros, biases are zero."""
-        for name, parameter in self.named_parameters():
-            if parameter.dim() == 2:
-                nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5, generator=generator)
-            if name.endswith(("bias", "mlp_out.weight", ".out.weight")):
-                nn.init.zeros_(parameter)
+        for module in (self.embed, *self.blocks):
+            _initialize(module, generator)
+
+    @property
+    def divisible(self) -> Sequence[Layer]:
+        """All layers."""
+        return self.blocks
 
     def initial_state(self, num_trials: int) -> State:
         """Return an empty cache: keys and values [trial, layer, head, step, n], and each trial's number of steps."""
         weight = self.embed.weight
-        shape = (num_trials, len(self.layers), self.num_heads, 0, self.size // self.num_heads)
+        shape = (num_trials, len(self.blocks), self.blocks[0].num_heads, 0, self.head_size)
         length = torch.zeros(num_trials, dtype=torch.int64, device=weight.device)
         return {"keys": weight.new_zeros(shape), "values": weight.new_zeros(shape), "length": length}
 
@@ -92,32 +119,38 @@ class Transformer(Memory):
         keys, values = (_with_room(state[name], longest) for name in ("keys", "values"))
         rows = torch.arange(len(inputs), device=inputs.device)
         visible = torch.arange(longest, device=inputs.device) <= length[:, None]
-        x = self.embed(inputs)[:, None]
-        for number, layer in enumerate(self.blocks):
-            query, key, value = layer.heads(x, length[:, None])
+
+        def attend(number: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             # Of a trial that waits this is no step: the next one is written in the same place.
             keys[rows, number, :, length], values[rows, number, :, length] = key[:, :, 0], value[:, :, 0]
-            attended = F.scaled_dot_product_attention(
+            return F.scaled_dot_product_attention(
                 query,
                 keys[:, number, :, :longest],
                 values[:, number, :, :longest],
                 attn_mask=visible[:, None, None],
             )
-            x = layer.combine(x, attended)
+
+        x = self.embed(inputs)[:, None]
+        for number, layer in enumerate(self.blocks):
+            x = layer(x, length[:, None], functools.partial(attend, number))
         return self.norm(x[:, 0]), {"keys": keys, "values": values, "length": length + moving}
 
     def sequence(self, inputs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """Return features of a sequence, and the memory after it."""
         span = _Span(inputs, state["length"], resets)
-        x, keys, values = self.embed(inputs.transpose(0, 1)), [], []
-        for number, layer in enumerate(self.blocks):
-            query, key, value = layer.heads(x, span.positions)
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+
+        def attend(number: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             keys.append(torch.cat([state["keys"][:, number, :, : span.before], key], dim=2))
             values.append(torch.cat([state["values"][:, number, :, : span.before], value], dim=2))
-            attended = F.scaled_dot_product_attention(
+            return F.scaled_dot_product_attention(
                 query, keys[-1], values[-1], attn_mask=span.visible, is_causal=span.visible is None
             )
-            x = layer.combine(x, attended)
+
+        x = self.embed(inputs.transpose(0, 1))
+        for number, layer in enumerate(self.blocks):
+            x = layer(x, span.positions, functools.partial(attend, number))
         caches = {
             "keys": span.remembered(torch.stack(keys, dim=1)),
             "values": span.remembered(torch.stack(values, dim=1)),

@@ -169,7 +169,7 @@ class Prototypes(TrainableAgent):
             raise MetarlError(
                 f"rounds is {len(trial.rounds)}; it must be at least 2: examples, and questions to measure"
             )
-        with restore_on_error(self):
+        with restore_on_error(self.state_dict, self.load_state_dict):
             return self._update(trial)
 
     def _update(self, trial: Trial) -> dict[str, float]:

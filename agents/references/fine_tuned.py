@@ -125,7 +125,7 @@ class FineTuned(TrainableAgent):
 
         Raises MetarlError for a gradient that is not finite. The agent is then unchanged.
         """
-        with restore_on_error(self):
+        with restore_on_error(self.state_dict, self.load_state_dict):
             rounds = [self.network.cut(self.reader.read(episodes)) for episodes in trial.rounds]
             outputs = [self.network.taught(self.parameters, data) for data in rounds]
             losses = [

@@ -147,7 +147,7 @@ class PretrainedClassifier(TrainableAgent):
         Raises MetarlError for tasks whose classes are none of training's, and if the gradient is not finite. The agent
         is then unchanged.
         """
-        with restore_on_error(self):
+        with restore_on_error(self.state_dict, self.load_state_dict):
             return self._update(trial)
 
     def _update(self, trial: Trial) -> dict[str, float]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -35,7 +35,9 @@ from ..common.sequences import Sequences, sequences
 from ..common.state import StateDict, load_training_state, require_fitting, restore_on_error, training_state
 from ..common.task_numbers import TaskNumbers
 from ..memories.contract import State, stack_states
+from ..memories.sharding import Sharding
 from ..supervised.answers import AnswerHead, answer_head
+from . import divided
 from .config import RL2Config
 from .exploring_starts import ExploringLearner
 from .exported import exported_step
@@ -44,6 +46,9 @@ from .from_targets import FromTargets, require_steps
 from .inputs import InputReader, Inputs
 from .lesson import Lesson, Pieces, Steps
 from .network import RecurrentNetwork
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 class Shard(NamedTuple):
@@ -90,6 +95,8 @@ class RL2(TrainableAgent):
             self.network.initialize(torch.Generator().manual_seed(seed))
         self.network.to(device=device, dtype=self.dtype)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.ppo.learning_rate.start)
+        self.sharding: Sharding | None = None
+        """How processes divide the memory; None: they do not."""
         self.num_updates = torch.zeros((), dtype=torch.int64)
         self.lesson: Lesson = FromRewards(config, self.network, self.head, self.num_updates)
         if self.answers is not None:
@@ -108,8 +115,14 @@ class RL2(TrainableAgent):
         """Whether a trial of training needs the agent's actions: it reads them where it learns from rewards."""
         return self.answers is None
 
+    def divide(self, mesh: DeviceMesh) -> None:
+        """Divide the layers of the memory over processes. Raises MetarlError for a memory that cannot be."""
+        self.sharding, self.optimizer = divided.divide(self.network, self.config.memory.name, self.optimizer, mesh)
+
     def begin(self, streams: Streams) -> RL2Learner:
         """Return a learner with an empty memory in every replica of every task."""
+        if self.sharding is not None:
+            self.sharding.gather()
         return RL2Learner(self, streams)
 
     def begin_training(self, streams: Streams) -> Learner:
@@ -126,7 +139,7 @@ class RL2(TrainableAgent):
         Steps that explored are seen, but not learned from. Raises MetarlError where a gradient is not finite or all
         steps explored, and leaves the agent as it was.
         """
-        with restore_on_error(self), one_thread():
+        with restore_on_error(self._held, self._load), one_thread():
             return self._learn(trial, rng)
 
     def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
@@ -181,8 +194,10 @@ class RL2(TrainableAgent):
         """
         inputs = self._inputs(trials)
         # As many trials at a time as in a shard of a minibatch: the activations then fit a processor's cache.
-        sharded = self.config.ppo.num_minibatches * self.config.ppo.num_shards if self.device == "cpu" else 1
-        with ThreadPoolExecutor(self.config.ppo.num_shards) as pool:
+        sharded = self.config.ppo.num_minibatches * self.num_shards if self.device == "cpu" else 1
+        if self.sharding is not None:
+            self.sharding.gather()
+        with ThreadPoolExecutor(self.num_shards) as pool:
             size = -(-inputs.numbers.shape[1] // sharded)
             shards = zip(*(values.split(size, dim=1) for values in inputs), strict=True)
             read = list(pool.map(lambda shard: self._read(Inputs(*shard)), shards))
@@ -226,10 +241,14 @@ class RL2(TrainableAgent):
         """
         counts, (first, total) = np.concatenate(ranks().gather(steps)), place_of(len(steps))
         norms, measured, names = [], [], [""]
-        with ThreadPoolExecutor(self.config.ppo.num_shards) as pool:
+        if self.sharding is not None:
+            self.sharding.scatter()
+        with ThreadPoolExecutor(self.num_shards) as pool:
             for chosen in self._minibatches(total, rng):
                 own = chosen[(chosen >= first) & (chosen < first + len(steps))] - first
-                norm, metrics = self._step(pool, own, pieces, int(counts[chosen].sum()))
+                norm, metrics = self._step(pool, own, pieces, max(1, int(counts[chosen].sum())))
+                if not math.isfinite(norm):
+                    raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.ppo.learning_rate")
                 norms.append(norm)
                 measured.append(list(metrics.values()))
                 names = list(metrics) or names
@@ -248,10 +267,12 @@ class RL2(TrainableAgent):
 
         Returns the gradient's norm, and this process's part of what to log, none if it has no trial in the minibatch.
         """
+        if self.sharding is not None:
+            return self._divided_step(self.sharding, trials, pieces, num_steps)
         parameters = list(self.network.parameters())
-        shards = np.array_split(trials, min(self.config.ppo.num_shards, len(trials))) if len(trials) else []
+        shards = np.array_split(trials, min(self.num_shards, len(trials))) if len(trials) else []
         parts = list(pool.map(functools.partial(self._gradient, pieces, parameters), shards))
-        weights = np.array([part.steps for part in parts]) / max(1, num_steps)
+        weights = np.array([part.steps for part in parts]) / num_steps
         own = [torch.zeros_like(parameter) for parameter in parameters]
         if parts:
             own = [
@@ -261,15 +282,29 @@ class RL2(TrainableAgent):
         for parameter, gradient in zip(parameters, sum_over_ranks(own), strict=True):
             parameter.grad = gradient
         norm = float(nn.utils.clip_grad_norm_(parameters, self.config.ppo.max_grad_norm))
-        if not math.isfinite(norm):
-            raise MetarlError(f"the gradient's norm is {norm}; take a lower agent.ppo.learning_rate")
-        self.optimizer.step()
+        if math.isfinite(norm):
+            self.optimizer.step()
         if not parts:
             return norm, {}
         means = weights @ np.array([list(part.metrics.values()) for part in parts])
         return norm, dict(zip(parts[0].metrics, means.tolist(), strict=True))
 
+    def _divided_step(
+        self, sharding: Sharding, trials: np.ndarray, pieces: Pieces, num_steps: int
+    ) -> tuple[float, dict[str, float]]:
+        """Take the step of `_step` with the other processes of a mesh, which all compute at the same time."""
+        # A process without a trial in the minibatch computes with one of no weight.
+        loss, metrics, steps = self._loss(pieces, trials if len(trials) else np.zeros(1, dtype=np.int64))
+        weight = steps / num_steps if len(trials) else 0.0
+        norm = divided.descend(sharding, self.optimizer, loss * weight, self.config.ppo.max_grad_norm)
+        return norm, {name: value * weight for name, value in metrics.items()} if len(trials) else {}
+
     def _gradient(self, pieces: Pieces, parameters: Sequence[Tensor], trials: np.ndarray) -> Shard:
+        loss, metrics, steps = self._loss(pieces, trials)
+        return Shard(torch.autograd.grad(loss, parameters), steps, metrics)
+
+    def _loss(self, pieces: Pieces, trials: np.ndarray) -> tuple[Tensor, dict[str, float], float]:
+        """Return the mean loss of trials over their steps, what to log of it, and the number of steps."""
         config, batch = self.config, pieces.of(torch.as_tensor(trials, device=self.device))
         steps = batch.steps
         encoded = self.network.encode(Inputs(steps.inputs, steps.raw))
@@ -279,12 +314,20 @@ class RL2(TrainableAgent):
             inference_loss = masked_mean(self.network.inference_loss(features, batch.tasks), steps.mask)
             loss = loss + config.inference_coef * inference_loss
             metrics["inference_loss"] = inference_loss.item()
-        metrics = {"loss": loss.item(), **metrics}
-        return Shard(torch.autograd.grad(loss, parameters), float(steps.mask.sum()), metrics)
+        return loss, {"loss": loss.item(), **metrics}, float(steps.mask.sum())
+
+    @property
+    def num_shards(self) -> int:
+        """Parts of a minibatch at the same time. Processes that divide the network exchange parts of it in order."""
+        return self.config.ppo.num_shards if self.sharding is None else 1
+
+    @property
+    def _parameters(self) -> Mapping[str, Tensor]:
+        return dict(self.network.named_parameters()) if self.sharding is None else self.sharding.parameters
 
     def _tensors(self) -> StateDict:
         return {
-            **dict(self.network.named_parameters()),
+            **self._parameters,
             **{f"input_moments.{name}": value for name, value in self.inputs.moments.tensors.items()},
             **self.lesson.tensors,
             NUM_UPDATES: self.num_updates,
@@ -293,13 +336,23 @@ class RL2(TrainableAgent):
     @cpu_by_default()
     def state_dict(self) -> StateDict:
         """Return parameters, running statistics and optimiser state."""
-        return training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()))
+        return self._held() if self.sharding is None else divided.whole_state(self.sharding, self._held())
 
     @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
         """Restore what `state_dict` gave. Raises MetarlError where names or shapes differ."""
         require_fitting(self.state_dict(), state)
-        load_training_state(self._tensors(), self.optimizer, dict(self.network.named_parameters()), state)
+        self._load(state if self.sharding is None else divided.own_state(self.sharding, state, self._held()))
+
+    def _held(self) -> StateDict:
+        """Return a copy of what this process holds of the state."""
+        return training_state(self._tensors(), self.optimizer, self._parameters)
+
+    def _load(self, held: StateDict) -> None:
+        """Restore what `_held` gave."""
+        if self.sharding is not None:
+            self.sharding.scatter()
+        load_training_state(self._tensors(), self.optimizer, self._parameters, held)
 
 
 class RL2Learner(Learner):

@@ -150,7 +150,7 @@ class SB3PPO(TrainableAgent):
         Later rounds are then an adapted policy's. `told` is what the policy saw of each task, [task, number]. Raises
         MetarlError where numbers stop being finite, and leaves the agent as it was.
         """
-        with restore_on_error(self):
+        with restore_on_error(self.state_dict, self.load_state_dict):
             return self.train(self.model, trial.rounds[:1] if self.config.adapts else trial.rounds, rng, told)
 
     def train(

@@ -182,7 +182,7 @@ class SB3RecurrentPPO(TrainableAgent):
 
         Raises MetarlError where numbers stop being finite, and leaves the agent as it was.
         """
-        with restore_on_error(self):
+        with restore_on_error(self.state_dict, self.load_state_dict):
             with one_thread(), explain_bad_outputs():
                 metrics = train_on(self.model, RecurrentMinibatches(self.buffer(trial), rng))
             # Each loss is from before its step, so that the effect of the last step shows only in the policy.

@@ -96,7 +96,7 @@ class SB3SAC(TrainableAgent):
 
         Raises MetarlError where numbers stop being finite, and leaves the agent as it was.
         """
-        with restore_on_error(self):
+        with restore_on_error(self.state_dict, self.load_state_dict):
             self.remember(trial.rounds)
             return self._train(rng)
 

@@ -113,7 +113,7 @@ class InContext(TrainableAgent):
         """
         if len(trial.rounds) < self.min_rounds:
             raise MetarlError(f"rounds is {len(trial.rounds)}; it must be at least 2: one to read, one to answer")
-        with restore_on_error(self):
+        with restore_on_error(self.state_dict, self.load_state_dict):
             return self._update(trial)
 
     def _update(self, trial: Trial) -> dict[str, float]:

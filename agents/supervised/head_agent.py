@@ -172,7 +172,7 @@ class HeadAgent(TrainableAgent):
         """
         if len(trial.rounds) < self.min_rounds:
             raise MetarlError(f"rounds is {len(trial.rounds)}; it must be at least 2: one to adapt to, one to measure")
-        with restore_on_error(self):
+        with restore_on_error(self.state_dict, self.load_state_dict):
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
             return self._update(trial, TaskNoise(generator, len(trial.tasks)))
 

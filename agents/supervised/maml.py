@@ -113,7 +113,7 @@ class SupervisedMAML(TrainableAgent):
             raise MetarlError(
                 f"rounds is {len(trial.rounds)}; it must be at least {self.min_rounds}: one to adapt to, one to measure"
             )
-        with restore_on_error(self):
+        with restore_on_error(self.state_dict, self.load_state_dict):
             return self._update(trial)
 
     def _update(self, trial: Trial) -> dict[str, float]:

@@ -41,9 +41,14 @@ class Ranks(ABC):
     rank: int
     """Place of this process, from 0."""
     size: int
-    """Number of processes."""
+    """Number of processes that have tasks of their own."""
     exchanged = Exchanged()
     """What was exchanged so far."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes what all of them have: one does."""
+        return self.rank == 0
 
     def share(self, count: int) -> range:
         """Return which of `count` tasks are this process's own. Those of all follow one another."""
@@ -60,7 +65,7 @@ class Ranks(ABC):
 
     @abstractmethod
     def broadcast(self, data: bytes) -> bytes:
-        """Return the bytes that rank 0 gives; those of others are not used."""
+        """Return the bytes that the process gives that leads; those of others are not used."""
 
 
 class Alone(Ranks):

@@ -136,7 +136,7 @@ def _evaluate(arguments: argparse.Namespace, choice: AgentChoice, config: TrainC
         evaluation = evaluate(
             resolved.agent, resolved.family, plan, record=resolved.record, threads=arguments.threads, report=report
         )
-    if ranks().rank > 0:
+    if not ranks().leads:
         return
     _remove_older_tasks(resolved, plan, result)
     _save(evaluation, result, keep=arguments.json is None)
@@ -175,10 +175,10 @@ def _evaluate_shots(arguments: argparse.Namespace, choice: AgentChoice, config: 
             part = part_of(report, number, len(asked))
             options = {"record": resolved.record, "threads": arguments.threads, "report": part}
             found[shots] = evaluate(resolved.agent, family, plan, **options)
-            if ranks().rank > 0:
+            if not ranks().leads:
                 continue
             _save(found[shots], file, keep=True)  # an interrupted command has what was measured before
-    if ranks().rank == 0:
+    if ranks().leads:
         say(f"{shots_table(found)}\n\nnumbers: {', '.join(map(str, files))}")
 
 

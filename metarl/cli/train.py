@@ -128,7 +128,7 @@ def _train(arguments: argparse.Namespace) -> None:
         done = [_train_here(arguments, config) for config in configs]
     else:
         done = _train_apart(arguments, configs)
-    if ranks().rank == 0:
+    if ranks().leads:
         say(f"next: {shell_line(['metarl', 'evaluate', *done])}")
 
 
@@ -229,7 +229,7 @@ def _begin(arguments: argparse.Namespace) -> list[TrainConfig]:
 
     configs = _configs(arguments)
     tuned = Path("configs", configs[0].family["name"], f"{configs[0].agent['name']}.yaml")
-    if _config_and_overrides(arguments)[0] is None and tuned.is_file() and ranks().rank == 0:
+    if _config_and_overrides(arguments)[0] is None and tuned.is_file() and ranks().leads:
         say(f"settings are the defaults; {tuned} has tuned ones: {shell_line(['metarl', 'train', tuned])}")
     return configs
 

@@ -111,7 +111,7 @@ def _evaluation_of(
     family: TaskFamily, record: AgentRecord, plan: TrialPlan, tasks: Tasks, scores: _Scores
 ) -> Evaluation:
     """Return the scores as an evaluation; warn of episodes in which the physics broke down."""
-    if scores.num_unstable and ranks().rank == 0:
+    if scores.num_unstable and ranks().leads:
         warn_of_unstable(scores.num_unstable, plan)
     return Evaluation(
         family=family.name,

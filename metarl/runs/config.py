@@ -104,6 +104,16 @@ def _place_wandb(data: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, "log": {**log, "wandb": data["wandb"]}}
 
 
+class ParallelConfig(Settings):
+    """Processes that divide one network among them, for memories that do not fit into one."""
+
+    data: Count = 1
+    """Processes with tasks of their own. Each keeps its part of the parameters and of the optimiser; a layer is
+    gathered while it computes."""
+    tensor: Count = 1
+    """Processes with the same tasks that compute each layer together, some heads or units each."""
+
+
 class TrainConfig(Settings):
     """Everything that a training run depends on."""
 
@@ -133,6 +143,9 @@ class TrainConfig(Settings):
     threads: Annotated[int, Field(ge=0, le=MOST_THREADS)] | None = None
     """Simulation threads. None takes one per core; 0 simulates all shards in turn on the calling thread. Results do not
     change."""
+    parallel: ParallelConfig | None = None
+    """Processes that divide the network: `data` times `tensor` of them, started by --workers or torchrun. None keeps it
+    whole in each."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """Evaluation on validation tasks during training."""
     checkpoint_every: Count = 10

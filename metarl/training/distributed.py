@@ -20,6 +20,7 @@ import numpy as np
 
 from ..base.errors import MetarlError, reword
 from ..base.ranks import Exchanged, Ranks, is_launched, numbers_of_all, ranks, training_with
+from ..base.text import with_noun
 from ..base.versions import versions
 from ..runs.config import TrainConfig
 from ..trials.agent import TrainableAgent
@@ -27,9 +28,13 @@ from .metrics import UNSTABLE
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributed import ProcessGroup as Group
+    from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.distributed_c10d import Store
 
 T = TypeVar("T")
+MESH = ("data", "tensor")
+"""Axes of the processes that divide a network."""
 ATTEMPT = "metarl/attempt"
 """Key under which rank 0 names this attempt."""
 SECONDS = "METARL_RANK_TIMEOUT"
@@ -47,6 +52,8 @@ class ProcessGroup(Ranks):
 
     def __init__(self, rank: int, size: int, patience: float) -> None:
         self.rank, self.size, self.patience = rank, size, patience
+        self.group: Group | None = None
+        """Processes of torch's default group that it consists of; None: all."""
 
     def _heard(self, exchange: Callable[[], T], num_bytes: int) -> T:
         """Return what an exchange of bytes gives. Raises RankLostError where another rank does not answer."""
@@ -65,7 +72,7 @@ class ProcessGroup(Ranks):
         import torch.distributed as dist
 
         summed = values.detach().clone()
-        self._heard(lambda: dist.all_reduce(summed), summed.nbytes)
+        self._heard(lambda: dist.all_reduce(summed, group=self.group), summed.nbytes)
         return summed
 
     def gather(self, values: np.ndarray) -> list[np.ndarray]:
@@ -79,16 +86,56 @@ class ProcessGroup(Ranks):
         import torch.distributed as dist
 
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        self._heard(lambda: dist.all_gather(lengths, torch.tensor([len(data)])), 8)
+        self._heard(lambda: dist.all_gather(lengths, torch.tensor([len(data)]), group=self.group), 8)
         longest = max(int(length) for length in lengths)
         padded = torch.frombuffer(bytearray(data.ljust(longest, b"\0")), dtype=torch.uint8)
         found = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
-        self._heard(lambda: dist.all_gather(found, padded), longest)
+        self._heard(lambda: dist.all_gather(found, padded, group=self.group), longest)
         return [each.numpy().tobytes()[: int(length)] for each, length in zip(found, lengths, strict=True)]
 
     def broadcast(self, data: bytes) -> bytes:
         """Return the bytes that rank 0 gives."""
         return self._gather_bytes(data if self.rank == 0 else b"")[0]
+
+
+class MeshRanks(ProcessGroup):
+    """The ranks of a mesh that have other tasks than this one, and stand where it does on the other axis."""
+
+    def __init__(self, world: Ranks, mesh: DeviceMesh) -> None:
+        super().__init__(mesh.get_local_rank(MESH[0]), mesh[MESH[0]].size(), _patience())
+        self.world, self.group = world, mesh.get_group(MESH[0])
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes: one of the whole mesh does."""
+        return self.world.leads
+
+    def broadcast(self, data: bytes) -> bytes:
+        """Return the bytes that the rank gives that leads all of the mesh."""
+        return self.world.broadcast(data)
+
+
+@contextlib.contextmanager
+def dividing(config: TrainConfig) -> Iterator[DeviceMesh | None]:
+    """Give the mesh of processes that divide the network, in the block; None where `parallel` asks for none.
+
+    Raises MetarlError unless as many were started.
+    """
+    parallel, world = config.parallel, ranks()
+    if parallel is None or (number := parallel.data * parallel.tensor) == 1:
+        yield None
+        return
+    if world.size != number:
+        raise MetarlError(
+            f"parallel asks for {parallel.data} x {parallel.tensor} processes, and {with_noun(world.size, 'process')} "
+            f"{'trains' if world.size == 1 else 'train'}; start {number}, such as by --workers {number}"
+        )
+    from torch.distributed.device_mesh import init_device_mesh
+
+    device = "cuda" if config.device == "cuda" or (config.device == "auto" and _has_nccl()) else "cpu"
+    mesh = init_device_mesh(device, (parallel.data, parallel.tensor), mesh_dim_names=MESH)
+    with training_with(MeshRanks(world, mesh)):
+        yield mesh
 
 
 @contextlib.contextmanager
@@ -103,6 +150,7 @@ def joined() -> Iterator[Ranks | None]:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # torch would print a stack before an error that we tell
     import torch.distributed as dist
 
+    take_device()
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     patience = _patience()
     try:
@@ -127,6 +175,16 @@ def joined() -> Iterator[Ranks | None]:
     finally:
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
+
+
+def take_device() -> None:
+    """Let this process see one GPU of the machine, so that `cuda` is another one in each of its ranks."""
+    import torch
+
+    count = torch.cuda.device_count()  # which does not start CUDA: then it would be too late
+    if count > 1:
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = seen.split(",")[int(os.environ.get("LOCAL_RANK", "0")) % count]
 
 
 def _own_store(rank: int, size: int, patience: float) -> Store:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..base.errors import MetarlError, reword, user_code
 from ..base.files import path_inside, sweep
-from ..base.progress import Progress, progress_for, say, warn
+from ..base.progress import Progress, progress_for, say
 from ..base.ranks import numbers_of_all, ranks
 from ..base.signals import held_back, with_remedy
 from ..base.stopwatch import Stopwatch
@@ -42,7 +42,6 @@ from ..runs.run import (
     checkpoint_path,
     default_run_dirs,
     family_and_agent,
-    holds_run,
     require_same_networks,
     restore,
     run_config,
@@ -52,13 +51,15 @@ from ..trials.episodes import Trial
 from ..trials.plan import TrialPlan
 from ..trials.shards import run_sharded_trial
 from .claim import Claim, claimed
-from .distributed import RankLostError, leading, mean_metrics, require_alike, require_shareable
+from .distributed import RankLostError, dividing, leading, mean_metrics, require_alike, require_shareable
+from .folder import require_new, require_no_checkpoint_lost, room
 from .log import Origin, RunLog
 from .memory import require_training_memory
 from .metrics import require_finite, require_metrics, time_shares, trial_returns, validation_returns, validation_score
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributed.device_mesh import DeviceMesh
 
 VALIDATION_SEED = 0
 """Seed of the validation tasks and episodes in every run, so that scores of two training seeds compare."""
@@ -83,38 +84,22 @@ def meta_train(
     fit, and a logger that is not installed.
     """
     config = TrainConfig.model_validate(resolve(config))
-    if run_dir is not None and not resume and ranks().rank == 0:
-        _require_new(Path(run_dir))
+    if run_dir is not None and not resume and ranks().leads:
+        require_new(Path(run_dir))
     require_alike(config)
-    training = _Training(config)
-    if ranks().rank > 0:
-        return training.follow()
-    with claimed([Path(run_dir)] if run_dir is not None else default_run_dirs(config)) as claim:
-        # Only now nobody else changes the folder.
-        with leading() as tell:
-            training.open(claim, resume=resume)
-            tell(training.packed() if ranks().size > 1 else b"")
-        if training.update < config.num_updates:
-            training.train(show=progress)
-        return claim.run_dir
-
-
-def _require_new(run_dir: Path) -> None:
-    if holds_run(run_dir):
-        command = shell_line(["metarl", "train", "--resume", run_dir])
-        raise MetarlError(f"{run_dir} holds a run already; resume it with `{command}`, or take another folder")
-
-
-def _require_no_checkpoint_lost(run_dir: Path) -> None:
-    """Raise MetarlError if the last checkpoint was lost; warn if the run stopped before its first checkpoint."""
-    made = len(read_metrics(run_dir)) if (run_dir / METRICS).exists() else 0
-    if made > run_config(run_dir).checkpoint_every:
-        raise MetarlError(
-            f"{run_dir} has metrics of {made} updates, but no {LAST}; restore it from a copy, or start a new run from "
-            f"the best checkpoint: start_from={run_dir}"
-        )
-    if made:
-        warn(f"{run_dir} stopped before its first {LAST}: it starts again, and its {made} updates are dropped")
+    with dividing(config) as mesh:
+        training = _Training(config, mesh)
+        if not ranks().leads:
+            return training.follow()
+        with claimed([Path(run_dir)] if run_dir is not None else default_run_dirs(config)) as claim:
+            # Only now nobody else changes the folder.
+            with leading() as tell:
+                training.open(claim, resume=resume)
+                tell(training.packed() if ranks().size > 1 or mesh is not None else b"")
+            training.divide()
+            if training.update < config.num_updates:
+                training.train(show=progress)
+            return claim.run_dir
 
 
 def _require_rounds(agent: Any, config: TrainConfig) -> None:
@@ -125,23 +110,11 @@ def _require_rounds(agent: Any, config: TrainConfig) -> None:
         )
 
 
-@contextlib.contextmanager
-def _room(run_dir: Path) -> Iterator[None]:
-    """Raise MetarlError if the run folder cannot be written. Only around writes: environments raise OSError too."""
-    try:
-        yield
-    except OSError as error:
-        again = shell_line(["metarl", "train", "--resume", run_dir])
-        raise MetarlError(
-            f"{run_dir} cannot be written ({error.strerror}); its last checkpoint is whole: make room, then `{again}`"
-        ) from None
-
-
 class _Training:
     """The state of a run. Seed and update name all random numbers, so that the run can resume at any update."""
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
+    def __init__(self, config: TrainConfig, mesh: DeviceMesh | None) -> None:
+        self.config, self.mesh = config, mesh
         self.resolved = resolve(config)
         """The config as plain data, for the checkpoints."""
         self.family, self.agent = family_and_agent(config)
@@ -171,11 +144,11 @@ class _Training:
         """Take a folder for the run, and the state that the run goes on from. Nothing is written."""
         self.claim, self.run_dir = claim, claim.run_dir
         if not resume:
-            _require_new(self.run_dir)
+            require_new(self.run_dir)
         elif (self.run_dir / LAST).exists():
             self.restore()
         else:
-            _require_no_checkpoint_lost(self.run_dir)
+            require_no_checkpoint_lost(self.run_dir)
         if self.update == 0 and self.config.start_from is not None:
             self.start_from(self.config.start_from.replace("{seed}", str(self.config.seed)))
 
@@ -192,9 +165,19 @@ class _Training:
         state, meta = checkpoints.from_bytes(data, f"of {self.run_dir}")
         self.agent.load_state_dict(state)
         self.update, self.env_steps, self.start_env_steps = meta.update, meta.env_steps, meta.start_env_steps
+        self.best = meta.best
+        self.divide()
         while self.update < self.config.num_updates:
             self._make_update()
+            if self.mesh is not None and self._due(self.config.checkpoint_every):
+                self._copy()
         return self.run_dir
+
+    def divide(self) -> None:
+        """Divide the agent over the processes of the mesh, if there is one."""
+        if self.mesh is not None:
+            with user_code(f"{self._title}, divide"):
+                self.agent.divide(self.mesh)
 
     def train(self, *, show: bool) -> None:
         """Make the remaining updates, and show the progress. An interrupt says what is saved and how to go on."""
@@ -253,7 +236,7 @@ class _Training:
     @contextlib.contextmanager
     def open_log(self) -> Iterator[None]:
         """Keep the log open, and close it as completed or crashed."""
-        with _room(self.run_dir):
+        with room(self.run_dir):
             self.log = RunLog(self.claim, self.config, updates=self.update, origin=self.origin)
         self._opened = True
         done = False
@@ -263,7 +246,7 @@ class _Training:
             yield
             done = True
         finally:
-            with _room(self.run_dir):
+            with room(self.run_dir):
                 self.log.close(completed=done)
 
     def run(self, progress: Progress) -> None:
@@ -273,7 +256,7 @@ class _Training:
             while self.update < self.config.num_updates:
                 metrics, evaluation = self._make_update()
                 # A signal that arrives while an update is recorded is raised afterwards.
-                with held_back(), _room(self.run_dir):
+                with held_back(), room(self.run_dir):
                     self._record(metrics, evaluation)
                 progress.report(metrics)
         except MetarlError as error:
@@ -287,13 +270,17 @@ class _Training:
 
     def _record(self, metrics: Mapping[str, float], evaluation: Evaluation | None) -> None:
         """Log an update. The checkpoint comes last: it promises that everything before it is on disk."""
-        state = self._copy()
+        # The copy of a divided agent is an exchange, so it is made only where the others know that it is due.
+        due = self._due(self.config.checkpoint_every)
+        state = self._copy() if self.mesh is None or due else self.finished
         self.log.write(metrics)
         if evaluation is not None and self.update == self.config.num_updates:
             self.log.summarize(evaluation, self.env_steps)
         self.finished = state
-        if self._due(self.config.checkpoint_every):
+        if due:
             self._save_finished()
+            if self.mesh is not None:  # a whole copy of what no process holds whole
+                self.finished = None
 
     def _save_finished(self) -> int:
         """Save the agent of the last finished update, unless it is saved already, and return the updates saved."""
@@ -301,7 +288,7 @@ class _Training:
             return self.saved
         state, meta = self.finished
         if meta.update > self.saved:
-            with held_back(), _room(self.run_dir):
+            with held_back(), room(self.run_dir):
                 self.log.sync()
                 checkpoints.save(path_inside(self.run_dir, LAST), state, meta)
                 self.saved = meta.update
@@ -331,7 +318,7 @@ class _Training:
                 evaluation = self._evaluate(number)
             metrics |= validation_returns(evaluation)
             require_finite(metrics, number)
-            with _room(self.run_dir) if ranks().rank == 0 else contextlib.nullcontext():
+            with room(self.run_dir) if ranks().leads else contextlib.nullcontext():
                 self._keep_best(validation_score(evaluation, self.config.evaluation.best_by))
         spent = {"update": number, "env_steps": self.env_steps}
         return {**spent, **metrics, **time_shares(stopwatch, env_steps, before)}, evaluation
@@ -361,6 +348,8 @@ class _Training:
         tasks = self.family.sample("train", config.meta_batch_size, seed=self._seed, start=start)
         seed = int(generator(self._seed, "trial", self.update).integers(2**63))
         own = tasks[np.array(ranks().share(len(tasks)))]
+        if self.mesh is not None:  # processes exchange parts of a policy's answers in order: one part acts at a time
+            config = config.model_copy(update={"rollout_shards": 1})
         return run_sharded_trial(self.agent, self.family, own, config, seed=seed, stopwatch=stopwatch)
 
     def _evaluate(self, number: int) -> Evaluation:
@@ -372,8 +361,9 @@ class _Training:
     def _keep_best(self, score: float) -> None:
         if self.best is None or score > self.best:
             self.best = score
-            if ranks().rank == 0:
-                checkpoints.save(path_inside(self.run_dir, BEST), *self._copy())
+            state = self._copy() if ranks().leads or self.mesh is not None else None
+            if state is not None and ranks().leads:
+                checkpoints.save(path_inside(self.run_dir, BEST), *state)
 
     def _copy(self) -> tuple[dict[str, Tensor], checkpoints.Meta]:
         """Return a copy of the agent's state, and its description."""

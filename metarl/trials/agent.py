@@ -49,6 +49,8 @@ from ..families.task import Tasks
 from .episodes import Episodes, TimeStep, Trial
 
 if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
     from .export import ExportedStep
 
 ORACLE = "oracle, shown the task"
@@ -200,6 +202,14 @@ class TrainableAgent(Agent):
         Training is refused where both do not fit. The default is zero: it is not known.
         """
         return 0
+
+    def divide(self, mesh: DeviceMesh) -> None:
+        """Divide the agent's networks over the processes of a mesh, whose axes are `data` and `tensor`.
+
+        Afterwards all processes of the mesh make the same calls, `state_dict` among them. Raises MetarlError for an
+        agent that cannot be divided.
+        """
+        raise MetarlError(f"{type(self).__name__} cannot be divided over processes; leave out parallel")
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

@@ -269,7 +269,13 @@ def test_every_config_of_the_repository_loads(path: Path) -> None:
 
 def test_every_setting_has_a_docstring() -> None:
     models = settings_classes([TrainConfig])
-    assert {model.__name__ for model in models} == {"TrainConfig", "EvaluationConfig", "LogConfig", "WandbConfig"}
+    assert {model.__name__ for model in models} == {
+        "TrainConfig",
+        "ParallelConfig",
+        "EvaluationConfig",
+        "LogConfig",
+        "WandbConfig",
+    }
     assert all(description_of(model, name) for model in models for name in model.model_fields)
 
 

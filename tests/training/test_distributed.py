@@ -271,6 +271,17 @@ def test_a_process_that_does_not_answer_ends_all_after_a_stated_time(tmp_path: P
     assert told.count("\n") == 1 and "another rank did not answer within 5 s" in told
 
 
+@pytest.mark.parametrize(("seen", "rank", "own"), [(None, 1, "1"), ("4,6", 0, "4"), ("4,6", 1, "6"), ("4,6", 3, "6")])
+def test_each_process_of_a_machine_has_a_gpu_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, seen: str | None, rank: int, own: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen or "")
+    distributed.take_device()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == own
+
+
 def test_episodes_that_broke_down_are_added_up_and_other_metrics_are_means_over_tasks() -> None:
     def told(own: Ranks) -> dict[str, float]:
         return mean_metrics({"loss": float(own.rank), "unstable_episodes": 2.0 + own.rank}, (3, 1)[own.rank])
