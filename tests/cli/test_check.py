@@ -120,9 +120,19 @@ def test_a_module_that_only_a_checking_process_cannot_import_is_told_as_its_auth
     assert "metarl/checks" not in told
 
 
+MANY = """
+import metarl.checks.check as check
+from metarl.cli.main import main
+check.subjects = lambda: [check.Subject("agent", "random")] * 10_000
+raise SystemExit(main(["check", "--all", "--jobs", "2"]))
+"""
+"""Checks without an end, of which each is short."""
+
+
 def test_ctrl_c_ends_check_all_at_once() -> None:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with started("check", "--all", "--jobs", "2", warm=False, start_new_session=True, **pipes) as process:
+    pipe = subprocess.PIPE
+    words = [sys.executable, "-c", MANY]
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("passed")
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too

@@ -11,7 +11,8 @@ from metarl.base.errors import MetarlError
 from metarl.cli.main import main
 from metarl.cli.new_package import new_family
 from tests.cli.packages import assert_has_files, assert_pip_installs, plant, run_tests, write_package
-from tests.small_runs import metarl
+from tests.docs.pages import Block
+from tests.docs.walkthrough import Walkthrough
 
 NAME = "windy-cart-2"
 
@@ -43,18 +44,20 @@ def test_its_own_tests_pass_and_find_a_reward_with_the_wrong_sign_and_a_task_giv
 
 
 def test_installed_it_is_a_family_as_any_other(package: Path, tmp_path: Path) -> None:
-    path = {"PYTHONPATH": str(package / "src")}
-    assert f"{NAME}" in metarl("families", **path).stdout
-    assert "wind  N     force of the wind  uniform -0.5 to 0.5" in metarl("families", NAME, **path).stdout
-    checked = metarl("check", NAME, **path)
-    assert (checked.returncode, checked.stdout) == (0, f"{NAME}: all checks passed\n"), checked.stderr
+    walkthrough = Walkthrough.begin(tmp_path)
+    (walkthrough.library / "family.pth").write_text(f"{package / 'src'}\n")
+
+    def metarl(*words: str | Path, status: int = 0) -> str:
+        return walkthrough.run(["metarl", *map(str, words)], Block("README.md", 1, "sh", "", ""), status)
+
+    assert NAME in metarl("families")
+    assert "wind  N     force of the wind  uniform -0.5 to 0.5" in metarl("families", NAME)
+    assert f"{NAME}: all checks passed" in metarl("check", NAME).splitlines()
     pictures = [tmp_path / "tasks.png", tmp_path / "worlds.png"]
-    drawn = metarl("families", NAME, "--plot", pictures[0], "--render", pictures[1], **path)
-    assert drawn.returncode == 0, drawn.stderr
+    metarl("families", NAME, "--plot", pictures[0], "--render", pictures[1])
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
-    again = metarl("new-family", NAME, "--dir", tmp_path / "again", **path)
-    assert (again.returncode, again.stdout) == (2, "")
-    assert f"family {NAME!r} is registered already" in again.stderr
+    told = metarl("new-family", NAME, "--dir", tmp_path / "again", status=2)
+    assert told.startswith(f"metarl: error: family {NAME!r} is registered already")
 
 
 @pytest.mark.slow

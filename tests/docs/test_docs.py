@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import itertools
 import re
@@ -243,6 +244,7 @@ def test_each_name_of_a_family_is_one_class_in_all_pages() -> None:
     assert all(len(bases) == 1 for bases in pages.values()), pages
 
 
+@functools.cache
 def templates() -> list[str]:
     """Return every text in the code, with an ellipsis for each value that is put into it."""
     found = []
@@ -263,13 +265,12 @@ MESSAGES = [
     for message in re.findall(r"`([^`]+)`", heading)
     if not message.startswith("metarl ")
 ]
-TEMPLATES = templates()
 
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_message_that_troubleshooting_explains_is_one_that_the_code_has(message: str) -> None:
     parts = [re.escape(part) for part in message.split("…")]
-    assert any(re.search(".*".join(parts), template) for template in TEMPLATES), message
+    assert any(re.search(".*".join(parts), template) for template in templates()), message
 
 
 def test_troubleshooting_explains_messages() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import functools
 import os
 import re
 import subprocess
@@ -47,6 +48,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@functools.cache
+def parsed(path: Path) -> _Page:
+    """Return a page, which many tests read."""
+    return _Page(path)
+
+
 class _Page(HTMLParser):
     """What a page loads by itself, the anchors that it has, and its words."""
 
@@ -75,7 +82,7 @@ def test_page_loads_nothing_from_another_host(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 60
     for page in pages:
-        assert [url for url in _Page(page).loads if elsewhere.match(url)] == [], page
+        assert [url for url in parsed(page).loads if elsewhere.match(url)] == [], page
     for style in (path for path in site.rglob("*.css")):
         assert re.findall(r"url\(\s*[\"']?(?:https?:)?//[^)]*|@import\s+[\"'](?:https?:)?//", style.read_text()) == []
 
@@ -88,7 +95,7 @@ def test_formula_is_mathml(site: Path) -> None:
 
 @pytest.mark.parametrize("name", list(metarl.__all__))
 def test_public_name_has_an_entry_with_an_example(name: str, site: Path) -> None:
-    assert f"metarl.{name}" in {*_Page(site / "reference" / "api.html").anchors}
+    assert f"metarl.{name}" in {*parsed(site / "reference" / "api.html").anchors}
     entry = re.search(rf"^::: metarl\.{name}\n(.*?)(?=^:::|^## |\Z)", API, re.DOTALL | re.MULTILINE)
     assert entry and f"metarl.{name}" in "".join(examples_of(entry[1])), name
 
@@ -116,7 +123,7 @@ def test_family_has_a_card_and_a_page_with_its_settings_and_a_picture(name: str,
     assert f'href="{name}.html"' in gallery
     assert f'src="pictures/{name}.png"' in gallery
     assert 0 < (ROOT / "docs" / "families" / "pictures" / f"{name}.png").stat().st_size <= 40_000
-    page = _Page(site / "families" / f"{name}.html")
+    page = parsed(site / "families" / f"{name}.html")
     for setting in FAMILIES[name].__dataclass_fields__:  # type: ignore[attr-defined]
         assert setting in page.text, setting
     for preset in FAMILIES[name].presets:
@@ -125,11 +132,11 @@ def test_family_has_a_card_and_a_page_with_its_settings_and_a_picture(name: str,
 
 @pytest.mark.parametrize("name", BUILT_IN_AGENTS)
 def test_agent_is_on_its_page_and_in_the_reference_with_every_setting(name: str, site: Path) -> None:
-    assert name in _Page(site / "agents" / "index.html").text
+    assert name in parsed(site / "agents" / "index.html").text
     pages = [path for path in (site / "agents").glob("*.html") if path.name != "index.html"]
-    assert any(name in _Page(page).text for page in pages)
+    assert any(name in parsed(page).text for page in pages)
     path = site / "reference" / "agents.html"
-    assert name in _Page(path).anchors
+    assert name in parsed(path).anchors
     listed = terms(path)
     for key in keys(AGENTS[name].Config, "agent"):
         assert key in listed or key.rsplit(".", 1)[-1] in listed, key  # settings that several share are listed once
@@ -172,13 +179,13 @@ def test_settings_in_the_table_of_presets_make_the_preset_of_maml_ppo(name: str)
 def test_every_training_setting_is_in_the_reference_with_its_meaning(site: Path) -> None:
     path = site / "reference" / "config.html"
     assert set(keys(TrainConfig)) == terms(path)
-    text = " ".join(_Page(path).text.split())
+    text = " ".join(parsed(path).text.split())
     for name in TrainConfig.model_fields:
         assert (description_of(TrainConfig, name).replace("`", "") or "?")[:40] in text
 
 
 def test_every_command_is_in_the_reference(site: Path) -> None:
-    page = _Page(site / "reference" / "cli.html")
+    page = parsed(site / "reference" / "cli.html")
     help_text = subprocess.run(
         [sys.executable, "-m", "metarl", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
@@ -191,7 +198,7 @@ def test_every_command_is_in_the_reference(site: Path) -> None:
 
 
 def test_index_of_families_names_the_families_that_hide_a_parameter(site: Path) -> None:
-    text = " ".join(_Page(site / "families" / "index.html").text.split())
+    text = " ".join(parsed(site / "families" / "index.html").text.split())
     assert (
         "heading unit vector to run along ant-circle, humanoid-direction"
         in text.split("Families by hidden parameter", 1)[1]
@@ -199,7 +206,7 @@ def test_index_of_families_names_the_families_that_hide_a_parameter(site: Path) 
 
 
 def test_nested_settings_lead_to_their_section_without_the_name_of_a_class(site: Path) -> None:
-    page = _Page(site / "reference" / "config.html")
+    page = parsed(site / "reference" / "config.html")
     assert "EvaluationConfig" not in page.text
     assert "config-evaluation" in page.anchors
     assert "list or settings, listed below" in " ".join(page.text.split())  # `log: [csv]` is no number

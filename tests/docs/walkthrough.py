@@ -70,8 +70,8 @@ class Walkthrough:
             elif block.language == "text":
                 require_lines(block, output)
 
-    def run(self, words: list[str], block: Block) -> str:
-        """Run a command and return what it printed. Raises AssertionError where it fails."""
+    def run(self, words: list[str], block: Block, status: int = 0) -> str:
+        """Run a command and return what it printed. Raises AssertionError where it ends with another status."""
         home = self.python.parent.parent
         environment = {
             "MPLBACKEND": "agg",
@@ -93,7 +93,7 @@ class Walkthrough:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"{block} ended with status {done.returncode}:\n{done.stdout}"
+        assert done.returncode == status, f"{block} ended with status {done.returncode}:\n{done.stdout}"
         return done.stdout
 
 
