@@ -101,8 +101,16 @@ def assert_same_infos(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
 MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
 
 
-@pytest.mark.parametrize("redraw", [False, True])
-@pytest.mark.parametrize("mode", MODES)
+# What a mode does, and what a new task is, does not depend on each other.
+@pytest.mark.parametrize(
+    ("mode", "redraw"),
+    [
+        (AutoresetMode.NEXT_STEP, False),
+        (AutoresetMode.SAME_STEP, True),
+        pytest.param(AutoresetMode.NEXT_STEP, True, marks=pytest.mark.slow),
+        pytest.param(AutoresetMode.SAME_STEP, False, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_autoreset_is_that_of_sync_vector_env(name: str, mode: AutoresetMode, redraw: bool) -> None:
     family = load(name)

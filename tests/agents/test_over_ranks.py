@@ -43,7 +43,7 @@ AGENTS: dict[str, tuple[str, dict[str, Any], Any]] = {
     "fine-tuned sequences": ("fine-tuned", {**DOUBLE, "network": NETWORK}, Respell()),
     "pairs in sight": ("in-context", {**DOUBLE, "network": {"width": 8, "num_heads": 2, "feedforward": 8}}, Respell()),
 }
-NUM_TASKS, NUM_UPDATES = 5, 3
+NUM_TASKS, NUM_UPDATES = 5, 2
 AMPLIFIES = {"natural gradient": 100.0}
 """Agents whose updates make differences by rounding larger: here by conjugate gradients."""
 

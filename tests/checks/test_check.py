@@ -39,10 +39,15 @@ from tests.small_agents import smaller
 FIRST = [(name, next(iter(FAMILIES[name].presets), None)) for name in FAMILIES]
 OTHERS = [(name, preset) for name in FAMILIES for preset in [*FAMILIES[name].presets][1:]]
 """Presets that differ from the first of their family in settings and distributions, and hardly in code."""
-VARIANTS = ("anil", "cavia", "fomaml", "latent-maml", "meta-sgd", "multi-task-ppo", "promp", "reptile")
-"""Agents of the class of maml-ppo: what they do with spaces is its code, which is checked on every kind."""
+VARIANTS = (
+    *("anil", "cavia", "fomaml", "latent-maml", "leo", "maml-trpo"),
+    *("meta-sgd", "multi-task-ppo", "promp", "reptile"),
+)
+"""Agents that do with spaces what maml-ppo does, by its code, which is checked on every kind."""
 SHORT = Extent(steps=3, num_tasks=2, horizon=20)
 """Enough to find a fault in settings. What may be rare is waited for as long as ever."""
+LESS = Extent(steps=8, num_tasks=3, horizon=100)
+"""The same for all checks."""
 
 
 def load_installed(name: str, preset: str | None) -> TaskFamily:
@@ -52,7 +57,11 @@ def load_installed(name: str, preset: str | None) -> TaskFamily:
 
 
 @pytest.mark.parametrize(("name", "preset"), FIRST, ids=str)
-def test_first_preset_of_every_registered_family_keeps_the_rules(name: str, preset: str | None) -> None:
+def test_first_preset_of_every_registered_family_keeps_the_rules(
+    name: str, preset: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As of slow families: test_fault_in_a_slow_family_is_found finds every fault with even less.
+    monkeypatch.setattr("metarl.checks.check.choose_extent", lambda family, pace: LESS)
     assert check_family(load_installed(name, preset)) == []
 
 
@@ -63,8 +72,8 @@ def test_other_presets_have_sound_settings_splits_and_spaces_and_repeat_short_ep
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "preset"), OTHERS, ids=str)
-def test_other_presets_of_every_registered_family_keep_the_rules(name: str, preset: str) -> None:
+@pytest.mark.parametrize(("name", "preset"), [*FIRST, *OTHERS], ids=str)
+def test_all_presets_of_every_registered_family_keep_the_rules(name: str, preset: str) -> None:
     assert check_family(load_installed(name, preset)) == []
 
 

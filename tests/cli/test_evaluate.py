@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from metarl.base.errors import MetarlError
+from metarl.base.files import write_atomically
 from metarl.cli.main import main
 from metarl.evaluation import evaluate as evaluation
 from metarl.evaluation.record import Evaluation
@@ -22,7 +23,7 @@ from metarl.runs.config import TrainConfig
 from metarl.runs.run import load_run
 from metarl.training.train import meta_train
 from metarl.trials.plan import TrialPlan
-from tests.small_runs import config, trained, write_config
+from tests.small_runs import config, trained, white_picture, write_config
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,20 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
+@pytest.fixture
+def curves() -> None:
+    """Have the curves drawn. To draw them takes longer than most evaluations here."""
+
+
+@pytest.fixture(autouse=True)
+def no_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "curves" not in request.fixturenames:
+        white = white_picture()
+        monkeypatch.setattr("metarl.evaluation.figure.plot", lambda _, path: write_atomically(path, white))
+
+
 def test_train_then_evaluate_leaves_numbers_and_picture_and_says_what_is_next(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], curves: None
 ) -> None:
     run_dir = tmp_path / "run"
     words = [str(write_config(tmp_path)), "--seed", "3", "--run-dir", str(run_dir), "num_updates=1"]
@@ -222,7 +235,7 @@ def test_a_result_names_the_settings_that_were_written_and_no_defaults(
     assert unquote(file.name).startswith(f"evaluation-maml-ppo-{end}")
 
 
-def test_evaluate_gives_the_same_file_with_any_number_of_threads(run: Path, tmp_path: Path) -> None:
+def test_evaluate_gives_the_same_file_with_any_number_of_threads(run: Path, tmp_path: Path, curves: None) -> None:
     files = [tmp_path / name for name in ("a.json", "b.json", "c.json")]
     for file, threads in zip(files, ("1", "1", "2"), strict=True):
         arguments = ["--tasks", "4", "--json", str(file), "--plot", str(tmp_path / "a.svg"), "--threads", threads]
@@ -232,7 +245,7 @@ def test_evaluate_gives_the_same_file_with_any_number_of_threads(run: Path, tmp_
     assert (tmp_path / "a.svg").read_text().startswith("<?xml")
 
 
-def test_the_picture_lies_beside_numbers_that_were_given_a_name(run: Path, tmp_path: Path) -> None:
+def test_the_picture_lies_beside_numbers_that_were_given_a_name(run: Path, tmp_path: Path, curves: None) -> None:
     assert main(["evaluate", str(run), "--tasks", "3", "--json", str(tmp_path / "four.json")]) == 0
     assert (tmp_path / "four.png").read_bytes().startswith(b"\x89PNG")
     assert not list(run.glob("adaptation*"))

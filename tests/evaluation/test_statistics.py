@@ -75,7 +75,7 @@ def coverage(seeds: int, tasks: int, spread: tuple[float, float, float], statist
     of_seeds, of_tasks, of_rest = spread
     values = of_seeds * rng.normal(size=(seeds, 1, 1000)) + of_tasks * rng.normal(size=(1, tasks, 1000))
     values = values + of_rest * rng.normal(size=(seeds, tasks, 1000))
-    low, high = crossed_bootstrap(values, statistic, resamples=500, rng=np.random.default_rng(3))
+    low, high = crossed_bootstrap(values, statistic, resamples=200, rng=np.random.default_rng(3))
     return float(np.mean((low <= 0.0) & (high >= 0.0)))
 
 

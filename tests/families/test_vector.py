@@ -104,13 +104,12 @@ def test_make_vec_takes_max_episode_steps_as_the_horizon() -> None:
 
 
 @pytest.mark.parametrize("name", IDS)
-@pytest.mark.parametrize("threads", [0, 1, 2])
-def test_task_alone_equals_the_task_in_a_batch_bit_for_bit(name: str, threads: int) -> None:
+def test_task_alone_equals_the_task_in_a_batch_bit_for_bit_on_any_number_of_threads(name: str) -> None:
     family = load(name)
     tasks = family.sample("test", 5, seed=0)
-    together = family.make_vec(tasks, 2, threads=threads)
+    together = [family.make_vec(tasks, 2, threads=threads) for threads in (0, 1, 2)]
     steps = min(8, family.horizon)
-    actions = random_actions(together, 2 * steps)
+    actions = random_actions(together[0], 2 * steps)
 
     def run(envs: BatchedEnv, worlds: slice) -> list[np.ndarray]:
         seen = [envs.reset(seed=3)[0]]
@@ -123,12 +122,13 @@ def test_task_alone_equals_the_task_in_a_batch_bit_for_bit(name: str, threads: i
             seen.append(envs.reset(options={"reset_mask": step[2] | step[3]})[0])
         return seen
 
-    everything = run(together, slice(None))
+    everything = [run(envs, slice(None)) for envs in together]
     for task in range(5):
         worlds = slice(2 * task, 2 * task + 2)
         alone = run(family.make_vec(tasks[task : task + 1], 2, threads=0), worlds)
-        for mine, theirs in zip(alone, everything, strict=True):
-            assert_same(mine, theirs, worlds)
+        for batch in everything:
+            for mine, theirs in zip(alone, batch, strict=True):
+                assert_same(mine, theirs, worlds)
 
 
 def test_world_that_waits_is_bitwise_what_it_was_and_its_neighbours_do_not_feel_it() -> None:

@@ -14,7 +14,7 @@ from tests.fuzz.inputs import CORPUS
 from tests.fuzz.kinds import KINDS, Site, copied, fuzz, template
 from tests.fuzz.planted import PLANTED, planted
 
-COUNTS = {"threads": 4, "evaluation files": 8, "metrics": 6, "run folders": 8}
+COUNTS = {"threads": 4, "evaluation files": 5, "metrics": 4, "run folders": 5}
 """Inputs of a kind in the minute that the tests give the fuzzer."""
 
 
@@ -26,7 +26,7 @@ def site() -> Iterator[Site]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bad_inputs_end_in_one_line_that_a_user_can_act_on(kind: str, site: Site) -> None:
-    counts, _ = fuzz(kind, COUNTS.get(kind, 25), site)
+    counts, _ = fuzz(kind, COUNTS.get(kind, 12), site)
     assert counts["inputs"] > 3
 
 

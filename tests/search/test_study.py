@@ -100,14 +100,14 @@ def _run_quietly(asked: Any) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_five_kills_lose_no_finished_trial_and_change_none(
+def test_three_kills_lose_no_finished_trial_and_change_none(
     tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUB_SECONDS", "0.02")
     (tmp_path / "killed").mkdir()
     asked = plan(tmp_path / "killed", trials=6, workers=workers, storage=None)
     finished: list[Any] = []
-    for _ in range(5):
+    for _ in range(3):
         kill_often(asked, 1)
         ended = [each for each in outcomes(open_study(asked)) if each[0] == "COMPLETE"]
         assert ended[: len(finished)] == finished or workers > 1

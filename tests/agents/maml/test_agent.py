@@ -22,18 +22,23 @@ from metarl.trials.rollout import rollout, run_trial
 from tests.agents.maml.problems import PRESETS, new_agent, play_trial
 from tests.probes import Target
 
+OPTIONS: list[dict[str, Any]] = [
+    {"baseline": "network"},
+    {"normalize_observations": True},
+    {"outer": "trpo", "adapts": "context"},
+    {"outer": {"inner_lr_kind": "learned"}, "adapts": "latent", "inner_objective": "dice"},
+    {"task_chunk_size": 3, "outer": {"target_kl": 0.01, "inner_kl_coef": 0.1}},
+]
 
-@pytest.mark.parametrize("family", probes(), ids=lambda family: type(family).__name__)
+
+# No option knows the kind of actions: each is checked with one, in turn.
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "family"),
     [
-        {"baseline": "network"},
-        {"normalize_observations": True},
-        {"outer": "trpo", "adapts": "context"},
-        {"outer": {"inner_lr_kind": "learned"}, "adapts": "latent", "inner_objective": "dice"},
-        {"task_chunk_size": 3, "outer": {"target_kl": 0.01, "inner_kl_coef": 0.1}},
+        pytest.param(settings, family, marks=[pytest.mark.slow] * ((number + kind) % 2), id=f"{settings}-{kind}")
+        for number, settings in enumerate(OPTIONS)
+        for kind, family in enumerate(probes())
     ],
-    ids=str,
 )
 def test_every_option_passes_the_checks_of_agents(settings: dict[str, Any], family: Any) -> None:
     cls = type("WithSettings", (MAML,), {"Config": AGENTS["maml-ppo"].Config})
@@ -148,7 +153,15 @@ def test_more_than_one_inner_step_improves_on_one() -> None:
     assert returns[5] > returns[1]
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "multi-task-ppo"])
+# The gradients of the slow ones are exact by test_objective.py, where each is one of `ADAPTS` or `OBJECTIVES`.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("anil", "fomaml", "meta-sgd", "promp")))
+        for name in PRESETS
+        if name != "multi-task-ppo"
+    ],
+)
 def test_meta_learning_solves_the_target_probe(name: str) -> None:
     # Noise of deviation s costs 5 s^2 a return; not knowing the target costs 5/3 more. An untrained agent has less than
     # -8 after adaptation, most of it by its noise.

@@ -35,7 +35,10 @@ PAIRS = [*((seen, "box") for seen in OBSERVATIONS), *(("tuple", acted) for acted
 """Every kind of observation, and every kind of action."""
 
 
-@pytest.mark.parametrize("name", ["maml-ppo", "maml-trpo", "cavia"])
+# Encoders and heads are those of maml-ppo; test_every_preset_reads_images has the others read and act.
+@pytest.mark.parametrize(
+    "name", ["maml-ppo", *(pytest.param(n, marks=pytest.mark.slow) for n in ("maml-trpo", "cavia"))]
+)
 @pytest.mark.parametrize(("seen", "acted"), PAIRS)
 def test_every_kind_of_space_is_played_and_learned_from(name: str, seen: str, acted: str) -> None:
     family = ArrayMeters(seen=seen, acted=acted)

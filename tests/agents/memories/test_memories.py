@@ -74,7 +74,7 @@ def test_sequence_equals_step_by_step(name: str, time: int) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_sequence_equals_step_by_step_in_single_precision(name: str) -> None:
-    memory, inputs = a_memory(name, dtype=torch.float32), some_inputs(200, dtype=torch.float32)
+    memory, inputs = a_memory(name, dtype=torch.float32), some_inputs(100, dtype=torch.float32)
     with torch.no_grad():
         whole, _ = memory.sequence(inputs, memory.initial_state(TRIALS))
         single, _ = step_by_step(memory, inputs)

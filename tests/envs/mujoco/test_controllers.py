@@ -130,7 +130,7 @@ CONTROLLERS: dict[str, tuple[Controller, float]] = {
 }
 """Controller of each family, and the least gain of its return over a random agent's. A reward with the
 wrong sign of speed could not reach it, except for the humanoids, which have a test of their own."""
-STEPS = 150
+STEPS, NUM_TASKS = 150, 6
 
 
 class Knowing(Agent, Learner):
@@ -154,8 +154,8 @@ class Knowing(Agent, Learner):
 
 
 def gain(family: TaskFamily, controller: Controller, other: Controller | None = None) -> np.ndarray:
-    """Return the controller's return minus another's (default: a random agent's) in each of ten test tasks."""
-    tasks = family.sample("test", 10, seed=0)
+    """Return the controller's return minus another's (default: a random agent's) in each of some test tasks."""
+    tasks = family.sample("test", NUM_TASKS, seed=0)
     rival: Agent = metarl.make_agent("random", family) if other is None else Knowing(other, family, tasks)
     good, rest = (
         run_trial(agent, family.make_vec(tasks, threads=0), 1, seed=0).returns[0, :, 0]
@@ -173,7 +173,7 @@ def test_every_mujoco_family_has_a_controller() -> None:
 @pytest.mark.parametrize(("name", "room"), [(name, room) for name, (_, room) in CONTROLLERS.items()])
 def test_controller_that_knows_the_task_scores_well_above_a_random_agent(name: str, room: float) -> None:
     gains = gain(load(name).with_horizon(STEPS), CONTROLLERS[name][0])
-    assert (gains > room).sum() >= 9, gains.round()
+    assert (gains > room).sum() >= NUM_TASKS - 1, gains.round()
 
 
 def humanoid_against_heading(observations: np.ndarray, task: Values, t: int) -> np.ndarray:
@@ -190,7 +190,7 @@ def humanoid_backward(observations: np.ndarray, task: Values, t: int) -> np.ndar
 def test_humanoid_that_goes_the_other_way_earns_less(name: str, other: Controller) -> None:
     # The reward for not falling hides its direction from a comparison with random actions.
     gains = gain(load(name).with_horizon(70), CONTROLLERS[name][0], other)
-    assert (gains > 10).sum() >= 9, gains.round()
+    assert (gains > 10).sum() >= NUM_TASKS - 1, gains.round()
 
 
 def pendulum(observations: np.ndarray, task: Values, t: int) -> np.ndarray:
@@ -209,4 +209,4 @@ def test_controller_scores_well_above_a_random_agent_in_gymnasiums_own(
     preset: str, controller: Controller, room: float
 ) -> None:
     gains = gain(load("gymnasium", preset).with_horizon(STEPS), controller)
-    assert (gains > room).sum() >= 9, gains.round()
+    assert (gains > room).sum() >= NUM_TASKS - 1, gains.round()
