@@ -163,8 +163,12 @@ def test_every_module_can_be_imported_by_its_name() -> None:
     assert run(code, *modules) == str(len(modules))
 
 
+OTHERS = ("ClassFamily", "VectorFamily", "Parameter")
+"""Exports that begin as others do: with a file of families."""
+
+
 @pytest.mark.parametrize(
-    "name", ["ArrayFamily", "MujocoFamily", "ClassFamily", "VectorFamily", "register", "Parameter"]
+    "name", ["ArrayFamily", "MujocoFamily", "register", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)]
 )
 def test_every_export_can_be_the_first_that_is_asked_for(name: str) -> None:
     code = f"from metarl import {name}; import gymnasium; print(gymnasium.make('metarl/PointSparse-v0').spec.id)"

@@ -155,7 +155,7 @@ def test_file_is_utf_8_whatever_the_locale_with_or_without_a_byte_order_mark(sta
     path = tmp_path / "a.yaml"
     path.write_bytes(start + "meaning: Höhe in m\n".encode())
     code = "import sys; from metarl.base.yaml_text import read_yaml; print(ascii(read_yaml(sys.argv[1], 'a file')))"
-    for locale in ("C", "C.UTF-8", "POSIX"):
+    for locale in ("C", "C.UTF-8"):  # POSIX is C by another name
         settings = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
         told = subprocess.run(
             [sys.executable, "-c", code, str(path)], env=settings, capture_output=True, text=True, check=True

@@ -123,7 +123,14 @@ def test_update_is_that_of_sb3_ppo_on_observations_with_their_task_behind_them(f
 
 def test_it_learns_to_go_where_only_the_task_says() -> None:
     family = load("navigation-2d", horizon=12)
-    made = {"hidden_sizes": [32], "learning_rate": 3e-3, "gamma": 0.9, "log_std_init": -1.5, "batch_size": 256}
+    made = {
+        "hidden_sizes": [32],
+        "learning_rate": 3e-3,
+        "gamma": 0.9,
+        "log_std_init": -1.5,
+        "batch_size": 256,
+        "n_epochs": 5,
+    }
     returns = {}
     for name in ("sb3-ppo-oracle", "sb3-ppo"):
         agent: Any = make_agent(name, family, made, seed=0, device="cpu")
