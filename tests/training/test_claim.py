@@ -12,8 +12,8 @@ import pytest
 
 from metarl.base.errors import MetarlError
 from metarl.cli.main import main
-from metarl.runs.run import default_run_dirs, numbered
-from metarl.training import claim, train
+from metarl.runs.run import default_run_dirs, holds_run, numbered
+from metarl.training import claim
 from metarl.training.claim import Claim, claim_folder, claimed
 from metarl.training.train import meta_train
 from tests.small_runs import configured, read_metrics, started, trained, write_config
@@ -139,4 +139,4 @@ def test_a_training_takes_the_next_name_also_when_a_folder_is_being_written(
     folders: Iterator[Path] = default_run_dirs(configured())
     with claimed([next(folders)]):
         assert meta_train(configured(num_updates=1), progress=False) == next(folders)
-    assert train.holds_run(next(default_run_dirs(configured())).with_name("navigation-2d-maml-ppo-seed0-2"))
+    assert holds_run(next(default_run_dirs(configured())).with_name("navigation-2d-maml-ppo-seed0-2"))
