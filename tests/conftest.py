@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from tests.small_runs import AGENTS as SMALL
-from tests.small_runs import trained
+from tests.small_runs import trained, write_white
 
 # No window opens, and each process that a test starts draws as this one does: see READ_ONCE in tests/warm.py.
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -59,9 +59,19 @@ def copy(run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run, tmp_path / "copy"))
 
 
+@pytest.fixture
+def curves() -> None:
+    """Have the curves of trainings drawn, which takes as long as a small training."""
+
+
 @pytest.fixture(autouse=True)
-def as_in_a_quick_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep out of a test what a busy machine shows, lines of progress and time-outs, and what other tests imported."""
+def as_in_a_quick_new_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep out of a test what a busy machine shows, lines of progress and time-outs, and what other tests imported.
+
+    Trainings in this process leave a white picture, but where a test asks for `curves`.
+    """
+    if "curves" not in request.fixturenames:
+        monkeypatch.setattr("metarl.training.log.plot", write_white)
     monkeypatch.setattr("metarl.base.meter.SECONDS_BEFORE", 3600.0)
     for name in ("INIT_TIMEOUT", "CALL_TIMEOUT", "CLOSE_TIMEOUT"):
         monkeypatch.setattr(f"metarl.training.wandb.{name}", 100.0)

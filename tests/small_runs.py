@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,6 +19,7 @@ import yaml
 from PIL import Image
 
 from metarl.base.files import write_atomically
+from metarl.evaluation.record import Evaluation
 from metarl.runs.checkpoint import Meta, load
 from metarl.runs.config import TrainConfig, resolve
 from metarl.training.train import meta_train
@@ -60,16 +61,20 @@ def configured(agent: str = "maml-ppo", **changes: Any) -> TrainConfig:
 
 def trained(run_dir: Path, agent: str = "maml-ppo", *, resume: bool = False, **changes: Any) -> Path:
     """Train in a folder and return it. To draw the picture would take as long as the training: it is white."""
-    with patch("metarl.training.log.plot", lambda evaluations, path: write_atomically(path, white_picture())):
+    with patch("metarl.training.log.plot", write_white):
         return meta_train(configured(agent, **changes), run_dir, resume=resume, progress=False)
 
 
 @functools.cache
-def white_picture() -> bytes:
-    """Return a picture in PNG."""
+def _white() -> bytes:
     picture = io.BytesIO()
     Image.new("L", (8, 8), 255).save(picture, "png")
     return picture.getvalue()
+
+
+def write_white(evaluations: Sequence[Evaluation], path: str | Path) -> None:
+    """Write a white picture in the place of the curves of evaluations."""
+    write_atomically(path, _white())
 
 
 def write_config(folder: Path, agent: str = "maml-ppo", **changes: Any) -> Path:

@@ -99,6 +99,8 @@ def start_server() -> tuple[str, subprocess.Popen[bytes], dict[str, str]]:
     """Return the socket of the server, its process, which ends with this one, and the environment that it began in."""
     path = f"{tempfile.mkdtemp()}/socket"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    if environment.get("MUJOCO_GL") in FOUND:  # by a test that drew before; MuJoCo would load OpenGL
+        del environment["MUJOCO_GL"]
     words = [sys.executable, "-m", "tests.warm", path]
     server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=ROOT)
     assert server.stdin is not None and server.stdout is not None

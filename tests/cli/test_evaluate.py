@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from metarl.base.errors import MetarlError
-from metarl.base.files import write_atomically
 from metarl.cli.main import main
 from metarl.evaluation import evaluate as evaluation
 from metarl.evaluation.record import Evaluation
@@ -23,7 +22,7 @@ from metarl.runs.config import TrainConfig
 from metarl.runs.run import load_run
 from metarl.training.train import meta_train
 from metarl.trials.plan import TrialPlan
-from tests.small_runs import config, trained, white_picture, write_config
+from tests.small_runs import config, trained, write_config, write_white
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +36,11 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
-@pytest.fixture
-def curves() -> None:
-    """Have the curves drawn. To draw them takes longer than most evaluations here."""
-
-
 @pytest.fixture(autouse=True)
 def no_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw curves where a test asks for them. That takes longer than most evaluations here."""
     if "curves" not in request.fixturenames:
-        white = white_picture()
-        monkeypatch.setattr("metarl.evaluation.figure.plot", lambda _, path: write_atomically(path, white))
+        monkeypatch.setattr("metarl.evaluation.figure.plot", write_white)
 
 
 def test_train_then_evaluate_leaves_numbers_and_picture_and_says_what_is_next(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from metarl.base.errors import MetarlError
 from metarl.evaluation.record import AgentRecord, Evaluation
@@ -119,13 +120,15 @@ def tables_in(run_dir: Path) -> dict[str, Any]:
     return {path.name.split("_", 1)[0]: json.loads(path.read_text()) for path in paths}
 
 
-def test_an_offline_run_holds_config_metrics_picture_and_table_by_env_steps(tmp_path: Path) -> None:
+def test_an_offline_run_holds_config_metrics_picture_and_table_by_env_steps(tmp_path: Path, curves: None) -> None:
     run_dir, home = tmp_path / "run", set(Path.home().iterdir())
     log = RunLog(run_dir, configured("offline"))
     for update in range(3):
         log.write(line(update))
     log.summarize(evaluation(), env_steps=90)
     log.close(completed=True)
+    with Image.open(run_dir / "validation.png") as picture:
+        assert min(picture.size) > 100
     records = inspect(run_dir)
     history = [record["history"]["item"] for record in records if record["type"] == "history"]
     assert [item["env_steps"] for item in history] == [30, 60, 90, 90]
