@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from metarl.base.errors import MetarlError
+from metarl.base.ranks import ranks
 
 from .contract import Layer, own_part
 
@@ -37,7 +38,7 @@ class Sharding:
     def __init__(self, network: nn.Module, layers: Sequence[Layer], mesh: DeviceMesh) -> None:
         # It warns that a whole copy of what lies on both axes takes two exchanges.
         logging.getLogger("torch.distributed.tensor").setLevel(logging.ERROR)
-        self.mesh, self.layers = mesh, list(layers)
+        self.mesh, self.layers, self.ranks = mesh, list(layers), ranks()
         self.num_parts = mesh[TENSOR].size()
         self.gathers = mesh[DATA].size() > 1
         """Whether layers are gathered along the data axis, and their gradients summed over it."""
@@ -77,7 +78,7 @@ class Sharding:
     def _put_in_order(self, name: str, parameter: Tensor, axis: int, order: Tensor) -> None:
         for each in (name, f"optimizer.{name}.exp_avg", f"optimizer.{name}.exp_avg_sq"):
             self._orders[each] = (axis, order)
-        parameter.data = parameter.data.index_select(axis, order)
+        parameter.data = _permuted(parameter.data, axis, order)
 
     def _gather_when_used(self, layer: Layer) -> None:
         from torch.distributed.fsdp import fully_shard
@@ -108,7 +109,7 @@ class Sharding:
         found = cast(Any, tensor).full_tensor() if hasattr(tensor, "full_tensor") else tensor
         if name in self._orders:
             axis, order = self._orders[name]
-            found = found.index_select(axis, order.argsort())
+            found = _permuted(found, axis, order.argsort())
         return found.detach().to("cpu", copy=True)
 
     def part(self, name: str, whole: Tensor, like: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ class Sharding:
 
         if name in self._orders:
             axis, order = self._orders[name]
-            whole = whole.index_select(axis, order)
+            whole = _permuted(whole, axis, order)
         spread = cast("DTensor", like)
         return distribute_tensor(whole.to(like), spread.device_mesh, spread.placements, src_data_rank=None)
 
@@ -137,6 +138,10 @@ class Sharding:
             total += own_part(gradient).double().square().sum() / copies
         dist.all_reduce(total)
         return float(total.sqrt())
+
+
+def _permuted(tensor: Tensor, axis: int, order: Tensor) -> Tensor:
+    return tensor.index_select(axis, order.to(tensor.device))
 
 
 def _order(sizes: Sequence[int], num_parts: int) -> Tensor:

@@ -9,6 +9,7 @@ import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
@@ -119,10 +120,15 @@ class RL2(TrainableAgent):
         """Divide the layers of the memory over processes. Raises MetarlError for a memory that cannot be."""
         self.sharding, self.optimizer = divided.divide(self.network, self.config.memory.name, self.optimizer, mesh)
 
+    def exchanging(self) -> AbstractContextManager[object]:
+        """Return a block in which the processes that divide the network exchange parts of it, if there are any."""
+        return nullcontext() if self.sharding is None else self.sharding.ranks.exchanging()
+
     def begin(self, streams: Streams) -> RL2Learner:
         """Return a learner with an empty memory in every replica of every task."""
         if self.sharding is not None:
-            self.sharding.gather()
+            with self.exchanging():
+                self.sharding.gather()
         return RL2Learner(self, streams)
 
     def begin_training(self, streams: Streams) -> Learner:
@@ -139,7 +145,7 @@ class RL2(TrainableAgent):
         Steps that explored are seen, but not learned from. Raises MetarlError where a gradient is not finite or all
         steps explored, and leaves the agent as it was.
         """
-        with restore_on_error(self._held, self._load), one_thread():
+        with restore_on_error(self._held, self._load), one_thread(), self.exchanging():
             return self._learn(trial, rng)
 
     def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
@@ -336,7 +342,8 @@ class RL2(TrainableAgent):
     @cpu_by_default()
     def state_dict(self) -> StateDict:
         """Return parameters, running statistics and optimiser state."""
-        return self._held() if self.sharding is None else divided.whole_state(self.sharding, self._held())
+        with self.exchanging():
+            return self._held() if self.sharding is None else divided.whole_state(self.sharding, self._held())
 
     @cpu_by_default()
     def load_state_dict(self, state: StateDict) -> None:
@@ -366,7 +373,7 @@ class RL2Learner(Learner):
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Advance the memory where the world is active, and return actions [task, replica, *action]."""
         agent, shape = self.agent, self.streams.shape
-        with acting():
+        with acting(), agent.exchanging():
             inputs = agent.inputs(timestep, np.full(shape, not self.begun))
             self.begun = True
             # Held still where the episode is over: a memory that ran on would tell of the neighbours' longer episodes.

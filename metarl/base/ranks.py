@@ -11,7 +11,7 @@ import os
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -54,6 +54,10 @@ class Ranks(ABC):
         """Return which of `count` tasks are this process's own. Those of all follow one another."""
         bounds = [number * count // self.size for number in (self.rank, self.rank + 1)]
         return range(*bounds)
+
+    def exchanging(self) -> AbstractContextManager[object]:
+        """Return a block in which torch exchanges by itself. A lost process raises there what it raises elsewhere."""
+        return nullcontext()
 
     @abstractmethod
     def total(self, values: Tensor) -> Tensor:

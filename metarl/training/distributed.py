@@ -63,9 +63,24 @@ class ProcessGroup(Ranks):
             self.exchanged = Exchanged(times + 1, before + num_bytes, seconds + time.perf_counter() - began)
             return found
         except RuntimeError as error:
-            late = "timed out" in str(error).lower()
-            why = f"did not answer within {self.patience:g} s" if late else "has ended"
-            raise RankLostError(f"rank {self.rank}: another rank {why}") from error
+            raise self._lost(error) from error
+
+    def _lost(self, error: RuntimeError) -> RankLostError:
+        late = "timed out" in str(error).lower()
+        why = f"did not answer within {self.patience:g} s" if late else "has ended"
+        return RankLostError(f"rank {self.rank}: another rank {why}")
+
+    @contextlib.contextmanager
+    def exchanging(self) -> Iterator[None]:
+        """Raise RankLostError where an exchange that torch makes in the block does not come to its end."""
+        import torch.distributed as dist
+
+        try:
+            yield
+        except RuntimeError as error:
+            if not isinstance(error, dist.DistError) and "gloo" not in str(error):  # whose errors have no class
+                raise
+            raise self._lost(error) from error
 
     def total(self, values: Tensor) -> Tensor:
         """Return the sum of `values` [n] over all ranks: the same bits in each."""
@@ -131,9 +146,12 @@ def dividing(config: TrainConfig) -> Iterator[DeviceMesh | None]:
             f"{'trains' if world.size == 1 else 'train'}; start {number}, such as by --workers {number}"
         )
     from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.distributed_c10d import _set_pg_timeout
 
     device = "cuda" if config.device == "cuda" or (config.device == "auto" and _has_nccl()) else "cpu"
     mesh = init_device_mesh(device, (parallel.data, parallel.tensor), mesh_dim_names=MESH)
+    for axis in MESH:  # a mesh takes torch's time of half an hour
+        _set_pg_timeout(timedelta(seconds=_patience()), mesh.get_group(axis))
     with training_with(MeshRanks(world, mesh)):
         yield mesh
 

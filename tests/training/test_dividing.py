@@ -77,7 +77,7 @@ def test_processes_that_divide_a_memory_train_that_of_one(
 @pytest.mark.slow  # training on rewards takes the same way
 def test_processes_that_divide_a_memory_learn_from_right_answers_as_one_does(tmp_path: Path) -> None:
     agent = {"name": "rl2", "learns_from": "targets", "dtype": "float64", "memory": {"name": "transformer"}}
-    family = {"name": "sinusoid", "preset": "stream"}
+    family = {"name": "text-classes", "preset": "stream"}
     config = write_config(tmp_path, agent=agent, family=family, num_updates=3, replicas=1)
     train_alone(config, tmp_path / "one")
     assert train(4, config, tmp_path / "many", *divided(2, 2)) == [(0, "")] * 4
@@ -94,8 +94,9 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_divided_in_another_way_or
     while not (run / "metrics.jsonl").exists() or len(read_metrics(run)) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    processes[0].send_signal(signal.SIGKILL)
-    assert end(processes)[1][0] == 2
+    processes[1].send_signal(signal.SIGKILL)
+    status, told = end(processes)[0]
+    assert (status, told.count("\n")) == (2, 1) and "rank 0: another rank has ended" in told
     assert load(run / "last.safetensors")[1].update in (2, 4)
     for number, changes in ((2, [*divided(2, 1), "num_updates=5"]), (1, ["parallel=null", "num_updates=6"])):
         assert end(begin(number, ["train", "--resume", str(run), *changes])) == [(0, "")] * number
@@ -119,6 +120,22 @@ def test_one_of_two_processes_needs_at_most_six_tenths_of_the_memory_of_one(memo
     whole = peak(1, 1)
     assert peak(1, 2) <= 0.6 * whole
     assert peak(2, 1) <= 0.6 * whole
+
+
+@pytest.mark.slow  # the same is tested of processes that share tasks
+def test_a_process_of_a_mesh_that_does_not_answer_ends_all_after_a_stated_time(tmp_path: Path) -> None:
+    config, run = write_config(tmp_path, num_updates=1000), tmp_path / "run"
+    processes = begin(2, ["train", str(config), "--run-dir", str(run), *divided(1, 2)], METARL_RANK_TIMEOUT="5")
+    deadline = time.monotonic() + 600
+    while not (run / "metrics.jsonl").exists() or not read_metrics(run):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGSTOP)
+    told = processes[0].communicate(timeout=600)[1]
+    processes[1].kill()
+    end(processes[1:])
+    assert (processes[0].returncode, told.count("\n")) == (2, 1)
+    assert "another rank did not answer within 5 s" in told
 
 
 @pytest.mark.parametrize(
