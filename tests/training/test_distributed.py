@@ -91,6 +91,21 @@ def train(size: int, config: Path, run_dir: Path, *words: str, **environment: st
     return end(begin(size, ["train", str(config), "--run-dir", str(run_dir), *words], **environment))
 
 
+def require_told_of_a_stopped_process(config: Path, run: Path, *words: str) -> None:
+    """Stop one of two processes once they train, and require that the other ends with a line."""
+    processes = begin(2, ["train", str(config), "--run-dir", str(run), *words], METARL_RANK_TIMEOUT="5")
+    deadline = time.monotonic() + 600
+    while not (run / "metrics.jsonl").exists() or not read_metrics(run):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGSTOP)
+    told = processes[0].communicate(timeout=600)[1]
+    processes[1].kill()
+    end(processes[1:])
+    assert processes[0].returncode == 2
+    assert told.count("\n") == 1 and "another rank did not answer within 5 s" in told
+
+
 def train_alone(config: Path, run_dir: Path, *, resume: bool = False, **changes: Any) -> None:
     """Train in this process."""
     settings = TrainConfig.model_validate({**yaml.safe_load(config.read_text()), **changes})
@@ -257,18 +272,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
 
 def test_a_process_that_does_not_answer_ends_all_after_a_stated_time(tmp_path: Path) -> None:
     config = write_config(tmp_path, num_updates=1000)
-    words = ["train", str(config), "--run-dir", str(tmp_path / "run")]
-    processes = begin(2, words, METARL_RANK_TIMEOUT="5")
-    deadline = time.monotonic() + 600
-    while not (tmp_path / "run/metrics.jsonl").exists() or not read_metrics(tmp_path / "run"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    processes[1].send_signal(signal.SIGSTOP)
-    told = processes[0].communicate(timeout=600)[1]
-    processes[1].kill()
-    end(processes[1:])
-    assert processes[0].returncode == 2
-    assert told.count("\n") == 1 and "another rank did not answer within 5 s" in told
+    require_told_of_a_stopped_process(config, tmp_path / "run")
 
 
 @pytest.mark.parametrize(("seen", "rank", "own"), [(None, 1, "1"), ("4,6", 0, "4"), ("4,6", 1, "6"), ("4,6", 3, "6")])

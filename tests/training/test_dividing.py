@@ -21,7 +21,7 @@ from metarl.runs.policy import load_policy
 from tests.places import ROOT
 from tests.small_runs import config as small_config
 from tests.small_runs import read_metrics
-from tests.training.test_distributed import begin, end, train, train_alone
+from tests.training.test_distributed import begin, end, require_told_of_a_stopped_process, train, train_alone
 
 MESHES = [
     ("transformer", 1, 2, 3),
@@ -124,18 +124,8 @@ def test_one_of_two_processes_needs_at_most_six_tenths_of_the_memory_of_one(memo
 
 @pytest.mark.slow  # the same is tested of processes that share tasks
 def test_a_process_of_a_mesh_that_does_not_answer_ends_all_after_a_stated_time(tmp_path: Path) -> None:
-    config, run = write_config(tmp_path, num_updates=1000), tmp_path / "run"
-    processes = begin(2, ["train", str(config), "--run-dir", str(run), *divided(1, 2)], METARL_RANK_TIMEOUT="5")
-    deadline = time.monotonic() + 600
-    while not (run / "metrics.jsonl").exists() or not read_metrics(run):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    processes[1].send_signal(signal.SIGSTOP)
-    told = processes[0].communicate(timeout=600)[1]
-    processes[1].kill()
-    end(processes[1:])
-    assert (processes[0].returncode, told.count("\n")) == (2, 1)
-    assert "another rank did not answer within 5 s" in told
+    config = write_config(tmp_path, num_updates=1000)
+    require_told_of_a_stopped_process(config, tmp_path / "run", *divided(1, 2))
 
 
 @pytest.mark.parametrize(
