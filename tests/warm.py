@@ -29,6 +29,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+from metarl.base.child import HELD
 from tests.places import ROOT
 
 LOADED = (
@@ -77,8 +78,11 @@ if not known or any(os.environ.get(name) not in values for name, values in {read
 about = {{"name": {name!r}, "python": {python!r}, "library": {library!r}, "words": sys.argv[1:], "folder": os.getcwd()}}
 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
     server.connect({address!r})
-    socket.send_fds(server, [json.dumps({{**about, "environment": dict(os.environ)}}).encode()], [0, 1, 2])
-    told(int(server.recv(100)))
+    held = [int(os.environ[{held!r}])] if {held!r} in os.environ else []
+    socket.send_fds(server, [json.dumps({{**about, "environment": dict(os.environ)}}).encode()], [0, 1, 2, *held])
+    process = int(server.recv(100))
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(process, number))
+    told(process)
     status = int(server.recv(100))
 if status < 0:
     if status != -signal.SIGKILL:
@@ -118,7 +122,7 @@ def write_client(path: Path, python: Path, library: Path, first: tuple[str, ...]
     address, _, began = start_server()
     words = {"name": path.name, "python": str(python), "library": str(library), "address": address}
     read = {name: [began.get(name), *(FOUND if name == "MUJOCO_GL" else ())] for name in READ_ONCE}
-    path.write_text(CLIENT.format(**words, first=first, read=read, metarl=METARL, tells=TELLS))
+    path.write_text(CLIENT.format(**words, first=first, read=read, metarl=METARL, tells=TELLS, held=HELD))
     path.chmod(0o755)
 
 
@@ -126,8 +130,8 @@ def write_client(path: Path, python: Path, library: Path, first: tuple[str, ...]
 def warm_python() -> str:
     """Return the path of a command that stands for this Python, with code, a module or a script to run.
 
-    It heeds no variable of Python's own. A signal ends the command that stands for the process, and not the process:
-    `WarmProcess` sends it on.
+    It heeds no variable of Python's own. SIGTERM reaches the process, other signals end the command that stands for
+    it: `WarmProcess` sends them on.
     """
     path = Path(start_server()[0]).with_name("python")
     write_client(path, Path(sys.executable), Path(sysconfig.get_path("purelib")), ("-c", "-m"))
@@ -171,7 +175,7 @@ def serve(path: str) -> None:
         while listener in select.select([listener, sys.stdin], [], [])[0]:
             client, _ = listener.accept()
             with client:
-                message, streams, _, _ = socket.recv_fds(client, 1 << 20, 3)
+                message, streams, _, _ = socket.recv_fds(client, 1 << 20, 4)
                 if os.fork() == 0:
                     answer(client, json.loads(message), streams)
                     return
@@ -188,9 +192,11 @@ def answer(client: socket.socket, about: dict[str, Any], streams: list[int]) -> 
         client.send(str(status).encode())
         os._exit(0)
     client.close()
-    for number, descriptor in enumerate(streams):
+    for number, descriptor in enumerate(streams[:3]):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    for descriptor in streams[3:]:
+        about["environment"][HELD] = str(descriptor)
     # Those of the server remember what they were connected to.
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115

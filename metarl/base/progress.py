@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 SECONDS_BETWEEN_LINES = 10.0
+ERROR, WARNING = "metarl: error: ", "metarl: warning: "
+"""What the line of an error and that of a warning begin with."""
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -161,7 +163,7 @@ def say(text: str) -> None:
 
 def warn(message: str) -> None:
     """Write a warning, one line, to standard error."""
-    complain("metarl: warning: ", message)
+    complain(WARNING, message)
 
 
 def complain(beginning: str, message: str) -> None:

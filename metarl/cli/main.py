@@ -8,10 +8,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from ..base.child import end_with_parent
 from ..base.code import import_by_option
 from ..base.errors import MetarlError, UserCodeError, author_traceback, did_you_mean, is_lack_of_memory
-from ..base.lifeline import end_with_parent
-from ..base.progress import complain
+from ..base.progress import ERROR, complain
 from ..base.signals import raised_signals, with_remedy
 from ..base.terminal import one_line, quiet_streams, settle_streams, visible
 from ..base.versions import __version__
@@ -110,7 +110,7 @@ def _settle_threads() -> None:
 
 
 def _fail(message: str) -> int:
-    complain("metarl: error: ", message)
+    complain(ERROR, message)
     return 2
 
 

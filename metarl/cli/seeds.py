@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,19 +12,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..base.child import Child, told_by
 from ..base.errors import MetarlError
-from ..base.lifeline import lifeline
 from ..base.progress import Progress, ProgressOfAll, warn
 from ..base.ranks import GOES_ON
-from ..runs.record import METRICS
+from ..runs.tail import Tail
 from .workers import METARL
 
 if TYPE_CHECKING:
     from ..runs.config import TrainConfig
 
 SECONDS_BETWEEN_LOOKS = 0.1
-ERROR = "metarl: error: "
-WARNING = "metarl: warning: "
 
 
 class _Training:
@@ -34,62 +30,42 @@ class _Training:
 
     def __init__(self, config: TrainConfig, run_dir: Path, words: Sequence[str], shown: Progress) -> None:
         self.config, self.run_dir, self.words, self.shown = config, run_dir, words, shown
-        self.told = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed at the end of the process
-        self.process: subprocess.Popen[bytes] | None = None
-        self._read = 0
+        self.told = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of the process
+        self.process: Child | None = None
+        self._tail = Tail(run_dir)
 
     def start(self, threads: int) -> None:
-        """Start the process. It ends with this one, however that ends."""
-        metrics = self.run_dir / METRICS
-        made = metrics.read_bytes().count(b"\n") if metrics.exists() else 0
-        self._read = metrics.stat().st_size if made else 0
-        self.shown.start(self.config.num_updates, made)
+        """Start the process."""
+        self.shown.start(self.config.num_updates, sum(1 for _ in self._tail.new()))
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ, GOES_ON: "1"}
-        with lifeline(environment) as descriptors:
-            self.process = subprocess.Popen(
-                [*METARL, *self.words],
-                env=environment,
-                pass_fds=descriptors,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self.told,
-                start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
-            )
+        self.process = Child([*METARL, *self.words], self.told, environment)
 
     def look(self) -> bool:
         """Show the updates that were made since the last look, and return whether the process has ended."""
         assert self.process is not None
-        over = self.process.poll() is not None
-        if (path := self.run_dir / METRICS).exists():
-            with path.open("rb") as file:
-                file.seek(self._read)
-                *lines, _ = file.read().split(b"\n")
-            self._read += sum(len(line) + 1 for line in lines)
-            for line in lines:
-                self.shown.report(json.loads(line))
+        over = self.process.status is not None
+        for metrics in self._tail.new():
+            self.shown.report(metrics)
         return over
 
     def error(self) -> str:
         """Return the line that the process ended with, '' where it did not fail, and pass its warnings on."""
         assert self.process is not None
         self.told.seek(0)
-        lines = self.told.read().splitlines()
+        errors, warnings, others = told_by(self.told.read())
         self.told.close()
-        for line in lines:
-            if line.startswith(WARNING):
-                warn(f"seed {self.config.seed}: {line.removeprefix(WARNING)}")
-        if self.process.returncode == 0:
+        for each in warnings:
+            warn(f"seed {self.config.seed}: {each}")
+        if self.process.status == 0:
             return ""
-        errors = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
-        if errors and len(lines) > 1:  # an author's traceback stands before the line
-            sys.stderr.write("\n".join(line for line in lines if not line.startswith((ERROR, WARNING))) + "\n")
-        return errors[-1] if errors else f"the process ended with status {self.process.returncode}"
+        if errors and others:  # an author's traceback stands before the line
+            sys.stderr.write("\n".join(others) + "\n")
+        return errors[-1] if errors else f"the process ended with status {self.process.status}"
 
     def stop(self, number: int) -> None:
         """Pass a signal on, and wait until the process has saved its run."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
-            self.process.wait()
+        if self.process is not None:
+            self.process.stop(number)
 
 
 def train_seeds(

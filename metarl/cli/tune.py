@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib.util
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from ..base.terminal import shell_line
 from .arguments import add_quiet_option, at_least, seed
 from .parser import add_command, is_no_option
 from .train import load_or_recall, log_override
+from .workers import METARL
 
 if TYPE_CHECKING:
     from ..runs.config import TrainConfig
@@ -174,7 +174,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         workers=arguments.workers,
         storage=arguments.storage,
         engine=arguments.engine,
-        metarl=(sys.executable, "-m", "metarl.cli.trial"),
+        metarl=METARL,
     )
 
 

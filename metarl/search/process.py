@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from ..base.child import Child, told_by
 from ..base.errors import MetarlError
 from ..base.files import lock
-from ..runs.record import METRICS, is_whole
+from ..runs.record import METRICS
 from ..runs.run import holds_run
+from ..runs.tail import Tail
 
 STOP_SECONDS = 60.0
 """Longest wait for a training to save its last update."""
-BEGINNING = "metarl: error: "
-"""What the line of an error begins with."""
 
 
 @dataclass(frozen=True)
@@ -46,84 +42,24 @@ class Score(NamedTuple):
     """Best score so far, that of the run's best checkpoint."""
 
 
-class Process:
-    """A command in a process that ends when this one does, however it ends: its standard input then closes."""
+class Process(Child):
+    """A command whose standard error goes to a file."""
 
     def __init__(self, words: Sequence[str], errors: Path, environment: Mapping[str, str] | None = None) -> None:
         self._errors = errors
         with errors.open("wb") as stream:
-            self._process = subprocess.Popen(
-                list(words),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=stream,
-                env={**os.environ, **(environment or {})},
-            )
-
-    @property
-    def status(self) -> int | None:
-        """Exit status, None while it runs."""
-        return self._process.poll()
-
-    def stop(self) -> None:
-        """Close its standard input, upon which the process saves and ends, and wait for it."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            super().__init__(words, stream, environment)
 
     def require_success(self) -> None:
         """Raise MetarlError with the line of its error, if the process ended in one."""
-        status = self._process.wait()
-        if status == 0:
+        if self.status == 0:
             return
-        lines = self._errors.read_text(encoding="utf-8", errors="replace").splitlines()
-        told = [line.removeprefix(BEGINNING) for line in lines if line.startswith(BEGINNING)]
-        if told:
-            raise MetarlError(told[-1])
-        if status < 0:
-            raise MetarlError(f"the process was ended by signal {-status}; {self._errors} has its last words")
-        raise MetarlError(f"the process ended with status {status}; {self._errors} has its last words")
-
-
-class Tail:
-    """Reads the lines that another process appends to a metrics file. A resumed run repeats lines: they count once."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self._path = run_dir / METRICS
-        self._read = 0
-        self._update = -1
-
-    def new(self) -> Iterator[Mapping[str, float]]:
-        """Yield the lines of updates that were not seen before."""
-        if self._size() < self._read:
-            self._read = 0  # the run went back to its last checkpoint
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._read)
-                lines = file.read().splitlines(keepends=True)
-        except OSError:
-            return
-        for line in lines:
-            if not is_whole(line):
-                # Its writer is not done; or the file has grown again since it was cut: then it is read from the start.
-                self._read = self._read if line is lines[-1] and not line.endswith(b"\n") else 0
-                return
-            self._read += len(line)
-            metrics = json.loads(line)
-            if metrics["update"] > self._update:
-                self._update = metrics["update"]
-                yield metrics
-
-    def _size(self) -> int:
-        try:
-            return self._path.stat().st_size
-        except OSError:
-            return 0
+        errors, _, _ = told_by(self._errors.read_bytes())
+        if errors:
+            raise MetarlError(errors[-1])
+        assert self.status is not None, "it still runs"
+        how = f"was ended by signal {-self.status}" if self.status < 0 else f"ended with status {self.status}"
+        raise MetarlError(f"the process {how}; {self._errors} has its last words")
 
 
 class Training:
@@ -170,7 +106,7 @@ class Training:
 
     def stop(self) -> None:
         """Let the training save its last update, and end it."""
-        self._process.stop()
+        self._process.stop(seconds=STOP_SECONDS)
         for _ in self.scores():
             pass  # counts the environment steps to the end
 

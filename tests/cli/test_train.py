@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import signal
@@ -37,8 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def warm_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start the processes of seeds warm. They end by themselves: neither signals nor descriptors reach them."""
-    monkeypatch.setattr("metarl.cli.seeds.lifeline", lambda environment: contextlib.nullcontext(()))
+    """Start the processes of seeds warm."""
     monkeypatch.setattr("metarl.cli.seeds.METARL", (warm_python(), "-m", "metarl"))
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -67,7 +66,7 @@ class Spy(ArrayFamily):
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "executable", warm_python())
+    monkeypatch.setattr("metarl.cli.tune.METARL", (warm_python(), "-m", "metarl"))
     Path("space.yaml").write_text("agent.inner_lr: [0.05, 0.1]\n")
     return tmp_path
 

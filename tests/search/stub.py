@@ -29,8 +29,8 @@ def main(words):
     made = path.read_text().count("\n") if path.exists() else 0
     for update in range(made, UPDATES):
         time.sleep(float(os.environ.get("STUB_SECONDS", "0")))
-        if select.select([0], [], [], 0)[0]:
-            return 143
+        if select.select([int(os.environ["METARL_LIFELINE"])], [], [], 0)[0]:
+            return 143  # the process that started this one has ended
         if given["agent.inner_lr"] > 1:
             print(f"metarl: error: update {update}: agent/loss is nan; take a lower learning rate", file=sys.stderr)
             return 2
