@@ -3,7 +3,9 @@
 With `P` the probabilities of the next token, and a copying part where settings ask for one (See et al., 2017):
 
     P = softmax(E d)                                     E: the layer of the outputs, d: the decoder at a place
-    P = (1 - g) softmax(E d) + g sum_i a_i onehot(x_i)    a = softmax(d K x), g = sigmoid(v d + c)
+    P = (1 - g) softmax(E d) + g sum_i a_i onehot(x_i)    a_i = softmax(d K x_i - m |t - i|), g = sigmoid(v d + c)
+
+m is `copy_slope`, and t the place that is written. c begins at the logit of `copy_share`.
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ class Decoder:
         if self.settings.copies:
             parameters |= with_bias("copy.query", glorot(width, width, generator))
             parameters |= with_bias("copy.gate", glorot(1, width, generator))
+            parameters["copy.gate.bias"] += torch.tensor(self.settings.copy_share, dtype=torch.float64).logit()
         return parameters
 
     def remember(
@@ -100,7 +103,7 @@ class Decoder:
         x = self.embedding.vectors(parameters, self.embedding.target, before)
         x = x + self.embedding.places(parameters, targets.shape[-1])
         hidden = hide_later(targets.shape[-1], x.device)
-        return self._log_probs(parameters, memory, self.stack(parameters, x, hidden, memory.read))
+        return self._log_probs(parameters, memory, self.stack(parameters, x, hidden, memory.read), 0)
 
     def begin(self, tokens: Tensor) -> Tensor:
         """Return the first input of every answer, [..., question], for questions' tokens [..., question, place]."""
@@ -117,9 +120,10 @@ class Decoder:
         x = self.embedding.vectors(parameters, self.embedding.target, tokens[..., None])
         x = x + self.embedding.places(parameters, place + 1, place)
         x = self.stack(parameters, x, None, memory.read, cache)
-        return self._log_probs(parameters, memory, x)[..., 0, :], cache
+        return self._log_probs(parameters, memory, x, place)[..., 0, :], cache
 
-    def _log_probs(self, parameters: Parameters, memory: Memory, x: Tensor) -> Tensor:
+    def _log_probs(self, parameters: Parameters, memory: Memory, x: Tensor, first: int) -> Tensor:
+        """Return the log-probabilities of the places from `first` on."""
         # Tied, the last row is that of the beginning, which no answer holds.
         weight = parameters[BOTH][: self.vocabulary] if self.embedding.tied else parameters["outputs.weight"]
         logits = F.linear(x, weight, parameters["outputs.bias"])
@@ -127,6 +131,8 @@ class Decoder:
             return logits.log_softmax(-1)
         keys, seen, tokens = memory.copied[0]
         scores = linear(parameters, "copy.query", x) @ keys.transpose(-1, -2) * x.shape[-1] ** -0.5
+        written, there = (torch.arange(each.shape[-2], device=x.device) for each in (x, keys))
+        scores = scores - self.settings.copy_slope * (written[:, None] + first - there).abs()
         # A question without a token has nothing to copy: its weights are zeroed, and the gate closes.
         weights = (scores + hide(seen)[..., None, :]).softmax(-1) * seen[..., None, :]
         gate = linear(parameters, "copy.gate", x).sigmoid() * seen.any(-1)[..., None, None]

@@ -63,6 +63,7 @@ def _add_ranks(parts: Any) -> None:
     )
     parser.add_argument("--updates", type=at_least(4), default=8, metavar="N", help="updates of each (default: 8)")
     parser.add_argument("--repeats", type=at_least(1), default=3, metavar="N", help="measurements of each (default: 3)")
+    parser.add_argument("--plot", metavar="FILE", help="draw what was measured, and the model, to a .png or .svg file")
     add_quiet_option(parser)
 
 
@@ -170,21 +171,27 @@ def run_train(arguments: argparse.Namespace) -> None:
 
 def run_ranks(arguments: argparse.Namespace) -> None:
     """Measure how training speeds up with processes, and print the tables."""
+    from ..base.figures import picture_suffix, save_figure
     from ..base.meter import meter
     from ..base.progress import say
     from ..bench.machine import describe_machine
     from ..bench.ranks import bench_ranks
+    from ..bench.scaling import scaling_figure, scaling_tables
 
+    if arguments.plot is not None:
+        picture_suffix(arguments.plot)  # a wrong one is told before minutes are spent
     say(describe_machine())
     with meter("bench ranks", shown=not arguments.quiet) as report:
-        tables = bench_ranks(
+        scaling = bench_ranks(
             arguments.config,
             arguments.ranks,
             updates=arguments.updates,
             repeats=arguments.repeats,
             report=report,
         )
-    say(f"\n{tables}")
+    say(f"\n{scaling_tables(scaling)}")
+    if arguments.plot is not None:
+        save_figure(scaling_figure(scaling), arguments.plot)
 
 
 def run_few_shot(arguments: argparse.Namespace) -> None:

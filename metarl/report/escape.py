@@ -1,5 +1,7 @@
 """How plain text becomes part of a page: one function for each kind of page, through which all text must go.
 
+For HTML it is `base.html.html_text`.
+
 Names, keys and paths may come from a stranger's run. Nothing in them may begin a tag, a link, a command or a formula,
 and no hidden character may show another name.
 """
@@ -16,11 +18,6 @@ from ..base.terminal import one_line, visible
 def _fold(text: str) -> str:
     """Return visible text on one line; a space at its ends stays, since another part may follow."""
     return re.sub(r"\s+", " ", visible(text))
-
-
-def html_text(text: str) -> str:
-    """Return plain text for HTML, between tags and inside an attribute in double quotes."""
-    return html.escape(visible(text))
 
 
 def plotly_text(text: str) -> str:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from ..base.errors import MetarlError
+from ..base.html import html_document, html_text, json_in_script, plotly_source
 from .about import About
 from .answer_plots import instance_panel, reliability_panel
 from .captions import definitions
 from .cells import Text
 from .commands import commands, versions_line
-from .escape import html_text
 from .groups import Group
 from .html_tables import metrics
 from .learning import learning_panel
@@ -27,18 +25,7 @@ from .task_pictures import task_pictures
 from .task_plots import tasks_panel
 from .videos import videos
 
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="$policy">
-<title>$title</title>
-<style>
-$style</style>
-</head>
-<body>
-<header>
+_BODY = Template("""<header>
 <h1>$title</h1>
 $head
 </header>
@@ -51,14 +38,7 @@ $sections
 <script type="application/json" id="panels">$panels</script>
 <script>$plotly</script>
 <script>
-$script</script>
-</body>
-</html>
-""")
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; media-src data:"
-)
-"""Forbids the browser to load anything from elsewhere."""
+$script</script>""")
 _MARKS = {
     "circle": '<circle cx="17" cy="8" r="4.5"/>',
     "square": '<rect x="13" y="4" width="8" height="8"/>',
@@ -92,17 +72,16 @@ def html_page(groups: Sequence[Group], about: About) -> str:
     """Return the page; the same runs give the same text. Raises MetarlError where plotly is not installed."""
     panels: list[Panel] = []
     sections = _sections(groups, about, panels)
-    return _PAGE.substitute(
-        policy=_POLICY,
+    body = _BODY.substitute(
         title=html_text(about.title_of(groups)),
-        style=_asset("page.css"),
         head=_head(groups, about),
         tabs="\n".join(_tab(section, number == 0) for number, section in enumerate(sections)),
         sections="\n".join(map(_section, sections)),
-        panels=_json([dataclasses.asdict(panel) for panel in panels]),
-        plotly=_plotly(),
+        panels=json_in_script([dataclasses.asdict(panel) for panel in panels]),
+        plotly=plotly_source(),
         script=_asset("page.js"),
     )
+    return html_document(about.title_of(groups), _asset("page.css"), body)
 
 
 def _sections(groups: Sequence[Group], about: About, panels: list[Panel]) -> list[_Section]:
@@ -134,20 +113,6 @@ def _sections(groups: Sequence[Group], about: About, panels: list[Panel]) -> lis
 
 def _asset(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
-def _plotly() -> str:
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise MetarlError("plotly is not installed; a page of HTML needs it: pip install 'plotly>=6'") from None
-    return get_plotlyjs()
-
-
-def _json(value: object) -> str:
-    """Return JSON that can stand inside a script: no `<` can end it."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _tab(section: _Section, selected: bool) -> str:

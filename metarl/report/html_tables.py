@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..base.html import html_text
 from .cells import Cell, Missing, Name, Number, Text, interval_digits, plain, signed_digits
 from .columns import Column, Kind
-from .escape import html_text
 from .groups import Group
 from .names import long_names
 from .table import Table

@@ -8,11 +8,11 @@ from typing import Any
 
 from ..base.errors import MetarlError
 from ..base.files import path_inside
+from ..base.html import html_text
 from ..base.terminal import shell_line
 from ..base.yaml_text import dump_yaml
 from ..runs.record import URLS
 from .commands import portable
-from .escape import html_text
 from .groups import Group, setting_of
 from .runs import RunResult, flatten
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..base.errors import MetarlError
 from ..base.files import path_inside
+from ..base.html import html_text
 from ..base.progress import warn
 from .commands import portable
-from .escape import html_text
 from .groups import Group
 
 TASKS_PICTURE = "tasks.png"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ..base.errors import MetarlError
 from ..base.files import path_inside
+from ..base.html import html_text
 from ..base.progress import warn
 from ..base.terminal import shell_line
 from .commands import portable
-from .escape import html_text
 from .groups import Group
 from .runs import RunResult
 

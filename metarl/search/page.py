@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,7 +18,7 @@ from optuna.trial import TrialState
 
 from ..base.figures import save_figure
 from ..base.files import write_atomically
-from ..base.terminal import visible
+from ..base.html import html_document, html_text, json_in_script, plotly_source
 from .confirm import Confirmation
 from .plan import Plan, without_password
 from .results import STATES, best_of, short_text
@@ -27,18 +26,7 @@ from .space import Choices, Parameter
 
 PAGE = "page.html"
 """File in a study's folder."""
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="$policy">
-<title>$title</title>
-<style>
-$style</style>
-</head>
-<body>
-<h1>$title</h1>
+_BODY = Template("""<h1>$title</h1>
 $content
 <script type="application/json" id="figures">$figures</script>
 <script>$plotly</script>
@@ -47,12 +35,7 @@ const config = {displaylogo: false, responsive: true, modeBarButtons: [["toImage
 for (const [id, figure] of Object.entries(JSON.parse(document.getElementById("figures").textContent))) {
   Plotly.newPlot(id, figure.data, figure.layout, config);
 }
-</script>
-</body>
-</html>
-""")
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
-"""Forbids the browser to load anything from elsewhere."""
+</script>""")
 _FIGURES: Sequence[tuple[str, str, str, Callable[[Study], Any], dict[str, Any]]] = (
     (
         "history",
@@ -105,17 +88,16 @@ def write_page(plan: Plan, study: Study, confirmation: Confirmation | None, agai
             )
     parts += [
         f"<h2>Trials</h2>\n{_trials(plan, study)}",
-        f"<h2>Command</h2>\n<pre>{escape(visible(without_password(again)))}</pre>",
+        f"<h2>Command</h2>\n<pre>{html_text(without_password(again))}</pre>",
     ]
-    page = _PAGE.substitute(
-        policy=_POLICY,
-        title=escape(visible(plan.name)),
-        style=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+    body = _BODY.substitute(
+        title=html_text(plan.name),
         content="\n".join(parts),
-        figures=_inside_script(figures),
-        plotly=_plotly(),
+        figures=json_in_script(figures),
+        plotly=plotly_source(),
     )
-    write_atomically(plan.folder / PAGE, page.encode())
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    write_atomically(plan.folder / PAGE, html_document(plan.name, style, body).encode())
 
 
 def write_pictures(plan: Plan, study: Study) -> None:
@@ -138,12 +120,6 @@ def write_pictures(plan: Plan, study: Study) -> None:
             pyplot.close(figure)
 
 
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())
-
-
 def _figures(study: Study) -> dict[str, Any]:
     """Return the figures that the trials give, as plotly.js takes them."""
     if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 2:
@@ -161,12 +137,6 @@ def _figures(study: Study) -> dict[str, Any]:
     return found
 
 
-def _inside_script(value: object) -> str:
-    """Return JSON that can stand inside a script: no `<` can end it."""
-    text = json.dumps(value, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 def _head(plan: Plan, study: Study, confirmation: Confirmation | None) -> str:
     """Return what was searched, by what and at which cost, and what it found."""
     trials, best = study.get_trials(deepcopy=False), best_of(plan, study)
@@ -177,13 +147,13 @@ def _head(plan: Plan, study: Study, confirmation: Confirmation | None) -> str:
     facts.append((plan.pruner, "pruner"))
     assert best is not None
     lines = [
-        f'<ul class="facts">{"".join(f"<li><b>{escape(value)}</b> {word}</li>" for value, word in facts)}</ul>',
+        f'<ul class="facts">{"".join(f"<li><b>{html_text(value)}</b> {word}</li>" for value, word in facts)}</ul>',
         f"<p>Best: trial {best.number}, score {best.score:.5g}: the mean over its seeds of the best score in "
         "validation tasks. The highest of many scores flatters; <code>--confirm</code> measures the settings on fresh "
         "seeds and test tasks.</p>",
     ]
     if confirmation is not None:
-        lines.append(f"<p><b>{escape(confirmation.line)}</b></p>")
+        lines.append(f"<p><b>{html_text(confirmation.line)}</b></p>")
     return "\n".join([*lines, "<h2>Settings</h2>", _settings(plan, best.labels)])
 
 
@@ -212,10 +182,10 @@ def _trials(plan: Plan, study: Study) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; the cells of a last column `error` are words."""
-    cells = "".join(f"<th>{escape(visible(each))}</th>" for each in head)
+    cells = "".join(f"<th>{html_text(each)}</th>" for each in head)
     lines = []
     for row in rows:
         kinds = [' class="words"' if name == "error" else "" for name in head]
-        lines.append("".join(f"<td{kind}>{escape(visible(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)))
+        lines.append("".join(f"<td{kind}>{html_text(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)))
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
