@@ -20,6 +20,7 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
 from metarl.base.figures import legend_label, save_figure
+from metarl.base.html import html_text
 from metarl.base.terminal import visible
 from metarl.cli.main import main
 from metarl.evaluation.figure import plot
@@ -27,7 +28,6 @@ from metarl.evaluation.record import Evaluation
 from metarl.evaluation.table import table
 from metarl.report.about import About
 from metarl.report.escape import (
-    html_text,
     latex_comment,
     latex_text,
     markdown_code,
