@@ -37,8 +37,8 @@ class SequenceSettings(Settings):
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     """What tells places apart: waves of fixed lengths (Vaswani et al., 2017), or a learned vector for each place."""
     copies: bool = False
-    """Whether an answer may take tokens from the question by attention (pointer-generator: See et al., 2017), such as
-    names; it needs equal vocabularies."""
+    """Whether an answer may take tokens from the question, and its end, by attention (pointer-generator: See et al.,
+    2017), such as names; it needs equal vocabularies."""
     copy_slope: Annotated[float, Field(ge=0)] = 0.0
     """What the score of a token to copy loses for each place between it and the place that is written (as attention
     with linear biases: Press et al., ICLR 2022). Above 0, training begins with copies in the order of the question."""

@@ -34,9 +34,9 @@ class Copied(NamedTuple):
     keys: Tensor
     """[..., question, place, width]"""
     seen: Tensor
-    """Places that hold a token, bool [..., question, place]"""
+    """Places of tokens and of the end behind them, bool [..., question, place]"""
     tokens: Tensor
-    """One-hot vectors of the tokens. [..., question, place, vocabulary]"""
+    """One-hot vectors of the tokens, 0 at the end. [..., question, place, vocabulary]"""
 
 
 class Memory(NamedTuple):
@@ -75,6 +75,7 @@ class Decoder:
         if self.settings.copies:
             parameters |= with_bias("copy.query", glorot(width, width, generator))
             parameters |= with_bias("copy.gate", glorot(1, width, generator))
+            parameters["copy.end"] = torch.randn(width, generator=generator, dtype=torch.float64)
             parameters["copy.gate.bias"] += torch.tensor(self.settings.copy_share, dtype=torch.float64).logit()
         return parameters
 
@@ -93,9 +94,15 @@ class Decoder:
         read = {name: self.stack.remember(parameters, name, x, x, seen) for name, (x, seen) in every.items()}
         if not self.settings.copies:
             return Memory(read, ())
-        keys, seen = question
+        return Memory(read, (self._to_copy(parameters, question[0][..., 1:, :], tokens),))
+
+    def _to_copy(self, parameters: Parameters, keys: Tensor, tokens: Tensor) -> Copied:
+        """Return a question's places [..., question, place, width] and tokens with its end, whose key is learned."""
+        keys, tokens = F.pad(keys, (0, 0, 0, 1)), F.pad(tokens, (0, 1))
+        places, length = torch.arange(tokens.shape[-1], device=tokens.device), (tokens > 0).sum(-1, keepdim=True)
+        keys = torch.where((places == length)[..., None], parameters["copy.end"], keys)
         one_hot = (tokens[..., None] == torch.arange(self.vocabulary, device=tokens.device)).to(keys.dtype)
-        return Memory(read, (Copied(keys[..., 1:, :], seen[..., 1:], one_hot),))
+        return Copied(keys, places <= length, one_hot)
 
     def taught(self, parameters: Parameters, memory: Memory, targets: Tensor) -> Tensor:
         """Return log-probabilities [..., question, place, vocabulary], each given the right tokens before it."""
@@ -133,9 +140,8 @@ class Decoder:
         scores = linear(parameters, "copy.query", x) @ keys.transpose(-1, -2) * x.shape[-1] ** -0.5
         written, there = (torch.arange(each.shape[-2], device=x.device) for each in (x, keys))
         scores = scores - self.settings.copy_slope * (written[:, None] + first - there).abs()
-        # A question without a token has nothing to copy: its weights are zeroed, and the gate closes.
-        weights = (scores + hide(seen)[..., None, :]).softmax(-1) * seen[..., None, :]
-        gate = linear(parameters, "copy.gate", x).sigmoid() * seen.any(-1)[..., None, None]
+        weights = (scores + hide(seen)[..., None, :]).softmax(-1)
+        gate = linear(parameters, "copy.gate", x).sigmoid()
         mixed = (1 - gate) * logits.softmax(-1) + gate * (weights @ tokens)
         return mixed.clamp(min=LEAST).log()
 
