@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import IO
 
 from .progress import ERROR, WARNING
 
+METARL = (sys.executable, "-m", "metarl")
+"""The command `metarl` by this Python."""
 HELD = "METARL_LIFELINE"
 """Environment variable with the descriptor of a pipe whose other end the parent holds."""
 
@@ -42,6 +45,10 @@ class Child:
     def status(self) -> int | None:
         """Exit status, None while it runs."""
         return self._process.poll()
+
+    def wait(self) -> int:
+        """Wait until it has ended, and return its exit status."""
+        return self._process.wait()
 
     def stop(self, number: int = signal.SIGTERM, seconds: float | None = None) -> None:
         """Send a signal unless it has ended, and wait until it has saved; it is killed if that takes longer."""

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from ..base.child import METARL, Child, told_by
 from ..base.errors import MetarlError
 from ..base.meter import Report, counted, ignore
 from ..runs.config import load_config
+from ..runs.record import read_metrics
 from .scaling import Scaling, Speed, Way
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""Variables of its processes."""
 
 
 def bench_ranks(
@@ -40,9 +41,11 @@ def bench_ranks(
             "most one rank a task"
         )
     alone = ("rollout_shards=1", "threads=1")
+    half = (*alone, f"meta_batch_size={num_tasks // 2}")
     ways = [
         Way("one process, one core", 1, alone),
-        Way("one process, half the tasks", 1, (*alone, f"meta_batch_size={num_tasks // 2}")),
+        Way("one process, half the tasks", 1, half),
+        Way("two of these that share nothing", 1, half, apart=2),
         Way("one process, rollout_shards=2", 1, ("rollout_shards=2", "threads=2")),
         *(Way(f"{number} ranks", number, alone) for number in ranks),
     ]
@@ -55,22 +58,34 @@ def bench_ranks(
 
 def measure(config: str | Path, way: Way, updates: int) -> Speed:
     """Return the speed of a way: the median over its updates but the first, which warms up."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder, "run")
-        words = [
-            *("train", str(config), "--run-dir", str(run), "--quiet", "--log", "none", *way.settings),
-            *(f"num_updates={updates}", f"evaluation.every={10 * updates}", "checkpoint_every=1000000"),
-            *("evaluation.num_tasks=1", "evaluation.replicas=1"),
-            *(["--workers", str(way.ranks)] if way.ranks > 1 else []),
-        ]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [sys.executable, "-m", "metarl", *words], env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            why = done.stderr.strip().splitlines() or [f"the process ended with status {done.returncode}"]
-            raise MetarlError(f"{way.title}: {why[-1].removeprefix('metarl: error: ')}")
-        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as errors:
+        runs = [Path(folder, str(number)) for number in range(way.apart)]
+        trainings: list[Child] = []
+        try:
+            trainings += [Child([*METARL, *_words(config, way, updates, run)], errors, ONE_THREAD) for run in runs]
+            statuses = [training.wait() for training in trainings]
+        finally:
+            for training in trainings:
+                training.stop(seconds=60)
+        if any(statuses):
+            errors.seek(0)
+            why, _, _ = told_by(errors.read())
+            raise MetarlError(f"{way.title}: {why[-1] if why else f'a process ended with status {max(statuses)}'}")
+        mean = Speed(*np.mean([_median_speed(run) for run in runs], axis=0))
+    return mean._replace(rate=mean.rate * way.apart)
+
+
+def _words(config: str | Path, way: Way, updates: int, run: Path) -> list[str]:
+    return [
+        *("train", str(config), "--run-dir", str(run), "--quiet", "--log", "none", *way.settings),
+        *(f"num_updates={updates}", f"evaluation.every={10 * updates}", "checkpoint_every=1000000"),
+        *("evaluation.num_tasks=1", "evaluation.replicas=1"),
+        *(["--workers", str(way.ranks)] if way.ranks > 1 else []),
+    ]
+
+
+def _median_speed(run: Path) -> Speed:
+    lines = read_metrics(run)
     # The last update is evaluated.
     return Speed(*np.median([_speed(*pair) for pair in itertools.pairwise(lines[:-1])], axis=0))
 

@@ -30,11 +30,16 @@ FAR = (8, 32, 128, 512)
 
 
 class Way(NamedTuple):
-    """A way to train: the title of its row, its number of ranks and what it changes."""
+    """A way to train."""
 
     title: str
+    """Title of its row."""
     ranks: int
+    """Processes that train together."""
     settings: tuple[str, ...]
+    """What it changes in the config."""
+    apart: int = 1
+    """Trainings at once that share nothing: how much of two cores' speed the machine has for two processes."""
 
 
 class Speed(NamedTuple):

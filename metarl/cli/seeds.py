@@ -12,12 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..base.child import Child, told_by
+from ..base.child import METARL, Child, told_by
 from ..base.errors import MetarlError
 from ..base.progress import Progress, ProgressOfAll, warn
 from ..base.ranks import GOES_ON
 from ..runs.tail import Tail
-from .workers import METARL
 
 if TYPE_CHECKING:
     from ..runs.config import TrainConfig

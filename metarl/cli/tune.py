@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..base.child import METARL
 from ..base.code import file_name
 from ..base.errors import MetarlError
 from ..base.signals import with_remedy
@@ -16,7 +17,6 @@ from ..base.terminal import shell_line
 from .arguments import add_quiet_option, at_least, seed
 from .parser import add_command, is_no_option
 from .train import load_or_recall, log_override
-from .workers import METARL
 
 if TYPE_CHECKING:
     from ..runs.config import TrainConfig

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from ..base.child import METARL
 from ..base.errors import MetarlError
 from ..base.ranks import is_launched
 
@@ -18,8 +18,6 @@ ELASTIC = "torch.distributed.elastic"
 
 TAKEN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals whose handlers torchrun replaces, and leaves so."""
-METARL = (sys.executable, "-m", "metarl")
-"""The command that the processes run."""
 
 
 def run_workers(words: Sequence[str], count: int, restarts: int = 0, command: Sequence[str] = METARL) -> int:

@@ -31,7 +31,7 @@ def test_tables_have_each_way_and_ratios_to_one_core(
     config = write_config(tmp_path, meta_batch_size=4)
     assert main(["bench", "ranks", str(config), "--repeats", "2", "--plot", str(tmp_path / "it.png"), "--quiet"]) == 0
     told = capsys.readouterr().out
-    assert len(asked) == 2 * 5 and asked[:5] == asked[5:]
+    assert len(asked) == 2 * 6 and asked[:6] == asked[6:]
     assert re.search(r"one process, one core +0\.900 +111 +1\.00 +1\.00, 1\.00\n", told)
     assert re.search(r"4 ranks +0\.300 +333 +3\.00 +3\.00, 3\.00 +6 +1\.5 +3%", told)
     assert (tmp_path / "it.png").exists()
