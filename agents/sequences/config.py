@@ -37,13 +37,8 @@ class SequenceSettings(Settings):
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     """What tells places apart: waves of fixed lengths (Vaswani et al., 2017), or a learned vector for each place."""
     copies: bool = False
-    """Whether an answer may take tokens from the question, and its end, by attention (pointer-generator: See et al.,
-    2017), such as names; it needs equal vocabularies."""
-    copy_slope: Annotated[float, Field(ge=0)] = 0.0
-    """What the score of a token to copy loses for each place between it and the place that is written (as attention
-    with linear biases: Press et al., ICLR 2022). Above 0, training begins with copies in the order of the question."""
-    copy_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Probability of copying that training begins with."""
+    """Whether an answer may take tokens from the question by attention (pointer-generator: See et al., 2017), such as
+    names; it needs equal vocabularies."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the loss that asks for every token alike."""
 
@@ -53,9 +48,6 @@ class SequenceSettings(Settings):
             raise ValueError(
                 f"width is {self.width}, which {self.num_heads} heads cannot share; take a multiple of num_heads"
             )
-        unused = {"copy_slope", "copy_share"} & self.model_fields_set
-        if unused and not self.copies:
-            raise ValueError(f"{min(unused)} says how tokens are copied, and copies is false; set copies: true")
         if self.width % 2:
             raise ValueError(f"width is {self.width}; positions need an even one")
         return self

@@ -3,9 +3,7 @@
 With `P` the probabilities of the next token, and a copying part where settings ask for one (See et al., 2017):
 
     P = softmax(E d)                                     E: the layer of the outputs, d: the decoder at a place
-    P = (1 - g) softmax(E d) + g sum_i a_i onehot(x_i)    a_i = softmax(d K x_i - m |t - i|), g = sigmoid(v d + c)
-
-m is `copy_slope`, and t the place that is written. c begins at the logit of `copy_share`.
+    P = (1 - g) softmax(E d) + g sum_i a_i onehot(x_i)    a = softmax(d K x), g = sigmoid(v d + c)
 """
 
 from __future__ import annotations
@@ -34,9 +32,9 @@ class Copied(NamedTuple):
     keys: Tensor
     """[..., question, place, width]"""
     seen: Tensor
-    """Places of tokens and of the end behind them, bool [..., question, place]"""
+    """Places that hold a token, bool [..., question, place]"""
     tokens: Tensor
-    """One-hot vectors of the tokens, 0 at the end. [..., question, place, vocabulary]"""
+    """One-hot vectors of the tokens. [..., question, place, vocabulary]"""
 
 
 class Memory(NamedTuple):
@@ -75,8 +73,6 @@ class Decoder:
         if self.settings.copies:
             parameters |= with_bias("copy.query", glorot(width, width, generator))
             parameters |= with_bias("copy.gate", glorot(1, width, generator))
-            parameters["copy.end"] = torch.randn(width, generator=generator, dtype=torch.float64)
-            parameters["copy.gate.bias"] += torch.tensor(self.settings.copy_share, dtype=torch.float64).logit()
         return parameters
 
     def remember(
@@ -94,15 +90,9 @@ class Decoder:
         read = {name: self.stack.remember(parameters, name, x, x, seen) for name, (x, seen) in every.items()}
         if not self.settings.copies:
             return Memory(read, ())
-        return Memory(read, (self._to_copy(parameters, question[0][..., 1:, :], tokens),))
-
-    def _to_copy(self, parameters: Parameters, keys: Tensor, tokens: Tensor) -> Copied:
-        """Return a question's places [..., question, place, width] and tokens with its end, whose key is learned."""
-        keys, tokens = F.pad(keys, (0, 0, 0, 1)), F.pad(tokens, (0, 1))
-        places, length = torch.arange(tokens.shape[-1], device=tokens.device), (tokens > 0).sum(-1, keepdim=True)
-        keys = torch.where((places == length)[..., None], parameters["copy.end"], keys)
+        keys, seen = question
         one_hot = (tokens[..., None] == torch.arange(self.vocabulary, device=tokens.device)).to(keys.dtype)
-        return Copied(keys, places <= length, one_hot)
+        return Memory(read, (Copied(keys[..., 1:, :], seen[..., 1:], one_hot),))
 
     def taught(self, parameters: Parameters, memory: Memory, targets: Tensor) -> Tensor:
         """Return log-probabilities [..., question, place, vocabulary], each given the right tokens before it."""
@@ -110,7 +100,7 @@ class Decoder:
         x = self.embedding.vectors(parameters, self.embedding.target, before)
         x = x + self.embedding.places(parameters, targets.shape[-1])
         hidden = hide_later(targets.shape[-1], x.device)
-        return self._log_probs(parameters, memory, self.stack(parameters, x, hidden, memory.read), 0)
+        return self._log_probs(parameters, memory, self.stack(parameters, x, hidden, memory.read))
 
     def begin(self, tokens: Tensor) -> Tensor:
         """Return the first input of every answer, [..., question], for questions' tokens [..., question, place]."""
@@ -127,10 +117,9 @@ class Decoder:
         x = self.embedding.vectors(parameters, self.embedding.target, tokens[..., None])
         x = x + self.embedding.places(parameters, place + 1, place)
         x = self.stack(parameters, x, None, memory.read, cache)
-        return self._log_probs(parameters, memory, x, place)[..., 0, :], cache
+        return self._log_probs(parameters, memory, x)[..., 0, :], cache
 
-    def _log_probs(self, parameters: Parameters, memory: Memory, x: Tensor, first: int) -> Tensor:
-        """Return the log-probabilities of the places from `first` on."""
+    def _log_probs(self, parameters: Parameters, memory: Memory, x: Tensor) -> Tensor:
         # Tied, the last row is that of the beginning, which no answer holds.
         weight = parameters[BOTH][: self.vocabulary] if self.embedding.tied else parameters["outputs.weight"]
         logits = F.linear(x, weight, parameters["outputs.bias"])
@@ -138,10 +127,9 @@ class Decoder:
             return logits.log_softmax(-1)
         keys, seen, tokens = memory.copied[0]
         scores = linear(parameters, "copy.query", x) @ keys.transpose(-1, -2) * x.shape[-1] ** -0.5
-        written, there = (torch.arange(each.shape[-2], device=x.device) for each in (x, keys))
-        scores = scores - self.settings.copy_slope * (written[:, None] + first - there).abs()
-        weights = (scores + hide(seen)[..., None, :]).softmax(-1)
-        gate = linear(parameters, "copy.gate", x).sigmoid()
+        # A question without a token has nothing to copy: its weights are zeroed, and the gate closes.
+        weights = (scores + hide(seen)[..., None, :]).softmax(-1) * seen[..., None, :]
+        gate = linear(parameters, "copy.gate", x).sigmoid() * seen.any(-1)[..., None, None]
         mixed = (1 - gate) * logits.softmax(-1) + gate * (weights @ tokens)
         return mixed.clamp(min=LEAST).log()
 
