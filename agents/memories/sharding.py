@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from metarl.base.errors import MetarlError
-from metarl.base.ranks import ranks
+from metarl.base.ranks import DATA, TENSOR, ranks
 
 from .contract import Layer, own_part
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.tensor import DTensor
     from torch.distributed.tensor.parallel import ParallelStyle
-
-DATA, TENSOR = "data", "tensor"
-"""Axes of a mesh."""
 
 
 class Sharding:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
+from metarl.base.ranks import TENSOR
 
 from ..common.over_ranks import sum_over_ranks
 from ..common.state import StateDict
@@ -30,7 +31,7 @@ def divide(
     layers = network.memory.divisible
     if not layers:
         raise MetarlError(f"the memory {memory!r} cannot be divided; take transformer, linear or associative")
-    require_divisible(layers, mesh["tensor"].size())
+    require_divisible(layers, mesh[TENSOR].size())
     slots = {name: optimizer.state.pop(parameter, {}) for name, parameter in network.named_parameters()}
     sharding = Sharding(network, layers, mesh)
     # Parameters lie on several meshes, which torch's joint loops over them refuse.

@@ -208,7 +208,7 @@ class ImageClasses(QuestionFamily):
         widths = [sheet.shape[1] for sheet in sheets]
         both = figure.subplots(1, 2, width_ratios=widths)
         some = f" ({rows} of {self.ways} labels)" if rows < self.ways else ""
-        asked = "asked" if queries.answers is None else "asked; answers: green right, red wrong"
+        asked = "asked" if queries.answers is None else "asked; answers: green right, orange wrong"
         for axes, sheet, told in zip(both, sheets, (f"examples{some}", asked), strict=True):
             axes.imshow(sheet, interpolation="nearest")
             axes.set_title(told, size=9)

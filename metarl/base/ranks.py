@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+DATA, TENSOR = "data", "tensor"
+"""Axes of the mesh of processes that divide a network: along the first tasks differ, along the second they are one."""
 
 
 class Exchanged(NamedTuple):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..base.errors import MetarlError, reword
-from ..base.ranks import Exchanged, Ranks, is_launched, numbers_of_all, ranks, training_with
+from ..base.ranks import DATA, TENSOR, Exchanged, Ranks, is_launched, numbers_of_all, ranks, training_with
 from ..base.text import with_noun
 from ..base.versions import versions
 from ..runs.config import TrainConfig
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
 T = TypeVar("T")
-MESH = ("data", "tensor")
-"""Axes of the processes that divide a network."""
 ATTEMPT = "metarl/attempt"
 """Key under which rank 0 names this attempt."""
 SECONDS = "METARL_RANK_TIMEOUT"
@@ -117,8 +115,8 @@ class MeshRanks(ProcessGroup):
     """The ranks of a mesh that have other tasks than this one, and stand where it does on the other axis."""
 
     def __init__(self, world: Ranks, mesh: DeviceMesh) -> None:
-        super().__init__(mesh.get_local_rank(MESH[0]), mesh[MESH[0]].size(), _patience())
-        self.world, self.group = world, mesh.get_group(MESH[0])
+        super().__init__(mesh.get_local_rank(DATA), mesh[DATA].size(), _patience())
+        self.world, self.group = world, mesh.get_group(DATA)
 
     @property
     def leads(self) -> bool:
@@ -149,8 +147,8 @@ def dividing(config: TrainConfig) -> Iterator[DeviceMesh | None]:
     from torch.distributed.distributed_c10d import _set_pg_timeout
 
     device = "cuda" if config.device == "cuda" or (config.device == "auto" and _has_nccl()) else "cpu"
-    mesh = init_device_mesh(device, (parallel.data, parallel.tensor), mesh_dim_names=MESH)
-    for axis in MESH:  # a mesh takes torch's time of half an hour
+    mesh = init_device_mesh(device, (parallel.data, parallel.tensor), mesh_dim_names=(DATA, TENSOR))
+    for axis in (DATA, TENSOR):  # a mesh takes torch's time of half an hour
         _set_pg_timeout(timedelta(seconds=_patience()), mesh.get_group(axis))
     with training_with(MeshRanks(world, mesh)):
         yield mesh
