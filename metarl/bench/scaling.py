@@ -184,6 +184,7 @@ def scaling_figure(scaling: Scaling) -> Figure:
     axes.plot([], [], "o", color="C0", markersize=5, label="measured here")
     axes.set(xscale="log", yscale="log", xlabel="ranks", ylabel="tasks a second, to one core")
     axes.set_xticks(ranks, [str(each) for each in ranks])
+    axes.yaxis.set_major_formatter("{x:g}")  # the default one writes a formula, which pictures here show as it is
     axes.minorticks_off()
     axes.legend(frameon=False)
     return figure
