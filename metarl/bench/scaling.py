@@ -150,7 +150,7 @@ def _modelled(scaling: Scaling) -> str:
     rows: list[tuple[str, ...]] = [
         ("ranks", "tasks an update", "s an update, model", "measured", "tasks/s to one core")
     ]
-    for ranks in [*near, *FAR]:
+    for ranks in sorted({*near, *FAR}):
         tasks = max(scaling.num_tasks, ranks)
         seconds = model.seconds(tasks, ranks, bandwidth_of(ranks))
         measured = f"{near[ranks].seconds:.3f}" if ranks in near else ""
