@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.base.errors import MetarlError
+from metarl.base.errors import MetarlError, reword
 from metarl.trials.episodes import Episodes, Trial
 
 from ..common.advantage import discounted_returns, explained_variance, generalized_advantages, normalize_advantages
@@ -112,8 +112,8 @@ class Rounds:
         for number, episodes in enumerate(trial.rounds, start=1):
             try:
                 data, share = self.make(episodes, fast)
-            except MetarlError as error:
-                raise MetarlError(f"round {number}: {error}") from None
+            except MetarlError as error:  # a lost rank stays one
+                raise reword(error, f"round {number}: {error}") from None
             rounds.append(data)
             explained.append(share)
             if number < len(trial.rounds) and fast:

@@ -13,6 +13,7 @@ from metarl.agents.maml.baselines import NetworkBaseline
 from metarl.base.streams import Streams, generator
 from metarl.families.load import load
 from metarl.families.task import Tasks
+from metarl.training.distributed import RankLostError
 from metarl.trials.rollout import run_trial
 from tests.agents.maml.problems import new_agent, play_trial
 from tests.probes import UnequalEpisodes
@@ -30,6 +31,19 @@ def test_update_sees_the_rounds_as_the_learner_played_them() -> None:
         )
         torch.testing.assert_close(data.old_outputs, outputs, rtol=0, atol=0)
         learner.adapt(episodes)
+
+
+def test_a_lost_rank_stays_one_where_its_round_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = load("navigation-2d", horizon=5)
+    agent = new_agent(family)
+    trial = play_trial(agent, family, rounds=2)
+
+    def lose(*_: Any) -> Any:
+        raise RankLostError("rank 1: another rank has ended")
+
+    monkeypatch.setattr(agent.rounds, "make", lose)
+    with pytest.raises(RankLostError, match="^round 1: rank 1: another rank has ended$"):
+        agent.rounds.replay(trial)
 
 
 def test_advantages_bootstrap_at_the_time_limit_and_cut_at_termination() -> None:
