@@ -42,7 +42,7 @@ def test_a_lost_rank_stays_one_where_its_round_is_named(monkeypatch: pytest.Monk
         raise RankLostError("rank 1: another rank has ended")
 
     monkeypatch.setattr(agent.rounds, "make", lose)
-    with pytest.raises(RankLostError, match="^round 1: rank 1: another rank has ended$"):
+    with pytest.raises(RankLostError, match=r"^round 1: rank 1: another rank has ended$"):
         agent.rounds.replay(trial)
 
 
