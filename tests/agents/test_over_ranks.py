@@ -87,7 +87,7 @@ def test_parameters_are_those_of_one_process_with_all_tasks(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("name", AGENTS)
 def test_parameters_are_those_of_one_process_however_many_share(name: str, size: int) -> None:
     require_equal(name, size, updates=5)
