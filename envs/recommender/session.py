@@ -14,9 +14,9 @@ from .catalogue import Catalogue
 from .diversity import cosine_distances, coverage, gini, intra_list_distance
 
 EARNED = {
-    "clicks": Outcome("Clicks a step; more is better."),
-    "conversions": Outcome("Conversions a step; more is better."),
-    "satisfaction": Outcome("Satisfaction a step, 0 without a click; more is better."),
+    "clicks": Outcome("Clicks a step; more is better.", objective=True),
+    "conversions": Outcome("Conversions a step; more is better.", objective=True),
+    "satisfaction": Outcome("Satisfaction a step, 0 without a click; more is better.", objective=True),
 }
 """The objectives, in their order."""
 SHOWN = {

@@ -87,6 +87,7 @@ class OutcomeEntry(Entry):
     meaning: Words
     percent: bool
     values: list[list[Number | None]] | list[Number | None]
+    objective: bool = False
 
 
 _RETURN = MeasureEntry(**Measure()._asdict())

@@ -27,6 +27,8 @@ class Told:
     """Whether it is a share, which tables tell in percent."""
     values: np.ndarray
     """[task, round], NaN where it means nothing; [round] where it is a statistic of all tasks together."""
+    objective: bool = False
+    """Whether it is one of several objectives, of which more is better."""
 
     def __post_init__(self) -> None:
         if self.values.ndim not in (1, 2) or np.isinf(self.values).any():
@@ -90,5 +92,5 @@ def tell_outcomes(family: TaskFamily, chunks: Sequence[Parts]) -> dict[str, Told
         values = np.ascontiguousarray(np.concatenate([chunk[name] for chunk in chunks]))
         if outcome.pool is not None:
             values = np.array([outcome.pool(counts) for counts in values.sum(axis=0)])
-        told[name] = Told(outcome.meaning, outcome.percent, values)
+        told[name] = Told(outcome.meaning, outcome.percent, values, outcome.objective)
     return told

@@ -283,7 +283,12 @@ def _entry_of(calibration: Calibration) -> dict[str, Any]:
 def _outcome_entries(outcomes: Mapping[str, Told]) -> dict[str, Any]:
     """Return outcomes as a file has them: pooled ones have a number for each round, others for each task and round."""
     return {
-        name: {"meaning": told.meaning, "percent": told.percent, "values": told.values.tolist()}
+        name: {
+            "meaning": told.meaning,
+            "percent": told.percent,
+            "objective": told.objective,
+            "values": told.values.tolist(),
+        }
         for name, told in outcomes.items()
     }
 
@@ -317,7 +322,7 @@ def _evaluation_of(document: Document, entries: Mapping[str, Any]) -> Evaluation
         calibration=None if document.calibration is None else Calibration(*map(np.array, document.calibration.bins)),
         by_instance=None if document.by_instance is None else make_array(document.by_instance),
         outcomes={
-            name: Told(entry.meaning, entry.percent, make_array(entry.values))
+            name: Told(entry.meaning, entry.percent, make_array(entry.values), entry.objective)
             for name, entry in document.outcomes.items()
         },
         versions=document.versions,

@@ -18,6 +18,8 @@ class Outcome(NamedTuple):
     pool: Callable[[np.ndarray], float] | None = None
     """None where every task has a value. Else a statistic of all tasks together, such as the share of a catalogue that
     anybody was shown: each task has counts [kind], and this maps their sum over tasks to the value."""
+    objective: bool = False
+    """Whether it is one of several objectives, of which more is better and the reward a weighted sum."""
 
     @property
     def unit(self) -> str:

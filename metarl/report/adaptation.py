@@ -93,13 +93,13 @@ def _changes(rewards: np.ndarray, switch_at: Sequence[int]) -> Iterator[tuple[in
     """Yield the step of each change, the steps of the window around it, and the step that ends what follows it."""
     if not switch_at:
         return
-    shared = _shared_steps(rewards)
+    shared = shared_steps(rewards)
     for (start, change), following in zip(pairwise((0, *switch_at)), (*switch_at[1:], shared), strict=True):
         end = min(following, shared)
         yield change, min(WINDOW, change - start, end - change), end
 
 
-def _shared_steps(rewards: np.ndarray) -> int:
+def shared_steps(rewards: np.ndarray) -> int:
     """Return how many steps every seed played in every task: trials are shorter where episodes end early."""
     known = ~np.isnan(rewards)
     return int((known.shape[-1] - known[..., ::-1].argmax(axis=-1)).min()) if known.any(axis=-1).all() else 0

@@ -13,6 +13,7 @@ from .about import About
 from .answer_plots import instance_panel, reliability_panel
 from .captions import definitions
 from .cells import Text
+from .changes import change_panel
 from .commands import commands, versions_line
 from .groups import Group
 from .html_tables import metrics
@@ -23,6 +24,7 @@ from .run_panels import configs, tracked
 from .shots import shots_panel
 from .task_pictures import task_pictures
 from .task_plots import tasks_panel
+from .trade_offs import trade_off_panel
 from .videos import videos
 
 _BODY = Template("""<header>
@@ -99,10 +101,14 @@ def _sections(groups: Sequence[Group], about: About, panels: list[Panel]) -> lis
         return _plots(panels, {problem: panel for problem, panel in found.items() if panel is not None}, "")
 
     return [
-        _Section("adaptation", "Adaptation", plots(adaptation_panel) + some(instance_panel) + some(shots_panel)),
+        _Section(
+            "adaptation",
+            "Adaptation",
+            plots(adaptation_panel) + some(instance_panel) + some(shots_panel) + some(change_panel),
+        ),
         _Section("metrics", "Metrics", metrics(groups, about.asked)),
         _Section("tasks", "Tasks", task_pictures(groups) + plots(tasks_panel, _NO_PLACES)),
-        _Section("profile", "Profile", plots(profile_panel) + some(reliability_panel)),
+        _Section("profile", "Profile", plots(profile_panel) + some(reliability_panel) + some(trade_off_panel)),
         _Section("learning", "Learning", plots(learning_panel, "The runs logged no validation.")),
         _Section("videos", "Videos", videos(groups)),
         _Section("configs", "Configs", configs(groups)),

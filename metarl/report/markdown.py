@@ -10,6 +10,7 @@ from ..base.files import write_atomically
 from .about import About
 from .captions import definitions
 from .cells import Cell, Name, Text, plain
+from .changes import change_figure
 from .columns import Kind
 from .commands import commands, versions_line
 from .escape import markdown_code, markdown_note, markdown_picture, markdown_text
@@ -26,6 +27,7 @@ from .names import long_names
 from .shots import shots_figure
 from .table import Table
 from .tables import build_tables
+from .trade_offs import trade_off_figure
 
 
 def write_page(groups: Sequence[Group], path: str | Path, about: About) -> None:
@@ -44,8 +46,12 @@ def write_page(groups: Sequence[Group], path: str | Path, about: About) -> None:
         }
         if (instances := instance_figure(groups)) is not None:
             figures["instances"] = (f"{what.title} by instance of a class (mean, 95 % interval)", instances)
+        if (changes := change_figure(groups)) is not None:
+            figures["changes"] = ("Reward of a step (mean, 95 % interval) by steps spent in the new task", changes)
         if (shots := shots_figure(groups)) is not None:
             figures["shots"] = (f"{what.title} of the last round by the number of examples", shots)
+        if (trades := trade_off_figure(groups)) is not None:
+            figures["trade-offs"] = ("Objectives against each other, and which points nobody beats", trades)
         if (reliability := reliability_figure(groups)) is not None:
             figures["calibration"] = ("Share of right answers against confidence in the last round", reliability)
     pictures = {}

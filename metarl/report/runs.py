@@ -20,8 +20,10 @@ from ..runs.config import resolve
 from ..runs.record import CONFIG, minutes_by_update, read_metrics, read_sessions, require_measured
 from ..runs.run import run_config
 
-EVALUATION, REFERENCES, BY_SHOTS = "evaluation.json", "evaluation-*.json", "shots-*.json"
-"""Files in a run's folder: the evaluation of its agent, all others in its tasks, and those with other examples."""
+EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
+"""Files in a run's folder: the evaluation of its agent, and all others in its tasks."""
+BY_SHOTS, CHANGED = "shots-*.json", "changed-*.json"
+"""Files of evaluations with other examples, and with other settings of the family."""
 OTHER_SPLITS = ("train", "extrapolation")
 """Other splits that a page compares with its own; `metarl evaluate RUN --split S` writes `evaluation-S.json`."""
 
@@ -58,6 +60,8 @@ class RunResult:
     """File and evaluation of its agent with other settings, from `metarl evaluate RUN agent.KEY=VALUE`."""
     by_shots: Sequence[tuple[Path, Evaluation]] = ()
     """File and evaluation of an agent with another number of examples, from `metarl evaluate RUN --shots N,N`."""
+    changed: Sequence[tuple[Path, Evaluation]] = ()
+    """File and evaluation of an agent with other objectives, from `metarl evaluate RUN family.KEY=VALUE`."""
     left_out: Sequence[LeftOut] = ()
     """Evaluations in the folder that the page leaves out."""
 
@@ -160,6 +164,7 @@ def _read_run(path: Path) -> RunResult:
         others.references,
         others.variants,
         _read_shots(path, evaluation, others.left_out),
+        _read_changed(path, evaluation, others.left_out),
         others.left_out,
     )
     _require_own(run)
@@ -212,6 +217,28 @@ def _read_shots(path: Path, own: Evaluation, left_out: list[LeftOut]) -> list[tu
         else:
             found.append((file, other))
     return found
+
+
+def _read_changed(path: Path, own: Evaluation, left_out: list[LeftOut]) -> list[tuple[Path, Evaluation]]:
+    """Return the evaluations with other settings of a family that tells objectives; others are of another problem."""
+    found = []
+    for file in sorted(path.glob(CHANGED)) if any(told.objective for told in own.outcomes.values()) else ():
+        try:
+            other = Evaluation.load(path_inside(path, file.name))
+        except MetarlError as error:
+            left_out.append(LeftOut(file, str(error)))
+            continue
+        plans = [(what, getattr(other.plan, what), getattr(own.plan, what)) for what in _PLAN]
+        why = [f"differ in {what}: {theirs}, {mine}" for what, theirs, mine in plans if theirs != mine]
+        if why:
+            left_out.append(LeftOut(file, f"{file} and {EVALUATION} {why[0]}; evaluate both alike"))
+        else:
+            found.append((file, other))
+    return found
+
+
+_PLAN = ("split", "replicas", "rounds", "num_tasks", "seed", "deterministic")
+"""What evaluations with other settings of the family share with the run's own."""
 
 
 def _sort_in(others: _Others, file: Path, other: Evaluation, own: Evaluation) -> None:

@@ -13,6 +13,7 @@ from .outcomes import outcome_table
 from .shots import shots_table
 from .summary import seed_table, summary_table
 from .table import Table
+from .trade_offs import trade_off_table
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def build_tables(groups: Sequence[Group], asked: Asked = NOTHING) -> list[Table]
         shots_table(groups),
         calibration_table(groups),
         outcome_table(groups),
+        trade_off_table(groups),
         measure_table(groups, asked.threshold),
         recovery_table(groups),
         *([] if asked.normalize is None else [score_table(groups, *asked.normalize)]),
