@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +24,7 @@ from metarl.families.questions import QuestionFamily
 from metarl.families.spaces import Boxes
 from metarl.families.task import SPLITS, Count, Measure, Parameter, Reveal, Values
 
+from ..images.folders import observe_files
 from ..images.glyphs import Fonts
 from .measures import OUTCOMES, measure_boxes, score_boxes
 from .pictures import draw_image, draw_rounds
@@ -178,6 +179,14 @@ class GlyphBoxes(QuestionFamily):
     def measure_round(self, values: Values, number: int, played: Played) -> Mapping[str, np.ndarray]:
         """Return the outcomes of a round."""
         return measure_boxes(played)
+
+    def observe(self, files: Sequence[str | Path]) -> np.ndarray:
+        """Return images of your own as observations, uint8 [file, size, size, 1], for `Policy.learn` and `answer`.
+
+        A right answer is (left, top, right, bottom, 1), shares of the image's sides. Raises MetarlError for a file that
+        cannot be read.
+        """
+        return observe_files(files, self.size, upright=False)
 
     def tell_answer(self, answer: np.ndarray) -> str:
         """Return the edges of a box, and how sure the answer is."""

@@ -142,7 +142,7 @@ def read_classes(folder: Path, classes: Sequence[Folder], size: int, report: Rep
         )
     images = np.empty((len(files), size, size), dtype=np.uint8)
     for place, file in enumerate(counted(files, report, len(files))):
-        images[place] = _read(file, size)
+        images[place] = read_image(file, size)
     return ImageSet(
         f"folder {str(folder)!r}",
         images,
@@ -153,19 +153,36 @@ def read_classes(folder: Path, classes: Sequence[Folder], size: int, report: Rep
     )
 
 
-def _read(file: Path, size: int) -> np.ndarray:
+def read_image(file: Path, size: int, *, upright: bool = True) -> np.ndarray:
+    """Return an image as a grey square, uint8 [size, size].
+
+    `upright` turns it as a tag of its file says; boxes are told of images as they lie. Raises MetarlError for a file
+    that cannot be read, or has too many pixels.
+    """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(file) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise MetarlError(f"image {str(file)!r} has {image.width} x {image.height} pixels; make it smaller")
-            grey = to_grey(ImageOps.exif_transpose(image))
+            grey = to_grey(ImageOps.exif_transpose(image) if upright else image)
             return np.asarray(grey.resize((size, size), Image.Resampling.LANCZOS))
     except MetarlError:
         raise
     except Exception as error:  # a decoder of a damaged file raises errors of many kinds
-        raise unreadable(file, "it is empty" if file.stat().st_size == 0 else type(error).__name__) from None
+        raise unreadable(file, _why(file, error)) from None
+
+
+def _why(file: Path, error: Exception) -> str:
+    if not file.is_file():
+        return "there is no such file"
+    return "it is empty" if file.stat().st_size == 0 else type(error).__name__
+
+
+def observe_files(files: Sequence[str | Path], size: int, *, upright: bool = True) -> np.ndarray:
+    """Return images as grey squares, uint8 [file, size, size, 1]. Raises MetarlError as `read_image` does."""
+    images = [read_image(Path(file), size, upright=upright) for file in files]
+    return np.stack(images)[..., None] if images else np.zeros((0, size, size, 1), dtype=np.uint8)
 
 
 def to_grey(image: Image.Image) -> Image.Image:

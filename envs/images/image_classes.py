@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,7 +31,7 @@ from metarl.families.question_batch import Questions
 from metarl.families.questions import QuestionFamily
 from metarl.families.task import Count, Measure, Parameter, Reveal, Values
 
-from .folders import find_classes, fingerprint, read_classes
+from .folders import find_classes, fingerprint, observe_files, read_classes
 from .glyphs import VERSION, Fonts, draw_glyphs, font_files
 from .image_set import ImageSet
 from .stored import stored
@@ -191,6 +191,13 @@ class ImageClasses(QuestionFamily):
     def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return 1 for a right label, 0 for a wrong one."""
         return (answers == targets).astype(np.float64)
+
+    def observe(self, files: Sequence[str | Path]) -> np.ndarray:
+        """Return images of your own as observations, uint8 [file, size, size, 1], for `Policy.learn` and `answer`.
+
+        Raises MetarlError for a file that cannot be read.
+        """
+        return observe_files(files, self.size)
 
     def tell_answer(self, answer: np.ndarray) -> str:
         """Return the label."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from metarl.base.errors import MetarlError
+from metarl.base.settings import shorten
 from metarl.base.streams import Streams
 from metarl.base.text import with_noun
 from metarl.families.batch import State
@@ -205,6 +207,23 @@ class Phrases(QuestionFamily):
             texts = [[self._text(row) for row in side[(steps, *at)]] for side in (answers, right)]
             chrf[at], bleu[at] = corpus_chrf(*texts), corpus_bleu(*texts)
         return found | {"corpus chrF": chrf.mean(axis=1), "BLEU": bleu.mean(axis=1)}
+
+    def observe(self, texts: Sequence[str]) -> np.ndarray:
+        """Return texts as tokens, zeros behind them, [text, length]: phrases or translations of your own.
+
+        For `Policy.learn`, which takes both, and `answer`. `tell_answer` is the way back. Raises MetarlError for a text
+        that has no token, or more than `length`.
+        """
+        composed = [unicodedata.normalize("NFC", text) for text in texts]
+        found = np.zeros((len(composed), self.length), dtype=self.observation_space.dtype)
+        for number, tokens in enumerate(self.pairs.vocabulary.encode(composed)):
+            if not 0 < len(tokens) <= self.length:
+                raise MetarlError(
+                    f"text {shorten(texts[number])} has {with_noun(len(tokens), 'token')}; it must have from 1 to "
+                    f"{self.length}, the family's length"
+                )
+            found[number, : len(tokens)] = tokens
+        return found
 
     def _text(self, tokens: np.ndarray) -> str:
         """Return the text of tokens [length] up to their end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from pydantic import Field
 
+from metarl.base.errors import MetarlError
 from metarl.base.streams import Streams
 from metarl.families.batch import State
 from metarl.families.data_files import adopt_data, same_digest
@@ -35,7 +36,7 @@ from metarl.families.task import Count, Measure, Parameter, Reveal, Values
 from .files import KINDS, read_texts
 from .glosses import find_nouns, noun_glosses
 from .names import language_names
-from .text_set import TextSet, decode_text, make_text_set
+from .text_set import TextSet, decode_text, encode_texts, make_text_set
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,6 +172,15 @@ class TextClasses(QuestionFamily):
     def score(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return 1 for a right label, 0 for a wrong one."""
         return (answers == targets).astype(np.float64)
+
+    def observe(self, texts: Sequence[str]) -> np.ndarray:
+        """Return texts of your own as observations, [text, length], for `Policy.learn` and `answer`.
+
+        What is beyond `length` bytes of UTF-8 is cut off. Raises MetarlError for an empty text.
+        """
+        if "" in texts:
+            raise MetarlError(f"text {list(texts).index('') + 1} of {len(texts)} is empty; leave it out")
+        return encode_texts(texts, self.length).astype(self.observation_space.dtype)
 
     def tell(self, observation: Any) -> str:
         """Return the text."""

@@ -55,6 +55,12 @@ def encode_text(text: str, length: int) -> bytes:
     return whole[:length].decode(errors="ignore").encode()
 
 
+def encode_texts(texts: Sequence[str], length: int) -> np.ndarray:
+    """Return the bytes of texts with zeros behind them, uint8 [text, length]."""
+    flat = b"".join(encode_text(text, length).ljust(length, b"\0") for text in texts)
+    return np.frombuffer(flat, dtype=np.uint8).reshape(len(texts), length)
+
+
 def decode_text(tokens: np.ndarray) -> str:
     """Return the text of tokens [length]."""
     return bytes(tokens[tokens != 0].astype(np.uint8)).decode(errors="replace")

@@ -159,3 +159,14 @@ def test_files_that_are_missing_or_broken_cost_one_line(tmp_path: Path) -> None:
     (tmp_path / "data" / "annotations.json").unlink()
     with pytest.raises(MetarlError, match=r"has no annotations\.json or instances\*\.json; keep one file"):
         make(folder)
+
+
+def test_observed_files_are_the_images_that_questions_show(tmp_path: Path) -> None:
+    family = make(folder := write(tmp_path / "data", document()))
+    tasks = family.sample("test", 1, seed=0)
+    streams = Streams.of(0, "x", np.arange(1))
+    shown = family.ask(tasks.values, family.prepare(tasks.values, streams), 0, streams).observations[0]
+    category = int(tasks.values["category"][0])
+    assert family.images.kinds.classes[category] == f"kind {category}"
+    files = [f"{folder}/images/{number}.png" for number in range(3 * category, 3 * category + 3)]
+    assert any(np.array_equal(image, shown[0]) for image in family.observe(files))

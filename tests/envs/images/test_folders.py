@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from metarl.envs.images.image_classes import ImageClasses
 from PIL import Image
 
 from metarl.base.errors import MetarlError
@@ -217,3 +218,16 @@ def test_links_that_lead_nowhere_streams_and_closed_folders_are_told_and_circles
     monkeypatch.setattr("os.scandir", closed)
     with pytest.raises(MetarlError, match=r"folder '.*c3' cannot be read .Permission denied."):
         load("image-classes", folder=folder, **SMALL)
+
+
+def test_observed_files_are_the_images_that_the_folder_has(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data", {f"class {n}": 2 for n in range(10)})
+    family = load("image-classes", folder=folder, **SMALL)
+    assert isinstance(family, ImageClasses)
+    place = family.images.classes.index("class 3")
+    held = family.images.images[family.images.firsts[place] :][:2]
+    files = [f"{folder}/class 3/{n}.png" for n in range(2)]
+    np.testing.assert_array_equal(family.observe(files)[..., 0], held)
+    assert family.observe([]).shape == (0, *family.observation_space.shape)
+    with pytest.raises(MetarlError, match=r"image .*none\.png' cannot be read \(there is no such file\)"):
+        family.observe([files[0], tmp_path / "none.png"])

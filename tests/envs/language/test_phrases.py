@@ -283,3 +283,19 @@ def test_changed_phrases_are_read_again(tmp_path: Path) -> None:
     assert make(folder=str(tmp_path), shots=5, queries=5).digest != first.digest
     with pytest.raises(MetarlError, match="restore those of before"):
         make(**first.settings)
+
+
+@pytest.mark.parametrize("vocabulary", ["bytes", "characters"])
+def test_texts_of_ones_own_are_the_tokens_that_the_same_texts_have_in_questions(folder: Path, vocabulary: str) -> None:
+    family = make(folder=str(folder), vocabulary=vocabulary)
+    asked = ask(family, family.sample("test", 1, seed=0), rounds=1)[0]
+    for tokens in (asked.observations[:, 0], asked.targets[:, 0]):
+        texts = [family.tell_answer(row) for row in tokens]
+        observed = family.observe(texts)
+        assert observed.dtype == family.observation_space.dtype
+        np.testing.assert_array_equal(observed, tokens)
+    decomposed = family.observe(["de\N{LATIN SMALL LETTER E}\N{COMBINING ACUTE ACCENT}7"])
+    np.testing.assert_array_equal(decomposed, family.observe(["de\N{LATIN SMALL LETTER E WITH ACUTE}7"]))
+    for text, count in (("", 0), ("x" * 33, 33)):
+        with pytest.raises(MetarlError, match=rf"has {count} tokens; it must have from 1 to 32"):
+            family.observe([text])

@@ -164,3 +164,13 @@ def test_a_task_of_classes_that_are_not_there_is_refused(classes: list[float]) -
     family = make()
     with pytest.raises(MetarlError, match=r"are no task; they must be different whole numbers from 0 to \d+"):
         family.make_vec(family.tasks({"classes": classes}))
+
+
+def test_observed_texts_are_the_tokens_that_the_same_texts_have_in_questions() -> None:
+    family = make()
+    asked = ask(family, family.sample("test", 1, seed=0), rounds=1)[0].observations[:, 0]
+    texts = [family.tell(row) for row in asked]
+    np.testing.assert_array_equal(family.observe(texts), asked)
+    assert family.observe(["x" * 999]).shape == (1, *family.observation_space.shape)
+    with pytest.raises(MetarlError, match=r"text 2 of 2 is empty; leave it out"):
+        family.observe(["a", ""])
