@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from metarl.report.about import About
 from metarl.report.changes import change_figure, change_panel, reward_curve
 from metarl.report.groups import Group, group_runs
+from metarl.report.html import html_page
+from metarl.report.markdown import write_page
 from metarl.report.runs import read_run
-from tests.report.run_folders import TASKS, page, run_folder, scores
+from tests.report.run_folders import TASKS, run_folder, scores
 
 FAMILY: dict[str, Any] = {"name": "navigation-2d", "switch_at": [30], "horizon": 50}
 
@@ -51,7 +54,9 @@ def test_a_drop_at_a_change_is_drawn_as_a_gap_in_the_line(tmp_path: Path) -> Non
     lines = [trace for trace in panel.plots[0].traces if "name" in trace]
     assert [set(line["y"]) for line in lines] == [{2.0}, {0.0}]
     assert panel.plots[0].layout["shapes"][0]["x0"] == 30
-    assert "![Reward of a step" not in page([tmp_path / "s0"])  # pictures are written beside the page
+    assert "Rewards around changes on" in html_page(groups, About("metarl report"))
+    write_page(groups, tmp_path / "page.md", About("metarl report"))
+    assert "](page-changes.png)" in (tmp_path / "page.md").read_text() and (tmp_path / "page-changes.png").is_file()
 
 
 @pytest.mark.parametrize("steps", [30, 20])

@@ -14,9 +14,10 @@ from metarl.evaluation.record import Evaluation
 from metarl.report.about import About
 from metarl.report.groups import Group, group_runs
 from metarl.report.html import html_page
+from metarl.report.markdown import write_page
 from metarl.report.runs import RunResult, read_run
 from metarl.report.trade_offs import trade_off_figure, trade_off_panel, trade_off_table, trade_offs
-from tests.report.run_folders import TASKS, page, run_folder, scores, write_reference
+from tests.report.run_folders import TASKS, run_folder, scores, write_reference
 from tests.scripted import altered
 
 SMALL, LARGE = {"goal_radius": 1.0}, {"goal_radius": 2.0}
@@ -94,7 +95,9 @@ def test_figure_and_panel_show_each_point_filled_on_the_front_and_open_off_it(tm
     assert [symbol.endswith("-open") for symbol in trace["marker"]["symbol"]] == [True, False]
     assert "goal_radius=2.0" in trace["hovertext"][0]
     assert "Trade-offs on" in html_page(groups, About("metarl report"))
-    assert "## Trade-offs" in page([run])
+    write_page(groups, tmp_path / "page.md", About("metarl report"))
+    text = (tmp_path / "page.md").read_text()
+    assert "## Trade-offs" in text and "](page-trade-offs.png)" in text
 
 
 @pytest.mark.parametrize(("name", "value"), [("deterministic", True), ("replicas", 3), ("seed", 5)])
