@@ -119,13 +119,13 @@ def looped_maml_gradient(parameters: Parameters, data: Ready) -> None:
         (looped_loss(parameters, *task) / len(data.support)).backward()
 
 
-def steps(gradient: Callable[[Parameters, Ready], None], parameters: Parameters, data: Ready) -> Callable[[int], None]:
-    """Return a function of the step's number that takes a step of Adam on a gradient."""
-    adam = torch.optim.Adam(parameters.values(), lr=LEARNING_RATE)
+def steps(gradient: Callable[[], object], parameters: list[Tensor]) -> Callable[[int], None]:
+    """Return a function of the step's number that takes a step of Adam on what `gradient` adds to the parameters."""
+    adam = torch.optim.Adam(parameters, lr=LEARNING_RATE)
 
     def step(number: int) -> None:
         adam.zero_grad()
-        gradient(parameters, data)
+        gradient()
         adam.step()
 
     return step
