@@ -9,7 +9,7 @@ from pathlib import Path
 from ..base.terminal import shell_line
 from ..evaluation.record import UNTRAINED, Evaluation
 from .groups import Group
-from .runs import EVALUATION, RunResult
+from .runs import EVALUATION, RunResult, family_changes
 
 
 def commands(groups: Sequence[Group], again: str) -> list[str]:
@@ -37,6 +37,10 @@ def _run_commands(run: RunResult) -> Iterator[str]:
     yield _evaluate_command(run.path, run.evaluation, EVALUATION)
     for split, evaluation in run.other_splits.items():
         yield _evaluate_command(run.path, evaluation, f"evaluation-{split}.json")
+    for file, evaluation in run.changed:
+        settings = [f"family.{change}" for change in family_changes(evaluation, run.evaluation)]
+        reference = evaluation.agent.name != run.evaluation.agent.name
+        yield _evaluate_command(run.path, evaluation, file.name, settings, reference=reference)
     measured: dict[str, list[Evaluation]] = {}
     for _, evaluation in run.by_shots:
         measured.setdefault(evaluation.label, []).append(evaluation)
@@ -46,13 +50,16 @@ def _run_commands(run: RunResult) -> Iterator[str]:
         yield f"{_evaluate_command(run.path, first, '', reference=reference)} --shots {shots}"
 
 
-def _evaluate_command(run: Path, evaluation: Evaluation, file: str, *, reference: bool = False) -> str:
-    """Return the command that evaluated the run's agent, or a reference in the run's tasks."""
+def _evaluate_command(
+    run: Path, evaluation: Evaluation, file: str, settings: Sequence[str] = (), *, reference: bool = False
+) -> str:
+    """Return the command that evaluated the run's agent, or a reference, in its family or with other settings of it."""
     path, agent, plan = portable(str(run)), evaluation.agent, evaluation.plan
     words: list[object] = ["metarl", "evaluate", path]
     if reference:
         words += ["--agent", agent.name.removesuffix(UNTRAINED)]
     words += [f"agent.{key}={json.dumps(value)}" for key, value in agent.settings.items()]
+    words += settings
     words += ["--rounds", plan.rounds, "--replicas", plan.replicas, "--tasks", plan.num_tasks]
     if plan.budget > 1:
         words += ["--budget", plan.budget]

@@ -150,11 +150,11 @@ def _compared(groups: Sequence[Group]) -> str:
 def _pairs(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
     """Yield the pairs of groups to compare: on one problem, of equally many rounds, the first of them trained."""
     for number, group in enumerate(groups):
-        references = (each for each in groups if not each.runs)
-        before = (each for each in groups[:number] if each.runs)
+        references = (each for each in groups if not each.trained)
+        before = (each for each in groups[:number] if each.trained)
         for other in (*references, *before):
             alike = group.problem == other.problem and group.returns.shape[-1] == other.returns.shape[-1]
-            if group.runs and alike:
+            if group.trained and alike:
                 yield group, other
 
 

@@ -44,6 +44,11 @@ class Group:
     """Files of the evaluations; empty where there are runs."""
 
     @property
+    def trained(self) -> bool:
+        """Whether training made its agents, with other settings of the evaluation or without."""
+        return bool(self.runs) or any(evaluation.agent.trained for evaluation in self.evaluations)
+
+    @property
     def training_seeds(self) -> tuple[int, ...]:
         """Training seeds of the evaluations; empty where one of them does not know its own."""
         if self.runs:

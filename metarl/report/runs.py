@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -235,6 +236,12 @@ def _read_changed(path: Path, own: Evaluation, left_out: list[LeftOut]) -> list[
         else:
             found.append((file, other))
     return found
+
+
+def family_changes(evaluation: Evaluation, own: Evaluation) -> list[str]:
+    """Return the settings of the family in which an evaluation differs from the run's own, as `name=value`."""
+    names = [name for name, value in evaluation.settings.items() if own.settings.get(name) != value]
+    return [f"{name}={json.dumps(evaluation.settings[name], separators=(',', ':'))}" for name in names]
 
 
 _PLAN = ("split", "replicas", "rounds", "num_tasks", "seed", "deterministic")

@@ -12,6 +12,7 @@ from .columns import MEAN, MINUTES, POOLED, TRIAL_STEPS, Column
 from .groups import Group
 from .measured import Measured, measured
 from .rows import Row, iqm_cell, mean_cell, number_cell, page_decimals, table_of
+from .runs import RunResult
 from .table import Table
 
 MAX_ROUNDS = 4
@@ -116,7 +117,7 @@ def _success_cell(group: Group, shown: Sequence[int]) -> Cell:
 
 
 def seed_table(groups: Sequence[Group]) -> Table:
-    """Return the table of single training runs."""
+    """Return the table of single training runs, and of their agents where they were evaluated with other settings."""
     what = measured(groups)
     once = all(group.returns.shape[-1] == 1 for group in groups)
     sums = not once and not what.per_step
@@ -131,7 +132,11 @@ def seed_table(groups: Sequence[Group]) -> Table:
         _RUN_MINUTES,
         _COMMIT,
     ]
-    rows = [(group, _run_cells(group, number, sums=sums)) for group in groups for number in range(len(group.runs))]
+    rows = [
+        (group, _seed_cells(group, number, sums=sums))
+        for group in groups
+        for number in range(len(group.training_seeds))
+    ]
     return table_of("seeds", "Single seeds", f"{what.title} is pooled over tasks.", columns, rows, groups)
 
 
@@ -139,21 +144,26 @@ def _total_cell(totals: np.ndarray) -> Cell:
     return Number(float(totals.mean()), page_decimals(totals.mean(keepdims=True)))
 
 
-def _run_cells(group: Group, number: int, *, sums: bool) -> list[Cell]:
-    run, returns = group.runs[number], group.returns[number]
-    evaluation, middles = run.evaluation, iqm(returns)
+def _seed_cells(group: Group, number: int, *, sums: bool) -> list[Cell]:
+    evaluation, returns = group.evaluations[number], group.returns[number]
+    middles = iqm(returns)
     shown = slice(None) if evaluation.rounds <= MAX_ROUNDS else slice(None, None, evaluation.rounds - 1)
     decimals = page_decimals(middles)
     total = MISSING if group.measure.per_step else _total_cell(group.totals[number])
     updates = (evaluation.agent.trained or {}).get("updates")
-    first, *others = run.commits or ("unknown",)
     return [
-        Seeds((run.seed,)),
+        Seeds((group.training_seeds[number],)),
         *(Numbers(tuple(map(float, values[shown])), decimals) for values in (middles, returns.mean(axis=0))),
         *([total] if sums else []),
-        MISSING if updates is None else Text(f"{updates} of {run.config['num_updates']}"),
-        Number(run.minutes, 1),
-        Text(
-            first if not others else f"{first} and {len(others)} more" if len(others) > 1 else f"{first}, {others[0]}"
-        ),
+        *(_source_cells(group.runs[number], updates) if group.runs else [_update_cell(updates), MISSING, MISSING]),
     ]
+
+
+def _source_cells(run: RunResult, updates: object) -> list[Cell]:
+    first, *others = run.commits or ("unknown",)
+    commits = f"{first} and {len(others)} more" if len(others) > 1 else ", ".join([first, *others])
+    return [_update_cell(updates, f" of {run.config['num_updates']}"), Number(run.minutes, 1), Text(commits)]
+
+
+def _update_cell(updates: object, of: str = "") -> Cell:
+    return MISSING if updates is None else Text(f"{updates}{of}")

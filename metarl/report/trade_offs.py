@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -25,6 +24,7 @@ from .figures import style_of as figure_style
 from .groups import Group
 from .panel import Panel, Plot, axis, hover_head, json_numbers, legend_of_drawn, style_of
 from .rows import mean_cell, table_of
+from .runs import family_changes
 from .table import Table
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _by_settings(group: Group, groups: Sequence[Group]) -> Mapping[str, Group]:
     for run in runs:
         for _, evaluation in run.changed:
             if evaluation.label == own.label:
-                members = found.setdefault(_changes(evaluation, own), [])
+                members = found.setdefault(" ".join(family_changes(evaluation, own)), [])
                 known = any(np.array_equal(each.returns, evaluation.returns, equal_nan=True) for each in members)
                 if group.runs or not known:  # beside every run a reference that draws nothing has the same numbers
                     members.append(evaluation)
@@ -105,12 +105,6 @@ def _by_settings(group: Group, groups: Sequence[Group]) -> Mapping[str, Group]:
         for settings, each in sorted(found.items(), reverse=True)
         if not group.runs or len(each) == len(group.runs)
     }
-
-
-def _changes(evaluation: Evaluation, own: Evaluation) -> str:
-    """Return the settings of the family in which an evaluation differs from the run's own."""
-    names = [name for name, value in evaluation.settings.items() if own.settings.get(name) != value]
-    return " ".join(f"{name}={json.dumps(evaluation.settings[name], separators=(',', ':'))}" for name in names)
 
 
 def _objectives_of(group: Group, names: Sequence[str]) -> np.ndarray | None:

@@ -28,6 +28,7 @@ from tests.report.run_folders import (
     skewed,
     write_other_split,
     write_reference,
+    write_variant,
 )
 from tests.scripted import altered
 
@@ -58,6 +59,18 @@ def test_difference_is_the_mean_of_the_paired_differences_with_their_own_interva
     # The tasks differ by hundreds, the two agents in each of them by six.
     value, low, high = (float(word) for word in re.findall(r"-?\d+\.\d+", difference[2]))
     assert value == low == high == pytest.approx(6.0, abs=0.05)
+
+
+def test_a_trained_agent_with_other_settings_is_compared_with_references_and_with_its_own_run(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", scores(1), trained={"training_seed": 0})
+    write_variant(run, scores(1) + 2.0, adapts=True)
+    write_reference(run, returns=scores(1) - 1.0)
+    _, *rows = comparison_table(group_runs([read_run(run)])).plain_rows()
+    assert [(row[0], row[1], row[2].split()[0]) for row in rows] == [
+        ("maml-ppo", "random", "2.00"),
+        ("maml-ppo adapts=true", "random", "6.00"),
+        ("maml-ppo adapts=true", "maml-ppo", "4.00"),
+    ]
 
 
 @pytest.mark.parametrize(

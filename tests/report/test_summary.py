@@ -119,3 +119,17 @@ def test_checkpoint_and_commits_of_a_run_fit_into_their_cells(tmp_path: Path) ->
         (run / "run.json").write_text(json.dumps({"sessions": sessions[:count]}))
         *_, checkpoint, _, shown = seed_table(group_runs([read_run(run)])).plain_rows()[1]
         assert (checkpoint, shown) == ("3 of 4", commits)
+
+
+def test_single_seeds_of_a_trained_agent_with_other_settings_follow_those_of_its_runs(tmp_path: Path) -> None:
+    runs = [
+        run_folder(tmp_path / f"s{seed}", scores(seed), seed=seed, trained={"training_seed": seed, "updates": 3})
+        for seed in (1, 2)
+    ]
+    for seed, run in enumerate(runs, start=1):
+        write_variant(run, np.full((TASKS, 2), 10.0 * seed), adapts=True)
+    rows = seed_table(group_runs([read_run(run) for run in runs])).plain_rows()[1:]
+    assert [row[:2] for row in rows] == [
+        ("maml-ppo", "1"), ("maml-ppo", "2"), ("maml-ppo adapts=true", "1"), ("maml-ppo adapts=true", "2")
+    ]  # fmt: skip
+    assert rows[3][3:] == ("20.0 / 20.0", "40.0", "3", "-", "-")

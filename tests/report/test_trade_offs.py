@@ -17,7 +17,7 @@ from metarl.report.html import html_page
 from metarl.report.markdown import write_page
 from metarl.report.runs import RunResult, read_run
 from metarl.report.trade_offs import trade_off_figure, trade_off_panel, trade_off_table, trade_offs
-from tests.report.run_folders import TASKS, run_folder, scores, write_reference
+from tests.report.run_folders import TASKS, page, run_folder, scores, write_reference
 from tests.scripted import altered
 
 SMALL, LARGE = {"goal_radius": 1.0}, {"goal_radius": 2.0}
@@ -137,3 +137,17 @@ def test_the_flag_of_an_objective_survives_a_file_and_old_files_have_none(tmp_pa
         del entry["objective"]
     path.write_text(json.dumps(document))
     assert not any(each.objective for each in Evaluation.load(path).outcomes.values())
+
+
+def test_commands_of_the_page_repeat_the_evaluations_with_other_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = seeds(tmp_path, 1)
+    write_reference(run, "random", returns=scores(9))
+    changed(run, 1, SMALL, 1.0, 4.0)
+    changed(run, 2, LARGE, 1.4, 2.4, agent="random")
+    monkeypatch.chdir(tmp_path)
+    text = page([run])
+    how = "--rounds 2 --replicas 2 --tasks 8\n"
+    assert f"metarl evaluate s0 family.goal_radius=1.0 {how}" in text
+    assert f"metarl evaluate s0 --agent random family.goal_radius=2.0 {how}" in text
