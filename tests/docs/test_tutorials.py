@@ -9,8 +9,8 @@ import pytest
 from .pages import PAGES, Block, blocks_of
 from .walkthrough import Walkthrough, require_lines
 
-SMALLER = {"num_updates": 2, "meta_batch_size": 4}
-"""What is set in the configs of tutorials here: their trainings take up to a minute."""
+SMALLER = {"num_updates": 2, "meta_batch_size": 4, "num_tasks": 3, "--tasks": 3}
+"""What is set in the configs and commands of tutorials here: their trainings and evaluations take up to minutes."""
 
 TUTORIALS = [page for page in PAGES if page.startswith("docs/tutorials/")]
 
@@ -37,10 +37,14 @@ def test_walkthrough_fails_with_a_command_that_fails(tmp_path: Path) -> None:
         walkthrough.follow([block("python", "1 / 0\n")])
 
 
-def test_walkthrough_makes_configs_smaller_and_nothing_else(tmp_path: Path) -> None:
-    walkthrough = Walkthrough.begin(tmp_path)
-    walkthrough.follow([block("yaml", "num_updates: 99\nnum_tasks: 9\n", "a.yaml")], {"num_updates": 2})
-    assert (walkthrough.folder / "a.yaml").read_text() == "num_updates: 2\nnum_tasks: 9\n"
+def test_walkthrough_makes_configs_and_commands_smaller_and_nothing_else(tmp_path: Path) -> None:
+    walkthrough, smaller = Walkthrough.begin(tmp_path), {"num_updates": 2, "num_tasks": 3, "--tasks": 4}
+    config = "num_updates: 99\nfamily: {num_tasks: 9}\nevaluation: {every: 9, num_tasks: 9}\n"
+    walkthrough.follow([block("yaml", config, "a.yaml")], smaller)
+    shrunk = "num_updates: 2\nfamily: {num_tasks: 9}\nevaluation: {every: 9, num_tasks: 3}\n"
+    assert (walkthrough.folder / "a.yaml").read_text() == shrunk
+    walkthrough.follow([block("sh", "echo --tasks 40 --task 5 > told\n")], smaller)
+    assert (walkthrough.folder / "told").read_text() == "--tasks 4 --task 5\n"
 
 
 def test_walkthrough_has_a_command_line_of_its_own(tmp_path: Path) -> None:

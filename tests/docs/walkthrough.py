@@ -53,7 +53,8 @@ class Walkthrough:
     def follow(self, blocks: list[Block], smaller: Mapping[str, int] = MappingProxyType({})) -> None:
         """Do what the blocks of a page say, one after the other. Raises AssertionError where one does not hold.
 
-        A block with a title is a file; in YAML the keys of `smaller` get its values. A block of `sh` is run, and so is
+        A block with a title is a file; in YAML the keys of `smaller` get its values, at the top and in `evaluation`,
+        and in commands its options do. A block of `sh` is run, and so is
         a block of `python` without a title. A block of `text` is what the block before printed: its lines are in the
         output in this order, whatever their numbers. In a line that ends in `...` only the beginning counts.
         """
@@ -64,7 +65,7 @@ class Walkthrough:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(_shrunk(block.text, smaller) if block.language == "yaml" else block.text)
             elif block.language == "sh":
-                output = self.run(["bash", "-e", "-c", _runnable(block)], block)
+                output = self.run(["bash", "-e", "-c", _shrunk(_runnable(block), smaller)], block)
             elif block.language == "python":
                 output = self.run(["python", "-c", block.text], block)
             elif block.language == "text":
@@ -105,7 +106,8 @@ def _write_pip(python: Path, library: Path) -> None:
 
 def _shrunk(text: str, smaller: Mapping[str, int]) -> str:
     for key, value in smaller.items():
-        text = re.sub(rf"^{key}: \d+$", f"{key}: {value}", text, flags=re.MULTILINE)
+        where = rf"{key} " if key.startswith("--") else rf"^(?:evaluation: \{{.*\b)?{key}: "
+        text = re.sub(rf"({where})\d+\b", rf"\g<1>{value}", text, flags=re.MULTILINE)
     return text
 
 
