@@ -17,7 +17,8 @@ FILES = sorted(RAW.glob("*/*/evaluation*.json"))
 def test_a_raw_file_gives_the_mean_that_its_page_tells(path: Path) -> None:
     evaluation, page = Evaluation.load(path), (RAW.parent / f"{path.parts[-3]}.md").read_text()
     mean = float(evaluation.measure.tell(evaluation.mean)[-1])
-    decimals = 1 if evaluation.measure.percent or abs(mean) >= 10 else 2  # as reports have them
+    # As reports have them.
+    decimals = 1 if evaluation.measure.percent else 0 if abs(mean) >= 100 else 1 if abs(mean) >= 10 else 2
     told = f"{mean:.{decimals}f}".replace("-0.00", "0.00")
     name = evaluation.agent.name
     assert any(name in line and told in line for line in page.splitlines() if line.startswith("|")), told
