@@ -51,7 +51,7 @@ def read_family(path: str | Path) -> dict[str, Any]:
 
     The modules of the key `imports` are imported first. The file says either `family: NAME`, a registered family, or
     `env: ID`, an environment of Gymnasium's. Its own `name` becomes the title. Raises MetarlError for a file that is
-    missing or not a mapping, and for one that says neither or both.
+    missing or not a mapping, for one that says neither or both, and for the config of a training.
     """
     from ..base.yaml_text import read_yaml
 
@@ -59,6 +59,11 @@ def read_family(path: str | Path) -> dict[str, Any]:
     if not isinstance(data, dict) or ("family" in data) == ("env" in data):
         raise MetarlError(
             f"{path} must be a mapping with either `family: NAME` (see `metarl families`) or `env: ID`, a Gymnasium id"
+        )
+    if "agent" in data:
+        raise MetarlError(
+            f"{path} is the config of a training, as it has an agent; give its family: a name with family.key=value, or "
+            "a file of its own"
         )
     declaration = dict(data)
     for module in _modules(declaration.pop("imports", None) or [], path):

@@ -11,11 +11,10 @@ from ..base.text import ordinal
 from ..evaluation.calibration import NUM_BINS, Calibration, pool_calibrations
 from .captions import caption
 from .cells import plain
-from .escape import plotly_text
 from .figures import CONFIDENCE, INSTANCE, RIGHT
 from .groups import Group
 from .measured import measured
-from .panel import Panel, Plot, axis, band, hover_head, json_numbers, legend_of_drawn, style_of
+from .panel import Panel, Plot, axis, band, legend_of_drawn, line_of
 from .rows import number_cell
 
 
@@ -36,23 +35,11 @@ def _instance_traces(number: int, group: Group) -> list[dict[str, Any]]:
         return []
     means, ends = values.mean(axis=(0, 1)), group.mean_interval_of(values)
     places = np.arange(1.0, len(means) + 1)
-    color, symbol, dash = style_of(number)
-    line = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": json_numbers(places),
-        "y": json_numbers(means),
-        "line": {"color": color, "dash": dash, "width": 2.5},
-        "marker": {"color": color, "symbol": symbol, "size": 8},
-        "name": plotly_text(group.name),
-        "hoverinfo": "text",
-        "hovertext": [
-            f"{hover_head(group)}{ordinal(n + 1)} instance<br>{group.measure.label} {plain(number_cell(mean, ends[n]))}"
-            for n, mean in enumerate(means)
-        ],
-        "meta": number,
-    }
-    return [*band(number, places, *ends.T), line]
+    told = [
+        f"{ordinal(n + 1)} instance<br>{group.measure.label} {plain(number_cell(mean, ends[n]))}"
+        for n, mean in enumerate(means)
+    ]
+    return [*band(number, places, *ends.T), line_of(number, group, places, means, told)]
 
 
 def reliability_panel(groups: Sequence[Group]) -> Panel | None:
@@ -78,20 +65,8 @@ def reliability_panel(groups: Sequence[Group]) -> Panel | None:
 
 def _reliability_trace(number: int, group: Group, pooled: Calibration) -> dict[str, Any]:
     some = np.flatnonzero(pooled.counts)
-    color, symbol, dash = style_of(number)
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": json_numbers(pooled.confidence[some]),
-        "y": json_numbers(pooled.accuracy[some]),
-        "line": {"color": color, "dash": dash, "width": 2.5},
-        "marker": {"color": color, "symbol": symbol, "size": 8},
-        "name": plotly_text(group.name),
-        "hoverinfo": "text",
-        "hovertext": [
-            f"{hover_head(group)}{pooled.counts[n]:,} answers<br>confidence {pooled.confidence[n]:.1%}, "
-            f"right {pooled.accuracy[n]:.1%}"
-            for n in some
-        ],
-        "meta": number,
-    }
+    told = [
+        f"{pooled.counts[n]:,} answers<br>confidence {pooled.confidence[n]:.1%}, right {pooled.accuracy[n]:.1%}"
+        for n in some
+    ]
+    return line_of(number, group, pooled.confidence[some], pooled.accuracy[some], told)

@@ -12,11 +12,10 @@ from ..base.figures import legend_label
 from .adaptation import shared_steps
 from .captions import caption
 from .cells import plain
-from .escape import plotly_text
 from .figures import add_legend, set_title
 from .figures import style_of as figure_style
 from .groups import Group
-from .panel import Panel, Plot, axis, band, hover_head, json_numbers, legend_of_drawn, style_of
+from .panel import Panel, Plot, axis, band, legend_of_drawn, line_of
 from .rows import number_cell
 
 if TYPE_CHECKING:
@@ -119,19 +118,8 @@ def _traces(number: int, group: Group, curve: RewardCurve, part: slice) -> list[
     """Return the band and the line of the steps between two changes."""
     rewards, middles = curve.rewards[..., part], curve.middles[part]
     means, ends = rewards.mean(axis=(0, 1)), group.mean_interval_of(rewards)
-    color, _, dash = style_of(number)
-    line = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": json_numbers(middles),
-        "y": json_numbers(means),
-        "line": {"color": color, "dash": dash, "width": 2.5},
-        "name": plotly_text(group.name),
-        "hoverinfo": "text",
-        "hovertext": [
-            f"{hover_head(group)}steps {start + 1} to {end}<br>reward {plain(number_cell(mean, interval))}"
-            for start, end, mean, interval in zip(curve.starts[part], curve.ends[part], means, ends, strict=True)
-        ],
-        "meta": number,
-    }
-    return [*band(number, middles, *ends.T), line]
+    told = [
+        f"steps {start + 1} to {end}<br>reward {plain(number_cell(mean, interval))}"
+        for start, end, mean, interval in zip(curve.starts[part], curve.ends[part], means, ends, strict=True)
+    ]
+    return [*band(number, middles, *ends.T), line_of(number, group, middles, means, told, markers=False)]

@@ -113,6 +113,25 @@ def hover_head(group: Group) -> str:
     return "".join(f"<b>{plotly_text(line)}</b><br>" for line in textwrap.wrap(group.name, 40))
 
 
+def line_of(
+    number: int, group: Group, x: np.ndarray, y: np.ndarray, told: Sequence[str], *, markers: bool = True
+) -> dict[str, Any]:
+    """Return the trace of a group's line through points, each with what is told where a reader points at it."""
+    color, symbol, dash = style_of(number)
+    trace = {
+        "type": "scatter",
+        "mode": "lines+markers" if markers else "lines",
+        "x": json_numbers(x),
+        "y": json_numbers(y),
+        "line": {"color": color, "dash": dash, "width": 2.5},
+        "name": plotly_text(group.name),
+        "hoverinfo": "text",
+        "hovertext": [f"{hover_head(group)}{text}" for text in told],
+        "meta": number,
+    }
+    return trace | ({"marker": {"color": color, "symbol": symbol, "size": 8}} if markers else {})
+
+
 def band(number: int, x: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[dict[str, Any]]:
     """Return the trace of an interval: an area, a bar for a single point, nothing where an end is not finite."""
     if not (np.isfinite(low).all() and np.isfinite(high).all()):

@@ -16,7 +16,7 @@ from .escape import plotly_text
 from .figures import LEVELS
 from .groups import Group
 from .measured import measured
-from .panel import Panel, Plot, axis, band, finite_range, hover_head, json_numbers, legend_of, style_of
+from .panel import Panel, Plot, axis, band, finite_range, hover_head, json_numbers, legend_of, line_of, style_of
 from .rows import number_cell, page_decimals
 from .step_axis import StepAxis, step_axis
 
@@ -52,24 +52,11 @@ def _step_axis_layout(scale: StepAxis) -> dict[str, Any]:
 def _adaptation_traces(number: int, group: Group, scale: StepAxis) -> list[dict[str, Any]]:
     steps = steps_before(group.env_steps)
     places = scale.place(steps)
-    color, symbol, dash = style_of(number)
-    line = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": json_numbers(places),
-        "y": json_numbers(group.iqm),
-        "line": {"color": color, "dash": dash, "width": 2.5},
-        "marker": {"color": color, "symbol": symbol, "size": 9, "line": {"color": "white", "width": 1}},
-        "name": plotly_text(group.name),
-        "hoverinfo": "text",
-        "hovertext": [
-            f"{hover_head(group)}round {n + 1}, after {steps[n]:,.0f} env steps<br>"
-            f"{_told(group, group.iqm[n], group.interval[n])}"
-            for n in range(len(steps))
-        ],
-        "meta": number,
-    }
-    return [*band(number, places, *group.interval.T), line]
+    told = [
+        f"round {n + 1}, after {steps[n]:,.0f} env steps<br>{_told(group, group.iqm[n], group.interval[n])}"
+        for n in range(len(steps))
+    ]
+    return [*band(number, places, *group.interval.T), line_of(number, group, places, group.iqm, told)]
 
 
 def _single_round(groups: Sequence[Group]) -> Plot:
@@ -116,26 +103,14 @@ def profile_panel(groups: Sequence[Group]) -> Panel:
     levels = np.linspace(*finite_range(last), LEVELS)
     traces = []
     for number, (group, returns) in enumerate(zip(groups, last, strict=True)):
-        color, _, dash = style_of(number)
         cells = above(returns, levels)[:, None]
         shares = cells.mean(axis=(0, 1, 2))
         traces += band(number, levels, *group.paired_interval(cells).clip(0, 1))
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "x": json_numbers(levels),
-                "y": json_numbers(shares),
-                "line": {"color": color, "dash": dash, "width": 2.5},
-                "name": plotly_text(group.name),
-                "hoverinfo": "text",
-                "hovertext": [
-                    f"{hover_head(group)}{share:.0%} are above {number_text(level, page_decimals(levels))}"
-                    for share, level in zip(shares, levels, strict=True)
-                ],
-                "meta": number,
-            }
-        )
+        told = [
+            f"{share:.0%} are above {number_text(level, page_decimals(levels))}"
+            for share, level in zip(shares, levels, strict=True)
+        ]
+        traces.append(line_of(number, group, levels, shares, told, markers=False))
     layout = {
         "xaxis": axis(f"{measured(groups).definition}, R", tickformat=","),
         "yaxis": axis("Share of seeds and tasks above R", tickformat=".0%", range=[-0.02, 1.02]),

@@ -14,12 +14,11 @@ from ..evaluation.record import Evaluation
 from .captions import caption
 from .cells import MISSING, plain
 from .columns import MEAN, Column
-from .escape import plotly_text
 from .figures import add_legend, set_title
 from .figures import style_of as figure_style
 from .groups import Group
 from .measured import measured
-from .panel import Panel, Plot, axis, band, hover_head, json_numbers, legend_of_drawn, style_of
+from .panel import Panel, Plot, axis, band, legend_of_drawn, line_of
 from .rows import Row, mean_cell, number_cell, table_of
 from .table import Table
 
@@ -97,20 +96,11 @@ def shots_panel(groups: Sequence[Group]) -> Panel | None:
         if (curve := _curve(group, groups)) is None:
             continue
         shots, means, ends = curve
-        color, symbol, dash = style_of(number)
-        texts = [
-            f"{hover_head(group)}{with_noun(int(n), 'shot')}<br>{group.measure.label} {plain(number_cell(mean, end))}"
+        told = [
+            f"{with_noun(int(n), 'shot')}<br>{group.measure.label} {plain(number_cell(mean, end))}"
             for n, mean, end in zip(shots, means, ends, strict=True)
         ]
-        line: dict[str, Any] = {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "x": json_numbers(shots),
-            "y": json_numbers(means),
-        }
-        line |= {"line": {"color": color, "dash": dash, "width": 2.5}, "hoverinfo": "text", "hovertext": texts}
-        line |= {"marker": {"color": color, "symbol": symbol, "size": 8}, "name": plotly_text(group.name)}
-        traces += [*band(number, shots, *ends.T), {**line, "meta": number}]
+        traces += [*band(number, shots, *ends.T), line_of(number, group, shots, means, told)]
     if not traces:
         return None
     what = measured(groups)

@@ -135,6 +135,7 @@ def test_every_distribution_has_a_word(word: str) -> None:
         ({"varies": [1]}, "must map at least one parameter"),
         ({"family": "navigation-2d", "preset": "maml"}, "has no MuJoCo model.* \\(goal\\) under `parameters`"),
         ({"env": "Pendulum-v1"}, "either `family: NAME`"),
+        ({"agent": {"name": "rl2"}}, "is the config of a training, as it has an agent; give its family"),
         ({"switch_at": 0}, "switch_at is \\[0\\]"),
         ({"switch_at": [30, 20]}, "ascending"),
         ({"switch_at": "soon"}, "whole numbers"),
