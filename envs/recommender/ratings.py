@@ -135,6 +135,8 @@ class Ratings(QuestionFamily):
         if self.folder:  # a run is used from other folders too
             object.__setattr__(self, "folder", str(Path(self.folder).expanduser().absolute()))
         object.__setattr__(self, "file", adopt_data(self.file, KINDS, "ratings or columns"))
+        if self.file or self.folder:
+            object.__setattr__(self, "requires", "")
         found = self.table
         digest = same_digest(self.digest, found.digest, f"the ratings of {found.origin}", "restore those of before")
         object.__setattr__(self, "digest", digest)

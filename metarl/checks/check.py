@@ -68,8 +68,7 @@ def check(target: str, report: Report = ignore) -> None:
     """
     found = resolve(target)
     if isinstance(found, TaskFamily) or (inspect.isclass(found) and issubclass(found, TaskFamily)):
-        cls = found.origin if isinstance(found, TaskFamily) else found
-        if missing := missing_requirement(cls):
+        if missing := missing_requirement(found):
             raise MetarlError(missing)
         findings = check_family(found, report=report)
     elif inspect.isclass(found) and issubclass(found, Agent):

@@ -84,7 +84,7 @@ def _draw(arguments: argparse.Namespace) -> None:
     from ..pictures.gallery import plot_tasks, plot_worlds
 
     family = load(arguments.name, arguments.preset)
-    if missing := missing_requirement(family.origin):
+    if missing := missing_requirement(family):
         raise MetarlError(missing)
     if arguments.plot:
         with meter("families", shown=not arguments.quiet):

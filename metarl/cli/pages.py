@@ -74,7 +74,7 @@ def family_page(name: str, preset: str | None = None) -> str:
         f"{name}: {inspect.getdoc(cls)}",
         *(["\n".join(origin)] if (origin := [*([f"from: {cls.source}"] if cls.source else []), *registered]) else []),
         f"presets{which}:\n{listing(presets) or '  none'}",
-        _inside(family, missing_requirement(cls)),
+        _inside(family, missing_requirement(family)),
         f"settings:\n{listing((name, str(value)) for name, value in family.settings.items())}",
         f"options:\n{listing(_options(cls).items())}",
     ]
@@ -95,7 +95,7 @@ def _file_page(path: str, family: TaskFamily, preset: str | None) -> str:
     options = {name: told for name, told in _options(cls).items() if name not in (*said, "title")}
     parts = [
         f"{path}: family {said['title']!r}, as the file says\n{listing(rows)}",
-        _inside(family, missing_requirement(cls)),
+        _inside(family, missing_requirement(family)),
         *([f"settings that the file leaves as they are:\n{listing(rest)}"] if rest else []),
         f"options:\n{listing(options.items())}",
     ]

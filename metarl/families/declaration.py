@@ -62,8 +62,8 @@ def read_family(path: str | Path) -> dict[str, Any]:
         )
     if "agent" in data:
         raise MetarlError(
-            f"{path} is the config of a training, as it has an agent; give its family: a name with family.key=value, or "
-            "a file of its own"
+            f"{path} is the config of a training, as it has an agent; give its family: a name with family.key=value, "
+            "or a file of its own"
         )
     declaration = dict(data)
     for module in _modules(declaration.pop("imports", None) or [], path):

@@ -54,7 +54,8 @@ class TaskFamily(ABC):
     by_settings: ClassVar[bool] = False
     """Whether its settings alone make the environment, so that who uses it in a YAML file has no class to repair."""
     requires: ClassVar[str] = ""
-    """Package that the family needs in addition to metarl's, by its import name; '' where it needs none."""
+    """Package that the family needs in addition to metarl's, by its import name; '' where it needs none. An instance
+    whose settings do without the package says ''."""
     pauses: ClassVar[bool] = True
     """Whether a world can stand still in mid-episode while others step."""
     side_by_side: ClassVar[bool] = True
@@ -304,11 +305,15 @@ def register(name: str) -> Callable[[F], F]:
     return decorate
 
 
-def missing_requirement(cls: type[TaskFamily]) -> str:
-    """Return one line that says which package to install before a family can be used, or '' where none is missing."""
-    if not cls.requires or importlib.util.find_spec(cls.requires) is not None:
+def missing_requirement(family: TaskFamily | type[TaskFamily]) -> str:
+    """Return one line that says which package to install before a family can be used, or '' where none is missing.
+
+    A class is asked about its default settings, a family about its own.
+    """
+    package = family.requires
+    if not package or importlib.util.find_spec(package) is not None:
         return ""
-    return f"family {cls.name!r} needs package {cls.requires!r}, which is not installed; pip install {cls.requires}"
+    return f"family {family.name!r} needs package {package!r}, which is not installed; pip install {package}"
 
 
 def required_package(cls: type[TaskFamily]) -> Any:

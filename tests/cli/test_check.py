@@ -18,12 +18,27 @@ from metarl.checks.check import Subject, check_all, subjects
 from metarl.cli.main import main
 from metarl.families.family import FAMILIES
 from metarl.trials.registered import AGENTS
+from tests.envs.recommender.making import ratings_csv, write_csv
 from tests.small_runs import children_of, command, started
 
 
 def test_check_passes_a_good_family(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "point-sparse"]) == 0
     assert "point-sparse: all checks passed" in capsys.readouterr().out
+
+
+def test_a_family_of_data_of_ones_own_needs_no_package_of_the_data_that_it_has_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(FAMILIES["ratings"], "requires", "no_such_package")
+    path = tmp_path / "shop.yaml"
+    path.write_text(f"family: ratings\nfile: {write_csv(tmp_path, ratings_csv())}\nshots: 2\nqueries: 2\n")
+    assert main(["check", str(path), "--quiet"]) == 0
+    assert main(["families", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "all checks passed" in out and "observation:" in out and "no_such_package" not in out
+    assert main(["check", "ratings"]) == 2
+    assert "needs package 'no_such_package', which is not installed" in capsys.readouterr().err
 
 
 SOME = [
