@@ -32,4 +32,9 @@ def language_names() -> Mapping[str, Sequence[str]]:
 def is_latin(name: str) -> bool:
     """Return whether all letters of a name are Latin, and it has one."""
     letters = [letter for letter in name if letter.isalpha()]
-    return bool(letters) and all("LATIN" in unicodedata.name(letter, "") for letter in letters)
+    return bool(letters) and all(map(_is_latin_letter, letters))
+
+
+@functools.cache
+def _is_latin_letter(letter: str) -> bool:
+    return "LATIN" in unicodedata.name(letter, "")

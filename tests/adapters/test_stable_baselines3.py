@@ -127,6 +127,7 @@ def test_success_of_any_step_is_told_at_the_episode_s_end() -> None:
     assert not any("is_success" in info for *_, infos in seen[:-1] for info in infos)
 
 
+@pytest.mark.slow
 def test_sb3_learns_to_go_to_the_goal_it_is_given() -> None:
     env = VecMonitor(make_sb3_vec("navigation-2d", 16, tasks={"goal": [0.4, 0.3]}, horizon=20))
     model = PPO("MlpPolicy", env, n_steps=20, batch_size=80, learning_rate=3e-3, seed=0, device="cpu", gamma=0.9)

@@ -9,7 +9,7 @@ import pytest
 from .pages import PAGES, Block, blocks_of
 from .walkthrough import Walkthrough, require_lines
 
-SMALLER = {"num_updates": 2, "meta_batch_size": 4, "num_tasks": 3, "--tasks": 3}
+SMALLER = {"num_updates": 2, "meta_batch_size": 4, "num_tasks": 2, "--tasks": 2}
 """What is set in the configs and commands of tutorials here: their trainings and evaluations take up to minutes."""
 
 TUTORIALS = [page for page in PAGES if page.startswith("docs/tutorials/")]

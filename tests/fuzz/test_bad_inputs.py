@@ -39,6 +39,7 @@ def test_inputs_that_once_broke_something_are_refused_in_one_line(path: Path, si
     assert not faults(outcome), str(outcome)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", PLANTED)
 def test_a_planted_bug_is_found(bug: str, site: Site) -> None:
     kind, plant = PLANTED[bug]
