@@ -92,7 +92,7 @@ def bench_few_shot(
     Tasks are 5-way 1-shot with 15 queries of each class, of family image-classes, `tasks` of them in a meta-batch;
     those of a language, 50 pairs and 20 queries; and those of a letter to find, 5 boxes and 15 queries. Ours is whole
     training but for evaluations and checkpoints. Each rate is measured `repeats` times for `seconds`, in turn with that
-    beside it. `report` is told the share that was measured. A line says what is left out, as it is not installed.
+    beside it. `report` is told the share that was measured. What is not installed is left out, with a line.
     """
     with tempfile.TemporaryFile("w") as log:
         rows, found = list(_rows(tasks, log)), []
