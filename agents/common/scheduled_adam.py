@@ -10,6 +10,7 @@ from torch import Tensor
 from metarl.base.errors import MetarlError
 from metarl.trials.agent import NUM_UPDATES
 
+from .adam import Adam
 from .over_ranks import sum_over_ranks
 from .schedule import Schedule
 from .state import StateDict, load_optimizer, optimizer_state
@@ -21,7 +22,7 @@ class ScheduledAdam:
     def __init__(self, parameters: Mapping[str, Tensor], learning_rate: Schedule, max_grad_norm: float) -> None:
         self.parameters, self.learning_rate, self.max_grad_norm = parameters, learning_rate, max_grad_norm
         self.num_updates = 0
-        self.optimizer = torch.optim.Adam(list(parameters.values()), lr=learning_rate.start)
+        self.optimizer = Adam(parameters.values(), learning_rate.start)
 
     def descend(self, gradients: Mapping[str, Tensor], *, ends_update: bool = True) -> float:
         """Take one step down `gradients`, scaled to a norm of at most `max_grad_norm`. Return their original norm.
@@ -31,10 +32,9 @@ class ScheduledAdam:
         for name, parameter in self.parameters.items():
             parameter.grad = gradients[name].to(parameter.dtype)
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.max_grad_norm))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate.at(self.num_updates)
+        self.optimizer.learning_rate = self.learning_rate.at(self.num_updates)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         if ends_update:
             self.num_updates += 1
         return norm

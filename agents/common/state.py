@@ -11,33 +11,28 @@ from torch import Tensor
 from metarl.base.errors import MetarlError
 from metarl.trials.agent import NUM_UPDATES
 
+from .adam import MOMENTS, Adam, begin
+
 StateDict = dict[str, Tensor]
 """Everything that training changes, by name."""
 
 MOST_COUNTED = 2**53
 """Largest count that a state may hold: every whole number up to it is a float64."""
 
-_ADAM_SLOTS = ("exp_avg", "exp_avg_sq", "step")
 
-
-def optimizer_state(optimizer: torch.optim.Adam, parameters: Mapping[str, Tensor]) -> StateDict:
+def optimizer_state(optimizer: Adam, parameters: Mapping[str, Tensor]) -> StateDict:
     """Return Adam's moments and step counts by parameter; zeros before its first step, so that names never change."""
     state = {}
     for name, parameter in parameters.items():
-        slots = optimizer.state.get(parameter, {})
-        for slot in _ADAM_SLOTS:
-            if slot == "step":  # which torch makes in the default dtype of the process
-                value = slots.get(slot, torch.zeros((), device="cpu")).to(torch.float32)
-            else:
-                value = slots.get(slot, torch.zeros_like(parameter))
-            state[f"optimizer.{name}.{slot}"] = value.detach().clone()
+        slots = optimizer.state.get(parameter) or begin(parameter)
+        state |= {f"optimizer.{name}.{slot}": value.detach().clone() for slot, value in slots.items()}
     return state
 
 
-def load_optimizer(optimizer: torch.optim.Adam, parameters: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+def load_optimizer(optimizer: Adam, parameters: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
     """Restore what `optimizer_state` gave."""
     for name, parameter in parameters.items():
-        slots = {slot: state[f"optimizer.{name}.{slot}"].clone() for slot in _ADAM_SLOTS}
+        slots = {slot: state[f"optimizer.{name}.{slot}"].clone() for slot in (*MOMENTS, "step")}
         optimizer.state[parameter] = {
             slot: value if slot == "step" else value.to(parameter) for slot, value in slots.items()
         }
@@ -50,9 +45,7 @@ def load_tensors(targets: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> 
             target.copy_(state[name])
 
 
-def training_state(
-    tensors: Mapping[str, Tensor], optimizer: torch.optim.Adam, parameters: Mapping[str, Tensor]
-) -> StateDict:
+def training_state(tensors: Mapping[str, Tensor], optimizer: Adam, parameters: Mapping[str, Tensor]) -> StateDict:
     """Return copies of `tensors`, and the optimiser's state of `parameters`."""
     return {
         **{name: value.detach().clone() for name, value in tensors.items()},
@@ -62,7 +55,7 @@ def training_state(
 
 def load_training_state(
     tensors: Mapping[str, Tensor],
-    optimizer: torch.optim.Adam,
+    optimizer: Adam,
     parameters: Mapping[str, Tensor],
     state: Mapping[str, Tensor],
 ) -> None:

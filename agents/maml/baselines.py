@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from metarl.base.settings import Count, Positive, Settings
 from metarl.trials.episodes import Episodes
 
+from ..common.adam import Adam
 from ..common.advantage import baseline_features, linear_baseline
 from ..common.moments import RunningMoments, ValueScale
 from ..common.over_ranks import place_of, sum_over_ranks
@@ -137,7 +138,7 @@ class NetworkBaseline:
                 scale = parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.0
                 parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * scale)
         self.network.to(device=device, dtype=dtype)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.optimizer = Adam(self.network.parameters(), config.learning_rate)
         self.moments = RunningMoments(sizes[0])
         self.scale = ValueScale()
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from metarl.base.errors import MetarlError
 from metarl.base.ranks import DATA, TENSOR, ranks
 
+from ..common.adam import MOMENTS
 from .contract import Layer, own_part
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Sharding:
             setattr(layer, count, getattr(layer, count) // self.num_parts)
 
     def _put_in_order(self, name: str, parameter: Tensor, axis: int, order: Tensor) -> None:
-        for each in (name, f"optimizer.{name}.exp_avg", f"optimizer.{name}.exp_avg_sq"):
+        for each in (name, *(f"optimizer.{name}.{moment}" for moment in MOMENTS)):
             self._orders[each] = (axis, order)
         parameter.data = _permuted(parameter.data, axis, order)
 

@@ -21,6 +21,7 @@ from metarl.trials.agent import TrainableAgent
 from metarl.trials.episodes import Trial
 from metarl.trials.registered import register_agent
 
+from ..common.adam import SGD, Adam
 from ..common.over_ranks import shares
 from ..common.policy import Parameters
 from ..common.schedule import Schedule, ScheduledRate
@@ -45,9 +46,9 @@ class ByAdam(Settings):
     num_steps: Count = 20
     """Steps after each round, each on all right answers so far."""
 
-    def optimizer(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    def optimizer(self, parameters: list[Tensor]) -> Adam:
         """Return the optimiser of parameters."""
-        return torch.optim.Adam(parameters, lr=self.learning_rate)
+        return Adam(parameters, self.learning_rate)
 
 
 class BySGD(Settings):
@@ -60,9 +61,9 @@ class BySGD(Settings):
     num_steps: Count = 20
     """Steps after each round, each on all right answers so far."""
 
-    def optimizer(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    def optimizer(self, parameters: list[Tensor]) -> SGD:
         """Return the optimiser of parameters."""
-        return torch.optim.SGD(parameters, lr=self.learning_rate)
+        return SGD(parameters, self.learning_rate)
 
 
 class FineTunedConfig(NetworkSettings):

@@ -14,6 +14,7 @@ from metarl.base.threads import acting, cpu_by_default
 from metarl.trials.agent import AnsweringLearner
 from metarl.trials.episodes import Episodes
 
+from ..common.adam import SGD, Adam
 from ..common.policy import Parameters
 from ..supervised.answered import Answered
 from ..supervised.answers import Scoring, question_first
@@ -41,7 +42,7 @@ def fit_tasks(
     initial: Parameters,
     data: tuple[Tensor, ...],
     *,
-    optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
+    optimizer: Callable[[list[Tensor]], Adam | SGD],
     num_steps: int,
     num_activations: int,
 ) -> dict[str, Tensor]:
@@ -68,7 +69,7 @@ def _descend(
     loss: Callable[..., Tensor],
     parameters: dict[str, Tensor],
     data: tuple[Tensor, ...],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam | SGD,
     num_steps: int,
 ) -> None:
     """Move the parameters of a chunk of tasks, in place."""

@@ -14,6 +14,7 @@ from metarl.families.family import TaskFamily
 from metarl.trials.agent import Agent
 from metarl.trials.registered import register_agent
 
+from ..common.adam import Adam
 from ..common.policy import Parameters
 from ..supervised.answered import Answered
 from ..supervised.config import NetworkSettings
@@ -74,7 +75,7 @@ class FromScratch(Agent):
             self.loss,
             initial,
             tuple(self.network.cut(data)),
-            optimizer=lambda parameters: torch.optim.Adam(parameters, lr=self.config.learning_rate),
+            optimizer=lambda parameters: Adam(parameters, self.config.learning_rate),
             num_steps=self.config.num_steps,
             num_activations=data.mask[0].numel() * self.num_activations,
         )

@@ -27,6 +27,7 @@ from metarl.trials.episodes import Episodes, TimeStep, Trial
 from metarl.trials.export import ExportedStep
 from metarl.trials.registered import register_agent
 
+from ..common.adam import Adam
 from ..common.encoders import ObservationEncoder
 from ..common.heads import action_head
 from ..common.isolation import own_torch
@@ -95,7 +96,7 @@ class RL2(TrainableAgent):
             )
             self.network.initialize(torch.Generator().manual_seed(seed))
         self.network.to(device=device, dtype=self.dtype)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.ppo.learning_rate.start)
+        self.optimizer = Adam(self.network.parameters(), config.ppo.learning_rate.start)
         self.sharding: Sharding | None = None
         """How processes divide the memory; None: they do not."""
         self.num_updates = torch.zeros((), dtype=torch.int64)
@@ -169,7 +170,7 @@ class RL2(TrainableAgent):
         steps = Steps(inputs.numbers[:-1], inputs.raw[:-1], self._tensor(trials.own), told)
         cut = steps.map(lambda values: self._cut(values, values[-1]))
         pieces = Pieces(cut._replace(mask=self._cut(steps.mask, torch.zeros_like(steps.mask[-1]))), state, tasks)
-        self._set_learning_rate()
+        self.optimizer.learning_rate = self.config.ppo.learning_rate.at(int(self.num_updates))
         history = self._descend(pieces, trials.own.sum(axis=0), rng)
         if self.config.normalize_inputs:
             self.inputs.observe(trial)
@@ -231,10 +232,6 @@ class RL2(TrainableAgent):
         missing = num_pieces * length - len(values)
         filled = torch.cat([values, filling.expand(missing, *filling.shape)]) if missing else values
         return filled.unflatten(0, (num_pieces, length)).transpose(0, 1)
-
-    def _set_learning_rate(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.ppo.learning_rate.at(int(self.num_updates))
 
     def _minibatches(self, num_trials: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         for _ in range(self.config.ppo.num_epochs):

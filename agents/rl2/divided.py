@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
 from metarl.base.ranks import TENSOR
 
+from ..common.adam import MOMENTS, Adam
 from ..common.over_ranks import sum_over_ranks
 from ..common.state import StateDict
 from ..memories.sharding import Sharding, require_divisible
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def divide(
-    network: RecurrentNetwork, memory: str, optimizer: torch.optim.Adam, mesh: DeviceMesh
-) -> tuple[Sharding, torch.optim.Adam]:
+    network: RecurrentNetwork, memory: str, optimizer: Adam, mesh: DeviceMesh
+) -> tuple[Sharding, Adam]:
     """Divide the layers of a network's memory, called `memory`, and their part of the optimiser.
 
     Raises MetarlError where they cannot be.
@@ -35,14 +35,14 @@ def divide(
     slots = {name: optimizer.state.pop(parameter, {}) for name, parameter in network.named_parameters()}
     sharding = Sharding(network, layers, mesh)
     # Parameters lie on several meshes, which torch's joint loops over them refuse.
-    own = torch.optim.Adam(sharding.parameters.values(), **{**optimizer.defaults, "foreach": False})
+    own = Adam(sharding.parameters.values(), optimizer.learning_rate, foreach=False)
     for name, parameter in sharding.parameters.items():
         if whole := slots.pop(name):
             moments = {
                 slot: sharding.part(f"optimizer.{name}.{slot}", whole[slot], parameter)
-                for slot in ("exp_avg", "exp_avg_sq")
+                for slot in MOMENTS
             }
-            own.state[parameter] = {"step": whole["step"], **moments}
+            own.state[parameter] = {**moments, "step": whole["step"]}
     return sharding, own
 
 
@@ -56,7 +56,7 @@ def own_state(sharding: Sharding, state: Mapping[str, Tensor], held: Mapping[str
     return {name: sharding.part(name, value, held[name]) for name, value in state.items()}
 
 
-def descend(sharding: Sharding, optimizer: torch.optim.Optimizer, loss: Tensor, max_norm: float) -> float:
+def descend(sharding: Sharding, optimizer: Adam, loss: Tensor, max_norm: float) -> float:
     """Take a step on a loss that is summed over processes with other tasks, and return the gradient's norm.
 
     The step is not taken where the norm is not finite.

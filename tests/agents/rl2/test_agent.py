@@ -360,7 +360,7 @@ def test_rates_follow_their_schedules_and_a_restored_agent_goes_on_where_it_was(
     assert [m["ent_coef"] for m in logged] == pytest.approx([0.4, 0.2, 0.0, 0.0, 0.0, 0.0])
     assert [m["discount"] for m in logged] == pytest.approx([0.9, 0.95, 1.0, 1.0, 1.0, 1.0])
     assert [m["gae_lambda"] for m in logged] == pytest.approx([0.8, 0.7, 0.6, 0.5, 0.5, 0.5])
-    assert other.optimizer.param_groups[0]["lr"] == pytest.approx(0.002)
+    assert other.optimizer.learning_rate == pytest.approx(0.002)
 
 
 @pytest.mark.parametrize(
