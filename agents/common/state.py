@@ -22,7 +22,7 @@ MOST_COUNTED = 2**53
 
 def optimizer_state(optimizer: Adam, parameters: Mapping[str, Tensor]) -> StateDict:
     """Return Adam's moments and step counts by parameter; zeros before its first step, so that names never change."""
-    state = {}
+    state: StateDict = {}
     for name, parameter in parameters.items():
         slots = optimizer.state.get(parameter) or begin(parameter)
         state |= {f"optimizer.{name}.{slot}": value.detach().clone() for slot, value in slots.items()}

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from .network import RecurrentNetwork
 
 
-def divide(
-    network: RecurrentNetwork, memory: str, optimizer: Adam, mesh: DeviceMesh
-) -> tuple[Sharding, Adam]:
+def divide(network: RecurrentNetwork, memory: str, optimizer: Adam, mesh: DeviceMesh) -> tuple[Sharding, Adam]:
     """Divide the layers of a network's memory, called `memory`, and their part of the optimiser.
 
     Raises MetarlError where they cannot be.
@@ -38,10 +36,7 @@ def divide(
     own = Adam(sharding.parameters.values(), optimizer.learning_rate, foreach=False)
     for name, parameter in sharding.parameters.items():
         if whole := slots.pop(name):
-            moments = {
-                slot: sharding.part(f"optimizer.{name}.{slot}", whole[slot], parameter)
-                for slot in MOMENTS
-            }
+            moments = {slot: sharding.part(f"optimizer.{name}.{slot}", whole[slot], parameter) for slot in MOMENTS}
             own.state[parameter] = {**moments, "step": whole["step"]}
     return sharding, own
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
-
 from metarl.agents.common.adam import SGD, Adam
+from torch import Tensor
 
 DRAW = torch.Generator().manual_seed(0)
 TRAIN_AND_EVALUATE = """
