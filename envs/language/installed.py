@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from metarl.base.meter import counted, meter
-from metarl.base.stored import Arrays, Store
+from metarl.base.stored import Store
 
 from ..text.names import is_latin
 from .catalogues import SOURCE, Pair, read_catalogue
@@ -35,7 +32,11 @@ def names_in_languages(scripts: Scripts) -> Pairs:
     with needed("babel", "phrases 'names'"):
         import babel
 
-    pairs = PAIRS.get(["names, no relatives", babel.__version__], lambda: without_relatives(_read_names()))
+    return PAIRS.get(["names, no relatives", scripts, babel.__version__], lambda: _written_in(scripts))
+
+
+def _written_in(scripts: Scripts) -> Pairs:
+    pairs = without_relatives(_read_names())
     if scripts == "latin":
         latin = {code: [pair for pair in found if is_latin(pair[1])] for code, found in pairs.items()}
         pairs = {code: kept for code, kept in latin.items() if 2 * len(kept) > len(pairs[code])}
@@ -93,14 +94,9 @@ def read_messages(files: Sequence[Path]) -> Pairs:
     return {code: list(pairs) for code, pairs in found.items()}
 
 
-def _pack(pairs: Pairs) -> Arrays:
-    return {"pairs": np.frombuffer(json.dumps(pairs, ensure_ascii=False).encode(), dtype=np.uint8)}
-
-
-def _unpack(arrays: Arrays) -> Pairs:
-    found = json.loads(arrays["pairs"].tobytes().decode())
+def _as_pairs(found: Mapping[str, Sequence[Sequence[str]]]) -> Pairs:
     return {code: [(one, other) for one, other in pairs] for code, pairs in found.items()}
 
 
-PAIRS = Store("phrases", "phrases", _pack, _unpack)
+PAIRS = Store.of_json("phrases", "phrases", _as_pairs)
 """Phrases of packages that this process has read."""

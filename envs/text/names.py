@@ -6,13 +6,20 @@ import functools
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+from metarl.base.stored import Store
 
-@functools.cache
+
 def language_names() -> Mapping[str, Sequence[str]]:
     """Return the names of each language that is written in Latin letters, by its code.
 
     Names that English has too are left out: they are the same in many languages and would tell nothing.
     """
+    import babel
+
+    return NAMES.get(["names", babel.__version__], _read_names)
+
+
+def _read_names() -> Mapping[str, Sequence[str]]:
     import babel
     import babel.localedata
 
@@ -33,6 +40,10 @@ def is_latin(name: str) -> bool:
     """Return whether all letters of a name are Latin, and it has one."""
     letters = [letter for letter in name if letter.isalpha()]
     return bool(letters) and all(map(_is_latin_letter, letters))
+
+
+NAMES: Store[Mapping[str, Sequence[str]]] = Store.of_json("names", "names of languages", dict)
+"""Names by language, of the installed babel."""
 
 
 @functools.cache

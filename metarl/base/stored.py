@@ -38,6 +38,15 @@ class Store(Generic[T]):
         """Results of this process, by the name of their file."""
         self._lock = threading.Lock()
 
+    @classmethod
+    def of_json(cls, folder: str, what: str, read: Callable[[Any], T]) -> Store[T]:
+        """Make a store of results that JSON can write; `read` turns what JSON reads into a result."""
+
+        def pack(result: T) -> Arrays:
+            return {"json": np.frombuffer(json.dumps(result, ensure_ascii=False).encode(), dtype=np.uint8)}
+
+        return cls(folder, what, pack, lambda arrays: read(json.loads(arrays["json"].tobytes().decode())))
+
     def get(self, key: Any, make: Callable[[], T]) -> T:
         """Return the result that `key`, ready for JSON, stands for: a kept one, or else that of `make`."""
         name = hashlib.blake2b(json.dumps(key).encode(), digest_size=16).hexdigest()
