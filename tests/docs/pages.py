@@ -59,8 +59,14 @@ def blocks(language: str) -> list[Block]:
 
 
 def commands(block: Block) -> Iterator[tuple[str, ...]]:
-    """Yield the words of each command of a block for the shell, without variables set before it."""
-    for line in block.text.replace("\\\n", " ").splitlines():
+    """Yield the words of each command of a block for the shell, without variables set before it.
+
+    In a block of a console, commands stand behind `$`, and other lines are what they print.
+    """
+    lines = block.text.replace("\\\n", " ").splitlines()
+    if block.language == "console":
+        lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    for line in lines:
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         command: list[str] = []

@@ -39,8 +39,9 @@ def name_of(block: Block) -> str:
 
 
 def in_blocks() -> list[Command]:
-    """Return every command in a block for the shell."""
-    return [(block.page, words) for block in blocks("sh") for words in metarl_commands(block)]
+    """Return every command in a block for the shell or of a console."""
+    shown = [*blocks("sh"), *blocks("console")]
+    return [(block.page, words) for block in shown for words in metarl_commands(block) if "..." not in words]
 
 
 def inline() -> list[Command]:
@@ -109,6 +110,20 @@ def test_training_has_a_config_and_settings_that_there_are(
         return
     overrides = [word for word in words[2:] if re.match(r"[\w.]+=", word) and not word.startswith("start_from=")]
     load_config(words[1], overrides)
+
+
+WITHOUT_CONFIG = [
+    (page, words) for page, words in IN_BLOCKS if words[:1] in (("train",), ("evaluate",)) and "--family" in words
+]
+"""Commands that name a family in place of a config or a run."""
+
+
+@pytest.mark.parametrize(("page", "words"), WITHOUT_CONFIG, ids=ident)
+def test_command_that_names_a_family_has_settings_that_there_are(page: str, words: tuple[str, ...]) -> None:
+    arguments = parse(list(words))
+    if arguments.family in FAMILIES and arguments.agent in AGENTS:
+        settings = [word for word in words if re.match(r"[\w.]+=", word) and not word.startswith("start_from=")]
+        load_config(None, [f"family={arguments.family}", f"agent={arguments.agent}", *settings])
 
 
 OWN_CODE = {
