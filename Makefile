@@ -1,6 +1,6 @@
 # Every target makes .venv once, and again only when pyproject.toml or constraints.txt change.
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -18,7 +18,7 @@ help:
 	@echo 'make docs    build the documentation site into site/; a warning is an error'
 	@echo 'make docs-serve   show the site at http://127.0.0.1:8000 while you write it'
 	@echo 'make clean   remove .venv, caches and builds; runs stay'
-	@echo 'PYTHON=python3.12 chooses the interpreter, WORKERS=4 the number of test processes'
+	@echo 'PYTHON=python3.12 chooses the interpreter, WORKERS=8 the number of test processes'
 
 $(CORE): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "metarl needs Python 3.11 or newer, this is " \
@@ -35,9 +35,10 @@ $(DEV): $(CORE)
 demo: $(CORE)
 	$(BIN)/metarl demo
 
-# One thread for torch and BLAS in each worker: otherwise the workers fight over the cores. Work is stolen by halves, so
-# that the tests of a file, which share what is made for them, mostly stay together. Bytecode is kept, whatever the
-# environment says: the tests start hundreds of processes, and each would compile metarl anew.
+# Three workers for two cores: a third of a worker's time goes into waiting for processes that it started. One thread for
+# torch and BLAS in each: otherwise the workers fight over the cores. Work is stolen by halves, so that the tests of a
+# file, which share what is made for them, mostly stay together. Bytecode is kept, whatever the environment says: the
+# tests start hundreds of processes, and each would compile metarl anew.
 test: $(DEV)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 

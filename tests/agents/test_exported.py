@@ -139,7 +139,7 @@ MEMORIES = {
     [
         # A gru and a box are in others too.
         pytest.param("gru", "vector", "box", ".pt2", marks=pytest.mark.slow),
-        ("lstm", "dict", "discrete", ".pt2"),
+        pytest.param("lstm", "dict", "discrete", ".pt2", marks=pytest.mark.slow),
         ("gru", "tuple", "multi-discrete", ".pt2"),
         ("without scaling", "multi-discrete", "multi-binary", ".pt2"),
         ("informed", "floats", "box", ".pt2"),
@@ -163,7 +163,7 @@ def test_an_exported_memory_acts_as_the_policy_does_over_a_whole_trial(
     [
         ({"normalize_observations": True}, "vector", "box", ".pt2"),
         ({"adapts": {"name": "context"}}, "vector", "discrete", ".pt2"),
-        ({"adapts": {"name": "latent"}}, "dict", "multi-discrete", ".pt2"),
+        pytest.param({"adapts": {"name": "latent"}}, "dict", "multi-discrete", ".pt2", marks=pytest.mark.slow),
         pytest.param({"normalize_observations": True, "inner_lr": 0.3}, "tuple", "box", ".onnx", marks=NEEDS_ONNX),
     ],
 )

@@ -157,7 +157,7 @@ def test_a_seed_that_fails_is_named_and_does_not_stop_the_others(
     assert len(read_metrics(Path("group/5"))) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_seeds_end_with_their_command_and_the_same_command_ends_in_the_same_bits(
     folder: Path, number: int, warm_seeds: None
 ) -> None:
