@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,8 @@ RIGHT, ANSWER = "#00d18f", "#ff8c42"
 """Colours of the right box and of an answer."""
 COLUMNS, MOST_EXAMPLES, MOST_QUERIES = 5, 5, 10
 """Images of a row, and of each kind in the picture of a task."""
+LINE = 15
+"""Most letters of a line beside an image."""
 
 
 def draw_box(axes: Axes, box: np.ndarray, size: int, color: str, label: str | None = None) -> None:
@@ -59,6 +62,12 @@ def draw_rounds(figure: SubFigure, name: str, support: Questions, queries: Quest
             answer = None if asked.answers is None else asked.answers[place]
             axes = grid[below + place // COLUMNS, place % COLUMNS]
             draw_image(axes, asked.observations[place][..., 0], answer, asked.targets[place])
-        beside = grid[below, 0]
-        beside.text(-0.08, 0.5, told, rotation=90, ha="right", va="center", size=8, transform=beside.transAxes)
+        _write_beside(grid[below, 0], told)
         below += height
+
+
+def _write_beside(axes: Axes, told: str) -> None:
+    """Write upwards on the left of an image. The layout leaves no room for it: a long text would shrink all images."""
+    lines = textwrap.fill(told, LINE)
+    written = axes.text(-0.08, 0.5, lines, rotation=90, ha="right", va="center", size=8, transform=axes.transAxes)
+    written.set_in_layout(False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from metarl.envs.boxes.glyph_boxes import GlyphBoxes
+from metarl.envs.boxes.pictures import draw_rounds
 from metarl.envs.boxes.scenes import Clutter, Scenes
 
 from metarl import MetarlError, make_agent, run_trial
@@ -145,6 +146,21 @@ def test_bad_settings_cost_one_line() -> None:
     glyphs = family.images.kinds
     with pytest.raises(MetarlError, match="have one class for split 'test'"):
         Scenes(glyphs, {"train": (0, 1), "test": (2,)}, Clutter(48, 1, 0, 0.0, (0.3, 0.4), 0.0))
+
+
+def test_a_long_name_makes_no_image_smaller() -> None:
+    from matplotlib.figure import Figure
+
+    family, heights = make(queries=3), []
+    questions = (ask(family, number=number, num_tasks=1) for number in (0, 1))
+    support, queries = (Questions(each.observations[0], each.targets[0]) for each in questions)
+    for name in ("a", "letters/ethiopic syllable sza"):
+        figure = Figure(figsize=(6, 3), layout="constrained")
+        draw_rounds(figure, name, support, queries)  # type: ignore[arg-type]
+        figure.draw_without_rendering()
+        heights.append([round(axes.get_position().height, 6) for axes in figure.axes])
+    assert heights[0] == heights[1]
+    assert min(heights[0]) > 0.2
 
 
 def test_a_task_and_a_question_are_drawn_with_their_boxes() -> None:
