@@ -19,8 +19,8 @@ RIGHT, ANSWER = "#00d18f", "#ff8c42"
 """Colours of the right box and of an answer."""
 COLUMNS, MOST_EXAMPLES, MOST_QUERIES = 5, 5, 10
 """Images of a row, and of each kind in the picture of a task."""
-LINE = 15
-"""Most letters of a line beside an image."""
+LINE, BESIDE = 15, 0.35
+"""Most letters of a line beside a row, and the width of these lines as a share of an image's column."""
 
 
 def draw_box(axes: Axes, box: np.ndarray, size: int, color: str, label: str | None = None) -> None:
@@ -51,7 +51,7 @@ def draw_rounds(figure: SubFigure, name: str, support: Questions, queries: Quest
     """Draw the examples of a task above images that are asked, each with its right box and the answer, if any."""
     rounds = (support, MOST_EXAMPLES), (queries, MOST_QUERIES)
     rows = [-(-min(len(asked.targets), most) // COLUMNS) for asked, most in rounds]
-    grid = figure.subplots(sum(rows), COLUMNS, squeeze=False)
+    grid = figure.subplots(sum(rows), 1 + COLUMNS, squeeze=False, width_ratios=[BESIDE, *[1] * COLUMNS])
     for axes in grid.ravel():
         axes.set_axis_off()
     below = 0
@@ -60,14 +60,14 @@ def draw_rounds(figure: SubFigure, name: str, support: Questions, queries: Quest
     ):
         for place in range(min(len(asked.targets), most)):
             answer = None if asked.answers is None else asked.answers[place]
-            axes = grid[below + place // COLUMNS, place % COLUMNS]
+            axes = grid[below + place // COLUMNS, 1 + place % COLUMNS]
             draw_image(axes, asked.observations[place][..., 0], answer, asked.targets[place])
         _write_beside(grid[below, 0], told)
         below += height
 
 
 def _write_beside(axes: Axes, told: str) -> None:
-    """Write upwards on the left of an image. The layout leaves no room for it: a long text would shrink all images."""
+    """Write upwards into the space beside a row. The layout does not heed it: a long text would shrink all images."""
     lines = textwrap.fill(told, LINE)
-    written = axes.text(-0.08, 0.5, lines, rotation=90, ha="right", va="center", size=8, transform=axes.transAxes)
+    written = axes.text(0.5, 0.5, lines, rotation=90, ha="center", va="center", size=8, transform=axes.transAxes)
     written.set_in_layout(False)

@@ -173,7 +173,7 @@ def test_a_task_and_a_question_are_drawn_with_their_boxes() -> None:
     task = family.sample("train", 1, seed=0)[0]
     family.draw_task(figure, task, support, queries._replace(answers=queries.targets))  # type: ignore[arg-type]
     assert sum(len(axes.patches) for axes in figure.axes) == 5 + 2 * 3
-    assert [axes.get_title() for axes in figure.axes[5:8]] == ["IoU 1.00"] * 3
+    assert [axes.get_title() for axes in figure.axes[7:10]] == ["IoU 1.00"] * 3
     with contextlib.closing(family.make_vec(family.sample("train", 1, seed=0))) as envs:
         assert envs.reset(seed=0)[0].shape[-3:] == (48, 48, 1)
     assert family.tell_answer(np.array([0.1, 0.2, 0.5, 0.75, 0.9])) == "0.10 to 0.50 across, 0.20 to 0.75 down (90%)"
