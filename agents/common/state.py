@@ -13,6 +13,9 @@ from metarl.trials.agent import NUM_UPDATES
 
 from .adam import MOMENTS, Adam, begin
 
+AnyAdam = Adam | torch.optim.Adam
+"""The second is that of stable-baselines3's policies."""
+
 StateDict = dict[str, Tensor]
 """Everything that training changes, by name."""
 
@@ -20,16 +23,18 @@ MOST_COUNTED = 2**53
 """Largest count that a state may hold: every whole number up to it is a float64."""
 
 
-def optimizer_state(optimizer: Adam, parameters: Mapping[str, Tensor]) -> StateDict:
+def optimizer_state(optimizer: AnyAdam, parameters: Mapping[str, Tensor]) -> StateDict:
     """Return Adam's moments and step counts by parameter; zeros before its first step, so that names never change."""
     state: StateDict = {}
     for name, parameter in parameters.items():
         slots = optimizer.state.get(parameter) or begin(parameter)
-        state |= {f"optimizer.{name}.{slot}": value.detach().clone() for slot, value in slots.items()}
+        # torch's own class, which stable-baselines3 has, counts steps in the default dtype of the process.
+        slots = {**slots, "step": slots["step"].to(torch.float32)}
+        state |= {f"optimizer.{name}.{slot}": slots[slot].detach().clone() for slot in (*MOMENTS, "step")}
     return state
 
 
-def load_optimizer(optimizer: Adam, parameters: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+def load_optimizer(optimizer: AnyAdam, parameters: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
     """Restore what `optimizer_state` gave."""
     for name, parameter in parameters.items():
         slots = {slot: state[f"optimizer.{name}.{slot}"].clone() for slot in (*MOMENTS, "step")}
@@ -45,7 +50,7 @@ def load_tensors(targets: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> 
             target.copy_(state[name])
 
 
-def training_state(tensors: Mapping[str, Tensor], optimizer: Adam, parameters: Mapping[str, Tensor]) -> StateDict:
+def training_state(tensors: Mapping[str, Tensor], optimizer: AnyAdam, parameters: Mapping[str, Tensor]) -> StateDict:
     """Return copies of `tensors`, and the optimiser's state of `parameters`."""
     return {
         **{name: value.detach().clone() for name, value in tensors.items()},
@@ -55,7 +60,7 @@ def training_state(tensors: Mapping[str, Tensor], optimizer: Adam, parameters: M
 
 def load_training_state(
     tensors: Mapping[str, Tensor],
-    optimizer: Adam,
+    optimizer: AnyAdam,
     parameters: Mapping[str, Tensor],
     state: Mapping[str, Tensor],
 ) -> None:
