@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ def picture_suffix(path: str | Path) -> str:
     return suffix
 
 
+LETTER = 0.55
+"""Mean width of a letter as a share of its font's size."""
 _LONGEST = 120
 """Characters of a line in a picture that are drawn: more leave no room for the axes."""
 
@@ -42,6 +45,15 @@ def _show_literally(figure: Figure) -> None:
         text.set_text("\n".join(one_line(line, _LONGEST) for line in text.get_text().split("\n")))
 
 
+def _wrap_upward_labels(figure: Figure) -> None:
+    """Break the label of every vertical axis where it is longer than the axis: no layout makes room for it."""
+    for axes in figure.axes:
+        label = axes.yaxis.label
+        points = 72 * axes.get_position().height * figure.get_figheight()
+        letters = max(8, int(points / (LETTER * label.get_fontsize())))
+        label.set_text("\n".join(textwrap.fill(line, letters) for line in label.get_text().split("\n")))
+
+
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = 160) -> None:
     """Write a figure to a .png or .svg file. The same figure gives the same bytes.
 
@@ -51,6 +63,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 160) -> None:
 
     suffix = picture_suffix(path)
     _show_literally(figure)
+    _wrap_upward_labels(figure)
     picture = io.BytesIO()
     # Without a fixed salt and without a date, every SVG would have other ids and another head.
     with matplotlib.rc_context({"svg.hashsalt": "metarl"}), warnings.catch_warnings():
