@@ -139,7 +139,7 @@ MEMORIES = {
     [
         # A gru and a box are in others too.
         pytest.param("gru", "vector", "box", ".pt2", marks=pytest.mark.slow),
-        pytest.param("lstm", "dict", "discrete", ".pt2", marks=pytest.mark.slow),
+        ("lstm", "dict", "discrete", ".pt2"),
         ("gru", "tuple", "multi-discrete", ".pt2"),
         ("without scaling", "multi-discrete", "multi-binary", ".pt2"),
         ("informed", "floats", "box", ".pt2"),

@@ -278,7 +278,7 @@ def test_two_armed_bandit_whose_first_pull_tells_all_is_solved(memory: str) -> N
 @pytest.mark.parametrize("horizon", [10, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (25, 50))])
 @pytest.mark.parametrize(
     "memory",
-    # A memory of each kind: the others share their code, and their gradients are compared with a plain loop.
+    # A recurrent memory and attention, for seconds each: the gradients of all are compared with a plain loop below.
     [each if each in ("gru", "transformer") else pytest.param(each, marks=pytest.mark.slow) for each in MEMORIES],
 )
 def test_cue_is_remembered_over_many_steps(memory: str, horizon: int) -> None:
