@@ -50,7 +50,7 @@ def _wrap_upward_labels(figure: Figure) -> None:
     for axes in figure.axes:
         label = axes.yaxis.label
         points = 72 * axes.get_position().height * figure.get_figheight()
-        letters = max(8, int(points / (LETTER * label.get_fontsize())))
+        letters = max(8, int(points / (LETTER * label.get_fontproperties().get_size_in_points())))
         label.set_text("\n".join(textwrap.fill(line, letters) for line in label.get_text().split("\n")))
 
 
