@@ -96,7 +96,9 @@ class FineTuned(TrainableAgent):
         initial = self.network.initial_parameters(generator, dtype=dtype, device=device)
         self.parameters = {name: value.clone().requires_grad_(True) for name, value in initial.items()}
         self.adam = ScheduledAdam(self.parameters, config.learning_rate, config.max_grad_norm)
-        self.reader = Reader(self.network.encoder, family, dtype=config.dtype, device=device)
+        self.reader = Reader(
+            self.network.encoder, family, dtype=config.dtype, device=device, related=self.network.related
+        )
         encoder = self.network.encoder
         self.num_activations = encoder.num_numbers + encoder.num_activations + self.network.num_activations
         """Floats that a gradient through the network holds of one question."""
@@ -127,7 +129,7 @@ class FineTuned(TrainableAgent):
         Raises MetarlError for a gradient that is not finite. The agent is then unchanged.
         """
         with restore_on_error(self.state_dict, self.load_state_dict):
-            rounds = [self.network.cut(self.reader.read(episodes)) for episodes in trial.rounds]
+            rounds = [self.network.cut(data) for data in self.reader.read_all(trial.rounds)]
             outputs = [self.network.taught(self.parameters, data) for data in rounds]
             losses = [
                 self.head.mean_loss(each, data.targets, data.mask) for each, data in zip(outputs, rounds, strict=True)

@@ -125,13 +125,14 @@ class FittedLearner(AnsweringLearner):
 
     def __init__(self, agent: Fitting, initial: dict[str, Tensor]) -> None:
         self.agent, self.initial, self.parameters = agent, initial, initial
+        self.shown: list[Episodes] = []
         self.rounds: list[Answered] = []
 
     def answer(self, observations: np.ndarray, *, deterministic: bool) -> np.ndarray:
         """Return the best answers of each task's own network, [question, task, replica, *action]."""
         agent = self.agent
         with acting():
-            numbers, raw = agent.reader.observe(observations)
+            numbers, raw = agent.reader.observe(observations, self.shown)
             size = chunk_size(self.parameters, len(observations) * observations.shape[2] * agent.num_activations)
             outputs = agent.network.free(TrainedTasks(agent.network, self.parameters, size), numbers, raw)
             self.confidences = question_first(agent.head.confidence(outputs))
@@ -140,5 +141,6 @@ class FittedLearner(AnsweringLearner):
     @cpu_by_default()
     def adapt(self, episodes: Episodes) -> None:
         """Fit the networks. Raises MetarlError for one that is not finite."""
-        self.rounds.append(self.agent.reader.read(episodes))
+        self.shown.append(episodes)
+        self.rounds.append(self.agent.reader.read(episodes, self.shown))
         self.parameters = self.agent.fit(self.initial, self.rounds)

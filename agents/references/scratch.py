@@ -45,7 +45,7 @@ class FromScratch(Agent):
         encoder = self.network.encoder
         self.num_activations = encoder.num_numbers + encoder.num_activations + self.network.num_activations
         """Floats that a gradient through the network holds of one observation."""
-        self.reader = Reader(encoder, family, dtype=config.dtype, device=device)
+        self.reader = Reader(encoder, family, dtype=config.dtype, device=device, related=self.network.related)
 
     @cpu_by_default()
     def begin(self, streams: Streams) -> FittedLearner:

@@ -58,3 +58,6 @@ class EncoderDecoderSettings(SequenceSettings):
 
     name: Literal["encoder-decoder"] = "encoder-decoder"
     """Encoder and decoder, for answers that are sequences of tokens."""
+    related: Annotated[int, Field(ge=0, le=16, strict=True)] = 0
+    """Translations of a question by training languages that it is read with: those of the languages most like the pairs
+    that were shown (multi-source translation: Zoph and Knight, 2016). For family phrases alone."""

@@ -94,7 +94,7 @@ class ContextNetwork:
         pairs = self.meaning.remember(parameters, PAIRS, context.keys, context.values, context.seen)
         x = self.meaning(parameters, x, hide(there)[..., None, None, :], {PAIRS: pairs})
         shown = {PAIRS: (context.answers, context.answers_seen)}
-        return self.decoder.remember(parameters, (x, there), questions, shown)
+        return self.decoder.remember(parameters, (x, there), F.pad(questions, (1, 0)), shown)
 
     def _encode(self, parameters: Parameters, name: str, stack: Stack, tokens: Tensor) -> tuple[Tensor, Tensor]:
         x, there = self.embedding.encode(parameters, name, tokens)

@@ -84,7 +84,7 @@ class Decoder:
     ) -> Memory:
         """Return what to read, given each sequence encoded, [..., place, width], and whether its places are there.
 
-        `tokens` [..., question, place] are those of the question, which is encoded behind a beginning.
+        `tokens` [..., place] are those at the places of the question; nothing is copied from a zero, as of a beginning.
         """
         every = {QUESTION: question, **(others or {})}
         read = {name: self.stack.remember(parameters, name, x, x, seen) for name, (x, seen) in every.items()}
@@ -92,7 +92,7 @@ class Decoder:
             return Memory(read, ())
         keys, seen = question
         one_hot = (tokens[..., None] == torch.arange(self.vocabulary, device=tokens.device)).to(keys.dtype)
-        return Memory(read, (Copied(keys[..., 1:, :], seen[..., 1:], one_hot),))
+        return Memory(read, (Copied(keys, seen & (tokens != 0), one_hot),))
 
     def taught(self, parameters: Parameters, memory: Memory, targets: Tensor) -> Tensor:
         """Return log-probabilities [..., question, place, vocabulary], each given the right tokens before it."""

@@ -3,6 +3,9 @@
 With x the tokens of a question and y those of an answer (Vaswani et al., 2017):
 
     log p(y | x) = sum_t log softmax(decoder(y_1 ... y_t-1, encoder(x)))[y_t]        y ends with the first 0
+
+With `related`, a question has several parts: the phrase, and its translations by related languages. Each is encoded by
+itself, plus a vector that tells which part it is; the decoder attends to the places of all, and copies from them.
 """
 
 from __future__ import annotations
@@ -30,8 +33,11 @@ from .config import DecodingSettings, EncoderDecoderSettings, SequenceSettings
 from .decoder import Copied, Decoder, Memory, token_losses
 from .decoding import Decoded, Step, decode_by_beam, decode_greedily
 from .layers import Cache, Sequence, Sizes, Stack, hide
+from .related import Related
 from .tokens import Embedding, before_end, languages_of, trim, with_end
 
+PARTS = "parts"
+"""Name of the array of a vector for each part of a question."""
 Run = Callable[..., Any]
 """Calls a function of parameters and more with the parameters of every task; more is [task, ...]."""
 
@@ -39,8 +45,8 @@ Run = Callable[..., Any]
 class EncoderDecoder:
     """A Transformer from the tokens of a question to those of an answer.
 
-    Questions come as numbers, [..., source_length], as a `VectorEncoder` has them. Outputs of an answer are the loss of
-    each place, the token that the network chose at each place, and the log-probability of its answer,
+    Questions come as numbers, [..., part * source_length], as a `VectorEncoder` has them. Outputs of an answer are the
+    loss of each place, the token that the network chose at each place, and the log-probability of its answer,
     [..., 2 * place + 1].
     """
 
@@ -48,7 +54,11 @@ class EncoderDecoder:
         self, settings: EncoderDecoderSettings, decoding: DecodingSettings, agent: str, family: TaskFamily
     ) -> None:
         self.settings, self.decoding, self.languages = settings, decoding, languages_of(agent, family)
-        self.encoder = ObservationEncoder(VectorEncoder(), family.observation_space)
+        self.related = Related(agent, family, settings.related) if settings.related else None
+        self.parts = 1 + settings.related
+        """Sequences of a question."""
+        asked = Tokens(self.parts * self.languages.source_length, self.languages.source_vocabulary)
+        self.encoder = ObservationEncoder(VectorEncoder(), asked)
         self.embedding = Embedding(settings, self.languages)
         sizes = Sizes(settings.width, settings.num_heads, settings.feedforward)
         self.source = Stack("encoder", sizes, settings.encoder_layers)
@@ -57,12 +67,14 @@ class EncoderDecoder:
     @property
     def num_activations(self) -> int:
         """Floats that a gradient through the answer to one question holds."""
-        return num_activations(self.settings, self.languages.source_length, self.languages.target_length)
+        return num_activations(self.settings, self.languages.source_length, self.languages.target_length, self.parts)
 
     def initial_parameters(self, generator: torch.Generator, *, dtype: torch.dtype, device: str) -> dict[str, Tensor]:
         """Return fresh parameters."""
         parts = (self.embedding, self.source, self.decoder)
         drawn = {name: value for part in parts for name, value in part.initial_parameters(generator).items()}
+        if self.related is not None:
+            drawn[PARTS] = torch.zeros(self.parts, self.settings.width, dtype=torch.float64)
         return {name: value.to(device=device, dtype=dtype) for name, value in drawn.items()}
 
     def last_layers(self, count: int) -> tuple[str, ...]:
@@ -72,16 +84,27 @@ class EncoderDecoder:
         return tuple(name for each in blocks for name in stack.block_names(each)) + self.decoder.output_names
 
     def remember(self, parameters: Parameters, numbers: Tensor) -> Memory:
-        """Return what the decoder reads of questions [question, source_length]."""
-        tokens = numbers.long()
+        """Return what the decoder reads of questions [..., question, part * place]."""
+        tokens = self._by_part(numbers.long())
         x, there = self.embedding.encode(parameters, self.embedding.source, tokens)
         x = self.source(parameters, x, hide(there)[..., None, None, :])
-        return self.decoder.remember(parameters, (x, there), tokens)
+        if self.related is not None:
+            x = x + parameters[PARTS][:, None]
+        joined = x.flatten(-3, -2), there.flatten(-2)
+        return self.decoder.remember(parameters, joined, F.pad(tokens, (1, 0)).flatten(-2))
+
+    def _by_part(self, numbers: Tensor) -> Tensor:
+        """Return questions [..., part * place] as [..., part, place]."""
+        return numbers.unflatten(-1, (self.parts, -1))
+
+    def _trim(self, numbers: Tensor) -> Tensor:
+        """Return questions [..., part * place] without places at the end of parts that none of them has."""
+        return trim(self._by_part(numbers)).flatten(-2)
 
     def cut(self, data: Answered) -> Answered:
         """Return a round without places behind its longest question, and behind the end of its longest answer."""
         places = int((with_end(data.targets) & (data.mask > 0)[..., None]).sum(-1).max())
-        return data._replace(observations=trim(data.observations), targets=data.targets[..., : max(1, places)])
+        return data._replace(observations=self._trim(data.observations), targets=data.targets[..., : max(1, places)])
 
     def read(self, parameters: Parameters, rounds: Rounds[Answered]) -> Rounds[Answered]:
         """Return the rounds: an inner step of the last layers runs through the whole network again."""
@@ -106,11 +129,11 @@ class EncoderDecoder:
         )
 
     def free(self, tasks: EachTask, numbers: Tensor, raw: Tensor) -> Tensor:
-        """Return the outputs of free-running answers to questions [task, time, replica, source_length].
+        """Return the outputs of free-running answers to questions [task, time, replica, part * source_length].
 
         No right answer is known, so the losses are zero.
         """
-        rows = trim(numbers.flatten(1, -2))
+        rows = self._trim(numbers.flatten(1, -2))
         memory = tasks.run(self.remember, rows)
         found = decode(self.decoding, self.decoder, tasks.run, memory, rows.long())
         return free_outputs(found, rows.dtype).unflatten(1, numbers.shape[1:-1])
@@ -167,12 +190,15 @@ def repeated(memory: Memory, size: int, shared: tuple[str, ...]) -> Memory:
     return Memory(read, tuple(Copied(*map(every, each)) for each in memory.copied))
 
 
-def num_activations(settings: SequenceSettings, source: int, target: int) -> int:
-    """Return the floats that a gradient through one answer holds, for sequences of `source` and `target` places."""
+def num_activations(settings: SequenceSettings, source: int, target: int, parts: int = 1) -> int:
+    """Return the floats that a gradient through one answer holds.
+
+    Questions have `parts` sequences of `source` places, and answers `target` places.
+    """
     width, heads, wide = settings.width, settings.num_heads, settings.feedforward
-    encoded = settings.encoder_layers * source * (9 * width + 2 * wide + 3 * heads * source)
-    decoded = settings.decoder_layers * target * (13 * width + 2 * wide + 3 * heads * (source + target))
-    return encoded + decoded + (source + target) * 2 * width
+    encoded = parts * settings.encoder_layers * source * (9 * width + 2 * wide + 3 * heads * source)
+    decoded = settings.decoder_layers * target * (13 * width + 2 * wide + 3 * heads * (parts * source + target))
+    return encoded + decoded + (parts * source + target) * 2 * width
 
 
 class SequenceAnswers:

@@ -80,7 +80,9 @@ class SupervisedMAML(TrainableAgent):
         )
         self.over_tasks = OverTasks(self.objective, self.parameters, config.task_chunk_size)
         adapts = not isinstance(config.adapts, AdaptNothing)
-        self.reader = Reader(network.encoder, family, dtype=config.dtype, device=device, adapts=adapts)
+        self.reader = Reader(
+            network.encoder, family, dtype=config.dtype, device=device, adapts=adapts, related=network.related
+        )
         self.meta_step = ScheduledAdam(self.parameters, config.outer.learning_rate, config.outer.max_grad_norm)
 
     @property
@@ -118,7 +120,7 @@ class SupervisedMAML(TrainableAgent):
 
     def _update(self, trial: Trial) -> dict[str, float]:
         cut = self.objective.policy.cut
-        rounds = tuple(cut(self.reader.read(episodes)) for episodes in trial.rounds)
+        rounds = tuple(map(cut, self.reader.read_all(trial.rounds)))
         if isinstance(self.config.outer, ReptileConfig):
             gradients, outcome = self._reptile(rounds)
         else:
@@ -174,13 +176,13 @@ class SupervisedLearner(AnsweringLearner):
     def __init__(self, agent: SupervisedMAML, streams: Streams) -> None:
         self.agent = agent
         self.fast = agent.over_tasks.start(streams.shape[0])
-        self.adapted = False
+        self.shown: list[Episodes] = []
 
     def answer(self, observations: np.ndarray, *, deterministic: bool) -> np.ndarray:
         """Return the best answers of each task's own network, [question, task, replica, *action]."""
         agent = self.agent
         with acting():
-            numbers, raw = agent.reader.observe(observations)
+            numbers, raw = agent.reader.observe(observations, self.shown)
             outputs = agent.objective.policy.free(AtTasks(agent.over_tasks, self.fast), numbers, raw)
             self.confidences = question_first(agent.objective.head.confidence(outputs))
             return np.moveaxis(agent.objective.head.best(outputs), 0, 1)
@@ -188,12 +190,12 @@ class SupervisedLearner(AnsweringLearner):
     @cpu_by_default()
     def adapt(self, episodes: Episodes) -> None:
         """Take the inner steps in every task."""
+        self.shown.append(episodes)
         if self.fast:
             agent = self.agent
-            data = agent.objective.policy.cut(agent.reader.read(episodes))
-            if agent.objective.first_start is not None and not self.adapted:
+            data = agent.objective.policy.cut(agent.reader.read(episodes, self.shown))
+            if agent.objective.first_start is not None and len(self.shown) == 1:
                 self.fast |= agent.over_tasks.run(self.fast, agent.objective.first_start, data)
-            self.adapted = True
             for _ in range(agent.config.num_test_steps or agent.config.num_inner_steps):
                 self.fast = agent.over_tasks.adapt(self.fast, data)
 

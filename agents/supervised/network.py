@@ -17,6 +17,7 @@ from ..common.encoders import ObservationEncoder
 from ..common.policy import MLP, Parameters
 from ..maml.exported import Outputs, exported_step
 from ..maml.policy import ENCODER
+from ..sequences.related import Related
 from .answered import Answered, Encoded
 
 
@@ -38,6 +39,11 @@ class AnsweringNetwork(Protocol):
     @property
     def encoder(self) -> ObservationEncoder:
         """What takes observations apart."""
+        ...
+
+    @property
+    def related(self) -> Related | None:
+        """What looks questions up in training languages before the network reads them; None leaves them alone."""
         ...
 
     @property
@@ -86,6 +92,8 @@ class AnsweringNetwork(Protocol):
 
 class EncodedNetwork:
     """Outputs for observations of any space, as a function of the parameters of encoder and network."""
+
+    related = None
 
     def __init__(
         self,
