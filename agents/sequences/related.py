@@ -9,7 +9,7 @@ if its translations of the pairs that a task has shown are more like the right o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class Related:
         """Pair of each phrase in each training language, -1 where it lacks it. [language, phrase]"""
         for number, each in enumerate(rows):
             self.rows[number, list(each)] = list(each.values())
-        self.targets = cast(np.ndarray, pairs.targets)
+        self.targets = pairs.targets
         self.grams = grams(self.targets)
         """Counts of each translation. [pair, bucket]"""
         self.relatives = self._relatives()
@@ -124,10 +124,11 @@ class Related:
             return np.zeros(0, dtype=np.int64)
         rows = self.rows[:, [self.keys.get(_key(phrase), -1) for phrase in phrases]]
         asked, wanted, lacks = grams(phrases), grams(right), rows < 0
-        likeness = likenesses(np.where(lacks[..., None], asked, self.grams[rows]), wanted).mean(-1)
+        told = np.where(lacks[..., None], asked, self.grams[rows])
+        # Rounded, so that no order hangs on the last bits of equals.
+        likeness, floor = (likenesses(each, wanted).mean(-1).round(9) for each in (told, asked))
         own = (~lacks & (self.targets[rows] == right).all(-1)).all(-1)
         left_out = self.relatives[own].any(0)
-        floor = likenesses(asked, wanted).mean()
         order = np.argsort(-likeness, kind="stable")
         return order[(likeness[order] > floor) & ~left_out[order]]
 
