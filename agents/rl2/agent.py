@@ -79,7 +79,9 @@ class RL2(TrainableAgent):
         encoder = ObservationEncoder(config.encoder, family.observation_space)
         self.answers = self._answers(family)
         shown = None if self.answers is None else family.target_space
-        self.inputs = InputReader(encoder, self.head, shown, dtype=config.dtype, device=device)
+        self.inputs = InputReader(
+            encoder, self.head, shown, rewards=config.reads_rewards, dtype=config.dtype, device=device
+        )
         told = {"critic: memory": config.critic == "informed", "inference_coef: 0": config.inference_coef > 0}
         self.task_numbers = TaskNumbers(family) if any(told.values()) else None
         num_task_numbers = 0 if self.task_numbers is None else len(self.task_numbers)

@@ -38,7 +38,7 @@ class PPOSettings(Settings):
     """Norm at which the gradient is clipped."""
 
 
-_OF_REWARDS = ("initial_std", "discount", "gae_lambda", "trial_end", "critic", "exploring_starts")
+_OF_REWARDS = ("reads_rewards", "initial_std", "discount", "gae_lambda", "trial_end", "critic", "exploring_starts")
 """Settings that mean nothing where no reward is learned from."""
 
 
@@ -56,6 +56,8 @@ class RL2Config(Settings):
     step. The network then reads the answer that would have been right before, in place of its action and its reward,
     and a step of training lowers the error of all answers of the trials. Of `ppo`, only epochs, minibatches, shards,
     learning rate and the norm of the gradient count."""
+    reads_rewards: bool = True
+    """Whether the network reads the reward of the step before. False makes an agent for uses that have no reward."""
     encoder: EncoderSettings = AutoEncoder()
     """How observations become numbers, by its name or with its settings: `auto` takes convolutions for images and
     one-hot vectors for discrete parts, `vector` flattens everything, `pixels` takes every box of rank 2 or 3 for an

@@ -46,15 +46,16 @@ class _Step(nn.Module):
         # Training alone needs the values and the task.
         del network.value, network.insight, network.inference
         self.network, self.encoder, self.head = network, reader.encoder, reader.head
-        self.scaling = Scaling(reader.moments)
+        self.scaling, self.reads_rewards = Scaling(reader.moments), reader.reads_rewards
         self.observations = ObservationInputs(reader.encoder.layout)
 
     def examples(self) -> dict[str, Tensor]:
         memory, flag = self.network.memory.initial_state(BATCH), torch.zeros(BATCH, dtype=torch.bool, device="cpu")
+        reward = torch.zeros(BATCH, dtype=torch.float64, device="cpu")
         return {
             **self.observations.examples(),
             "previous_action": zeros_of(self.head.space),
-            "previous_reward": torch.zeros(BATCH, dtype=torch.float64, device="cpu"),
+            **({"previous_reward": reward} if self.reads_rewards else {}),
             "previous_terminated": flag,
             "previous_truncated": flag.clone(),
             **memory,
@@ -75,9 +76,11 @@ class _Step(nn.Module):
     def _numbers(self, inputs: StepInputs) -> Tensor:
         """Return what `InputReader` makes of a time step, [batch, num_numbers]."""
         encoder, size = self.encoder, self.encoder.num_scaled
-        reward, terminated = inputs["previous_reward"].double()[:, None], inputs["previous_terminated"]
+        terminated = inputs["previous_terminated"]
         seen = [self.observations.numbers(inputs, encoder.vectors)] if encoder.vectors else []
-        scaled = self.scaling(torch.cat([*seen, reward], dim=-1))
+        if self.reads_rewards:
+            seen.append(inputs["previous_reward"].double()[:, None])
+        scaled = self.scaling(torch.cat(seen, dim=-1)) if seen else terminated[:, None].double()[:, :0]
         before = torch.cat([scaled[:, size:], self.head.features_of(inputs["previous_action"]).double()], dim=-1)
         before = torch.where(inputs[BEGUN][:, None], before, torch.zeros_like(before))
         # A termination counts where both are given, as no reward can follow.

@@ -20,9 +20,9 @@ class Inputs(NamedTuple):
     """Inputs of steps, as tensors."""
 
     numbers: Tensor
-    """Vectors of the observation, previous reward, previous action, the two ways in which an episode may just have
-    ended, and one-hot vectors of the observation. Who learns from targets has the previous target in place of reward
-    and action. [..., num_numbers]"""
+    """Vectors of the observation, previous reward if it is read, previous action, the two ways in which an episode may
+    just have ended, and one-hot vectors of the observation. Who learns from targets has the previous target in place of
+    reward and action. [..., num_numbers]"""
     raw: Tensor
     """Images and sequences of tokens of the observation. [..., num_raw]"""
 
@@ -31,12 +31,21 @@ class InputReader:
     """Makes inputs from time steps, scaled by the moments of what training has seen."""
 
     def __init__(
-        self, encoder: ObservationEncoder, head: ActionHead, targets: ActionSpace | None, *, dtype: str, device: str
+        self,
+        encoder: ObservationEncoder,
+        head: ActionHead,
+        targets: ActionSpace | None,
+        *,
+        rewards: bool = True,
+        dtype: str,
+        device: str,
     ) -> None:
+        """Read observations, and actions with or without `rewards`; or the answers in the space `targets` alone."""
         self.encoder, self.dtype, self.device = encoder, dtype, device
         self.reads_targets = targets is not None
         self.head = head if targets is None else action_head(targets)
-        self.num_scaled = encoder.num_scaled + (0 if self.reads_targets else 1)
+        self.reads_rewards = rewards and not self.reads_targets
+        self.num_scaled = encoder.num_scaled + (1 if self.reads_rewards else 0)
         self.moments = RunningMoments(self.num_scaled)
         self.num_numbers = self.num_scaled + self.head.num_features + 2 + encoder.num_one_hot
 
@@ -48,7 +57,7 @@ class InputReader:
         lead, seen = timestep.previous_rewards.shape, self.encoder.num_scaled
         raw = np.empty((*lead, self.num_scaled))
         raw[..., :seen] = self.encoder.scaled(timestep.observations)
-        if not self.reads_targets:
+        if self.reads_rewards:
             raw[..., seen] = timestep.previous_rewards
         # In one array, for one transfer to the device.
         numbers = np.empty((*lead, self.num_numbers), dtype=self.dtype)
@@ -76,4 +85,4 @@ class InputReader:
         for episodes in trial.rounds:
             seen = self.encoder.scaled(episodes.observations[episodes.mask])
             rewards = episodes.rewards[episodes.mask][:, None]
-            self.moments.add(seen if self.reads_targets else np.concatenate([seen, rewards], axis=1))
+            self.moments.add(np.concatenate([seen, rewards], axis=1) if self.reads_rewards else seen)

@@ -116,7 +116,8 @@ def compare(policy: Policy, path: Path) -> None:
             if metadata["state"]:
                 carried = {name: outputs[following] for name, following in metadata["state"].items()}
                 carried["previous_action"] = outputs["action"]
-                carried["previous_reward"] = np.array([reward])
+                if "previous_reward" in inputs:
+                    carried["previous_reward"] = np.array([reward])
                 carried["previous_terminated"] = carried["previous_truncated"] = np.array([False])
         terminated = episode % 2 == 0
         policy.end_episode(observation, reward, terminated=terminated, truncated=True)
@@ -130,6 +131,7 @@ MEMORIES = {
     "gru": {"memory": {"name": "gru", "hidden_size": 8, "num_layers": 2}},
     "lstm": {"memory": {"name": "lstm", "hidden_size": 8, "num_layers": 2}},
     "without scaling": {"memory": {"name": "gru", "hidden_size": 8}, "normalize_inputs": False},
+    "without rewards": {"memory": {"name": "gru", "hidden_size": 8}, "reads_rewards": False},
     "informed": {"memory": "lstm", "critic": "informed", "inference_coef": 0.5, "dtype": "float64"},
 }
 
@@ -143,6 +145,8 @@ MEMORIES = {
         ("gru", "tuple", "multi-discrete", ".pt2"),
         ("without scaling", "multi-discrete", "multi-binary", ".pt2"),
         ("informed", "floats", "box", ".pt2"),
+        ("without rewards", "vector", "discrete", ".pt2"),
+        ("without rewards", "discrete", "box", ".pt2"),
         # Seconds each: torch translates the program. What the first has is in others: a gru in .pt2, an lstm in .onnx,
         # and an observation of parts in .onnx in the next test.
         pytest.param("gru", "dict", "multi-discrete", ".onnx", marks=[NEEDS_ONNX, pytest.mark.slow]),

@@ -427,6 +427,37 @@ def test_agent_with_an_informed_critic_that_infers_the_task_keeps_the_rules() ->
     assert check_agent(type("Informed", (RL2,), {"Config": Config}), probes()[:1]) == []
 
 
+def test_an_agent_that_reads_no_rewards_keeps_the_rules() -> None:
+    class Config(RL2Config):
+        memory: MemorySettings = GRUSettings(hidden_size=8)
+        ppo: PPOSettings = ONE_STEP
+        reads_rewards: bool = False
+
+    assert check_agent(type("WithoutRewards", (RL2,), {"Config": Config}), probes()[:1]) == []
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_rewards_change_what_the_network_sees_only_if_it_reads_them(reads: bool) -> None:
+    agent = new_agent(UnequalEpisodes(), reads_rewards=reads)
+    agent.update(unequal_trial(agent), generator(0))
+    states = []
+    for reward in (1.0, -3.0):
+        learner = agent.begin(Streams.of(0, np.arange(1)[:, None], np.arange(1)))
+        assert isinstance(learner, RL2Learner)
+        for step in range(2):
+            timestep = TimeStep(
+                observations=np.ones((1, 1, 2)),
+                previous_actions=np.zeros((1, 1, 2), dtype=np.float32),
+                previous_rewards=np.full((1, 1), reward * step),
+                previous_terminations=np.zeros((1, 1), dtype=bool),
+                previous_truncations=np.zeros((1, 1), dtype=bool),
+                active=np.ones((1, 1), dtype=bool),
+            )
+            learner.act(timestep, deterministic=True)
+        states.append(learner.state["hidden"])
+    assert torch.equal(*states) is not reads
+
+
 def test_informed_critic_knows_from_the_first_step_what_memory_must_find_out() -> None:
     agents = {critic: new_agent(Target(), critic=critic, learning_rate=3e-3) for critic in ("memory", "informed")}
     explained = {"memory": 0.0, "informed": 0.0}
