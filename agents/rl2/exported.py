@@ -46,7 +46,9 @@ class _Step(nn.Module):
         # Training alone needs the values and the task.
         del network.value, network.insight, network.inference
         self.network, self.encoder, self.head = network, reader.encoder, reader.head
-        self.scaling, self.reads_rewards = Scaling(reader.moments), reader.reads_rewards
+        # Without numbers there are no moments either: torch warns when it saves arrays of nothing.
+        self.scaling = Scaling(reader.moments if reader.num_scaled else None)
+        self.reads_rewards = reader.reads_rewards
         self.observations = ObservationInputs(reader.encoder.layout)
 
     def examples(self) -> dict[str, Tensor]:
