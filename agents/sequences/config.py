@@ -38,7 +38,7 @@ class SequenceSettings(Settings):
     """What tells places apart: waves of fixed lengths (Vaswani et al., 2017), or a learned vector for each place."""
     copies: bool = False
     """Whether an answer may take tokens from the question by attention (pointer-generator: See et al., 2017), such as
-    names; it needs equal vocabularies."""
+    names: those behind the places that are attended to. It needs equal vocabularies."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the loss that asks for every token alike."""
 

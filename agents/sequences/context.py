@@ -27,7 +27,7 @@ from ..common.policy import Parameters
 from .config import SequenceSettings
 from .decoder import Decoder, Memory, token_losses
 from .layers import Sizes, Stack, hide
-from .tokens import Embedding, languages_of, with_end
+from .tokens import Embedding, following, languages_of, with_end
 
 OWN, PAIRS = "own-answer", "pairs"
 """Names of what is read: the answer of a pair by its question; all pairs by a question and by the decoder."""
@@ -94,7 +94,7 @@ class ContextNetwork:
         pairs = self.meaning.remember(parameters, PAIRS, context.keys, context.values, context.seen)
         x = self.meaning(parameters, x, hide(there)[..., None, None, :], {PAIRS: pairs})
         shown = {PAIRS: (context.answers, context.answers_seen)}
-        return self.decoder.remember(parameters, (x, there), F.pad(questions, (1, 0)), shown)
+        return self.decoder.remember(parameters, (x, there), following(questions), shown)
 
     def _encode(self, parameters: Parameters, name: str, stack: Stack, tokens: Tensor) -> tuple[Tensor, Tensor]:
         x, there = self.embedding.encode(parameters, name, tokens)

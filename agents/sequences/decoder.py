@@ -3,7 +3,11 @@
 With `P` the probabilities of the next token, and a copying part where settings ask for one (See et al., 2017):
 
     P = softmax(E d)                                     E: the layer of the outputs, d: the decoder at a place
-    P = (1 - g) softmax(E d) + g sum_i a_i onehot(x_i)    a = softmax(d K x), g = sigmoid(v d + c)
+    P = (1 - g) softmax(E d) + g sum_i a_i onehot(x_i+1)   a = softmax(d K x), g = sigmoid(v d + c)
+
+What is copied is the token behind the place that is attended to. The decoder has just written a token, so the place of
+that token is like its own, and what follows there is what comes next; behind the last one the end comes. K begins as
+the identity, so that this likeness counts from the start.
 """
 
 from __future__ import annotations
@@ -32,9 +36,9 @@ class Copied(NamedTuple):
     keys: Tensor
     """[..., question, place, width]"""
     seen: Tensor
-    """Places that hold a token, bool [..., question, place]"""
+    """Places that a token follows, bool [..., question, place]"""
     tokens: Tensor
-    """One-hot vectors of the tokens. [..., question, place, vocabulary]"""
+    """One-hot vectors of the tokens that follow. [..., question, place, vocabulary]"""
 
 
 class Memory(NamedTuple):
@@ -71,7 +75,7 @@ class Decoder:
             drawn = torch.randn(self.vocabulary, width, generator=generator, dtype=torch.float64)
             parameters["outputs.weight"] = drawn * width**-0.5
         if self.settings.copies:
-            parameters |= with_bias("copy.query", glorot(width, width, generator))
+            parameters |= with_bias("copy.query", torch.eye(width, dtype=torch.float64))
             parameters |= with_bias("copy.gate", glorot(1, width, generator))
         return parameters
 
@@ -79,20 +83,20 @@ class Decoder:
         self,
         parameters: Parameters,
         question: tuple[Tensor, Tensor],
-        tokens: Tensor,
+        follow: tuple[Tensor, Tensor],
         others: Mapping[str, tuple[Tensor, Tensor]] | None = None,
     ) -> Memory:
         """Return what to read, given each sequence encoded, [..., place, width], and whether its places are there.
 
-        `tokens` [..., place] are those at the places of the question; nothing is copied from a zero, as of a beginning.
+        `follow` are the tokens behind the places of the question, and whether there is one to copy, both [..., place].
         """
         every = {QUESTION: question, **(others or {})}
         read = {name: self.stack.remember(parameters, name, x, x, seen) for name, (x, seen) in every.items()}
         if not self.settings.copies:
             return Memory(read, ())
-        keys, seen = question
-        one_hot = (tokens[..., None] == torch.arange(self.vocabulary, device=tokens.device)).to(keys.dtype)
-        return Memory(read, (Copied(keys, seen & (tokens != 0), one_hot),))
+        tokens, there = follow
+        one_hot = (tokens[..., None] == torch.arange(self.vocabulary, device=tokens.device)).to(question[0].dtype)
+        return Memory(read, (Copied(question[0], there, one_hot),))
 
     def taught(self, parameters: Parameters, memory: Memory, targets: Tensor) -> Tensor:
         """Return log-probabilities [..., question, place, vocabulary], each given the right tokens before it."""

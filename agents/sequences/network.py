@@ -34,7 +34,7 @@ from .decoder import Copied, Decoder, Memory, token_losses
 from .decoding import Decoded, Step, decode_by_beam, decode_greedily
 from .layers import Cache, Sequence, Sizes, Stack, hide
 from .related import Related
-from .tokens import Embedding, before_end, languages_of, trim, with_end
+from .tokens import Embedding, before_end, following, languages_of, trim, with_end
 
 PARTS = "parts"
 """Name of the array of a vector for each part of a question."""
@@ -90,8 +90,9 @@ class EncoderDecoder:
         x = self.source(parameters, x, hide(there)[..., None, None, :])
         if self.related is not None:
             x = x + parameters[PARTS][:, None]
-        joined = x.flatten(-3, -2), there.flatten(-2)
-        return self.decoder.remember(parameters, joined, F.pad(tokens, (1, 0)).flatten(-2))
+        behind, copied = following(tokens)
+        joined, follow = (x.flatten(-3, -2), there.flatten(-2)), (behind.flatten(-2), copied.flatten(-2))
+        return self.decoder.remember(parameters, joined, follow)
 
     def _by_part(self, numbers: Tensor) -> Tensor:
         """Return questions [..., part * place] as [..., part, place]."""

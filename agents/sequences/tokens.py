@@ -106,6 +106,16 @@ def before_end(tokens: Tensor) -> Tensor:
     return (tokens != 0).long().cumprod(-1) > 0
 
 
+def following(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the token behind the beginning and behind each of `tokens` [..., place], and whether it may be copied.
+
+    Behind the last one the end follows, a 0. Nothing is copied from a sequence without tokens. [..., 1 + place]
+    """
+    own = before_end(tokens)
+    there = F.pad(own, (1, 0), value=True) & own[..., :1]
+    return F.pad(tokens * own, (0, 1)), there
+
+
 def with_end(tokens: Tensor) -> Tensor:
     """Return whether each place stands before the first 0 or at it, bool [..., place]: what an answer has to say."""
     return F.pad(before_end(tokens)[..., :-1], (1, 0), value=True)

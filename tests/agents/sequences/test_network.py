@@ -77,6 +77,34 @@ def test_log_probabilities_are_those_of_the_layers_of_torch() -> None:
     torch.testing.assert_close(log_probs(network, parameters, QUESTIONS, ANSWERS), expected)
 
 
+def test_what_is_copied_is_the_token_behind_the_place_that_is_attended_to() -> None:
+    network = encoder_decoder(copies=True)
+    parameters = drawn(network)
+    memory = network.remember(parameters, QUESTIONS[:1])
+    (copied,) = memory.copied
+    x = torch.randn(1, 4, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    wide_open = parameters | {"copy.gate.bias": torch.full((1,), 1e3).double()}
+    found = network.decoder._log_probs(wide_open, memory, x).exp()[0]
+    asked = x[0] @ parameters["copy.query.weight"].T + parameters["copy.query.bias"]
+    weights = (asked @ copied.keys[0].T * 8**-0.5).softmax(-1)
+    expected = torch.zeros_like(found)
+    # The question is 1 2 3: places are the beginning, 1, 2 and 3.
+    for place, token in enumerate([1, 2, 3, 0]):
+        expected[:, token] += weights[:, place]
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_network_that_learned_nothing_copies_a_question_in_its_order() -> None:
+    network = encoder_decoder(copies=True, embeddings="tied", width=64)
+    generator = torch.Generator().manual_seed(0)
+    parameters = network.initial_parameters(generator, dtype=torch.float64, device="cpu")
+    parameters["copy.gate.bias"] = torch.full((1,), 1e3).double()
+    questions = torch.tensor([[3, 1, 2], [2, 3, 1], [1, 3, 2]])
+    answers = torch.nn.functional.pad(questions, (0, 1))
+    chosen = log_probs(network, parameters, questions.double(), answers).argmax(-1)
+    assert (chosen == answers).double().mean() > 0.8
+
+
 def test_copying_adds_the_share_of_the_question_to_each_token() -> None:
     network = encoder_decoder(copies=True)
     parameters = drawn(network)
@@ -84,8 +112,9 @@ def test_copying_adds_the_share_of_the_question_to_each_token() -> None:
     torch.testing.assert_close(found.sum(-1), torch.ones_like(found[..., 0]))
     wide_open = parameters | {"copy.gate.bias": torch.full((1,), 1e3).double()}
     copied = log_probs(network, wide_open, QUESTIONS, ANSWERS).exp()
-    torch.testing.assert_close(copied[1, :, 2], torch.ones(4).double())  # the one token of its question
-    assert copied[2, :, 1].max() < 1e-6 and copied[0, :, 1:].min() > 1e-3
+    # Question 1 is the token 2 and its end, question 2 twice the token 3, and question 0 has all tokens.
+    torch.testing.assert_close(copied[1, :, [0, 2]].sum(-1), torch.ones(4).double())
+    assert copied[1, :, 2].min() > 1e-3 and copied[2, :, 1].max() < 1e-6 and copied[0].min() > 1e-4
     shut = parameters | {"copy.gate.bias": torch.full((1,), -1e3).double()}
     without = encoder_decoder()
     torch.testing.assert_close(
