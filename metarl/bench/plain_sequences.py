@@ -1,7 +1,7 @@
 """First-order MAML with an encoder-decoder as a plain script of PyTorch has it: torch.nn's layers, task after task.
 
 It shares no code with the agents. Nothing here samples, reads, decodes or logs: it is what training costs at least as
-people write it. The network is that of configs/phrases/maml.yaml: a Transformer that may copy (See et al., 2017).
+people write it. The network is a Transformer that may copy (See et al., 2017), of two blocks.
 """
 
 from __future__ import annotations
@@ -70,9 +70,10 @@ class Transformer(nn.Module):
         later = torch.ones(places, places, dtype=torch.bool).triu(1)
         x = self.decoder(self._vectors(before), memory, tgt_mask=later, memory_key_padding_mask=nothing)
         logits = F.linear(x, self.embedding.weight[:-1], self.bias)
-        scores = self.query(x) @ memory[:, 1:].transpose(1, 2) * WIDTH**-0.5
-        weights = scores.masked_fill(nothing[:, None, 1:], -1e9).softmax(-1)
-        copied = weights @ F.one_hot(questions, self.vocabulary).to(weights.dtype)
+        scores = self.query(x) @ memory.transpose(1, 2) * WIDTH**-0.5
+        weights = scores.masked_fill(nothing[:, None], -1e9).softmax(-1)
+        # The token behind the place that is attended to.
+        copied = weights @ F.one_hot(F.pad(questions, (0, 1)), self.vocabulary).to(weights.dtype)
         gate = self.gate(x).sigmoid()
         return ((1 - gate) * logits.softmax(-1) + gate * copied).clamp(min=1e-30).log()
 
