@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
+from metarl.base.schedule import Schedule
 from metarl.trials.agent import NUM_UPDATES
 
 from .adam import Adam
 from .over_ranks import sum_over_ranks
-from .schedule import Schedule
 from .state import StateDict, load_optimizer, optimizer_state
 
 

@@ -27,6 +27,10 @@ class Sequences(NamedTuple):
     """Whether the trial's last step was a termination. bool [trial]"""
     targets: np.ndarray | None = None
     """Right answer of each step; None where nobody asked for them. [time, trial, *target]"""
+    advised: np.ndarray | None = None
+    """Action of a teacher in each step; None without one. [time, trial, *action]"""
+    advised_outputs: np.ndarray | None = None
+    """Numbers that define the teacher's distribution; None if it tells none. [time, trial, n]"""
 
 
 def sequences(trial: Trial, *, with_targets: bool = False) -> Sequences:
@@ -45,7 +49,11 @@ def sequences(trial: Trial, *, with_targets: bool = False) -> Sequences:
     # The marked steps less the last: what follows a trial is no step of it.
     mask = _pack(mask, order)[1:]
     packed = {name: _pack(array, order) for name, array in vars(seen).items() if array is not None}
-    targets = [episodes.targets for episodes in rounds if with_targets and episodes.targets is not None]
+
+    def told(name: str) -> np.ndarray | None:
+        arrays = [getattr(episodes, name) for episodes in rounds]
+        return _pack(np.concatenate(arrays), taken) if all(array is not None for array in arrays) else None
+
     return Sequences(
         timesteps=TimeStep(**packed),
         actions=_pack(actions, taken),
@@ -53,7 +61,9 @@ def sequences(trial: Trial, *, with_targets: bool = False) -> Sequences:
         mask=mask,
         own=mask & (np.arange(len(mask))[:, None] >= trial.exploring_steps.reshape(-1)),
         terminated=rounds[-1].last_step.previous_terminations.reshape(-1),
-        targets=_pack(np.concatenate(targets), taken) if targets else None,
+        targets=told("targets") if with_targets else None,
+        advised=told("advised"),
+        advised_outputs=told("advised_outputs"),
     )
 
 

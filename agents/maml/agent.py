@@ -222,6 +222,7 @@ class MAMLLearner(Learner):
         agent, head = self.agent, self.agent.objective.head
         with acting():
             outputs = agent.over_tasks.outputs(self.fast, *agent.rounds.observe(timestep.observations))
+            self.outputs = outputs.cpu().numpy()
             if deterministic:
                 return head.mode(outputs)
             return head.sample(outputs, self.streams.where(timestep.active))

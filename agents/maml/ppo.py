@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
+from metarl.base.schedule import Schedule, ScheduledRate
 from metarl.base.settings import Count, Positive
 
-from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict
 from .meta_step import AGREEMENT, MetaGradientConfig, Problem, mean_gradient, require_finite

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from metarl.base.schedule import Schedule, ScheduledRate
 from metarl.base.settings import Positive, Settings
 
-from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict
 from .meta_step import AGREEMENT, Problem, mean_gradient, require_finite

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
+from metarl.base.schedule import Schedule, ScheduledRate
 from metarl.base.settings import Positive, Settings, Widths
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, cpu_by_default
@@ -25,7 +26,6 @@ from ..common.encoders import BlocksEncoder, EncoderSettings, ObservationEncoder
 from ..common.over_ranks import shares
 from ..common.policy import Parameters
 from ..common.ppo import masked_mean
-from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..maml.exported import exported_step

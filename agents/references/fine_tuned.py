@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from metarl.base.schedule import Schedule, ScheduledRate
 from metarl.base.settings import Count, Positive, Settings
 from metarl.base.streams import Streams
 from metarl.base.threads import cpu_by_default
@@ -24,7 +25,6 @@ from metarl.trials.registered import register_agent
 from ..common.adam import SGD, Adam
 from ..common.over_ranks import shares
 from ..common.policy import Parameters
-from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..supervised.answered import Answered

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metarl.base.errors import MetarlError
+from metarl.base.schedule import Schedule, ScheduledRate
 from metarl.base.settings import Positive, Settings, Widths
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, cpu_by_default
@@ -31,7 +32,6 @@ from ..common.encoders import BlocksEncoder, EncoderSettings, ObservationEncoder
 from ..common.over_ranks import shares
 from ..common.policy import MLP
 from ..common.ppo import masked_mean
-from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..maml.policy import ENCODER

@@ -43,8 +43,8 @@ from . import divided
 from .config import RL2Config
 from .exploring_starts import ExploringLearner
 from .exported import exported_step
-from .from_rewards import FromRewards
 from .from_targets import FromTargets, require_steps
+from .from_teacher import FromTeacher, learned_from
 from .inputs import InputReader, Inputs
 from .lesson import Lesson, Pieces, Steps
 from .network import RecurrentNetwork
@@ -70,6 +70,7 @@ class RL2(TrainableAgent):
     pools_replicas = False
     shaped_by: ClassVar[tuple[str, ...]] = ("memory", "critic", "learns_from")
     sums_over_ranks = True
+    can_be_taught = True
 
     @cpu_by_default()
     def __init__(self, config: RL2Config, family: TaskFamily, *, seed: int, device: str) -> None:
@@ -102,7 +103,7 @@ class RL2(TrainableAgent):
         self.sharding: Sharding | None = None
         """How processes divide the memory; None: they do not."""
         self.num_updates = torch.zeros((), dtype=torch.int64)
-        self.lesson: Lesson = FromRewards(config, self.network, self.head, self.num_updates)
+        self.lesson: Lesson = FromTeacher(config, self.network, self.head, self.num_updates)
         if self.answers is not None:
             self.lesson = FromTargets(self.network, self.answers, family)
 
@@ -159,21 +160,22 @@ class RL2(TrainableAgent):
 
     def _learn(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         trials = sequences(trial, with_targets=self.answers is not None)
-        if not trials.own.any():
+        learned = learned_from(trial, trials)
+        if not learned.any():
             raise MetarlError("every step of the trials explored; take a lower agent.exploring_starts.steps")
         features: Tensor | None = None
-        if self.lesson.reads_features or self.config.bptt_steps is not None:
+        if self.lesson.reads_features(trial) or self.config.bptt_steps is not None:
             features, inputs, state = self.read(trials)
         else:
             inputs = self._inputs(trials)
             state = stack_states([self.network.memory.initial_state(inputs.numbers.shape[1])])
         tasks = self._tasks(trial)
         told, measures = self.lesson.prepare(trial, trials, features, tasks)
-        steps = Steps(inputs.numbers[:-1], inputs.raw[:-1], self._tensor(trials.own), told)
+        steps = Steps(inputs.numbers[:-1], inputs.raw[:-1], self._tensor(learned), told)
         cut = steps.map(lambda values: self._cut(values, values[-1]))
         pieces = Pieces(cut._replace(mask=self._cut(steps.mask, torch.zeros_like(steps.mask[-1]))), state, tasks)
         self.optimizer.learning_rate = self.config.ppo.learning_rate.at(int(self.num_updates))
-        history = self._descend(pieces, trials.own.sum(axis=0), rng)
+        history = self._descend(pieces, learned.sum(axis=0), rng)
         if self.config.normalize_inputs:
             self.inputs.observe(trial)
         metrics = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
@@ -306,7 +308,9 @@ class RL2(TrainableAgent):
 
     def _gradient(self, pieces: Pieces, parameters: Sequence[Tensor], trials: np.ndarray) -> Shard:
         loss, metrics, steps = self._loss(pieces, trials)
-        return Shard(torch.autograd.grad(loss, parameters), steps, metrics)
+        # Advice alone uses no values.
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        return Shard(gradients, steps, metrics)
 
     def _loss(self, pieces: Pieces, trials: np.ndarray) -> tuple[Tensor, dict[str, float], float]:
         """Return the mean loss of trials over their steps, what to log of it, and the number of steps."""
@@ -380,6 +384,7 @@ class RL2Learner(Learner):
             encoded = agent.network.encode(inputs).flatten(0, 1)
             features, self.state = agent.network.memory.step(encoded, self.state, moving)
             outputs = agent.network.actions(features).unflatten(0, shape)
+            self.outputs = outputs.cpu().numpy()
             if agent.answers is not None:
                 self.confidences = agent.answers.confidence(outputs)
                 return agent.answers.best(outputs)

@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from metarl.base.schedule import Schedule, Scheduled, ScheduledFraction, ScheduledRate
 from metarl.base.settings import Count, Positive, Settings
 
 from ..common.encoders import AutoEncoder, EncoderSettings
-from ..common.schedule import Schedule, Scheduled, ScheduledFraction, ScheduledRate
 from ..memories.config import GRUSettings, MemorySettings
 from .exploring_starts import ExploringStarts
 

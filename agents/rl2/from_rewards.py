@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from metarl.base.schedule import Schedule
 from metarl.trials.episodes import Trial
 
 from ..common.advantage import explained_variance, generalized_advantages
@@ -16,7 +17,6 @@ from ..common.heads import ActionHead
 from ..common.moments import ValueScale
 from ..common.over_ranks import moments_of_all
 from ..common.ppo import clipped_surrogate, masked_mean
-from ..common.schedule import Schedule
 from ..common.sequences import Sequences
 from .config import RL2Config
 from .lesson import Steps
@@ -45,8 +45,7 @@ class FromRewards:
         like = self.network.policy.weight
         return torch.as_tensor(array, dtype=like.dtype, device=like.device)
 
-    @property
-    def reads_features(self) -> bool:
+    def reads_features(self, trial: Trial) -> bool:
         """Old log-probabilities and values are those before the update."""
         return True
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
+from metarl.base.schedule import Schedule
 from metarl.families.family import TaskFamily
 from metarl.trials.episodes import Trial
 
 from ..common.ppo import masked_mean
-from ..common.schedule import Schedule
 from ..common.sequences import Sequences
 from ..supervised.answers import AnswerHead, scores_of, target_type
 from .lesson import Steps
@@ -49,8 +49,7 @@ class FromTargets:
         """Nothing."""
         return {}
 
-    @property
-    def reads_features(self) -> bool:
+    def reads_features(self, trial: Trial) -> bool:
         """Answers are those of the steps of training."""
         return False
 

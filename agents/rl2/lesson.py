@@ -7,9 +7,9 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+from metarl.base.schedule import Schedule
 from metarl.trials.episodes import Trial
 
-from ..common.schedule import Schedule
 from ..common.sequences import Sequences
 from ..memories.contract import State
 
@@ -60,9 +60,8 @@ class Lesson(Protocol):
         """Schedules of its settings, by name."""
         ...
 
-    @property
-    def reads_features(self) -> bool:
-        """Whether `prepare` needs the network's features, which take a pass over the trials."""
+    def reads_features(self, trial: Trial) -> bool:
+        """Return whether `prepare` needs the network's features, which take a pass over the trials."""
         ...
 
     def prepare(

@@ -6,10 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from metarl.base.schedule import Schedule, ScheduledRate
 from metarl.base.settings import Count, Positive, Settings, Widths
 
 from ..common.encoders import AutoEncoder, EncoderSettings
-from ..common.schedule import Schedule, ScheduledRate
 from ..maml.adaptation import AdaptAll, AdaptContext, AdaptLastLayers, AdaptLatent, Adapts, context_size
 from ..maml.config import require_composable
 from ..maml.reptile import ReptileConfig

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from metarl.base.errors import MetarlError
+from metarl.base.schedule import Schedule, ScheduledRate
 from metarl.base.settings import Positive, Settings, Widths
 from metarl.base.streams import Streams
 from metarl.base.threads import acting, cpu_by_default
@@ -26,7 +27,6 @@ from ..common.encoders import AutoEncoder, EncoderSettings, ObservationEncoder
 from ..common.over_ranks import TaskNoise, shares
 from ..common.policy import ACTIVATIONS, MLP, Parameters
 from ..common.ppo import masked_mean
-from ..common.schedule import Schedule, ScheduledRate
 from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict, load_tensors, optimizer_state, require_fitting, restore_on_error
 from ..maml.exported import exported_step

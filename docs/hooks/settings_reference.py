@@ -17,14 +17,16 @@ from registry_pages import agent_page, agents_by_kind, first_line
 
 from metarl.base.descriptions import description_of
 from metarl.base.settings import Settings
-from metarl.runs.config import LogConfig, TrainConfig
+from metarl.runs.config import TrainConfig
+from metarl.runs.log_config import LogConfig
+from metarl.runs.teacher import TeacherConfig
 from metarl.trials.registered import AGENTS
 
 CHOICE = "name"
 """Field by which settings that belong to one choice are told apart."""
 WORDS = {int: "integer", float: "number", str: "text", bool: "`true` or `false`", type(None): "`null`"}
 
-BARE = {LogConfig: "list"}
+BARE = {LogConfig: "list", TeacherConfig: "name, or list,"}
 """What stands in short for settings, where it is not a number."""
 
 

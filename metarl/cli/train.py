@@ -85,7 +85,7 @@ def _seeds(text: str) -> list[int]:
 
 def log_override(text: str) -> str:
     """Return the override for a text such as 'csv,tensorboard'; 'none' alone is no logger."""
-    from ..runs.config import LoggerName
+    from ..runs.log_config import LoggerName
 
     for name in [] if text == "none" else text.split(","):
         if name not in (known := get_args(LoggerName)):

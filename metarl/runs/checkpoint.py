@@ -36,6 +36,8 @@ class Meta(Settings):
     """Resolved configuration of the run."""
     versions: dict[str, str]
     """Versions of the packages that influence results."""
+    teachers: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the checkpoint of each run that teaches, by its folder."""
 
 
 _KEY = "metarl"  # a single entry, because safetensors writes several in no fixed order

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ..base.bounds import LAST_SEED, MOST_THREADS
 from ..base.code import canonical, find_class, import_code, is_reference, only_installed
@@ -27,6 +27,8 @@ from ..families.load import load
 from ..families.model_files import FILE_SETTINGS, absolute_paths
 from ..families.questions import asks_questions
 from ..trials.registered import AGENTS
+from .log_config import LogConfig, place_wandb, with_loggers
+from .teacher import TaughtByRun, TeacherConfig, spelled_out
 
 
 def _with_name(value: Any) -> Any:
@@ -51,57 +53,6 @@ class EvaluationConfig(Settings):
     """Episodes side by side in each task and round. None takes the number of training."""
     best_by: Literal["last_round", "trial"] = "last_round"
     """Score that selects the best checkpoint: the return of the last round, or the mean return of all rounds."""
-
-
-class WandbConfig(Settings):
-    """Logging to Weights & Biases."""
-
-    mode: Literal["online", "offline", "disabled"] | None = None
-    """None takes the environment's WANDB_MODE. If that is not set, it is online with a key and offline without."""
-    project: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\\\#?%:]*$")] = "metarl"
-    """Project of the run, of at most 128 characters and none of / \\ # ? % :"""
-    entity: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    """User or team. None takes the key's default."""
-    group: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    """Group of the run, such as all seeds of one config. None takes family and agent."""
-    tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = ()
-    """Tags of the run, each of at most 64 characters."""
-
-
-LoggerName = Literal["wandb", "tensorboard", "csv"]
-"""Where metrics can go beside metrics.jsonl."""
-
-
-def _each_once(names: tuple[LoggerName, ...]) -> tuple[LoggerName, ...]:
-    return tuple(dict.fromkeys(names))
-
-
-class LogConfig(Settings):
-    """Where metrics go beside metrics.jsonl."""
-
-    to: Annotated[tuple[LoggerName, ...], AfterValidator(_each_once)] = ("wandb",)
-    """Any of wandb, tensorboard and csv, which is progress.csv. `log: [csv]` and `log=csv,tensorboard` are short for
-    it, and `log=none` for an empty list."""
-    wandb: WandbConfig = WandbConfig()
-    """Weights & Biases. `wandb: {...}` beside `log` is short for it, and `wandb.mode=offline` for `log.wandb.mode`."""
-
-
-def _with_loggers(value: Any) -> Any:
-    """Return what `log` says as a mapping."""
-    if value is None or value == "none":
-        return {"to": []}
-    names = value.split(",") if isinstance(value, str) else value
-    return {"to": names} if isinstance(names, (list, tuple)) else names
-
-
-def _place_wandb(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config's data with `wandb` in its place, below `log`."""
-    if "wandb" not in data or not isinstance(log := _with_loggers(data.get("log", {})), Mapping):
-        return dict(data)
-    if "wandb" in log:
-        raise ValueError("wandb and log.wandb are both given, which is the same; leave one out")
-    rest = {key: value for key, value in data.items() if key != "wandb"}
-    return {**rest, "log": {**log, "wandb": data["wandb"]}}
 
 
 class ParallelConfig(Settings):
@@ -137,6 +88,8 @@ class TrainConfig(Settings):
     start_from: Annotated[str, Field(min_length=1)] | None = None
     """Run whose best checkpoint the agent starts from, such as a run of shorter trials. '{seed}' in it becomes this
     run's seed. Environment steps count on from there; updates and schedules start from zero."""
+    teacher: Annotated[TeacherConfig | None, BeforeValidator(spelled_out)] = None
+    """Teacher that the agent learns from, such as `gittins`. None has none."""
     rollout_shards: Count = 2
     """Parts of a meta-batch that run side by side, each on its own core. More shards than cores only slow training.
     Results change by rounding, so the number belongs to the config. Vector environments are always one shard."""
@@ -150,13 +103,13 @@ class TrainConfig(Settings):
     """Evaluation on validation tasks during training."""
     checkpoint_every: Count = 10
     """Updates between checkpoints."""
-    log: Annotated[LogConfig, BeforeValidator(_with_loggers)] = LogConfig()
+    log: Annotated[LogConfig, BeforeValidator(with_loggers)] = LogConfig()
     """Where metrics go beside metrics.jsonl."""
 
     @model_validator(mode="before")
     @classmethod
     def _spell_out(cls, data: Any) -> Any:
-        return _place_wandb(data) if isinstance(data, Mapping) else data
+        return place_wandb(data) if isinstance(data, Mapping) else data
 
 
 T = TypeVar("T")
@@ -264,6 +217,9 @@ def _resolve(data: Mapping[str, Any], origin: Origin) -> TrainConfig:
     config = validate_from(TrainConfig, data, origin)
     family, settings = _resolve_family(config, origin)
     update: dict[str, Any] = {"family": settings, "agent": _resolve_agent(config, origin, settings)}
+    if config.teacher is not None:
+        teachers = tuple(_resolve_teacher(each, origin, settings) for each in config.teacher.of)
+        update["teacher"] = config.teacher.model_copy(update={"of": teachers})
     if "replicas" not in config.model_fields_set and asks_questions(family):
         update["replicas"] = 1
     return config.model_copy(update=update)
@@ -291,13 +247,24 @@ def _resolve_family(config: TrainConfig, origin: Origin) -> tuple[TaskFamily, di
 
 
 def _resolve_agent(config: TrainConfig, origin: Origin, family: Mapping[str, Any]) -> dict[str, Any]:
-    name, settings = _name_and_settings(config.agent, "agent", origin)
-    name, cls = _look_up(AGENTS, name, "agent", origin)
+    return _resolve_named(config.agent, "agent", origin, family)
+
+
+def _resolve_named(section: Mapping[str, Any], title: str, origin: Origin, family: Mapping[str, Any]) -> dict[str, Any]:
+    name, settings = _name_and_settings(section, title, origin)
+    name, cls = _look_up(AGENTS, name, title, origin)
     for key in settings:
         if key in family and key not in cls.Config.model_fields:
-            place, mine = origin(f"agent.{key}"), f"family.{key}"
-            raise MetarlError(f"{place}: agent.{key}: a setting of the family; set {mine}, which is {family[key]}")
-    return {"name": name, **validate_from(cls.Config, settings, origin, "agent").model_dump(mode="json")}
+            place, mine = origin(f"{title}.{key}"), f"family.{key}"
+            raise MetarlError(f"{place}: {title}.{key}: a setting of the family; set {mine}, which is {family[key]}")
+    return {"name": name, **validate_from(cls.Config, settings, origin, title).model_dump(mode="json")}
+
+
+def _resolve_teacher(teacher: Mapping[str, Any], origin: Origin, family: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a teacher with every setting spelled out: an agent, or a run."""
+    if "run" in teacher:
+        return {**validate_from(TaughtByRun, teacher, origin, "teacher.of").model_dump(mode="json")}
+    return _resolve_named(teacher, "teacher.of", origin, family)
 
 
 def _name_and_settings(section: Mapping[str, Any], key: str, origin: Origin) -> tuple[str, dict[str, Any]]:
@@ -364,14 +331,16 @@ def _spelled_out(key: str, value: Any) -> Any:
     """Return the value of a key of a config without short forms."""
     if key in ("family", "agent"):
         return _with_name(value)
-    return _with_loggers(value) if key == "log" else value
+    if key == "teacher":
+        return spelled_out(value)
+    return with_loggers(value) if key == "log" else value
 
 
 def _full_key(key: str, value: Any) -> tuple[str, Any]:
     """Return the key and the value of an override without short forms: the loggers alone leave the rest of `log`."""
     if key.partition(".")[0] == "wandb":
         return f"log.{key}", value
-    log = _with_loggers(value) if key == "log" and not isinstance(value, Mapping) else None
+    log = with_loggers(value) if key == "log" and not isinstance(value, Mapping) else None
     return ("log.to", log["to"]) if isinstance(log, Mapping) else (key, value)
 
 
@@ -380,6 +349,6 @@ def _read_config(path: str | Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise MetarlError(f"{path} holds {shorten(data)}; a config is a mapping of keys to values")
     try:
-        return _place_wandb(data)
+        return place_wandb(data)
     except ValueError as error:
         raise MetarlError(f"{path}: {error}") from None

@@ -66,7 +66,7 @@ class Run:
 
 RESUME_REMEDY = "leave it out, or begin a new run"
 """Remedy for a setting that may not change when a run is resumed."""
-DEFINING = ("family", "agent", "seed", "meta_batch_size", "replicas", "rounds", "start_from")
+DEFINING = ("family", "agent", "seed", "meta_batch_size", "replicas", "rounds", "start_from", "teacher")
 """Settings that may not change when a run is resumed. Its length, its evaluations and its logging may."""
 
 

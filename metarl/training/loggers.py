@@ -13,7 +13,8 @@ import numpy as np
 from ..base.errors import MetarlError, first_line
 from ..base.files import folder_inside, path_inside, write_atomically
 from ..base.progress import warn
-from ..runs.config import LoggerName, TrainConfig
+from ..runs.config import TrainConfig
+from ..runs.log_config import LoggerName
 from .wandb import WandbLog
 
 if TYPE_CHECKING:

@@ -56,6 +56,7 @@ from .folder import require_new, require_no_checkpoint_lost, room
 from .log import Origin, RunLog
 from .memory import require_training_memory
 from .metrics import require_finite, require_metrics, time_shares, trial_returns, validation_returns, validation_score
+from .teachers import Teachers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,6 +122,7 @@ class _Training:
         _require_rounds(self.agent, config)
         require_shareable(self.agent, config)
         require_training_memory(self.agent, self.family, config)
+        self.teachers = Teachers(config, self.family, self.agent)
         self.update = 0
         """Updates made."""
         self.env_steps = 0
@@ -225,6 +227,7 @@ class _Training:
     def restore(self) -> None:
         """Load the last checkpoint."""
         meta = restore(self.agent, path_inside(self.run_dir, LAST), self.config, DEFINING, RESUME_REMEDY)
+        self.teachers.require_unchanged(meta.teachers)
         self.update, self.env_steps, self.start_env_steps = meta.update, meta.env_steps, meta.start_env_steps
         self.saved = meta.update
         # Scores compare only on the same validation tasks.
@@ -350,7 +353,10 @@ class _Training:
         own = tasks[np.array(ranks().share(len(tasks)))]
         if self.mesh is not None:  # processes exchange parts of a policy's answers in order: one part acts at a time
             config = config.model_copy(update={"rollout_shards": 1})
-        return run_sharded_trial(self.agent, self.family, own, config, seed=seed, stopwatch=stopwatch)
+        teaching = self.teachers.after(self.update)
+        return run_sharded_trial(
+            self.agent, self.family, own, config, seed=seed, stopwatch=stopwatch, teaching=teaching
+        )
 
     def _evaluate(self, number: int) -> Evaluation:
         """Return the validation of the agent after update `number`."""
@@ -374,6 +380,7 @@ class _Training:
             best=self.best,
             config=self.resolved,
             versions=versions(),
+            teachers=self.teachers.digests,
         )
         with user_code(f"update {self.update - 1}: {self._title}, state_dict"):
             return checkpoints.copy_state(self.agent.state_dict(), meta), meta

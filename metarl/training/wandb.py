@@ -20,7 +20,8 @@ from ..base.errors import MetarlError
 from ..base.files import folder_inside, path_inside, write_atomically
 from ..base.progress import warn
 from ..base.settings import shorten
-from ..runs.config import TrainConfig, WandbConfig, family_title, resolve
+from ..runs.config import TrainConfig, family_title, resolve
+from ..runs.log_config import WandbConfig
 from ..runs.record import PROVENANCE, URLS
 from .guard import Guard, abandon_wandb
 

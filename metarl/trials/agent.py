@@ -75,6 +75,15 @@ class Learner(ABC):
     Set it in `act` where a family asks for classes: evaluations then measure how well the learner is calibrated.
     """
 
+    outputs: np.ndarray | None = None
+    """Numbers that define the policy's distribution over the last actions; None, the default, if it tells none.
+    [task, replica, n]
+
+    Logits of each choice for a Discrete or MultiDiscrete space, of "on" for a MultiBinary one; for a Box, means and
+    then logarithms of standard deviations, in the box scaled to [-1, 1]. A student that such an agent teaches imitates
+    the distribution, not only the action.
+    """
+
     @abstractmethod
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return an action for every replica of every task, [task, replica, *action].
@@ -178,6 +187,8 @@ class TrainableAgent(Agent):
     `return_before` and `return_after` in their place, the mean reward of the first and of the last round."""
     sums_over_ranks: ClassVar[bool] = False
     """Whether `update` sums over all processes that train together (`metarl.base.ranks`). Otherwise one trains it."""
+    can_be_taught: ClassVar[bool] = False
+    """Whether `update` learns from a teacher's advice, `Trial.imitation` and `Episodes.advised`."""
     memory_setting: ClassVar[str] = ""
     """Setting that trades memory for time, '' for none. A training that does not fit into memory names it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -59,6 +60,11 @@ class Episodes:
     confidences: np.ndarray | None = None
     """Probability that each action is right, as the learner saw it, NaN where it did not say; None but in evaluations
     of learners that say it. [time, task, replica]"""
+    advised: np.ndarray | None = None
+    """Action of a teacher in the student's place, zero where no step was taken; None but in training with a teacher.
+    [time, task, replica, *action]"""
+    advised_outputs: np.ndarray | None = None
+    """The teacher's `Learner.outputs`; None but in training with a teacher that tells them. [time, task, replica, n]"""
 
     @cached_property
     def returns(self) -> np.ndarray:
@@ -100,17 +106,30 @@ class Episodes:
         )
 
 
-OVER_TIME = ("observations", "actions", "rewards", "terminations", "truncations", "mask", "targets", "confidences")
+OVER_TIME = (
+    *("observations", "actions", "rewards", "terminations", "truncations", "mask", "targets", "confidences"),
+    *("advised", "advised_outputs"),
+)
 """Fields of `Episodes` whose first axis is time. The first axis of the others is the task."""
 
 
-def select_tasks(episodes: Episodes, tasks: slice) -> Episodes:
-    """Return the episodes of the tasks that a slice selects."""
+def select_tasks(episodes: Episodes, tasks: slice | np.ndarray) -> Episodes:
+    """Return the episodes of the tasks that a slice or their numbers select."""
     chosen = {field.name: getattr(episodes, field.name) for field in fields(episodes)}
     for name, array in chosen.items():
         if array is not None:
             chosen[name] = array[:, tasks] if name in OVER_TIME else array[tasks]
     return Episodes(**chosen)
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """What an update makes of a teacher's advice."""
+
+    loss: Literal["imitate", "kickstart"] = "imitate"
+    """`imitate` learns from advice alone; `kickstart` adds its loss to that of the rewards."""
+    weight: float = 1.0
+    """Weight of the loss of the advice."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +144,8 @@ class Trial:
     """Steps at the start whose actions were not the policy's: see `Learner.exploring_steps`. int64 [task, replica]"""
     answered: bool = True
     """Whether the agent played: see `TrainableAgent.answers_in_training`."""
+    imitation: Imitation | None = None
+    """What to make of `Episodes.advised`; None without a teacher."""
 
     def scores(self, measure: Measure) -> np.ndarray:
         """Return what each episode is measured by. [round, task, replica]"""

@@ -20,6 +20,7 @@ from .actions import raise_at, read_actions, read_confidences
 from .agent import Agent, AnsweringLearner, Learner, TrainableAgent, begin_learner
 from .answers import answer_round, ask_rounds
 from .episodes import Episodes, TimeStep, Trial
+from .teaching import Advice, TaughtLearner, Teaching, taught
 
 
 def rollout(
@@ -56,7 +57,7 @@ def rollout(
             try:
                 actions = learner.act(timestep, deterministic=deterministic)
                 actions = read_actions(actions, envs, timestep.active)
-                recorder.keep_confidences(learner.confidences, timestep.active)
+                recorder.keep_told(learner, timestep.active)
             except AUTHOR_ERRORS as error:
                 raise_at(f"{title}, step {recorder.time + 1}", error)
         timestep = recorder.step(timestep, actions)
@@ -111,6 +112,8 @@ class _Recorder:
         self.targets = _no_targets(envs, (horizon, *shape))
         self.shown = self.targets if envs.family.reveal == "step" else None
         self.confidences: np.ndarray | None = None
+        self.advised: np.ndarray | None = None
+        self.advised_outputs: np.ndarray | None = None
         self.bounds = (action.low, action.high) if isinstance(action, spaces.Box) else None
 
     def step(self, timestep: TimeStep, actions: np.ndarray) -> TimeStep:
@@ -145,13 +148,29 @@ class _Recorder:
         self.time += 1
         return following
 
-    def keep_confidences(self, confidences: np.ndarray | None, active: np.ndarray) -> None:
+    def keep_told(self, learner: Learner, active: np.ndarray) -> None:
+        """Record what the learner says of the actions of the present step."""
+        self._keep_confidences(learner.confidences, active)
+        if isinstance(learner, TaughtLearner):
+            self._keep_advice(learner.advice, active)
+
+    def _keep_confidences(self, confidences: np.ndarray | None, active: np.ndarray) -> None:
         """Record how sure the learner is of the actions of the present step, if it says so and that is asked for."""
         if not self.with_confidences or confidences is None:
             return
         if self.confidences is None:
             self.confidences = np.full(self.mask.shape, np.nan)
         self.confidences[self.time][active] = read_confidences(confidences, active)[active]
+
+    def _keep_advice(self, advice: Advice, active: np.ndarray) -> None:
+        """Record what a teacher would do in the present step."""
+        advice = advice._replace(actions=read_actions(advice.actions, self.envs, active))
+        if self.advised is None:
+            made = (None if each is None else np.zeros((len(self.mask), *each.shape), each.dtype) for each in advice)
+            self.advised, self.advised_outputs = made
+        for kept, each in zip((self.advised, self.advised_outputs), advice, strict=True):
+            if kept is not None and each is not None:
+                kept[self.time][active] = each[active]
 
     def episodes(self, final_observations: np.ndarray) -> Episodes:
         end = self.time
@@ -167,6 +186,8 @@ class _Recorder:
             unstable=self.unstable,
             targets=None if self.targets is None else self.targets[:end],
             confidences=None if self.confidences is None else self.confidences[:end],
+            advised=None if self.advised is None else self.advised[:end],
+            advised_outputs=None if self.advised_outputs is None else self.advised_outputs[:end],
         )
 
 
@@ -178,12 +199,13 @@ def run_trial(
     seed: int,
     training: bool = False,
     stopwatch: Stopwatch | None = None,
+    teaching: Teaching | None = None,
 ) -> Trial:
     """Return a trial: a new learner plays `rounds` rounds in the tasks of `envs`, and adapts between them.
 
     The learner acts with its exploration noise, as a policy gradient from noiseless episodes is zero. With `training`
     a trainable agent may explore more: see `TrainableAgent.begin_training`. A `stopwatch` measures the parts
-    `simulation`, `inference` and `adaptation`.
+    `simulation`, `inference` and `adaptation`. With `teaching`, a teacher says at every step what it would do.
 
     Raises MetarlError for fewer than one round, and for an object that is not a `metarl.Agent`.
     """
@@ -196,9 +218,12 @@ def run_trial(
         return Trial(envs.tasks, asked, none, answered=False)
     with alone():  # a learner meets the tasks of this process only
         learner = _begin(agent, envs, seed, title, training=training)
+        if teaching is not None:
+            learner = taught(learner, teaching, envs, seed)
         played = _rounds(learner, envs, title, rollout, seed=seed, stopwatch=stopwatch)
         episodes = tuple(itertools.islice(played, rounds))
-    return Trial(envs.tasks, episodes, none if learner.exploring_steps is None else learner.exploring_steps)
+    exploring = none if learner.exploring_steps is None else learner.exploring_steps
+    return Trial(envs.tasks, episodes, exploring, imitation=None if teaching is None else teaching.imitation)
 
 
 def rounds_of(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..families.vector import BatchedEnv
 from .agent import Agent
 from .episodes import OVER_TIME, Episodes, Trial
 from .rollout import run_trial
+from .teaching import Teaching
 
 
 class Sharding(Protocol):
@@ -47,7 +48,14 @@ class Sharding(Protocol):
 
 
 def run_sharded_trial(
-    agent: Agent, family: TaskFamily, tasks: Tasks, config: Sharding, *, seed: int, stopwatch: Stopwatch
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Tasks,
+    config: Sharding,
+    *,
+    seed: int,
+    stopwatch: Stopwatch,
+    teaching: Teaching | None = None,
 ) -> Trial:
     """Return a trial of training in `tasks`, played as `run_trial` does but in `config.rollout_shards` parts.
 
@@ -69,22 +77,32 @@ def run_sharded_trial(
         batches = [stack.enter_context(contextlib.closing(envs)) for envs in made]
 
         def play(envs: BatchedEnv, watch: Stopwatch) -> Trial:
-            return run_trial(agent, envs, config.rounds, seed=seed, training=True, stopwatch=watch)
+            return run_trial(agent, envs, config.rounds, seed=seed, training=True, stopwatch=watch, teaching=teaching)
 
-        if at_once == 1:
-            trials = list(map(play, batches, watches))
-        else:
-            # Each thread sets torch to one thread and restores the old number at its end, while others still play.
-            with one_thread(), ThreadPoolExecutor(at_once) as pool:
-                try:
-                    trials = list(pool.map(play, batches, watches))
-                except BaseException:  # of a shard, or a signal in this thread: the pool would wait for the others
-                    given_up.set()
-                    raise
+        trials = _play_parts(play, batches, watches, at_once, given_up)
     for watch in watches:
         for name, seconds in watch.seconds.items():
             stopwatch.add(name, seconds / at_once)
     return trials[0] if len(trials) == 1 else _join_tasks(trials, tasks)
+
+
+def _play_parts(
+    play: Callable[[BatchedEnv, Stopwatch], Trial],
+    batches: Sequence[BatchedEnv],
+    watches: Sequence[Stopwatch],
+    at_once: int,
+    given_up: threading.Event,
+) -> list[Trial]:
+    """Return the trials of all parts, some of them played at once."""
+    if at_once == 1:
+        return list(map(play, batches, watches))
+    # Each thread sets torch to one thread and restores the old number at its end, while others still play.
+    with one_thread(), ThreadPoolExecutor(at_once) as pool:
+        try:
+            return list(pool.map(play, batches, watches))
+        except BaseException:  # of a shard, or a signal in this thread: the pool would wait for the others
+            given_up.set()
+            raise
 
 
 class _GivenUpError(Exception):
@@ -108,7 +126,7 @@ class _ShardWatch(Stopwatch):
 def _join_tasks(trials: Sequence[Trial], tasks: Tasks) -> Trial:
     rounds = tuple(map(_join_round, zip(*(trial.rounds for trial in trials), strict=True)))
     exploring = np.concatenate([trial.exploring_steps for trial in trials])
-    return Trial(tasks, rounds, exploring, answered=trials[0].answered)
+    return replace(trials[0], tasks=tasks, rounds=rounds, exploring_steps=exploring)
 
 
 def _join_round(parts: Sequence[Episodes]) -> Episodes:

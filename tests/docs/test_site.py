@@ -19,6 +19,7 @@ import yaml
 
 import metarl
 from metarl.base.descriptions import description_of
+from metarl.base.schedule import Schedule
 from metarl.base.settings import validate
 from metarl.families.family import FAMILIES
 from metarl.runs.config import TrainConfig
@@ -154,7 +155,7 @@ def keys(settings: type[pydantic.BaseModel], prefix: str = "") -> Iterator[str]:
         if not (name == "name" and get_origin(field.annotation) is Literal):
             yield key
         for nested in nested_in(field.annotation):
-            yield from keys(nested, key)
+            yield from keys(nested, "" if nested is Schedule else key)  # listed once, for all that take one
 
 
 def nested_in(annotation: object) -> list[type[pydantic.BaseModel]]:

@@ -15,7 +15,8 @@ from PIL import Image
 from metarl.base.errors import MetarlError
 from metarl.evaluation.record import AgentRecord, Evaluation
 from metarl.families.task import Tasks
-from metarl.runs.config import TrainConfig, WandbConfig, load_config, resolve
+from metarl.runs.config import TrainConfig, load_config, resolve
+from metarl.runs.log_config import WandbConfig
 from metarl.training.guard import Guard
 from metarl.training.log import RunLog
 from metarl.training.wandb import choose_mode

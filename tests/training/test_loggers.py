@@ -12,7 +12,7 @@ import pytest
 
 from metarl.base.errors import MetarlError
 from metarl.cli.main import main
-from metarl.runs.config import LoggerName
+from metarl.runs.log_config import LoggerName
 from metarl.runs.run import load_run
 from metarl.training.log import RunLog
 from metarl.training.loggers import LOGGERS, CsvLog

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from metarl.base.settings import Count, Settings
+from .settings import Count, Settings
 
 
 class Schedule(Settings):

@@ -1,0 +1,124 @@
+"""Teachers: agents that are asked, at every step of a training trial, what they would do in the student's place.
+
+The student plays, so that it is taught in the states that it gets into itself (DAgger: Ross, Gordon and Bagnell, A
+Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning, AISTATS 2011). A teacher may be
+an oracle, which is shown the task; what the student is shown stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from ..base.streams import Streams
+from ..families.spaces import draw_actions
+from ..families.task import Tasks
+from ..families.vector import BatchedEnv
+from .agent import Agent, Learner, begin_learner
+from .episodes import Episodes, Imitation, TimeStep, select_tasks
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """Who teaches in a trial of training, who plays, and what the update makes of it."""
+
+    teachers: tuple[Agent, ...]
+    """Each task has one of them, dealt out in turn by the number of the task."""
+    imitation: Imitation
+    """What the update makes of the advice."""
+    share: float = 0.0
+    """Chance, at each step, that the action taken is not the student's: beta of DAgger."""
+    random: bool = False
+    """Whether that action is drawn uniformly; otherwise it is what the teacher advises."""
+    samples: bool = False
+    """Whether advice is a sample of the teacher's policy; otherwise it is its mode."""
+
+
+class Advice(NamedTuple):
+    """What a teacher would do."""
+
+    actions: np.ndarray
+    """[..., task, replica, *action]"""
+    outputs: np.ndarray | None
+    """The teacher's `Learner.outputs`, if it tells them. [..., task, replica, n]"""
+
+
+def taught(student: Learner, teaching: Teaching, envs: BatchedEnv, seed: int) -> TaughtLearner:
+    """Return a student that is taught in the tasks of `envs`."""
+    replicas = np.arange(envs.replicas)
+    teacher = _begin(teaching.teachers, envs.tasks, seed, replicas)
+    mixture = Streams.of(seed, "mixture", envs.tasks.index[:, None], replicas)
+    return TaughtLearner(student, teacher, teaching, envs, mixture)
+
+
+def _begin(teachers: Sequence[Agent], tasks: Tasks, seed: int, replicas: np.ndarray) -> Learner:
+    """Return a learner of the teachers, which share the tasks."""
+    streams = Streams.of(seed, "teacher", tasks.index[:, None], replicas)
+    if len(teachers) == 1:
+        return begin_learner(teachers[0], tasks, streams)
+    parts = []
+    for number, teacher in enumerate(teachers):
+        rows = np.nonzero(tasks.index % len(teachers) == number)[0]
+        if len(rows):
+            own = Streams.of(seed, "teacher", tasks.index[rows, None], replicas)
+            parts.append((rows, begin_learner(teacher, tasks[rows], own)))
+    return _Faculty(parts)
+
+
+class _Faculty(Learner):
+    """Several teachers, each in tasks of its own."""
+
+    def __init__(self, parts: Sequence[tuple[np.ndarray, Learner]]) -> None:
+        self.parts = parts
+        """The numbers of a teacher's tasks in the batch, and its learner."""
+        self.order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        """Return the actions of each task's teacher; `outputs` where all teachers tell them."""
+        actions, outputs = [], []
+        for rows, learner in self.parts:
+            arrays = {name: value for name, value in vars(timestep).items() if value is not None}
+            own = replace(timestep, **{name: value[rows] for name, value in arrays.items()})
+            actions.append(learner.act(own, deterministic=deterministic))
+            outputs.append(learner.outputs)
+        told = [each for each in outputs if each is not None]
+        self.outputs = np.concatenate(told)[self.order] if len(told) == len(outputs) else None
+        return np.concatenate(actions)[self.order]
+
+    def adapt(self, episodes: Episodes) -> None:
+        """Let each teacher adapt to the episodes of its tasks."""
+        for rows, learner in self.parts:
+            learner.adapt(select_tasks(episodes, rows))
+
+
+class TaughtLearner(Learner):
+    """A student that plays beside a teacher. Both see the same time steps and adapt to the same episodes."""
+
+    def __init__(
+        self, student: Learner, teacher: Learner, teaching: Teaching, envs: BatchedEnv, streams: Streams
+    ) -> None:
+        self.student, self.teacher, self.teaching, self.streams = student, teacher, teaching, streams
+        self.space = envs.single_action_space
+        self.exploring_steps = student.exploring_steps
+        self.advice: Advice
+        """What the teacher would have done in the last step."""
+
+    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
+        """Return the student's actions, a share of them replaced, and keep the teacher's as `advice`."""
+        own = self.student.act(timestep, deterministic=deterministic)
+        advised = self.teacher.act(timestep, deterministic=not self.teaching.samples)
+        self.advice = Advice(advised, self.teacher.outputs)
+        if not self.teaching.share:
+            return own
+        streams = self.streams.where(timestep.active)
+        replaced = streams.uniform() < self.teaching.share
+        others = draw_actions(self.space, streams) if self.teaching.random else advised
+        return np.where(replaced.reshape(*replaced.shape, *(1,) * (own.ndim - replaced.ndim)), others, own)
+
+    def adapt(self, episodes: Episodes) -> None:
+        """Let both adapt."""
+        self.student.adapt(episodes)
+        self.teacher.adapt(episodes)
