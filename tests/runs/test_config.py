@@ -275,6 +275,8 @@ def test_every_setting_has_a_docstring() -> None:
         "EvaluationConfig",
         "LogConfig",
         "WandbConfig",
+        "TeacherConfig",
+        "Schedule",
     }
     assert all(description_of(model, name) for model in models for name in model.model_fields)
 

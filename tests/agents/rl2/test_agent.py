@@ -16,6 +16,7 @@ from metarl.agents.memories.contract import State
 from metarl.agents.rl2.agent import RL2, RL2Learner
 from metarl.agents.rl2.config import PPOSettings, RL2Config
 from metarl.agents.rl2.from_rewards import FromRewards
+from metarl.agents.rl2.from_teacher import FromTeacher
 
 from metarl.base.errors import MetarlError
 from metarl.base.settings import choices
@@ -48,8 +49,8 @@ def new_agent(family: ArrayFamily, **settings: object) -> RL2:
 
 
 def reward_lesson(agent: RL2) -> FromRewards:
-    assert isinstance(agent.lesson, FromRewards)
-    return agent.lesson
+    assert isinstance(agent.lesson, FromTeacher)
+    return agent.lesson.rewards
 
 
 class Witness(Agent):
