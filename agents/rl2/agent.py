@@ -308,8 +308,8 @@ class RL2(TrainableAgent):
 
     def _gradient(self, pieces: Pieces, parameters: Sequence[Tensor], trials: np.ndarray) -> Shard:
         loss, metrics, steps = self._loss(pieces, trials)
-        # Advice alone uses no values.
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        unused = "advised" in pieces.steps.told  # advice alone uses no values
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=unused, materialize_grads=unused)
         return Shard(gradients, steps, metrics)
 
     def _loss(self, pieces: Pieces, trials: np.ndarray) -> tuple[Tensor, dict[str, float], float]:
@@ -384,10 +384,10 @@ class RL2Learner(Learner):
             encoded = agent.network.encode(inputs).flatten(0, 1)
             features, self.state = agent.network.memory.step(encoded, self.state, moving)
             outputs = agent.network.actions(features).unflatten(0, shape)
-            self.outputs = outputs.cpu().numpy()
             if agent.answers is not None:
                 self.confidences = agent.answers.confidence(outputs)
                 return agent.answers.best(outputs)
+            self.outputs = outputs.cpu().numpy()
             if deterministic:
                 return agent.head.mode(outputs)
             return agent.head.sample(outputs, self.streams.where(timestep.active))

@@ -34,7 +34,7 @@ class Teaching:
     random: bool = False
     """Whether that action is drawn uniformly; otherwise it is what the teacher advises."""
     samples: bool = False
-    """Whether advice is a sample of the teacher's policy; otherwise it is its mode."""
+    """Whether advice is a sample of the teacher's policy; otherwise it is its distribution, with its mode."""
 
 
 class Advice(NamedTuple):
@@ -56,16 +56,13 @@ def taught(student: Learner, teaching: Teaching, envs: BatchedEnv, seed: int) ->
 
 def _begin(teachers: Sequence[Agent], tasks: Tasks, seed: int, replicas: np.ndarray) -> Learner:
     """Return a learner of the teachers, which share the tasks."""
-    streams = Streams.of(seed, "teacher", tasks.index[:, None], replicas)
-    if len(teachers) == 1:
-        return begin_learner(teachers[0], tasks, streams)
     parts = []
     for number, teacher in enumerate(teachers):
         rows = np.nonzero(tasks.index % len(teachers) == number)[0]
         if len(rows):
-            own = Streams.of(seed, "teacher", tasks.index[rows, None], replicas)
-            parts.append((rows, begin_learner(teacher, tasks[rows], own)))
-    return _Faculty(parts)
+            streams = Streams.of(seed, "teacher", tasks.index[rows, None], replicas)
+            parts.append((rows, begin_learner(teacher, tasks[rows], streams)))
+    return parts[0][1] if len(parts) == 1 else _Faculty(parts)
 
 
 class _Faculty(Learner):
@@ -110,7 +107,7 @@ class TaughtLearner(Learner):
         """Return the student's actions, a share of them replaced, and keep the teacher's as `advice`."""
         own = self.student.act(timestep, deterministic=deterministic)
         advised = self.teacher.act(timestep, deterministic=not self.teaching.samples)
-        self.advice = Advice(advised, self.teacher.outputs)
+        self.advice = Advice(advised, None if self.teaching.samples else self.teacher.outputs)
         if not self.teaching.share:
             return own
         streams = self.streams.where(timestep.active)

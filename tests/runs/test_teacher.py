@@ -40,7 +40,7 @@ def test_overrides_reach_into_a_short_form(tmp_path: Path) -> None:
 def test_a_preset_gives_defaults_and_what_is_given_wins(preset: str) -> None:
     plain = TeacherConfig.model_validate({"of": "gittins", "preset": preset})
     for key, value in PRESETS[preset].items():
-        assert getattr(plain, key) == TeacherConfig.model_validate({"of": "x", key: value}).__getattribute__(key)
+        assert getattr(plain, key) == getattr(TeacherConfig.model_validate({"of": "x", key: value}), key)
     assert TeacherConfig.model_validate({"of": "x", "preset": preset, "share": 0.0}).share.start == 0.0
 
 

@@ -134,6 +134,12 @@ def test_a_teacher_that_tells_its_distribution_is_recorded_with_it() -> None:
     assert play(random_student(), "greedy").rounds[0].advised_outputs is None
 
 
+def test_a_sample_is_learned_and_not_the_distribution_it_is_from_where_samples_are_asked_for() -> None:
+    mode, sample = play(random_student(), "rl2"), play(random_student(), "rl2", samples=True)
+    assert sample.rounds[0].advised_outputs is None
+    assert not np.array_equal(advised(mode), advised(sample))
+
+
 def test_an_advice_outside_the_space_is_an_error() -> None:
     family = bandit()
 
