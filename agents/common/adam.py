@@ -6,11 +6,13 @@ short process, for what no agent here uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
+
+from metarl.base.errors import MetarlError
 
 BETAS = (0.9, 0.999)
 EPS = 1e-8
@@ -27,6 +29,19 @@ class Adam:
         """Whether one call updates all parameters; None leaves it to torch."""
         self.state: dict[Tensor, dict[str, Tensor]] = {}
         """Moments by parameter, and `step`, the number of its steps, a float32 of the CPU."""
+        self.frozen: frozenset[Tensor] = frozenset()
+        """Parameters that `receive` leaves without a gradient, so that they do not move."""
+
+    def receive(self, gradients: Iterable[Tensor]) -> None:
+        """Set the `grad` of every parameter, in their order; None for frozen ones."""
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = None if parameter in self.frozen else gradient
+
+    def freeze(self, parameters: Mapping[str, Tensor], names: Collection[str]) -> None:
+        """Freeze those of `parameters` that have these names, and no others. Raises MetarlError for other names."""
+        if unknown := [name for name in names if name not in parameters]:
+            raise MetarlError(f"{unknown[0]!r} is no parameter that training moves, so it cannot be frozen")
+        self.frozen = frozenset(parameters[name] for name in names)
 
     @torch.no_grad()
     def step(self) -> None:

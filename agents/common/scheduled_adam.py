@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -29,8 +29,7 @@ class ScheduledAdam:
 
         The step size is that of the update. `ends_update` says that no other step of the same update follows.
         """
-        for name, parameter in self.parameters.items():
-            parameter.grad = gradients[name].to(parameter.dtype)
+        self.optimizer.receive(gradients[name].to(each.dtype) for name, each in self.parameters.items())
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.max_grad_norm))
         self.optimizer.learning_rate = self.learning_rate.at(self.num_updates)
         self.optimizer.step()
@@ -50,6 +49,10 @@ class ScheduledAdam:
         if not norm < float("inf"):
             raise MetarlError(f"the gradient's norm is {norm}; take a lower {setting}")
         return norm
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these parameters as they are until the next call. Raises MetarlError for other names."""
+        self.optimizer.freeze(self.parameters, names)
 
     def state_dict(self) -> StateDict:
         """Return Adam's moments and the count of updates."""

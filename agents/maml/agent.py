@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Collection
 from typing import ClassVar
 
 import numpy as np
@@ -189,6 +190,10 @@ class MAML(TrainableAgent):
             **{f"moments.{name}": value for name, value in moments.items()},
             **{f"rewards.{name}": value for name, value in rewards.items()},
         }
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these parameters as they are in updates. Raises MetarlError for other names."""
+        self.meta_step.freeze(names)
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import ClassVar, Literal, Protocol
 
 import torch
@@ -68,6 +68,10 @@ class MetaStep(Protocol):
 
     def __call__(self, problem: Problem, rounds: tuple[Round, ...]) -> dict[str, float]:
         """Change `problem.parameters` and return what to log. Raises MetarlError if a term is not finite."""
+        ...
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these meta-parameters as they are until the next call. Raises MetarlError for names that it cannot."""
         ...
 
     def state_dict(self) -> StateDict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -76,6 +77,10 @@ class PPOStep:
             AGREEMENT: history[0][AGREEMENT],
             "num_epochs": float(len(history)),
         }
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these meta-parameters as they are until the next call. Raises MetarlError for other names."""
+        self.adam.freeze(names)
 
     def state_dict(self) -> StateDict:
         """Return the optimiser's moments and the count of updates."""

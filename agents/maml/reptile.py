@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -62,6 +63,10 @@ class ReptileStep:
             "first_ratio_deviation": seen["deviation"],
             AGREEMENT: seen[AGREEMENT],
         }
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these meta-parameters as they are until the next call. Raises MetarlError for other names."""
+        self.adam.freeze(names)
 
     def state_dict(self) -> StateDict:
         """Return the optimiser's moments and the count of updates."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -93,6 +93,13 @@ class TRPOStep:
                         parameter.copy_(candidate[name])
                 return fraction
         return 0.0
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Raise MetarlError for any name: a step is one direction of all parameters."""
+        if names:
+            raise MetarlError(
+                "outer 'trpo' moves all parameters together; leave out start_from.freeze, or take outer=ppo"
+            )
 
     def state_dict(self) -> StateDict:
         """Return nothing: the step has no state."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -200,6 +201,10 @@ class Prototypes(TrainableAgent):
         before = self.answers.best(self.blind(points))
         after = self.answers.best(outputs.unflatten(1, last.mask.shape[::2]))
         return {"return_before": self.reader.score(first, before), "return_after": self.reader.score(last, after)}
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these parameters as they are in updates. Raises MetarlError for other names."""
+        self.adam.freeze(names)
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:

@@ -6,6 +6,7 @@ EMNLP 2016). It is what meta-learning is to be better than: nothing in training 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -162,6 +163,10 @@ class FineTuned(TrainableAgent):
     def start(self, num_tasks: int) -> dict[str, Tensor]:
         """Return the trained parameters for every task, [task, ...]."""
         return {name: value.detach().expand(num_tasks, *value.shape) for name, value in self.parameters.items()}
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these parameters as they are in updates. Raises MetarlError for other names."""
+        self.adam.freeze(names)
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:

@@ -8,6 +8,7 @@ their gradient steps.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -197,6 +198,10 @@ class PretrainedClassifier(TrainableAgent):
         heads = LOGIT_COPIES * questions * len(self.classes)
         layers = sum(config.hidden_sizes)
         return inputs + heads_bytes(self.encoder, layers, config.dtype, rounds=asked, heads=heads, learned=True)
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these parameters as they are in updates. Raises MetarlError for other names."""
+        self.adam.freeze(names)
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -20,11 +20,10 @@ from metarl.base.errors import MetarlError
 from metarl.base.ranks import ranks
 from metarl.base.settings import Settings
 from metarl.base.streams import Streams
-from metarl.base.threads import acting, cpu_by_default, one_thread
+from metarl.base.threads import cpu_by_default, one_thread
 from metarl.families.family import TaskFamily
 from metarl.trials.agent import NUM_UPDATES, Learner, TrainableAgent
-from metarl.trials.episodes import Episodes, TimeStep, Trial
-from metarl.trials.export import ExportedStep
+from metarl.trials.episodes import Trial
 from metarl.trials.registered import register_agent
 
 from ..common.adam import Adam
@@ -42,10 +41,10 @@ from ..supervised.answers import AnswerHead, answer_head
 from . import divided
 from .config import RL2Config
 from .exploring_starts import ExploringLearner
-from .exported import exported_step
 from .from_targets import FromTargets, require_steps
 from .from_teacher import FromTeacher, learned_from
 from .inputs import InputReader, Inputs
+from .learner import RL2Learner
 from .lesson import Lesson, Pieces, Steps
 from .network import RecurrentNetwork
 
@@ -123,6 +122,10 @@ class RL2(TrainableAgent):
     def divide(self, mesh: DeviceMesh) -> None:
         """Divide the layers of the memory over processes. Raises MetarlError for a memory that cannot be."""
         self.sharding, self.optimizer = divided.divide(self.network, self.config.memory.name, self.optimizer, mesh)
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these parameters as they are in updates. Raises MetarlError for other names."""
+        self.optimizer.freeze(self._parameters, names)
 
     def exchanging(self) -> AbstractContextManager[object]:
         """Return a block in which the processes that divide the network exchange parts of it, if there are any."""
@@ -286,8 +289,7 @@ class RL2(TrainableAgent):
                 torch.stack([g * w for g, w in zip(gradients, weights, strict=True)]).sum(dim=0)
                 for gradients in zip(*(part.gradients for part in parts), strict=True)
             ]
-        for parameter, gradient in zip(parameters, sum_over_ranks(own), strict=True):
-            parameter.grad = gradient
+        self.optimizer.receive(sum_over_ranks(own))
         norm = float(nn.utils.clip_grad_norm_(parameters, self.config.ppo.max_grad_norm))
         if math.isfinite(norm):
             self.optimizer.step()
@@ -363,38 +365,3 @@ class RL2(TrainableAgent):
         if self.sharding is not None:
             self.sharding.scatter()
         load_training_state(self._tensors(), self.optimizer, self._parameters, held)
-
-
-class RL2Learner(Learner):
-    """One memory for each replica of each task, kept through all rounds of a trial."""
-
-    def __init__(self, agent: RL2, streams: Streams) -> None:
-        self.agent, self.streams = agent, streams
-        self.state = agent.network.memory.initial_state(int(np.prod(streams.shape)))
-        self.begun = False
-
-    def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
-        """Advance the memory where the world is active, and return actions [task, replica, *action]."""
-        agent, shape = self.agent, self.streams.shape
-        with acting(), agent.exchanging():
-            inputs = agent.inputs(timestep, np.full(shape, not self.begun))
-            self.begun = True
-            # Held still where the episode is over: a memory that ran on would tell of the neighbours' longer episodes.
-            moving = torch.as_tensor(timestep.active.reshape(-1), device=agent.device)
-            encoded = agent.network.encode(inputs).flatten(0, 1)
-            features, self.state = agent.network.memory.step(encoded, self.state, moving)
-            outputs = agent.network.actions(features).unflatten(0, shape)
-            if agent.answers is not None:
-                self.confidences = agent.answers.confidence(outputs)
-                return agent.answers.best(outputs)
-            self.outputs = outputs.cpu().numpy()
-            if deterministic:
-                return agent.head.mode(outputs)
-            return agent.head.sample(outputs, self.streams.where(timestep.active))
-
-    def adapt(self, episodes: Episodes) -> None:
-        """Keep the memory, which holds what was learned."""
-
-    def exported_step(self) -> ExportedStep:
-        """Return the step with the memory as an input. Raises MetarlError for a memory that is neither GRU nor LSTM."""
-        return exported_step(self.agent.network, self.agent.inputs, self.agent.config)

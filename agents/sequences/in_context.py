@@ -6,6 +6,7 @@ Nothing is fitted to a task: reading its pairs adapts.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -167,6 +168,10 @@ class InContext(TrainableAgent):
             chosen.append(torch.nn.functional.pad(found.chosen, room))
         place = order.argsort(1)[..., None].expand(shape)
         return Taught(torch.cat(losses, dim=1).gather(1, place), torch.cat(chosen, dim=1).gather(1, place))
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these parameters as they are in updates. Raises MetarlError for other names."""
+        self.adam.freeze(names)
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:

@@ -7,6 +7,7 @@ these answers, through the making of the head.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -208,6 +209,10 @@ class HeadAgent(TrainableAgent):
             answers = self.answers.best(each.unflatten(1, (len(episodes.mask), -1)))
             found[name] = mean_score(self.family, episodes, np.moveaxis(answers, 1, 0))
         return found
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these parameters as they are in updates. Raises MetarlError for other names."""
+        self.adam.freeze(names)
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:

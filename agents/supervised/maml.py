@@ -6,6 +6,7 @@ agents/maml/over_tasks.py maps it over all tasks; Adam or Reptile moves the star
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 import numpy as np
@@ -152,6 +153,10 @@ class SupervisedMAML(TrainableAgent):
             name: self.reader.score(episodes, self.objective.head.best(outputs))
             for name, (episodes, outputs) in answers.items()
         }
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these parameters as they are in updates. Raises MetarlError for other names."""
+        self.meta_step.freeze(names)
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:

@@ -38,6 +38,8 @@ class Meta(Settings):
     """Versions of the packages that influence results."""
     teachers: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the checkpoint of each run that teaches, by its folder."""
+    taken: tuple[str, ...] = ()
+    """Tensors that were taken of the run it started from; none where the whole agent was."""
 
 
 _KEY = "metarl"  # a single entry, because safetensors writes several in no fixed order

@@ -28,6 +28,7 @@ from ..families.model_files import FILE_SETTINGS, absolute_paths
 from ..families.questions import asks_questions
 from ..trials.registered import AGENTS
 from .log_config import LogConfig, place_wandb, with_loggers
+from .start import StartConfig, started
 from .teacher import TaughtByRun, TeacherConfig, spelled_out
 
 
@@ -85,9 +86,9 @@ class TrainConfig(Settings):
     more shots."""
     rounds: Count = 2
     """Rounds per trial. The agent adapts between them."""
-    start_from: Annotated[str, Field(min_length=1)] | None = None
-    """Run whose best checkpoint the agent starts from, such as a run of shorter trials. '{seed}' in it becomes this
-    run's seed. Environment steps count on from there; updates and schedules start from zero."""
+    start_from: Annotated[StartConfig | None, BeforeValidator(started)] = None
+    """Run whose best checkpoint the agent starts from, such as one of shorter trials or of another family; its folder
+    alone goes on with the whole agent. Environment steps count on from there; updates and schedules start from zero."""
     teacher: Annotated[TeacherConfig | None, BeforeValidator(spelled_out)] = None
     """Teacher that the agent learns from, such as `gittins`. None has none."""
     rollout_shards: Count = 2
@@ -333,6 +334,8 @@ def _spelled_out(key: str, value: Any) -> Any:
         return _with_name(value)
     if key == "teacher":
         return spelled_out(value)
+    if key == "start_from":
+        return started(value)
     return with_loggers(value) if key == "log" else value
 
 

@@ -39,6 +39,8 @@ class Origin(NamedTuple):
     """Environment steps, with those of the runs that it started from."""
     minutes: float
     """Minutes of rollouts and updates, likewise."""
+    taken: tuple[str, ...] = ()
+    """Names of the tensors that were taken; none where the whole agent was."""
 
 
 class RunLog:

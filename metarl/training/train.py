@@ -26,36 +26,29 @@ from ..runs import checkpoint as checkpoints
 from ..runs.config import TrainConfig, family_title, resolve
 from ..runs.record import (
     CONFIG,
-    METRICS,
     PICTURE,
     PROVENANCE,
-    minutes_by_update,
-    read_metrics,
-    read_sessions,
-    require_measured,
 )
 from ..runs.run import (
     BEST,
     DEFINING,
     LAST,
     RESUME_REMEDY,
-    checkpoint_path,
     default_run_dirs,
     family_and_agent,
-    require_same_networks,
     restore,
-    run_config,
 )
-from ..trials.agent import NUM_UPDATES
+from ..runs.start import StartConfig
 from ..trials.episodes import Trial
 from ..trials.plan import TrialPlan
 from ..trials.shards import run_sharded_trial
 from .claim import Claim, claimed
 from .distributed import RankLostError, dividing, leading, mean_metrics, require_alike, require_shareable
 from .folder import require_new, require_no_checkpoint_lost, room
-from .log import Origin, RunLog
+from .log import RunLog
 from .memory import require_training_memory
 from .metrics import require_finite, require_metrics, time_shares, trial_returns, validation_returns, validation_score
+from .start import Start, frozen_names, start_from
 from .teachers import Teachers
 
 if TYPE_CHECKING:
@@ -131,8 +124,12 @@ class _Training:
         """Environment steps spent before the run, by the run that it started from."""
         self.best: float | None = None
         """Best validation score so far; `evaluation.best_by` selects the score."""
-        self.origin: Origin | None = None
-        """Checkpoint that the run started from; None for a new agent."""
+        self.start: Start | None = None
+        """What the run started from; None for a new agent, and for a run that goes on."""
+        self.taken: tuple[str, ...] = ()
+        """Tensors that were taken of the run it started from; () for the whole agent."""
+        self.frozen: tuple[str, ...] = ()
+        """Parts of the agent that are frozen now."""
         self.finished: tuple[dict[str, Tensor], checkpoints.Meta] | None = None
         """Agent and description after the last update of this session that is in the metrics."""
         self.saved = 0
@@ -152,7 +149,8 @@ class _Training:
         else:
             require_no_checkpoint_lost(self.run_dir)
         if self.update == 0 and self.config.start_from is not None:
-            self.start_from(self.config.start_from.replace("{seed}", str(self.config.seed)))
+            self.start_from(self.config.start_from)
+        self.freeze()
 
     def packed(self) -> bytes:
         """Return what other ranks begin with: the run folder, then a checkpoint."""
@@ -167,7 +165,7 @@ class _Training:
         state, meta = checkpoints.from_bytes(data, f"of {self.run_dir}")
         self.agent.load_state_dict(state)
         self.update, self.env_steps, self.start_env_steps = meta.update, meta.env_steps, meta.start_env_steps
-        self.best = meta.best
+        self.best, self.taken = meta.best, meta.taken
         self.divide()
         while self.update < self.config.num_updates:
             self._make_update()
@@ -186,6 +184,8 @@ class _Training:
         title = f"{self.config.agent['name']} on {family_title(self.config)}"
         if show:
             say(f"run folder: {self.run_dir}")
+            if self.start is not None and self.start.rows:
+                say(f"of {self.start.origin.run}:\n{self.start.table()}")
         try:
             with self.open_log(), progress_for(title, measure=self.family.measure.name, shown=show) as bar:
                 self.run(bar)
@@ -194,42 +194,29 @@ class _Training:
             told = f"{with_noun(self.saved, 'update')} saved; resume with: {resume}"
             raise with_remedy(interrupt, told if self._opened else "") from None
 
-    def start_from(self, run_dir: str) -> None:
+    def start_from(self, start: StartConfig) -> None:
         """Start from the best checkpoint of another run, and count its cost."""
-        try:
-            self.origin = self._take_over(run_dir)
-        except MetarlError as error:
-            raise MetarlError(f"start_from is {run_dir!r}: {error}") from None
-        self.env_steps = self.start_env_steps = self.origin.env_steps
+        self.start = start_from(self.agent, self.config, start)
+        self.env_steps = self.start_env_steps = self.start.origin.env_steps
+        self.taken = self.start.origin.taken
 
-    def _take_over(self, run_dir: str) -> Origin:
-        mine, theirs = self.config.agent["name"], run_config(run_dir)
-        if theirs.agent["name"] != mine:
-            raise MetarlError(f"it trains {theirs.agent['name']!r}; {mine!r} can start only from a run of {mine!r}")
-        path = checkpoint_path(run_dir, BEST)
-        require_same_networks(self.agent, self.config, theirs, "it")
-        state, meta = checkpoints.load(path)
-        for name, value in state.items():
-            if name.rpartition(".")[2] == NUM_UPDATES:
-                value.zero_()
-        with user_code(f"{self._title}, load_state_dict"):
-            self.agent.load_state_dict(state)
-        metrics = read_metrics(run_dir)
-        require_measured(run_dir, metrics)
-        lines = [line for line in metrics if line["update"] < meta.update]
-        if len(lines) < meta.update:
-            raise MetarlError(
-                f"its {METRICS} has {len(lines)} of the {meta.update} updates of its {BEST}; restore it from a copy"
-            )
-        minutes = minutes_by_update(lines, read_sessions(run_dir))[-1:].sum()
-        return Origin(run_dir, meta.update, meta.env_steps, float(minutes))
+    def freeze(self) -> None:
+        """Freeze what `start_from` wants frozen in the next update, and nothing else."""
+        start = self.config.start_from
+        parts = () if start is None else start.frozen_at(self.update)
+        if parts != self.frozen:
+            if self.mesh is not None:
+                raise MetarlError("start_from.freeze is for a network that one process holds whole; leave out parallel")
+            with user_code(f"{self._title}, freeze"):
+                self.agent.freeze(frozen_names(self.agent, parts, self.taken))
+            self.frozen = parts
 
     def restore(self) -> None:
         """Load the last checkpoint."""
         meta = restore(self.agent, path_inside(self.run_dir, LAST), self.config, DEFINING, RESUME_REMEDY)
         self.teachers.require_unchanged(meta.teachers)
         self.update, self.env_steps, self.start_env_steps = meta.update, meta.env_steps, meta.start_env_steps
-        self.saved = meta.update
+        self.saved, self.taken = meta.update, meta.taken
         # Scores compare only on the same validation tasks.
         theirs = TrainConfig.model_validate(meta.config)
         same_plan = _validation_plan(theirs) == _validation_plan(self.config)
@@ -240,7 +227,7 @@ class _Training:
     def open_log(self) -> Iterator[None]:
         """Keep the log open, and close it as completed or crashed."""
         with room(self.run_dir):
-            self.log = RunLog(self.claim, self.config, updates=self.update, origin=self.origin)
+            self.log = RunLog(self.claim, self.config, updates=self.update, origin=self.start and self.start.origin)
         self._opened = True
         done = False
         try:
@@ -302,6 +289,7 @@ class _Training:
 
     def _make_update(self) -> tuple[dict[str, float], Evaluation | None]:
         number, stopwatch, before = self.update, Stopwatch(), ranks().exchanged
+        self.freeze()
         with self._named(f"update {number}"):
             with stopwatch.part("trial"):
                 trial = self._trial(stopwatch)
@@ -381,6 +369,7 @@ class _Training:
             config=self.resolved,
             versions=versions(),
             teachers=self.teachers.digests,
+            taken=self.taken,
         )
         with user_code(f"update {self.update - 1}: {self._title}, state_dict"):
             return checkpoints.copy_state(self.agent.state_dict(), meta), meta

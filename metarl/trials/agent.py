@@ -36,7 +36,7 @@ Training makes the same calls, with `agent.begin_training` in place of `begin`, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -58,6 +58,9 @@ ORACLE = "oracle, shown the task"
 
 NUM_UPDATES = "num_updates"
 """Last word of the keys of counts of updates in an agent's state. A run that starts from another one sets them to 0."""
+
+OPTIMIZER = "optimizer"
+"""A part of the keys of an optimiser's tensors in an agent's state."""
 
 
 class Learner(ABC):
@@ -214,6 +217,15 @@ class TrainableAgent(Agent):
         """
         return 0
 
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these tensors of the state as they are in every update until the next call; `()` frees them all.
+
+        `start_from.freeze` asks for it before each update. By default only `()` is possible: raises MetarlError for
+        any name, as an agent should for one that it cannot freeze.
+        """
+        if names:
+            raise MetarlError(f"{type(self).__name__} cannot freeze a part of itself; leave out start_from.freeze")
+
     def divide(self, mesh: DeviceMesh) -> None:
         """Divide the agent's networks over the processes of a mesh, whose axes are `data` and `tensor`.
 
@@ -228,6 +240,8 @@ class TrainableAgent(Agent):
 
         Parameters, optimiser state and running statistics all belong in it. Name a count of updates `num_updates`,
         alone or behind the name of a part (`adam.num_updates`): a run that starts from another one sets it to zero.
+        Name an optimiser's tensors with `optimizer` as a part (`optimizer.weight.step`): a run that takes what fits
+        takes none of them.
         """
 
     @abstractmethod

@@ -275,6 +275,7 @@ def test_every_setting_has_a_docstring() -> None:
         "EvaluationConfig",
         "LogConfig",
         "WandbConfig",
+        "StartConfig",
         "TeacherConfig",
         "Schedule",
     }

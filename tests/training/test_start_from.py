@@ -38,6 +38,7 @@ def test_a_run_starts_from_the_best_checkpoint_of_another_with_its_steps_and_min
     spent = minutes_by_update(read_metrics(run), read_sessions(run))[meta.update - 1]
     assert session["started_from"] == {
         "run": str(run), "updates": meta.update, "env_steps": meta.env_steps, "minutes": pytest.approx(spent),
+        "taken": [],
     }  # fmt: skip
     minutes = minutes_by_update(read_metrics(other), [session])
     assert spent < minutes[0] < minutes[1] < spent + 5
