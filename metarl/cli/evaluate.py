@@ -22,6 +22,7 @@ from .arguments import (
     trial_plan,
 )
 from .parser import add_command, is_no_option
+from .teacher import evaluate_teacher, require_alone
 from .workers import joined_if_launched
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ def add_parser(commands: Any) -> None:
         metavar="N,N",
         help="measure with each of these numbers of examples (the family's setting shots): results go to "
         "RUN/shots-N.json, beside which a report draws the curve",
+    )
+    parser.add_argument(
+        "--teacher",
+        action="store_true",
+        help="ask the run's teacher too, at every step: how often it agrees, and what it and the student cost, go to "
+        "RUN/teacher.json, which a report draws",
     )
     add_workers_option(parser, "measure by N processes here, each with its share of the tasks")
     add_wandb_option(parser)
@@ -88,6 +95,9 @@ def _run(arguments: argparse.Namespace) -> None:
             raise MetarlError(f"--{option} was given with --shots, which writes a file for each number: leave it out")
     found = [(choice, choice.config()) for choice in _choices(arguments)]
     measure = _evaluate_shots if arguments.shots else _evaluate
+    if arguments.teacher:
+        require_alone(arguments)
+        measure = evaluate_teacher
     for choice, config, plan in [(*each, trial_plan(arguments, each[1])) for each in found]:
         measure(arguments, choice, config, plan)
 

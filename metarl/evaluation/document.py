@@ -94,8 +94,10 @@ _RETURN = MeasureEntry(**Measure()._asdict())
 """The measure of a file that names none."""
 
 
-def _read_plan(entry: Any) -> TrialPlan:
+def read_plan(entry: Any) -> TrialPlan:
     """Return the plan in a file. Raises ValueError unless it has every field of one, and a value that it can have."""
+    if isinstance(entry, TrialPlan):
+        return entry
     names = [field.name for field in fields(TrialPlan)]
     if not isinstance(entry, dict) or set(entry) != set(names):
         raise ValueError(f"it must have the entries {', '.join(names)}")
@@ -113,7 +115,7 @@ class Document(Entry):
     family: Words
     settings: dict[str, JsonValue]
     agent: AgentEntry
-    plan: Annotated[TrialPlan, PlainValidator(_read_plan)]
+    plan: Annotated[TrialPlan, PlainValidator(read_plan)]
     measure: MeasureEntry = _RETURN
     unseen: bool
     versions: dict[str, Words]
@@ -134,13 +136,13 @@ def read_document(path: str | Path) -> tuple[Document, Mapping[str, Any]]:
 
     Raises MetarlError, one line that names the file, for a file that is missing, damaged, too large or of another kind.
     """
-    entries = _read_json(Path(path))
+    entries = read_json(Path(path))
     if not isinstance(entries, dict) or entries.get("format") != FORMAT:
         raise MetarlError(f"{path} is not a file of format {FORMAT!r}; give one that `metarl evaluate` wrote")
     try:
         document = Document.model_validate(entries)
     except ValidationError as error:
-        raise damaged(path, _complaint(error)) from None
+        raise damaged(path, complaint(error)) from None
     if why := _contradiction(document):
         raise damaged(path, why)
     return document, entries
@@ -151,7 +153,8 @@ def damaged(path: str | Path, why: str) -> MetarlError:
     return MetarlError(f"{path} is damaged: {why}; write it again with `metarl evaluate`")
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Return what is in a JSON file. Raises MetarlError, one line, if it is missing, too large or not JSON."""
     try:
         require_regular(path)
         if (size := path.stat().st_size) > MOST_BYTES:
@@ -180,7 +183,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _complaint(error: ValidationError) -> str:
+def complaint(error: ValidationError) -> str:
     """Return the first mistake in a document: its place, the value and the rule."""
     first = error.errors(include_url=False)[0]
     place = ".".join(map(str, first["loc"]))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..base.terminal import shell_line
 from ..evaluation.record import UNTRAINED, Evaluation
+from ..trials.plan import TrialPlan
 from .groups import Group
 from .runs import EVALUATION, RunResult, family_changes
 
@@ -37,6 +38,8 @@ def _run_commands(run: RunResult) -> Iterator[str]:
     yield _evaluate_command(run.path, run.evaluation, EVALUATION)
     for split, evaluation in run.other_splits.items():
         yield _evaluate_command(run.path, evaluation, f"evaluation-{split}.json")
+    if run.agreement is not None:
+        yield _teacher_command(run.path, run.agreement.plan)
     for file, evaluation in run.changed:
         settings = [f"family.{change}" for change in family_changes(evaluation, run.evaluation)]
         reference = evaluation.agent.name != run.evaluation.agent.name
@@ -48,6 +51,16 @@ def _run_commands(run: RunResult) -> Iterator[str]:
         shots = ",".join(map(str, sorted(each.settings["shots"] for each in (first, *others))))
         reference = first.agent.name != run.evaluation.agent.name
         yield f"{_evaluate_command(run.path, first, '', reference=reference)} --shots {shots}"
+
+
+def _teacher_command(run: Path, plan: TrialPlan) -> str:
+    """Return the command that measured a run's agent beside its teacher."""
+    words: list[object] = ["metarl", "evaluate", portable(str(run)), "--teacher"]
+    words += ["--rounds", plan.rounds, "--replicas", plan.replicas, "--tasks", plan.num_tasks]
+    words += ["--deterministic"] if plan.deterministic else []
+    words += [] if plan.seed == 0 else ["--seed", plan.seed]
+    words += [] if plan.split == "test" else ["--split", plan.split]
+    return shell_line(words)
 
 
 def _evaluate_command(

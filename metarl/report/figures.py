@@ -95,8 +95,8 @@ LEVELS = 101
 """Levels at which a profile is drawn."""
 
 
-def training_figure(groups: Sequence[Group]) -> Figure:
-    """Return the figure of validations before (dashed) and after adaptation against steps of training."""
+def training_figure(groups: Sequence[Group], *, by_minutes: bool = False) -> Figure:
+    """Return the figure of validations before (dashed) and after adaptation against steps or minutes of training."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
@@ -107,20 +107,25 @@ def training_figure(groups: Sequence[Group]) -> Figure:
         if not group.runs:
             continue  # a reference has no training
         for key, style in (("validation/return_before", "--"), ("validation/return_after", last)):
-            _learning_curve(axes, group, key, style, color)
+            _learning_curve(axes, group, key, style, color, by_minutes=by_minutes)
     set_title(axes, f"Meta-training on {groups[0].evaluations[0].title}")
-    axes.set_xlabel("Environment steps of training")
+    axes.set_xlabel("Minutes of rollouts and updates" if by_minutes else "Environment steps of training")
     axes.set_ylabel(f"Validation {measured(groups).label} (IQM), last round; dashed: first")
-    axes.xaxis.set_major_formatter(EngFormatter())
+    if not by_minutes:
+        axes.xaxis.set_major_formatter(EngFormatter())
     return add_legend(figure, groups)
 
 
-def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str) -> None:
+def _learning_curve(axes: Axes, group: Group, key: str, style: str, color: str, *, by_minutes: bool) -> None:
     def tell(value: float) -> float:
         return float(group.measure.tell(np.array(value)))
 
     curves = [
-        {line["update"]: (line["env_steps"], tell(line[key])) for line in run.metrics if key in line}
+        {
+            line["update"]: (minutes if by_minutes else line["env_steps"], tell(line[key]))
+            for line, minutes in zip(run.metrics, run.minutes_by_update, strict=True)
+            if key in line
+        }
         for run in group.runs
     ]
     for curve in curves:

@@ -24,6 +24,7 @@ from .run_panels import configs, tracked
 from .shots import shots_panel
 from .task_pictures import task_pictures
 from .task_plots import tasks_panel
+from .teachers import agreement_panel
 from .trade_offs import trade_off_panel
 from .videos import videos
 
@@ -109,7 +110,9 @@ def _sections(groups: Sequence[Group], about: About, panels: list[Panel]) -> lis
         _Section("metrics", "Metrics", metrics(groups, about.asked)),
         _Section("tasks", "Tasks", task_pictures(groups) + plots(tasks_panel, _NO_PLACES)),
         _Section("profile", "Profile", plots(profile_panel) + some(reliability_panel) + some(trade_off_panel)),
-        _Section("learning", "Learning", plots(learning_panel, "The runs logged no validation.")),
+        _Section(
+            "learning", "Learning", plots(learning_panel, "The runs logged no validation.") + some(agreement_panel)
+        ),
         _Section("videos", "Videos", videos(groups)),
         _Section("configs", "Configs", configs(groups)),
         _Section("wandb", "W&B", tracked(groups)),

@@ -1,4 +1,4 @@
-"""The page of results in Markdown, with three pictures beside it."""
+"""The page of results in Markdown, with its pictures beside it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from .names import long_names
 from .shots import shots_figure
 from .table import Table
 from .tables import build_tables
+from .teachers import agreement_figure, besides
 from .trade_offs import trade_off_figure
 
 
@@ -44,6 +45,11 @@ def write_page(groups: Sequence[Group], path: str | Path, about: About) -> None:
             "profile": ("Share of seeds and tasks whose last round is above a level", profile_figure(groups)),
             "training": (f"Validation {what.label} against environment steps of training", training_figure(groups)),
         }
+        if besides(groups):
+            against = f"Validation {what.label} against minutes of rollouts and updates"
+            figures["minutes"] = (against, training_figure(groups, by_minutes=True))
+        if (agreed := agreement_figure(groups)) is not None:
+            figures["teachers"] = ("Agreement of students with their teachers by step of the trial", agreed)
         if (instances := instance_figure(groups)) is not None:
             figures["instances"] = (f"{what.title} by instance of a class (mean, 95 % interval)", instances)
         if (changes := change_figure(groups)) is not None:

@@ -16,6 +16,7 @@ from ..base.meter import Report, counted, ignore
 from ..base.settings import shorten
 from ..base.terminal import shell_line
 from ..base.text import with_noun
+from ..evaluation.agreement import Agreement
 from ..evaluation.record import Evaluation
 from ..runs.config import resolve
 from ..runs.record import CONFIG, minutes_by_update, read_metrics, read_sessions, require_measured
@@ -23,6 +24,8 @@ from ..runs.run import run_config
 
 EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
 """Files in a run's folder: the evaluation of its agent, and all others in its tasks."""
+TEACHER = "teacher.json"
+"""File of a student's agreement with its teacher."""
 BY_SHOTS, CHANGED = "shots-*.json", "changed-*.json"
 """Files of evaluations with other examples, and with other settings of the family."""
 OTHER_SPLITS = ("train", "extrapolation")
@@ -65,6 +68,8 @@ class RunResult:
     """File and evaluation of an agent with other objectives, from `metarl evaluate RUN family.KEY=VALUE`."""
     left_out: Sequence[LeftOut] = ()
     """Evaluations in the folder that the page leaves out."""
+    agreement: Agreement | None = None
+    """Its agent beside its teacher, from `metarl evaluate RUN --teacher`; None where that was not measured."""
 
     @property
     def seed(self) -> int:
@@ -167,9 +172,21 @@ def _read_run(path: Path) -> RunResult:
         _read_shots(path, evaluation, others.left_out),
         _read_changed(path, evaluation, others.left_out),
         others.left_out,
+        _read_agreement(path, others.left_out),
     )
     _require_own(run)
     return run
+
+
+def _read_agreement(path: Path, left_out: list[LeftOut]) -> Agreement | None:
+    """Return what was measured beside the teacher; add a file that is damaged to `left_out`."""
+    if not path_inside(path, TEACHER).is_file():
+        return None
+    try:
+        return Agreement.load(path_inside(path, TEACHER))
+    except MetarlError as error:
+        left_out.append(LeftOut(path / TEACHER, str(error)))
+        return None
 
 
 @dataclass(frozen=True)

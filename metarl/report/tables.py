@@ -13,6 +13,7 @@ from .outcomes import outcome_table
 from .shots import shots_table
 from .summary import seed_table, summary_table
 from .table import Table
+from .teachers import teacher_table
 from .trade_offs import trade_off_table
 
 
@@ -43,6 +44,7 @@ def build_tables(groups: Sequence[Group], asked: Asked = NOTHING) -> list[Table]
         calibration_table(groups),
         outcome_table(groups),
         trade_off_table(groups),
+        teacher_table(groups),
         measure_table(groups, asked.threshold),
         recovery_table(groups),
         *([] if asked.normalize is None else [score_table(groups, *asked.normalize)]),

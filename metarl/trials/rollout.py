@@ -234,14 +234,18 @@ def rounds_of(
     deterministic: bool = False,
     stopwatch: Stopwatch | None = None,
     on_step: Callable[[], None] | None = None,
+    teaching: Teaching | None = None,
 ) -> Iterator[Episodes]:
     """Return the rounds of `run_trial` one by one, without end, so that a long trial need not fit in memory.
 
     The learner adapts to a round when the next one is asked for. With `deterministic` it takes its policy's mode at
-    every step. `on_step` is called after each. Episodes hold how sure the learner was, if it says so.
+    every step. `on_step` is called after each. Episodes hold how sure the learner was, if it says so, and with
+    `teaching` what its teachers would have done.
     """
     title = _title(agent, envs)
     learner = _begin(agent, envs, seed, title)
+    if teaching is not None:
+        learner = taught(learner, teaching, envs, seed)
     play = functools.partial(rollout, with_confidences=True, deterministic=deterministic, on_step=on_step)
     return _rounds(learner, envs, title, play, seed=seed, stopwatch=stopwatch)
 

@@ -427,3 +427,42 @@ def test_no_picture_of_answers_stays_beside_numbers_that_are_newer(
     assert picture.is_file()
     assert main([*words, "--tasks", "3", "--json", str(numbers)]) == 0
     assert not picture.exists() and len(json.loads(numbers.read_text())["tasks"]) == 3
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A student of the greedy player, not to be changed."""
+    family = {"name": "bernoulli-bandit", "num_arms": 3, "horizon": 5}
+    return trained(tmp_path_factory.mktemp("taught") / "run", "rl2", family=family, teacher="greedy", num_updates=2)
+
+
+def test_a_student_is_measured_beside_its_teacher(taught: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(taught), "--teacher", "--tasks", "6", "--rounds", "3", "--quiet"]) == 0
+    told = capsys.readouterr().out
+    assert "rl2 does what greedy would in " in told
+    found = json.loads((taught / "teacher.json").read_text())
+    assert [len(shares) for shares in found["shares"]] == [5, 5, 5]
+    assert (found["teacher"], found["plan"]["num_tasks"]) == ("greedy", 6)
+    assert not (taught / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--agent", "random"], "--agent was given with --teacher, which measures the agent of a run: leave it out"),
+        (["--json", "F.json"], "--json was given with --teacher"),
+        (["--shots", "1"], "--shots was given with --teacher"),
+        (["--rounds", "3", "--budget", "2"], "budget is 2; a teacher is asked in every round: leave it out"),
+        (["family.horizon=4"], "settings were given with --teacher, which measures the run as it is: leave them out"),
+    ],
+)
+def test_what_says_nothing_beside_a_teacher_is_refused(
+    taught: Path, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
+) -> None:
+    assert main(["evaluate", str(taught), "--teacher", "--tasks", "3", *words]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_run_without_a_teacher_says_so(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(finished), "--teacher"]) == 2
+    assert f"run {finished} had no teacher; measure it alone: `metarl evaluate {finished}`" in capsys.readouterr().err
