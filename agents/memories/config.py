@@ -77,8 +77,14 @@ class AssociativeSettings(_Layers):
         return self
 
 
+class NoMemorySettings(_Layers):
+    """No memory: what a policy can do that sees the present step alone."""
+
+    name: Literal["none"] = "none"
+
+
 MemorySettings = Annotated[
-    GRUSettings | LSTMSettings | TransformerSettings | LinearSettings | AssociativeSettings,
+    GRUSettings | LSTMSettings | TransformerSettings | LinearSettings | AssociativeSettings | NoMemorySettings,
     Field(discriminator="name"),
 ]
 """Settings of one memory; its name alone takes the defaults."""

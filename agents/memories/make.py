@@ -5,9 +5,18 @@ from __future__ import annotations
 from torch import nn
 
 from .associative import Associative
-from .config import AssociativeSettings, GRUSettings, LinearSettings, LSTMSettings, MemorySettings, TransformerSettings
+from .config import (
+    AssociativeSettings,
+    GRUSettings,
+    LinearSettings,
+    LSTMSettings,
+    MemorySettings,
+    NoMemorySettings,
+    TransformerSettings,
+)
 from .contract import Memory
 from .linear_recurrence import LinearRecurrence
+from .memoryless import Memoryless
 from .recurrent import Recurrent
 from .transformer import Transformer
 
@@ -24,5 +33,7 @@ def make_memory(settings: MemorySettings, num_inputs: int) -> Memory:
             return Transformer(num_inputs, size, layers, settings.num_heads)
         case LinearSettings():
             return LinearRecurrence(num_inputs, size, layers, settings.conv_width)
+        case NoMemorySettings():
+            return Memoryless(num_inputs, size, layers)
         case AssociativeSettings():
             return Associative(num_inputs, size, layers, settings.num_heads, settings.key_size, settings.conv_width)

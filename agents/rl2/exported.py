@@ -12,6 +12,7 @@ from metarl.trials.export import NEXT, ExportedStep
 
 from ..common.exported import BATCH, ObservationInputs, Scaling, action_outputs, zeros_of
 from ..common.exported import Inputs as StepInputs
+from ..memories.memoryless import Memoryless
 from ..memories.recurrent import Recurrent
 from .config import RL2Config
 from .inputs import InputReader
@@ -22,13 +23,13 @@ BEGUN = "begun"
 
 
 def exported_step(network: RecurrentNetwork, reader: InputReader, config: RL2Config) -> ExportedStep:
-    """Return the step of a network. Raises MetarlError unless it learned from rewards, with a GRU or an LSTM."""
+    """Return the step of a network. Raises MetarlError unless it learned from rewards, with a GRU, an LSTM or none."""
     if config.learns_from == "targets":
         raise MetarlError(
             "an agent that learns from targets cannot be exported: an exported step has no input for the right answer "
             "of the step before; train with agent.learns_from=rewards"
         )
-    if not isinstance(network.memory, Recurrent):
+    if not isinstance(network.memory, Recurrent | Memoryless):
         raise MetarlError(
             f"memory {config.memory.name!r} cannot be exported: only the state of a gru or lstm has an export; train "
             "with agent.memory=gru or agent.memory=lstm"
@@ -66,7 +67,7 @@ class _Step(nn.Module):
 
     def forward(self, inputs: StepInputs) -> dict[str, Tensor]:
         network, memory = self.network, self.network.memory
-        assert isinstance(memory, Recurrent)
+        assert isinstance(memory, Recurrent | Memoryless)
         encoded = self.encoder(dict(network.encoder.items()), self._numbers(inputs), self._raw(inputs))
         features, after = memory.exported_step(encoded, {name: inputs[name] for name in memory.names})
         return {

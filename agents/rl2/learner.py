@@ -50,5 +50,5 @@ class RL2Learner(Learner):
         """Keep the memory, which holds what was learned."""
 
     def exported_step(self) -> ExportedStep:
-        """Return the step with the memory as an input. Raises MetarlError for a memory that is neither GRU nor LSTM."""
+        """Return the step with the memory as an input. Raises MetarlError unless that is a GRU, an LSTM or none."""
         return exported_step(self.agent.network, self.agent.inputs, self.agent.config)

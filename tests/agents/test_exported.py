@@ -130,6 +130,7 @@ def compare(policy: Policy, path: Path) -> None:
 MEMORIES = {
     "gru": {"memory": {"name": "gru", "hidden_size": 8, "num_layers": 2}},
     "lstm": {"memory": {"name": "lstm", "hidden_size": 8, "num_layers": 2}},
+    "none": {"memory": {"name": "none", "hidden_size": 8, "num_layers": 2}},
     "without scaling": {"memory": {"name": "gru", "hidden_size": 8}, "normalize_inputs": False},
     "without rewards": {"memory": {"name": "gru", "hidden_size": 8}, "reads_rewards": False},
     "informed": {"memory": "lstm", "critic": "informed", "inference_coef": 0.5, "dtype": "float64"},
@@ -142,6 +143,7 @@ MEMORIES = {
         # A gru and a box are in others too.
         pytest.param("gru", "vector", "box", ".pt2", marks=pytest.mark.slow),
         ("lstm", "dict", "discrete", ".pt2"),
+        ("none", "dict", "box", ".pt2"),
         ("gru", "tuple", "multi-discrete", ".pt2"),
         ("without scaling", "multi-discrete", "multi-binary", ".pt2"),
         ("informed", "floats", "box", ".pt2"),

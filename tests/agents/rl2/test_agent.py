@@ -280,7 +280,11 @@ def test_two_armed_bandit_whose_first_pull_tells_all_is_solved(memory: str) -> N
 @pytest.mark.parametrize(
     "memory",
     # A recurrent memory and attention, for seconds each: the gradients of all are compared with a plain loop below.
-    [each if each in ("gru", "transformer") else pytest.param(each, marks=pytest.mark.slow) for each in MEMORIES],
+    [
+        each if each in ("gru", "transformer") else pytest.param(each, marks=pytest.mark.slow)
+        for each in MEMORIES
+        if each != "none"
+    ],
 )
 def test_cue_is_remembered_over_many_steps(memory: str, horizon: int) -> None:
     # Best is 1. Without memory, or with one of fewer steps, it is a coin toss.
