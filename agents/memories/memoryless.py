@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import cast
 
 import torch
@@ -20,7 +21,7 @@ class Memoryless(Memory):
         super().__init__()
         self.size = size
         widths = [num_inputs, *[size] * num_layers]
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(widths))
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draw orthogonal weights; biases are zero."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..base.errors import MetarlError
 from ..base.terminal import shell_line
@@ -27,6 +26,7 @@ def evaluate_teacher(arguments: argparse.Namespace, choice: AgentChoice, config:
     from ..base.files import require_writable
     from ..base.progress import say
     from ..evaluation.agreement import Pair, agreement
+    from ..runs.teacher import teacher_name
     from ..training.teachers import Teachers
     from ..trials.agent import TrainableAgent
     from .resolve import resolve_agent
@@ -41,7 +41,7 @@ def evaluate_teacher(arguments: argparse.Namespace, choice: AgentChoice, config:
     file = resolved.result("teacher", plan, ".json")
     require_writable(file)
     teachers = Teachers(config, resolved.family, resolved.agent)
-    names = [_name(each) for each in config.teacher.of]
+    names = [teacher_name(each) for each in config.teacher.of]
     pair = Pair(resolved.agent, resolved.record.name, teachers.agents, " and ".join(names))
     found = agreement(pair, resolved.family, plan, threads=arguments.threads)
     found.save(file)
@@ -52,11 +52,6 @@ def evaluate_teacher(arguments: argparse.Namespace, choice: AgentChoice, config:
         f"an action takes {student.milliseconds:.3g} ms, and {teacher.milliseconds:.3g} ms of the teacher's; "
         f"parameters: {_size(student.parameters)}, {_size(teacher.parameters)}\n\nnumbers: {file}"
     )
-
-
-def _name(teacher: dict[str, Any]) -> str:
-    """Return the name that results have of a teacher."""
-    return Path(str(teacher["run"])).name if "run" in teacher else str(teacher["name"])
 
 
 def _size(parameters: int | None) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from ..base.errors import MetarlError
 from ..base.settings import validate
 from ..runs.config import TrainConfig, without_name
+from ..runs.start import StartConfig
+from ..runs.teacher import TeacherConfig, teacher_name
 from ..trials.registered import AGENTS
 from .runs import flatten
 
@@ -20,7 +22,7 @@ def name_settings(settings: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     and from its default; a key without a default is always written. Two choices of other names, such as trpo and ppo,
     differ in their name alone: the keys of a choice are compared only with those of the same choice.
     """
-    flat = [flatten(setting) for setting in settings]
+    flat = [flatten(_without_usual(setting)) for setting in settings]
     names = []
     for setting, mine in zip(settings, flat, strict=True):
         usual = _defaults(setting)
@@ -32,6 +34,24 @@ def name_settings(settings: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             ]
         )
     return names
+
+
+def _without_usual(setting: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a setting whose teacher and start are told by their names, beside what is not usual of them."""
+    found = dict(setting)
+    if (teacher := found.pop("teacher", None)) is not None:
+        usual = TeacherConfig(of=teacher["of"], preset=teacher["preset"]).model_dump(mode="json")
+        named = {**teacher, "of": "+".join(map(teacher_name, teacher["of"]))}
+        found |= _unusual("teacher", named, {**usual, "preset": None}, "of")
+    if (start := found.pop("start_from", None)) is not None:
+        found |= _unusual("start_from", start, StartConfig(run=start["run"]).model_dump(mode="json"), "run")
+    return found
+
+
+def _unusual(section: str, settings: Mapping[str, Any], usual: Mapping[str, Any], main: str) -> dict[str, Any]:
+    """Return a section's main setting under its own name, and those of the others that are not as usual."""
+    others = {key: value for key, value in settings.items() if key != main and value != usual[key]}
+    return {section: settings[main], **{f"{section}.{key}": value for key, value in others.items()}}
 
 
 def _differ(key: str, mine: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

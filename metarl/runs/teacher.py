@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -84,3 +85,8 @@ class TeacherConfig(Settings):
 def spelled_out(value: Any) -> Any:
     """Return what `teacher` says as a mapping: `teacher: gittins`, or a list of teachers."""
     return {"of": value} if isinstance(value, (str, list, tuple)) else value
+
+
+def teacher_name(teacher: Mapping[str, Any]) -> str:
+    """Return the name that results have of a teacher: an agent's, or the last part of a run's folder."""
+    return Path(str(teacher["run"])).name if "run" in teacher else str(teacher["name"])

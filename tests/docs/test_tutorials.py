@@ -16,7 +16,7 @@ TUTORIALS = [page for page in PAGES if page.startswith("docs/tutorials/")]
 
 
 def test_there_are_tutorials() -> None:
-    assert len(TUTORIALS) == 12
+    assert len(TUTORIALS) == 13
 
 
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: Path(page).stem)

@@ -82,3 +82,30 @@ def test_rows_of_a_page_have_these_names(tmp_path: Path) -> None:
         "maml-ppo agent.outer.name=trpo",
         "maml-ppo agent.outer.clip_range=0.1",
     ]
+
+
+def whole(**settings: Any) -> dict[str, Any]:
+    return resolve(TrainConfig(**{**config("rl2"), **settings}))
+
+
+def test_a_teacher_and_a_start_are_told_by_name_beside_what_is_not_usual_of_them() -> None:
+    told = name_settings(
+        [
+            whole(),
+            whole(teacher="ucb1"),
+            whole(teacher=["ucb1", {"run": "runs/expert-1"}]),
+            whole(teacher={"of": "ucb1", "preset": "dagger"}),
+            whole(teacher={"of": "ucb1", "loss": "kickstart"}),
+            whole(start_from="runs/first"),
+            whole(start_from={"run": "runs/first", "take": "fitting"}),
+        ]
+    )
+    assert [" ".join(words) for words in told] == [
+        "",
+        "teacher=ucb1",
+        "teacher=ucb1+expert-1",
+        "teacher=ucb1 teacher.preset=dagger",
+        "teacher=ucb1 teacher.loss=kickstart",
+        "start_from=runs/first",
+        "start_from=runs/first start_from.take=fitting",
+    ]
