@@ -140,8 +140,13 @@ class Group:
         return np.mean([np.zeros(self.returns.shape[-1]) if rate is None else rate for rate in rates], axis=0)
 
     def interval_of(self, values: np.ndarray) -> np.ndarray:
-        """Return the 95 % interval of the IQM of `values` [seed, task, ...], [..., 2]."""
-        return iqm_interval(values, rng=self._generator())
+        """Return the 95 % interval of the IQM of what was measured, `values` [seed, task, ...], [..., 2].
+
+        That of a share, or of differences of shares, ends where such a number must: few seeds that differ much have
+        intervals beyond.
+        """
+        ends = iqm_interval(values, rng=self._generator())
+        return ends.clip(-100.0 if (values < 0).any() else 0.0, 100.0) if self.measure.percent else ends
 
     def mean_interval_of(self, values: np.ndarray) -> np.ndarray:
         """Return the 95 % interval of the mean of `values` [seed, task, ...], [..., 2]; NaN for one task."""

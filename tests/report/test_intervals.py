@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from metarl.evaluation.statistics import iqm_interval
+from metarl.families.task import Measure
 from metarl.report.cells import Number
 from metarl.report.figures import adaptation_figure, profile_figure
 from metarl.report.groups import Group, group_runs
@@ -76,3 +77,17 @@ def test_bands_of_pictures_and_plots_cover_all_seeds(groups: list[Group]) -> Non
     for shares in (band.get_paths()[0].vertices[:, 1], np.array(area["y"], dtype=float)):
         # Inside the range of seeds a third or two of seeds and tasks are above a return, in every resample of tasks.
         assert np.isclose(shares, 0.0).sum() > 90 and np.isclose(shares, 1.0).sum() > 90
+
+
+def test_an_interval_of_shares_ends_where_shares_do(tmp_path: Path) -> None:
+    share = Measure("accuracy", per_step=True, percent=True)
+    levels = {1: [0.02, 0.9], 2: [0.5, 0.97], 3: [0.03, 0.99]}
+    runs = [
+        run_folder(tmp_path / f"s{seed}", np.tile(level, (TASKS, 1)), seed=seed, measure=share)
+        for seed, level in levels.items()
+    ]
+    (group,) = group_runs([read_run(run) for run in runs])
+    assert group.interval[0, 0] == 0.0 and group.interval[1, 1] == 100.0
+    gain = group.gain[1]
+    assert -100.0 <= gain[0] <= gain[1] <= 100.0
+    assert iqm_interval(group.returns, rng=group._generator()).min() < 0.0, "the seeds must differ so much"
