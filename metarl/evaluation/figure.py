@@ -123,6 +123,8 @@ def _settings(evaluation: Evaluation, evaluations: Sequence[Evaluation]) -> str:
 
 def label_axes(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
     """Set the title, labels and ticks of adaptation curves."""
+    from matplotlib.ticker import MaxNLocator
+
     splits = dict.fromkeys(evaluation.plan.split for evaluation in evaluations)
     seen = "" if all(evaluation.unseen for evaluation in evaluations) else " (not unseen)"
     title = f"Adaptation on {evaluations[0].title}, {' and '.join(splits)} tasks{seen}"
@@ -132,6 +134,7 @@ def label_axes(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9", lw=0.8)
     axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # or few steps have ticks between whole ones
     axes.xaxis.set_major_formatter("{x:,.0f}")
     if all(evaluation.rounds == 1 for evaluation in evaluations):
         axes.set_xticks([0])

@@ -207,6 +207,13 @@ def test_axes_say_what_they_show() -> None:
     assert "return" in axes.get_ylabel()
 
 
+def test_ticks_of_few_steps_are_whole_and_differ() -> None:
+    axes = _axes(altered(_improving(rounds=2), env_steps_per_task=np.tile([4.0, 8.0], (12, 1))))
+    axes.figure.canvas.draw()
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert len(set(labels)) == len(labels) > 2
+
+
 def test_png_is_a_picture_with_the_curve_in_it(tmp_path: Path) -> None:
     plot([_improving()], tmp_path / "curve.png")
     picture = image.imread(tmp_path / "curve.png")
