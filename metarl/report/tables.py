@@ -15,6 +15,7 @@ from .summary import seed_table, summary_table
 from .table import Table
 from .teachers import teacher_table
 from .trade_offs import trade_off_table
+from .transfer import transfer_table
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def build_tables(groups: Sequence[Group], asked: Asked = NOTHING) -> list[Table]
         outcome_table(groups),
         trade_off_table(groups),
         teacher_table(groups),
+        transfer_table(groups),
         measure_table(groups, asked.threshold),
         recovery_table(groups),
         *([] if asked.normalize is None else [score_table(groups, *asked.normalize)]),
