@@ -40,7 +40,7 @@ class Adam:
     def freeze(self, parameters: Mapping[str, Tensor], names: Collection[str]) -> None:
         """Freeze those of `parameters` that have these names, and no others. Raises MetarlError for other names."""
         if unknown := [name for name in names if name not in parameters]:
-            raise MetarlError(f"{unknown[0]!r} is no parameter that training moves, so it cannot be frozen")
+            raise MetarlError(f"{unknown[0]!r} is none of the parameters that can be frozen; leave it out")
         self.frozen = frozenset(parameters[name] for name in names)
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ a policy from one code, and MAML's rounds, baseline and PPO do the rest.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 import numpy as np
@@ -69,6 +70,10 @@ class LEO(TrainableAgent):
     def begin(self, streams: Streams) -> Learner:
         """Return a learner whose codes know nothing of their tasks."""
         return self.world.begin(streams)
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keep these parameters as they are in updates. Raises MetarlError for other names."""
+        self.world.freeze(names)
 
     def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
         """Make one meta-update from a trial and return what to log.

@@ -74,6 +74,8 @@ class MAML(TrainableAgent):
             meta |= {name: value.to(like) for name, value in code.initial_parameters(generator).items()}
         self.parameters = {name: value.clone().requires_grad_(True) for name, value in meta.items()}
         self.meta_step = self._make_meta_step()
+        self.frozen: frozenset[str] = frozenset()
+        """Meta-parameters that updates leave as they are."""
         base = MetaObjective(
             config,
             policy,
@@ -160,7 +162,7 @@ class MAML(TrainableAgent):
         adaptation = self.objective.adaptation
         with torch.no_grad():
             start = adaptation.policy(self.parameters, adaptation.start(self.parameters))
-            if LOG_STD in start:
+            if LOG_STD in start and LOG_STD not in self.frozen:
                 self.parameters[LOG_STD] += (math.log(self.config.min_std) - start[LOG_STD]).clamp(min=0)
 
     def _measure(self, rounds: tuple[Round, ...]) -> dict[str, float]:
@@ -194,6 +196,7 @@ class MAML(TrainableAgent):
     def freeze(self, names: Collection[str]) -> None:
         """Keep these parameters as they are in updates. Raises MetarlError for other names."""
         self.meta_step.freeze(names)
+        self.frozen = frozenset(names)
 
     @cpu_by_default()
     def state_dict(self) -> StateDict:

@@ -70,6 +70,7 @@ class RL2(TrainableAgent):
     shaped_by: ClassVar[tuple[str, ...]] = ("memory", "critic", "learns_from")
     sums_over_ranks = True
     can_be_taught = True
+    taken_together: ClassVar[tuple[tuple[str, ...], ...]] = (("value", "value_scale"),)
 
     @cpu_by_default()
     def __init__(self, config: RL2Config, family: TaskFamily, *, seed: int, device: str) -> None:
@@ -124,7 +125,9 @@ class RL2(TrainableAgent):
         self.sharding, self.optimizer = divided.divide(self.network, self.config.memory.name, self.optimizer, mesh)
 
     def freeze(self, names: Collection[str]) -> None:
-        """Keep these parameters as they are in updates. Raises MetarlError for other names."""
+        """Keep these parameters as they are in updates. Raises MetarlError for other names, and for the value head."""
+        if any(name.startswith("value.") for name in names):
+            raise MetarlError("the value head follows the scale of returns, so it cannot be frozen; leave 'value' out")
         self.optimizer.freeze(self._parameters, names)
 
     def exchanging(self) -> AbstractContextManager[object]:

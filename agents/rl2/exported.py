@@ -31,8 +31,8 @@ def exported_step(network: RecurrentNetwork, reader: InputReader, config: RL2Con
         )
     if not isinstance(network.memory, Recurrent | Memoryless):
         raise MetarlError(
-            f"memory {config.memory.name!r} cannot be exported: only the state of a gru or lstm has an export; train "
-            "with agent.memory=gru or agent.memory=lstm"
+            f"memory {config.memory.name!r} cannot be exported: only gru, lstm and none have an export; train with "
+            "agent.memory=gru or agent.memory=lstm"
         )
     step = _Step(network, reader)
     return ExportedStep(step, step.examples(), (*network.memory.names, BEGUN))

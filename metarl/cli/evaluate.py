@@ -78,6 +78,8 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate the agent of each run, or of a family; print the tables, write the numbers and the pictures."""
+    if arguments.teacher:
+        require_alone(arguments)
     if arguments.workers > 1 and not is_launched():
         from .workers import run_workers, without
 
@@ -96,7 +98,6 @@ def _run(arguments: argparse.Namespace) -> None:
     found = [(choice, choice.config()) for choice in _choices(arguments)]
     measure = _evaluate_shots if arguments.shots else _evaluate
     if arguments.teacher:
-        require_alone(arguments)
         measure = evaluate_teacher
     for choice, config, plan in [(*each, trial_plan(arguments, each[1])) for each in found]:
         measure(arguments, choice, config, plan)

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..base.errors import MetarlError
+from ..base.ranks import is_launched
 from ..base.terminal import shell_line
 
 if TYPE_CHECKING:
@@ -19,13 +20,18 @@ def require_alone(arguments: argparse.Namespace) -> None:
     for option in ("agent", "family", "shots", "json", "plot", "wandb"):
         if getattr(arguments, option):
             raise MetarlError(f"--{option} was given with --teacher, which measures the agent of a run: leave it out")
+    if arguments.workers > 1 or is_launched():
+        raise MetarlError("--teacher times actions, which other processes would disturb: start one process")
 
 
 def evaluate_teacher(arguments: argparse.Namespace, choice: AgentChoice, config: TrainConfig, plan: TrialPlan) -> None:
     """Measure how often the agent of a run does what its teacher would, and what both cost; write RUN/teacher.json."""
-    from ..base.files import require_writable
+    from ..base.files import path_inside, require_writable
     from ..base.progress import say
     from ..evaluation.agreement import Pair, agreement
+    from ..runs.checkpoint import load
+    from ..runs.record import TEACHER
+    from ..runs.run import LAST, checkpoint_path
     from ..runs.teacher import teacher_name
     from ..training.teachers import Teachers
     from ..trials.agent import TrainableAgent
@@ -38,11 +44,13 @@ def evaluate_teacher(arguments: argparse.Namespace, choice: AgentChoice, config:
     if resolved.changed or resolved.record.settings:
         raise MetarlError("settings were given with --teacher, which measures the run as it is: leave them out")
     assert isinstance(resolved.agent, TrainableAgent)
-    file = resolved.result("teacher", plan, ".json")
+    file = path_inside(choice.run_dir, TEACHER)
     require_writable(file)
     teachers = Teachers(config, resolved.family, resolved.agent)
-    names = [teacher_name(each) for each in config.teacher.of]
-    pair = Pair(resolved.agent, resolved.record.name, teachers.agents, " and ".join(names))
+    teachers.require_unchanged(load(checkpoint_path(choice.run_dir, LAST))[1].teachers)
+    names = [teacher_name(each).replace("{seed}", str(config.seed)) for each in config.teacher.of]
+    trained = resolved.record.trained or {}
+    pair = Pair(resolved.agent, resolved.record.name, teachers.agents, " and ".join(names), trained)
     found = agreement(pair, resolved.family, plan, threads=arguments.threads)
     found.save(file)
     student, teacher = found.student, found.teachers

@@ -7,20 +7,20 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from gymnasium import spaces
-from pydantic import Field, PlainValidator, ValidationError
+from pydantic import Field, JsonValue, PlainValidator, ValidationError
 
 from ..base.errors import MetarlError
 from ..base.files import write_atomically
 from ..base.streams import Streams
 from ..families.family import TaskFamily
-from ..trials.agent import OPTIMIZER, Agent, Learner, TrainableAgent, begin_learner
+from ..trials.agent import NUM_UPDATES, OPTIMIZER, Agent, Learner, TrainableAgent, begin_learner
 from ..trials.episodes import Episodes, Imitation, TimeStep
 from ..trials.memory import require_plan_memory
 from ..trials.plan import TrialPlan
@@ -48,6 +48,8 @@ class Agreement(Entry):
     """Names the format of a file."""
     agent: Words
     """Name of the student."""
+    trained: dict[str, JsonValue]
+    """How the student was trained, as an evaluation has it: seed, updates, checkpoint."""
     teacher: Words
     """Names of its teachers."""
     plan: Annotated[TrialPlan, PlainValidator(read_plan)]
@@ -84,6 +86,8 @@ class Pair:
     student_name: str
     teachers: tuple[Agent, ...]
     teacher_name: str
+    trained: Mapping[str, Any] = field(default_factory=dict)
+    """How the student was trained."""
 
 
 def agreement(pair: Pair, family: TaskFamily, plan: TrialPlan, *, threads: int | None = None) -> Agreement:
@@ -100,6 +104,7 @@ def agreement(pair: Pair, family: TaskFamily, plan: TrialPlan, *, threads: int |
     right = [float(np.nansum(each)) for each in same]
     return Agreement(
         agent=pair.student_name,
+        trained=dict(pair.trained),
         teacher=pair.teacher_name,
         plan=plan,
         shares=[[*_means(each), *[None] * (family.horizon - len(each))] for each in same],
@@ -121,11 +126,14 @@ def _play(pair: Pair, family: TaskFamily, plan: TrialPlan, threads: int | None) 
 def _same(episodes: Episodes, space: spaces.Space[Any]) -> np.ndarray:
     """Return 1 where the action was the teacher's, 0 where not, NaN after the end of an episode. [time, world]"""
     assert episodes.advised is not None
-    own, advised = (each.reshape(*episodes.mask.shape, -1) for each in (episodes.actions, episodes.advised))
-    gaps = np.abs(own.astype(np.float64) - advised.astype(np.float64))
+    own, advised = (
+        each.reshape(*episodes.mask.shape, -1).astype(np.float64) for each in (episodes.actions, episodes.advised)
+    )
     largest: np.ndarray | float = 0.0
-    if isinstance(space, spaces.Box):
-        largest = TOLERANCE * (space.high.astype(np.float64) - space.low.astype(np.float64)).reshape(-1)
+    if isinstance(space, spaces.Box):  # actions are clipped when they are taken
+        low, high = (bound.astype(np.float64).reshape(-1) for bound in (space.low, space.high))
+        own, advised, largest = own.clip(low, high), advised.clip(low, high), TOLERANCE * (high - low)
+    gaps = np.abs(own - advised)
     same = np.where(episodes.mask, (gaps <= largest).all(axis=-1), np.nan)
     return same.reshape(len(same), -1)
 
@@ -179,5 +187,5 @@ def num_parameters(agent: Agent) -> int | None:
     """Return how many numbers training has made of an agent, optimiser's left out; None for one that learns nothing."""
     if not isinstance(agent, TrainableAgent):
         return None
-    state = agent.state_dict()
-    return sum(math.prod(value.shape) for name, value in state.items() if OPTIMIZER not in name.split("."))
+    counted = {name: value for name, value in agent.state_dict().items() if name.rpartition(".")[2] != NUM_UPDATES}
+    return sum(math.prod(value.shape) for name, value in counted.items() if OPTIMIZER not in name.split("."))

@@ -13,7 +13,7 @@ from .cells import MISSING, Cell, Number
 from .columns import MEAN, Column
 from .groups import Group
 from .measured import measured
-from .rows import Row, mean_cell, page_decimals, table_of
+from .rows import Row, level_cell, page_decimals, table_of
 from .table import Table
 
 _TASKS = Column("tasks", "Tasks of the evaluation, the same for all seeds.")
@@ -62,7 +62,7 @@ def instance_table(groups: Sequence[Group]) -> Table:
 
 
 def _instance_cells(group: Group, values: np.ndarray, shown: Sequence[int]) -> list[Cell]:
-    return [MISSING if n > values.shape[2] else mean_cell(group, values[..., n - 1]) for n in shown]
+    return [MISSING if n > values.shape[2] else level_cell(group, values[..., n - 1]) for n in shown]
 
 
 def calibration_table(groups: Sequence[Group]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -122,13 +123,22 @@ class Group:
     @cached_property
     def interval(self) -> np.ndarray:
         """95 % interval of `iqm`, by the crossed bootstrap over seeds and tasks. [round, 2]"""
-        return self.interval_of(self.returns)
+        return self.interval_of(self.returns).clip(*self.bounds)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Ends of the range of what a round is measured by, where it has one: an interval goes no further.
+
+        Few seeds that differ much have intervals beyond it.
+        """
+        return (0.0, 100.0) if self.measure.percent and self.measure.per_step else (-math.inf, math.inf)
 
     @cached_property
     def gain(self) -> tuple[float, np.ndarray]:
         """Return of the last round less that of the first, paired by task: IQM, and its 95 % interval [2]."""
         change = self.returns[..., -1] - self.returns[..., 0]
-        return float(iqm(change.reshape(-1))), self.interval_of(change)
+        low, high = self.bounds
+        return float(iqm(change.reshape(-1))), self.interval_of(change).clip(low - high, high - low)
 
     @property
     def success_rate(self) -> np.ndarray | None:
@@ -140,13 +150,8 @@ class Group:
         return np.mean([np.zeros(self.returns.shape[-1]) if rate is None else rate for rate in rates], axis=0)
 
     def interval_of(self, values: np.ndarray) -> np.ndarray:
-        """Return the 95 % interval of the IQM of what was measured, `values` [seed, task, ...], [..., 2].
-
-        That of a share, or of differences of shares, ends where such a number must: few seeds that differ much have
-        intervals beyond.
-        """
-        ends = iqm_interval(values, rng=self._generator())
-        return ends.clip(-100.0 if (values < 0).any() else 0.0, 100.0) if self.measure.percent else ends
+        """Return the 95 % interval of the IQM of `values` [seed, task, ...], [..., 2]."""
+        return iqm_interval(values, rng=self._generator())
 
     def mean_interval_of(self, values: np.ndarray) -> np.ndarray:
         """Return the 95 % interval of the mean of `values` [seed, task, ...], [..., 2]; NaN for one task."""

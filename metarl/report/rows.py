@@ -43,8 +43,13 @@ def _has_interval(rows: Sequence[Row]) -> bool:
 
 
 def iqm_cell(group: Group, values: np.ndarray) -> Number:
-    """Return the IQM of `values` [seed, task] with its interval."""
-    return number_cell(float(iqm(values.reshape(-1))), group.interval_of(values))
+    """Return the IQM of what rounds were measured by, `values` [seed, task], with its interval."""
+    return number_cell(float(iqm(values.reshape(-1))), group.interval_of(values).clip(*group.bounds))
+
+
+def level_cell(group: Group, values: np.ndarray) -> Number:
+    """Return the mean of what rounds were measured by, `values` [seed, task], with an interval within its range."""
+    return number_cell(float(values.mean()), group.mean_interval_of(values).clip(*group.bounds))
 
 
 def mean_cell(group: Group, values: np.ndarray, least: float = -math.inf) -> Number:

@@ -19,13 +19,11 @@ from ..base.text import with_noun
 from ..evaluation.agreement import Agreement
 from ..evaluation.record import Evaluation
 from ..runs.config import resolve
-from ..runs.record import CONFIG, minutes_by_update, read_metrics, read_sessions, require_measured
+from ..runs.record import CONFIG, TEACHER, minutes_by_update, read_metrics, read_sessions, require_measured
 from ..runs.run import run_config
 
 EVALUATION, REFERENCES = "evaluation.json", "evaluation-*.json"
 """Files in a run's folder: the evaluation of its agent, and all others in its tasks."""
-TEACHER = "teacher.json"
-"""File of a student's agreement with its teacher."""
 BY_SHOTS, CHANGED = "shots-*.json", "changed-*.json"
 """Files of evaluations with other examples, and with other settings of the family."""
 OTHER_SPLITS = ("train", "extrapolation")
@@ -172,21 +170,27 @@ def _read_run(path: Path) -> RunResult:
         _read_shots(path, evaluation, others.left_out),
         _read_changed(path, evaluation, others.left_out),
         others.left_out,
-        _read_agreement(path, others.left_out),
+        _read_agreement(path, evaluation, others.left_out),
     )
     _require_own(run)
     return run
 
 
-def _read_agreement(path: Path, left_out: list[LeftOut]) -> Agreement | None:
-    """Return what was measured beside the teacher; add a file that is damaged to `left_out`."""
+def _read_agreement(path: Path, own: Evaluation, left_out: list[LeftOut]) -> Agreement | None:
+    """Return what was measured beside the teacher; add a file that is damaged, or of another agent, to `left_out`."""
     if not path_inside(path, TEACHER).is_file():
         return None
     try:
-        return Agreement.load(path_inside(path, TEACHER))
+        found = Agreement.load(path_inside(path, TEACHER))
     except MetarlError as error:
         left_out.append(LeftOut(path / TEACHER, str(error)))
         return None
+    if found.trained != (own.agent.trained or {}):
+        again = shell_line(["metarl", "evaluate", path, "--teacher"])
+        why = f"{path / TEACHER} and {EVALUATION} are of other checkpoints; write it again with `{again}`"
+        left_out.append(LeftOut(path / TEACHER, why))
+        return None
+    return found
 
 
 @dataclass(frozen=True)

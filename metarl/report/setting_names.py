@@ -41,11 +41,22 @@ def _without_usual(setting: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(setting)
     if (teacher := found.pop("teacher", None)) is not None:
         usual = TeacherConfig(of=teacher["of"], preset=teacher["preset"]).model_dump(mode="json")
-        named = {**teacher, "of": "+".join(map(teacher_name, teacher["of"]))}
+        named = {**teacher, "of": "+".join(map(_teacher_words, teacher["of"]))}
         found |= _unusual("teacher", named, {**usual, "preset": None}, "of")
     if (start := found.pop("start_from", None)) is not None:
         found |= _unusual("start_from", start, StartConfig(run=start["run"]).model_dump(mode="json"), "run")
     return found
+
+
+def _teacher_words(teacher: Mapping[str, Any]) -> str:
+    """Return a teacher's name, with those of its settings that are not its defaults."""
+    settings = without_name(teacher) if "run" not in teacher else {}
+    try:
+        usual = validate(AGENTS[teacher["name"]].Config, {}, "teacher").model_dump(mode="json") if settings else {}
+    except MetarlError:  # a setting is required: all are written
+        usual = {}
+    own = ",".join(f"{key}={value}" for key, value in settings.items() if usual.get(key, ...) != value)
+    return f"{teacher_name(teacher)}({own})" if own else teacher_name(teacher)
 
 
 def _unusual(section: str, settings: Mapping[str, Any], usual: Mapping[str, Any], main: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from .figures import style_of as figure_style
 from .groups import Group
 from .measured import measured
 from .panel import Panel, Plot, axis, band, legend_of_drawn, line_of
-from .rows import Row, mean_cell, number_cell, table_of
+from .rows import Row, level_cell, number_cell, table_of
 from .table import Table
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def shots_table(groups: Sequence[Group]) -> Table:
     for group in groups:
         if each := found[group.name + group.problem]:
             last = {shots: at.returns[..., -1] for shots, at in each.items()}
-            rows.append((group, [mean_cell(group, last[n]) if n in last else MISSING for n in all_shots]))
+            rows.append((group, [level_cell(group, last[n]) if n in last else MISSING for n in all_shots]))
     statistic = (
         f"{what.title} of the last round by the number of examples, of each class where there are classes: means."
     )
@@ -85,7 +85,7 @@ def _curve(group: Group, groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarra
     if not found:
         return None
     last = [each.returns[..., -1] for each in found.values()]
-    ends = np.stack([group.mean_interval_of(each) for each in last])
+    ends = np.stack([group.mean_interval_of(each).clip(*group.bounds) for each in last])
     return np.array(list(found), dtype=np.float64), np.array([each.mean() for each in last]), ends
 
 

@@ -11,7 +11,7 @@ from .cells import MISSING, Cell, Number, Numbers, Seeds, Text
 from .columns import MEAN, MINUTES, POOLED, TRIAL_STEPS, Column
 from .groups import Group
 from .measured import Measured, measured
-from .rows import Row, iqm_cell, mean_cell, number_cell, page_decimals, table_of
+from .rows import Row, iqm_cell, level_cell, mean_cell, number_cell, page_decimals, table_of
 from .runs import RunResult
 from .table import Table
 
@@ -47,7 +47,7 @@ def summary_table(groups: Sequence[Group]) -> Table:
     rows: list[Row] = []
     for group in groups:
         cells = [*_training_cells(group), *(_round_cell(group, number) for number in shown)]
-        cells.append(_gain_cell(group) if rounds > 1 else mean_cell(group, group.totals))
+        cells.append(_gain_cell(group) if rounds > 1 else level_cell(group, group.totals))
         cells += _trial_cells(group) if sums else []
         cells += [_success_cell(group, shown)] if success else []
         rows.append((group, cells))

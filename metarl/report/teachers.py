@@ -57,8 +57,8 @@ def besides(groups: Sequence[Group]) -> list[Beside]:
     found = []
     for number, group in enumerate(groups):
         known = [run.agreement for run in group.runs if run.agreement is not None]
-        shapes = {tuple(map(len, each.shares)) for each in known}
-        if known and len(known) == len(group.runs) and len(shapes) == 1:
+        alike = all((each.plan, len(each.shares[0])) == (known[0].plan, len(known[0].shares[0])) for each in known)
+        if known and len(known) == len(group.runs) and alike:
             found.append(Beside(number, group, known))
     return found
 
@@ -75,9 +75,11 @@ def teacher_table(groups: Sequence[Group]) -> Table:
         Column("teacher's ms an action", "Median time of an action of a teacher, one world at a time."),
     ]
     rows = [(each.group, _cells(each)) for each in besides(groups)]
-    plans = list(dict.fromkeys(f"{each.plan.num_tasks}" for beside in besides(groups) for each in beside.found))
+    plans = [beside.found[0].plan for beside in besides(groups)]
+    tasks = " or ".join(dict.fromkeys(f"{plan.num_tasks} {plan.split}" for plan in plans))
+    mode = "its mode" if plans and all(plan.deterministic for plan in plans) else "with exploration noise"
     statistic = (
-        f"The student plays {' or '.join(plans)} tasks, and its teacher says at every step what it would do; in a box, "
+        f"The student plays {tasks} tasks, {mode}, and its teacher says at every step what it would do; in a box, "
         "actions agree within a tenth of its range. Times are of the machine that measured them, student and teacher "
         "one after the other: compare them within a row."
     )

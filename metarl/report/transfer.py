@@ -31,7 +31,9 @@ class Transfer(NamedTuple):
     scratch: Group
     """The group that did not."""
     steps: np.ndarray
-    """Environment steps of their own training at each validation that all runs have. [validation]"""
+    """Environment steps of its own training at each validation that all runs have, mean over seeds. [validation]"""
+    fresh_steps: np.ndarray
+    """The same of the training from scratch. [validation]"""
     started: np.ndarray
     """Validations of `group`. [seed, validation]"""
     fresh: np.ndarray
@@ -45,16 +47,19 @@ class Transfer(NamedTuple):
         return self.started - self.fresh
 
 
+_MAY_DIFFER: Mapping[str, None] = {"start_from": None, "num_updates": None}
+"""Settings in which both may differ: curves are compared as far as both go."""
+
+
 def transfers(groups: Sequence[Group]) -> list[Transfer]:
     """Return each group that started from another run with its group from scratch, where the page has one."""
+    trained = [group for group in groups if group.runs]
+    fresh = [group for group in trained if setting_of(group.runs[0])["start_from"] is None]
     found = []
-    for group in (each for each in groups if each.runs):
-        own = setting_of(group.runs[0])
-        if own["start_from"] is None:
-            continue
-        alike = {**own, "start_from": None}
-        for other in (each for each in groups if each.runs and each.problem == group.problem):
-            if setting_of(other.runs[0]) == alike and (pair := _pair(group, other)) is not None:
+    for group in (each for each in trained if each not in fresh):
+        alike = {**setting_of(group.runs[0]), **_MAY_DIFFER}
+        for other in (each for each in fresh if {**setting_of(each.runs[0]), **_MAY_DIFFER} == alike):
+            if (pair := _pair(group, other)) is not None:
                 found.append(pair)
     return found
 
@@ -71,8 +76,11 @@ def _pair(group: Group, scratch: Group) -> Transfer | None:
         group.measure.tell(np.array([[both[side][update][1] for update in shared] for both in curves]))
         for side in (0, 1)
     )
-    steps = np.mean([[both[1][update][0] for update in shared] for both in curves], axis=0)
-    return Transfer(group, scratch, steps, started, fresh, float(np.mean([_spent_before(run) for run, _ in pairs])))
+    steps, fresh_steps = (
+        np.mean([[both[side][update][0] for update in shared] for both in curves], axis=0) for side in (0, 1)
+    )
+    spent = float(np.mean([_spent_before(run) for run, _ in pairs]))
+    return Transfer(group, scratch, steps, fresh_steps, started, fresh, spent)
 
 
 def _spent_before(run: RunResult) -> float:
@@ -95,9 +103,7 @@ def transfer_table(groups: Sequence[Group]) -> Table:
         Column("area", "The same, mean over all validations."),
         Column("final", "The same at the last validation."),
         Column("level", "The last validation from scratch, mean over seeds."),
-        Column(
-            "env steps to it", "Of its own training, to the first validation that reaches the level.", unit="M"
-        ),
+        Column("env steps to it", "Of its own training, to the first validation that reaches the level.", unit="M"),
         Column("from scratch", "The same of the training from scratch.", unit="M"),
         Column("transfer", "Positive or negative where the interval of the area excludes zero."),
     ]
@@ -105,7 +111,7 @@ def transfer_table(groups: Sequence[Group]) -> Table:
     rows = [(each.group, _cells(each)) for each in found]
     seeds = " or ".join(dict.fromkeys(with_noun(len(each.started), "seed") for each in found))
     statistic = (
-        f"Validations of the last round, {seeds}: differences to the same setting, seed and environment steps from "
+        f"Validations of the last round, {seeds}: differences to the same setting, seed and update from "
         "scratch, means with Student's t intervals over seeds. The steps of the run that was started from come on top: "
         "the first column."
     )
@@ -116,7 +122,8 @@ def transfer_table(groups: Sequence[Group]) -> Table:
 def _cells(transfer: Transfer) -> list[Cell]:
     differences = transfer.differences
     area = _difference(differences.mean(axis=1))
-    level = float(transfer.fresh[:, -1].mean())
+    curve = transfer.fresh.mean(axis=0)
+    level = float(curve[-1])
     assert area.interval is not None
     low, high = area.interval
     verdict = "positive" if low > 0 else "negative" if high < 0 else "not shown"
@@ -127,7 +134,7 @@ def _cells(transfer: Transfer) -> list[Cell]:
         _difference(differences[:, -1]),
         Number(level, page_decimals(np.array([level]))),
         _reach(transfer.steps, transfer.started.mean(axis=0), level),
-        _reach(transfer.steps, transfer.fresh.mean(axis=0), level),
+        _reach(transfer.fresh_steps, curve, level),
         Text(verdict),
     ]
 

@@ -14,6 +14,8 @@ from ..base.files import read_inside
 
 CONFIG, PROVENANCE, METRICS, PICTURE = "config.yaml", "run.json", "metrics.jsonl", "validation.png"
 """Names of the files in a run folder besides its checkpoints."""
+TEACHER = "teacher.json"
+"""Name of the file of a student's agreement with its teacher."""
 
 
 def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:

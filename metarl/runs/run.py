@@ -156,12 +156,14 @@ def checkpoint_path(run_dir: str | Path, name: str) -> Path:
     return path
 
 
-def require_same_networks(agent: Any, ours: TrainConfig, theirs: TrainConfig, whose: str) -> None:
+def require_same_networks(
+    agent: Any, ours: TrainConfig, theirs: TrainConfig, whose: str, keys: Sequence[str] | None = None
+) -> None:
     """Raise MetarlError for a setting of `agent.shaped_by` that differs: the same weights would make another network.
 
-    `whose` names the run that trained the weights, with config `theirs`.
+    `whose` names the run that trained the weights, with config `theirs`; `keys` are the settings, if not all.
     """
-    for key in agent.shaped_by:
+    for key in agent.shaped_by if keys is None else keys:
         difference = next(differences(f"agent.{key}", ours.agent[key], theirs.agent[key]), None)
         if difference is not None:
             name, mine, right = (difference[0], *map(shorten, difference[1:]))

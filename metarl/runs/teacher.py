@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -88,5 +87,7 @@ def spelled_out(value: Any) -> Any:
 
 
 def teacher_name(teacher: Mapping[str, Any]) -> str:
-    """Return the name that results have of a teacher: an agent's, or the last part of a run's folder."""
-    return Path(str(teacher["run"])).name if "run" in teacher else str(teacher["name"])
+    """Return the name that results have of a teacher: an agent's, or a run's folder; `last` for its last checkpoint."""
+    if "run" not in teacher:
+        return str(teacher["name"])
+    return f"{teacher['run']}{'' if teacher.get('checkpoint', 'best') == 'best' else ' (last)'}"

@@ -72,7 +72,8 @@ def _start_from(agent: TrainableAgent, config: TrainConfig, start: StartConfig, 
     rows: tuple[Row, ...] = ()
     if start.take == "fitting":
         own = agent.state_dict()
-        rows = tuple(_rows(own, state, start, _other_parts(agent, config, theirs)))
+        others = _other_parts(agent, config, theirs, own)
+        rows = tuple(_rows(own, state, start, others, agent.taken_together))
         taken = {row.name for row in rows if row.taken}
         state = {name: state[name] if name in taken else value for name, value in own.items()}
     with user_code(f"agent {type(agent).__name__}, load_state_dict"):
@@ -89,13 +90,25 @@ def _start_from(agent: TrainableAgent, config: TrainConfig, start: StartConfig, 
     return Start(Origin(run_dir, meta.update, meta.env_steps, float(minutes), taken_names), rows)
 
 
-def _other_parts(agent: TrainableAgent, config: TrainConfig, theirs: TrainConfig) -> tuple[str, ...]:
-    """Return the settings that shape the networks and differ: the parts that they name compute something else."""
-    return tuple(key for key in agent.shaped_by if config.agent[key] != theirs.agent[key])
+def _other_parts(agent: TrainableAgent, config: TrainConfig, theirs: TrainConfig, own: State) -> tuple[str, ...]:
+    """Return the settings that shape a part of the networks, named as they are, and differ: that part is another one.
+
+    Raises MetarlError for one that shapes more than a part: the same weights would make another network.
+    """
+    differing = [key for key in agent.shaped_by if config.agent[key] != theirs.agent[key]]
+    for key in differing:
+        if not any(begins_with(name, key) for name in own):
+            require_same_networks(agent, config, theirs, "it", (key,))
+    return tuple(differing)
 
 
-def _rows(own: State, theirs: State, start: StartConfig, others: Sequence[str]) -> Iterator[Row]:
-    """Say of every tensor of an agent whether it is taken. Raises MetarlError where none is, and for unknown parts."""
+def _rows(
+    own: State, theirs: State, start: StartConfig, others: Sequence[str], together: Sequence[Sequence[str]]
+) -> Iterator[Row]:
+    """Say of every tensor of an agent whether it is taken. Raises MetarlError where none is, and for unknown parts.
+
+    `together` are parts that are taken as one, or not at all.
+    """
     names = tensor_names(own)
     for part in start.leave:
         require_part("start_from.leave", part, names)
@@ -103,13 +116,19 @@ def _rows(own: State, theirs: State, start: StartConfig, others: Sequence[str]) 
     matrices = {name for name in names if own[name].dim() > 1}
     if not any(not refused[name] for name in matrices):
         raise MetarlError("no layer of it has the name and the shape of one here; leave start_from out")
+    # Of a layer its matrices decide, of what has none, such as the moments of inputs, every tensor.
+    for layer in dict.fromkeys(name.rpartition(".")[0] for name in names if "." in name):
+        inside = [name for name in names if name.rpartition(".")[0] == layer]
+        deciding = [name for name in inside if name in matrices]
+        if all(refused[name] for name in deciding) if deciding else any(refused[name] for name in inside):
+            refused |= {name: refused[name] or "its layer is new" for name in inside}
+    for parts in together:
+        inside = [name for name in names if any(begins_with(name, part) for part in parts)]
+        if any(refused[name] for name in inside):
+            refused |= {name: refused[name] or f"{' and '.join(parts)} go together" for name in inside}
+    until = "" if start.frozen_updates is None else f" for {start.frozen_updates} updates"
     for name in names:
-        layer = name.rpartition(".")[0]
-        beside = [other for other in matrices if layer and other.rpartition(".")[0] == layer]
-        if not refused[name] and beside and all(refused[other] for other in beside):
-            refused[name] = "its layer is new"
         frozen = any(begins_with(name, part) for part in start.freeze) and not refused[name]
-        until = "" if start.frozen_updates is None else f" for {start.frozen_updates} updates"
         yield Row(name, not refused[name], refused[name] or (f"frozen{until}" if frozen else ""))
 
 

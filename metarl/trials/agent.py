@@ -192,6 +192,9 @@ class TrainableAgent(Agent):
     """Whether `update` sums over all processes that train together (`metarl.base.ranks`). Otherwise one trains it."""
     can_be_taught: ClassVar[bool] = False
     """Whether `update` learns from a teacher's advice, `Trial.imitation` and `Episodes.advised`."""
+    taken_together: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Parts of the state that mean nothing without each other, such as a value head and the scale of its values. A run
+    that starts from what fits of another takes all of them or none."""
     memory_setting: ClassVar[str] = ""
     """Setting that trades memory for time, '' for none. A training that does not fit into memory names it."""
 

@@ -240,7 +240,7 @@ class Policy:
         if (step := trial.learner.exported_step()) is None:
             raise MetarlError(
                 f"agent {agent!r} cannot be exported: its policy is no module of torch; agents that adapt by gradient "
-                "steps (maml-ppo), agents of right answers (maml, prototypes) and rl2 with memory gru or lstm can"
+                "steps (maml-ppo), agents of right answers (maml, prototypes) and rl2 with memory gru, lstm or none can"
             )
         family = self.family
         about = {

@@ -452,6 +452,7 @@ def test_a_student_is_measured_beside_its_teacher(taught: Path, capsys: pytest.C
         (["--agent", "random"], "--agent was given with --teacher, which measures the agent of a run: leave it out"),
         (["--json", "F.json"], "--json was given with --teacher"),
         (["--shots", "1"], "--shots was given with --teacher"),
+        (["--workers", "2"], "--teacher times actions, which other processes would disturb: start one process"),
         (["--rounds", "3", "--budget", "2"], "budget is 2; a teacher is asked in every round: leave it out"),
         (["family.horizon=4"], "settings were given with --teacher, which measures the run as it is: leave them out"),
     ],
@@ -466,3 +467,17 @@ def test_what_says_nothing_beside_a_teacher_is_refused(
 def test_a_run_without_a_teacher_says_so(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(finished), "--teacher"]) == 2
     assert f"run {finished} had no teacher; measure it alone: `metarl evaluate {finished}`" in capsys.readouterr().err
+
+
+def test_a_teacher_that_changed_since_is_not_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    family = {"name": "bernoulli-bandit", "num_arms": 3, "horizon": 5}
+    teacher = trained(tmp_path / "teach-0", "rl2", family=family, num_updates=2)
+    given = {"of": {"run": str(tmp_path / "teach-{seed}")}}
+    student = trained(tmp_path / "student", "rl2", family=family, teacher=given, num_updates=2)
+    words = ["evaluate", str(student), "--teacher", "--tasks", "3", "--quiet"]
+    assert main(words) == 0
+    assert json.loads((student / "teacher.json").read_text())["teacher"] == str(teacher)
+    shutil.rmtree(teacher)
+    trained(teacher, "rl2", family=family, num_updates=2, seed=9)
+    assert main(words) == 2
+    assert "its checkpoint has changed since this run began" in capsys.readouterr().err

@@ -129,7 +129,8 @@ def test_command_that_names_a_family_has_settings_that_there_are(page: str, word
 OWN_CODE = {
     page
     for page, text in PAGES.items()
-    if page.startswith("docs/tutorials/") and ("entry-points" in text or re.search(r"^(file|folder|imports): ", text, re.M))
+    if page.startswith("docs/tutorials/")
+    and ("entry-points" in text or re.search(r"^(file|folder|imports): ", text, re.M))
 }
 """Tutorials whose configs name a family or an agent of a package, or data that they make; test_tutorials.py trains
 them."""

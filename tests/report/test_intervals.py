@@ -13,6 +13,7 @@ from metarl.report.cells import Number
 from metarl.report.figures import adaptation_figure, profile_figure
 from metarl.report.groups import Group, group_runs
 from metarl.report.plots import adaptation_panel, profile_panel
+from metarl.report.rows import iqm_cell, level_cell
 from metarl.report.runs import read_run
 from metarl.report.tables import Asked, build_tables
 from tests.report.run_folders import TASKS, run_folder, write_other_split, write_reference
@@ -88,6 +89,27 @@ def test_an_interval_of_shares_ends_where_shares_do(tmp_path: Path) -> None:
     ]
     (group,) = group_runs([read_run(run) for run in runs])
     assert group.interval[0, 0] == 0.0 and group.interval[1, 1] == 100.0
-    gain = group.gain[1]
-    assert -100.0 <= gain[0] <= gain[1] <= 100.0
+    assert -100.0 <= group.gain[1][0] < group.gain[1][1] <= 100.0
     assert iqm_interval(group.returns, rng=group._generator()).min() < 0.0, "the seeds must differ so much"
+    means = group.mean_interval_of(group.returns[..., 0])
+    assert means[0] < 0.0
+    cell = level_cell(group, group.returns[..., 0])
+    assert cell.interval is not None and cell.interval[0] == 0.0
+
+
+def test_a_gain_of_shares_may_be_negative_though_no_seed_lost(tmp_path: Path) -> None:
+    share = Measure("accuracy", per_step=True, percent=True)
+    levels = {1: [0.1, 0.11], 2: [0.1, 0.13], 3: [0.1, 0.5]}
+    runs = [
+        run_folder(tmp_path / f"s{seed}", np.tile(level, (TASKS, 1)), seed=seed, measure=share)
+        for seed, level in levels.items()
+    ]
+    (group,) = group_runs([read_run(run) for run in runs])
+    assert group.gain[1][0] < 0.0 < group.gain[0]
+
+
+def test_sums_of_shares_have_no_bounds(tmp_path: Path) -> None:
+    share = Measure("found", per_step=False, percent=True)
+    run = run_folder(tmp_path / "s", np.tile([0.9, 0.95], (TASKS, 1)), measure=share)
+    (group,) = group_runs([read_run(run)])
+    assert iqm_cell(group, group.totals).interval == (185.0, 185.0)

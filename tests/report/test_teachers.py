@@ -22,6 +22,7 @@ def beside(run: Path, *shares: float, teacher: str = "gittins", milliseconds: fl
     told = [[shares[0], shares[1]], [shares[2], None]]
     Agreement(
         agent="maml-ppo",
+        trained=dict(read_run(run).evaluation.agent.trained or {}),
         teacher=teacher,
         plan=TrialPlan(num_tasks=TASKS),
         shares=told,
@@ -87,6 +88,24 @@ def test_pages_show_table_pictures_and_the_command(tmp_path: Path) -> None:
     shown = html_page(groups, About("metarl report"))
     assert "Students and teachers on navigation-2d" in shown
     assert "By a teacher" in shown
+
+
+def test_a_file_of_another_checkpoint_is_left_out_with_a_line(tmp_path: Path) -> None:
+    first, _ = runs(tmp_path)
+    beside(first, 0.9, 0.8, 0.7)
+    found = Agreement.load(first / "teacher.json")
+    found.model_copy(update={"trained": {"updates": 7}}).save(first / "teacher.json")
+    (left,) = read_run(first).left_out
+    assert "teacher.json and evaluation.json are of other checkpoints; write it again with `metarl evaluate" in left.why
+
+
+def test_seeds_of_other_plans_are_not_pooled(tmp_path: Path) -> None:
+    folders = runs(tmp_path)
+    for run in folders:
+        beside(run, 0.9, 0.8, 0.7)
+    found = Agreement.load(folders[1] / "teacher.json")
+    found.model_copy(update={"plan": TrialPlan(num_tasks=TASKS, seed=5)}).save(folders[1] / "teacher.json")
+    assert besides(group_runs([read_run(run) for run in folders])) == []
 
 
 def test_a_damaged_file_is_left_out_with_a_line(tmp_path: Path) -> None:

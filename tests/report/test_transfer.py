@@ -21,7 +21,7 @@ def curve_of(run: Path, values: list[float], *, before: int = 0) -> None:
     """Give a run these validations, and the steps of a run that it started from."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for line, value in zip(lines, values, strict=True):
-        line |= {"validation/return_after": value, "env_steps": line["env_steps"] + before}
+        line |= {"validation/return_after": value, "env_steps": line["env_steps"] * (2000 if before else 1000) + before}
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     if before:
         record = json.loads((run / "run.json").read_text())
@@ -64,12 +64,31 @@ def test_differences_are_paired_by_seed_with_t_intervals(tmp_path: Path) -> None
 
 def test_steps_to_the_level_from_scratch_are_those_of_their_own_training(tmp_path: Path) -> None:
     (found,) = transfers(groups_of(both(tmp_path, STARTED, FRESH)))
-    np.testing.assert_allclose(found.steps, [600, 1200, 1800, 2400])
+    # Runs that started spent twice as many: each side counts its own.
+    np.testing.assert_allclose(found.steps, [1.2e6, 2.4e6, 3.6e6, 4.8e6])
+    np.testing.assert_allclose(found.fresh_steps, [0.6e6, 1.2e6, 1.8e6, 2.4e6])
     assert found.spent_before == 5000
     header, row = transfer_table([found.group, found.scratch]).plain_rows()
     cells = dict(zip(header, row, strict=True))
-    # 4 is the last level from scratch: reached at 1,800 steps with a start, and at 2,400 without.
-    assert (cells["level"], cells["env steps to it (M)"], cells["from scratch (M)"]) == ("4.00", "0.00", "0.00")
+    # 4 is the last level from scratch: reached by the third validation with a start, and by the fourth without.
+    assert (cells["level"], cells["env steps to it (M)"], cells["from scratch (M)"]) == ("4.00", "3.60", "2.40")
+
+
+def test_a_curve_from_scratch_reaches_its_own_level_whatever_the_rounding(tmp_path: Path) -> None:
+    values = [[0.0, 0.1, 0.2, 0.1 * seed + 0.3] for seed in range(9)]
+    for _, row in (
+        (found, transfer_table([found.group, found.scratch]).plain_rows()[1])
+        for found in transfers(groups_of(both(tmp_path, values, values)))
+    ):
+        assert row[-2] == "2.40"
+
+
+def test_a_run_that_was_trained_longer_is_compared_as_far_as_both_go(tmp_path: Path) -> None:
+    runs = both(tmp_path, STARTED, FRESH)
+    for run in runs[:2]:
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        (run / "config.yaml").write_text(yaml.safe_dump({**config, "num_updates": config["num_updates"] + 5}))
+    assert len(transfers(groups_of(runs))) == 1
 
 
 def test_a_start_that_hurts_is_negative_and_one_that_may_not_is_not_shown(tmp_path: Path) -> None:

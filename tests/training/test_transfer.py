@@ -13,7 +13,9 @@ from pydantic import ValidationError
 import metarl
 from metarl.base.errors import MetarlError
 from metarl.runs.checkpoint import load
+from metarl.runs.config import TrainConfig
 from metarl.runs.record import read_sessions
+from metarl.training.train import meta_train
 from metarl.trials.agent import TrainableAgent
 from tests.small_runs import AGENTS, config, trained
 from tests.small_runs import metarl as command
@@ -80,10 +82,12 @@ def test_a_part_is_frozen_for_its_updates_and_learns_after_them(first: Path, tmp
 
 def test_left_parts_stay_new(first: Path, tmp_path: Path) -> None:
     start = {"run": str(first), "take": "fitting", "leave": ["value", "input_moments.mean"]}
-    run, _ = begun(tmp_path, start)
-    assert set(read_sessions(run)[0]["started_from"]["taken"]) == {
-        name for name in FITTING if not name.startswith("value.") and name != "input_moments.mean"
-    }
+    run, after = begun(tmp_path, {**start, "freeze": ["memory"]})
+    # A mean without its count means nothing, nor does a value head without its scale.
+    assert set(read_sessions(run)[0]["started_from"]["taken"]) == CORE
+    theirs = load(first / "best.safetensors")[0]
+    assert torch.equal(after["memory.cells.bias_hh_l0"], theirs["memory.cells.bias_hh_l0"])
+    assert float(after["input_moments.count"]) < float(theirs["input_moments.count"])
 
 
 def test_another_memory_takes_nothing_of_the_first(
@@ -129,7 +133,11 @@ def test_a_run_with_a_frozen_part_that_was_killed_goes_on_bit_for_bit_without_th
         ({"take": "fitting", "leave": ["valu"]}, "start_from.leave names 'valu', .* did you mean 'value'"),
         ({"take": "fitting", "freeze": ["memry"]}, "start_from.freeze names 'memry', .* did you mean 'memory'"),
         ({"take": "fitting", "freeze": ["policy"]}, "names 'policy', but nothing of it was taken; leave it out"),
-        ({"take": "fitting", "freeze": ["input_moments"]}, "'input_moments.count' is no parameter that training moves"),
+        ({"take": "fitting", "freeze": ["input_moments"]}, "'input_moments.count' is none of the parameters that can"),
+        (
+            {"take": "fitting", "freeze": ["value"]},
+            "the value head follows the scale of returns, so it cannot be frozen",
+        ),
         ({"take": "fitting", "leave": ["memory", "value"]}, "no layer of it has the name and the shape of one here"),
     ],
 )
@@ -174,3 +182,54 @@ def test_the_command_line_tells_in_a_table_what_was_taken(first: Path, tmp_path:
     lines = [line.split() for line in told.stdout.splitlines()]
     assert ["memory.cells.weight_hh_l0", "taken", "frozen"] in lines
     assert ["memory.cells.weight_ih_l0", "new", "24", "x", "14", "here,", "24", "x", "9", "there"] in lines
+
+
+def test_moments_of_other_observations_are_new_as_a_whole(tmp_path: Path) -> None:
+    narrow, wide = {"name": "navigation-2d", "horizon": 5}, {"name": "half-cheetah-velocity", "horizon": 5}
+    first = trained(tmp_path / "first", "rl2", family=narrow, num_updates=1, evaluation={"every": 1})
+    start = {"run": str(first), "take": "fitting"}
+    run = trained(tmp_path / "second", "rl2", family=wide, num_updates=1, start_from=start)
+    taken = read_sessions(run)[0]["started_from"]["taken"]
+    assert "memory.cells.weight_hh_l0" in taken
+    assert not [name for name in taken if name.startswith("input_moments")]
+    fresh_run = trained(tmp_path / "fresh", "rl2", family=wide, num_updates=1)
+    assert float(own(run)["input_moments.count"]) == float(own(fresh_run)["input_moments.count"])
+
+
+def test_a_setting_that_shapes_all_layers_is_not_taken_over_in_silence(tmp_path: Path) -> None:
+    family = {"name": "sinusoid"}
+    changes: dict[str, Any] = {"family": family, "num_updates": 1, "evaluation": {"every": 1, "num_tasks": 3}}
+    first = meta_train(
+        TrainConfig(**{**config(), **changes, "agent": {"name": "ridge"}}), tmp_path / "first", progress=False
+    )
+    relu = {**config(), **changes, "agent": {"name": "ridge", "activation": "tanh"}}
+    with pytest.raises(MetarlError, match=r"agent.activation is 'tanh', but it was trained with 'relu'"):
+        start = {"run": str(first), "take": "fitting"}
+        meta_train(TrainConfig(**relu, start_from=start), tmp_path / "second", progress=False)
+
+
+def test_a_frozen_deviation_is_not_raised_to_its_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = trained(tmp_path / "first", num_updates=2)
+    monkeypatch.setitem(AGENTS["maml-ppo"], "min_std", 1.5)
+    monkeypatch.setitem(AGENTS["maml-ppo"], "initial_std", 2.0)
+    run = trained(tmp_path / "second", start_from={"run": str(first), "freeze": ["log_std"]}, num_updates=1)
+    before, after = load(first / "best.safetensors")[0], own(run)
+    assert torch.equal(before["log_std"], after["log_std"])
+    freed = trained(tmp_path / "third", start_from=str(first), num_updates=1)
+    assert not torch.equal(before["log_std"], own(freed)["log_std"])
+
+
+@pytest.mark.parametrize("name", ["leo", "maml", "ridge", "prototypes", "fine-tuned", "pretrained-classifier"])
+def test_every_parameter_that_is_frozen_stays_bit_for_bit(tmp_path: Path, name: str) -> None:
+    small = {"meta_batch_size": 3, "num_updates": 1, "rounds": 2, "evaluation": {"every": 1, "num_tasks": 2}}
+    base = {**config(), **small, "replicas": 1, "family": {"name": "text-classes"}, "agent": {"name": name}}
+    first = meta_train(TrainConfig(**base), tmp_path / "first", progress=False)
+    before = load(first / "best.safetensors")[0]
+    learned = {key.rpartition(".")[0].split("optimizer.")[1] for key in before if key.endswith(".exp_avg")}
+    frozen = sorted(learned)[: max(1, len(learned) - 1)]
+    start = {"run": str(first), "freeze": frozen}
+    run = meta_train(TrainConfig(**base, start_from=start), tmp_path / "second", progress=False)
+    after = own(run)
+    assert all(torch.equal(before[key], after[key]) for key in frozen)
+    rest = learned - set(frozen)
+    assert any(not torch.equal(before[key], after[key]) for key in rest)
