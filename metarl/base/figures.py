@@ -28,10 +28,16 @@ LETTER = 0.55
 """Mean width of a letter as a share of its font's size."""
 _LONGEST = 120
 """Characters of a line in a picture that are drawn: more leave no room for the axes."""
+_LONGEST_LABEL = 84
+"""Characters of a label in a legend, whose letters are smaller and which has a line before it."""
 
 
 def legend_label(text: str) -> str:
-    """Return the label of a line in the legend: matplotlib leaves out those that begin with an underscore."""
+    """Return the label of a line in the legend, which is cut where it would be wider than the figure.
+
+    matplotlib leaves out labels that begin with an underscore.
+    """
+    text = one_line(text, _LONGEST_LABEL)
     return f" {text}" if text.startswith("_") else text
 
 
