@@ -80,14 +80,19 @@ def test_bands_of_pictures_and_plots_cover_all_seeds(groups: list[Group]) -> Non
         assert np.isclose(shares, 0.0).sum() > 90 and np.isclose(shares, 1.0).sum() > 90
 
 
-def test_an_interval_of_shares_ends_where_shares_do(tmp_path: Path) -> None:
+def accuracies(folder: Path, *seeds: list[float]) -> Group:
+    """Return the runs of training seeds with these accuracies by round, the same in every task."""
     share = Measure("accuracy", per_step=True, percent=True)
-    levels = {1: [0.02, 0.9], 2: [0.5, 0.97], 3: [0.03, 0.99]}
     runs = [
-        run_folder(tmp_path / f"s{seed}", np.tile(level, (TASKS, 1)), seed=seed, measure=share)
-        for seed, level in levels.items()
+        run_folder(folder / f"s{seed}", np.tile(levels, (TASKS, 1)), seed=seed, measure=share)
+        for seed, levels in enumerate(seeds)
     ]
     (group,) = group_runs([read_run(run) for run in runs])
+    return group
+
+
+def test_an_interval_of_shares_ends_where_shares_do(tmp_path: Path) -> None:
+    group = accuracies(tmp_path, [0.02, 0.9], [0.5, 0.97], [0.03, 0.99])
     assert group.interval[0, 0] == 0.0 and group.interval[1, 1] == 100.0
     assert -100.0 <= group.gain[1][0] < group.gain[1][1] <= 100.0
     assert iqm_interval(group.returns, rng=group._generator()).min() < 0.0, "the seeds must differ so much"
@@ -98,13 +103,7 @@ def test_an_interval_of_shares_ends_where_shares_do(tmp_path: Path) -> None:
 
 
 def test_a_gain_of_shares_may_be_negative_though_no_seed_lost(tmp_path: Path) -> None:
-    share = Measure("accuracy", per_step=True, percent=True)
-    levels = {1: [0.1, 0.11], 2: [0.1, 0.13], 3: [0.1, 0.5]}
-    runs = [
-        run_folder(tmp_path / f"s{seed}", np.tile(level, (TASKS, 1)), seed=seed, measure=share)
-        for seed, level in levels.items()
-    ]
-    (group,) = group_runs([read_run(run) for run in runs])
+    group = accuracies(tmp_path, [0.1, 0.11], [0.1, 0.13], [0.1, 0.5])
     assert group.gain[1][0] < 0.0 < group.gain[0]
 
 
