@@ -12,7 +12,7 @@ import pytest
 from metarl.base.errors import MetarlError
 from metarl.checks.check import check_family
 from metarl.families.load import load
-from metarl.training.train import read_metrics
+from metarl.runs.record import read_metrics
 from tests.places import ROOT
 from tests.small_runs import trained
 
