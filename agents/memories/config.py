@@ -78,7 +78,7 @@ class AssociativeSettings(_Layers):
 
 
 class NoMemorySettings(_Layers):
-    """No memory: what a policy can do that sees the present step alone."""
+    """No memory: a policy that sees the present step alone, and in it the last action and reward."""
 
     name: Literal["none"] = "none"
 

@@ -12,7 +12,7 @@ from .contract import Memory, State
 
 
 class Memoryless(Memory):
-    """Layers of tanh units that read one step and keep nothing: a policy that cannot adapt, in a memory's place."""
+    """Layers of tanh units that read one step, which shows the action and reward before it, and keep nothing."""
 
     names: tuple[str, ...] = ()
     """Names of what it keeps: none."""
