@@ -95,7 +95,10 @@ _RETURN = MeasureEntry(**Measure()._asdict())
 
 
 def read_plan(entry: Any) -> TrialPlan:
-    """Return the plan in a file. Raises ValueError unless it has every field of one, and a value that it can have."""
+    """Return the plan in a file, or one as it is.
+
+    Raises ValueError unless it has every field of a plan, and a value that it can have.
+    """
     if isinstance(entry, TrialPlan):
         return entry
     names = [field.name for field in fields(TrialPlan)]

@@ -74,17 +74,18 @@ def teacher_table(groups: Sequence[Group]) -> Table:
         Column("teacher's parameters", "Numbers in the state of all teachers; '-' for those that learn nothing."),
         Column("teacher's ms an action", "Median time of an action of a teacher, one world at a time."),
     ]
-    rows = [(each.group, _cells(each)) for each in besides(groups)]
-    plans = [beside.found[0].plan for beside in besides(groups)]
+    found = besides(groups)
+    rows = [(each.group, _cells(each)) for each in found]
+    plans = [each.found[0].plan for each in found]
     tasks = " or ".join(dict.fromkeys(f"{plan.num_tasks} {plan.split}" for plan in plans))
-    mode = "its mode" if plans and all(plan.deterministic for plan in plans) else "with exploration noise"
+    how = "deterministically" if plans and all(plan.deterministic for plan in plans) else "with exploration noise"
     statistic = (
-        f"The student plays {tasks} tasks, {mode}, and its teacher says at every step what it would do; in a box, "
+        f"The student plays {tasks} tasks, {how}, and its teacher says at every step what it would do; in a box, "
         "actions agree within a tenth of its range. Times are of the machine that measured them, student and teacher "
         "one after the other: compare them within a row."
     )
     table = table_of("teachers", "By a teacher", statistic, columns, rows, groups)
-    return replace(table, caption=f"{statistic} {_sentence(groups)}")
+    return replace(table, caption=f"{statistic} {training_sentence(groups)}")
 
 
 def _cells(beside: Beside) -> list[Cell]:
@@ -105,11 +106,6 @@ def _cells(beside: Beside) -> list[Cell]:
 def _time(values: Sequence[float]) -> Number:
     mean = float(np.mean(values))
     return Number(mean, page_decimals(np.array([mean])) + 1)
-
-
-def _sentence(groups: Sequence[Group]) -> str:
-    told = training_sentence(groups)
-    return f"{told[:1].upper()}{told[1:]}"
 
 
 def _title(groups: Sequence[Group]) -> str:
@@ -150,5 +146,5 @@ def agreement_panel(groups: Sequence[Group]) -> Panel | None:
     if not traces:
         return None
     layout = {"xaxis": axis(STEP, rangemode="tozero"), "yaxis": axis(AGREEMENT)}
-    note = f"Means over seeds. {_sentence(groups)}"
+    note = f"Means over seeds. {training_sentence(groups)}"
     return Panel(_title(groups), note, [Plot(_title(groups), traces, layout)], (), legend_of_drawn(groups, traces))

@@ -6,6 +6,7 @@ The measures are those of Taylor and Stone, Transfer Learning for Reinforcement 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -116,7 +117,7 @@ def transfer_table(groups: Sequence[Group]) -> Table:
         "the first column."
     )
     table = table_of("transfer", "Transfer", statistic, columns, rows, groups)
-    return Table(table.key, table.title, f"{statistic} {training_sentence(groups)}", table.columns, table.rows)
+    return replace(table, caption=f"{statistic} {training_sentence(groups)}")
 
 
 def _cells(transfer: Transfer) -> list[Cell]:

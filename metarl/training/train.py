@@ -24,11 +24,7 @@ from ..evaluation.evaluate import evaluate
 from ..evaluation.record import AgentRecord, Evaluation
 from ..runs import checkpoint as checkpoints
 from ..runs.config import TrainConfig, family_title, resolve
-from ..runs.record import (
-    CONFIG,
-    PICTURE,
-    PROVENANCE,
-)
+from ..runs.record import CONFIG, PICTURE, PROVENANCE
 from ..runs.run import (
     BEST,
     DEFINING,
