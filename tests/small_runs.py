@@ -37,11 +37,11 @@ AGENTS = {
 """Both agents, as small as they get."""
 
 
-def config(agent: str = "maml-ppo", **changes: Any) -> dict[str, Any]:
-    """Return a config that trains in a second, without W&B."""
+def config(agent: str | dict[str, Any] = "maml-ppo", **changes: Any) -> dict[str, Any]:
+    """Return a config that trains in a second, without W&B, of one of `AGENTS` or of settings."""
     return {
         "family": {"name": "navigation-2d", "horizon": 5},
-        "agent": AGENTS[agent],
+        "agent": AGENTS[agent] if isinstance(agent, str) else agent,
         "device": "cpu",
         "num_updates": 4,
         "meta_batch_size": 3,
@@ -54,12 +54,12 @@ def config(agent: str = "maml-ppo", **changes: Any) -> dict[str, Any]:
     }
 
 
-def configured(agent: str = "maml-ppo", **changes: Any) -> TrainConfig:
+def configured(agent: str | dict[str, Any] = "maml-ppo", **changes: Any) -> TrainConfig:
     """Return such a config, checked."""
     return TrainConfig.model_validate(resolve(TrainConfig(**config(agent, **changes))))
 
 
-def trained(run_dir: Path, agent: str = "maml-ppo", *, resume: bool = False, **changes: Any) -> Path:
+def trained(run_dir: Path, agent: str | dict[str, Any] = "maml-ppo", *, resume: bool = False, **changes: Any) -> Path:
     """Train in a folder and return it. To draw the picture would take as long as the training: it is white."""
     with patch("metarl.training.log.plot", write_white):
         return meta_train(configured(agent, **changes), run_dir, resume=resume, progress=False)
@@ -77,9 +77,9 @@ def write_white(evaluations: Sequence[Evaluation], path: str | Path) -> None:
     write_atomically(path, _white())
 
 
-def write_config(folder: Path, agent: str = "maml-ppo", **changes: Any) -> Path:
+def write_config(folder: Path, agent: str | dict[str, Any] = "maml-ppo", **changes: Any) -> Path:
     """Write such a config and return its path."""
-    path = folder / f"{agent}.yaml"
+    path = folder / f"{agent if isinstance(agent, str) else agent['name']}.yaml"
     path.write_text(yaml.safe_dump(config(agent, **changes)))
     return path
 

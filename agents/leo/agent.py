@@ -61,6 +61,7 @@ class LEO(TrainableAgent):
             self.world = MAML(config.of_policy(), family, seed=seed, device=device)
             self.memory_setting = "learns_from={name: rewards, task_chunk_size: ...}"  # type: ignore[misc]
         self.answers_in_training = self.world.answers_in_training
+        self.can_be_taught = self.world.can_be_taught
 
     @property
     def min_rounds(self) -> int:

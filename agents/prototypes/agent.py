@@ -26,13 +26,13 @@ from metarl.trials.registered import register_agent
 from ..common.encoders import BlocksEncoder, EncoderSettings, ObservationEncoder
 from ..common.over_ranks import shares
 from ..common.policy import Parameters
-from ..common.ppo import masked_mean
 from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict, load_tensors, require_fitting, restore_on_error
 from ..maml.exported import exported_step
 from ..maml.policy import ENCODER
+from ..supervised.advice import is_teachable, round_loss, with_advice
 from ..supervised.answered import Answered
-from ..supervised.answers import answer_head, finds_boxes, question_first
+from ..supervised.answers import answer_head, finds_boxes, logits_of, question_first
 from ..supervised.memory import heads_bytes, input_bytes, round_sizes
 from ..supervised.network import EncodedNetwork
 from ..supervised.reader import Reader
@@ -81,6 +81,7 @@ class Prototypes(TrainableAgent):
         _require_comparable(config, family)
         encoder = ObservationEncoder(config.encoder, family.observation_space, maps=finds_boxes(family))
         self.answers = answer_head("prototypes", family, grid=encoder.grid, device=device)
+        self.can_be_taught = is_teachable(self.answers)
         sizes = (encoder.num_features, *config.hidden_sizes)
         self.network = EncodedNetwork(encoder, sizes[-1], config.hidden_sizes[:-1]) if config.hidden_sizes else None
         self.encoder = encoder
@@ -174,7 +175,7 @@ class Prototypes(TrainableAgent):
             return self._update(trial)
 
     def _update(self, trial: Trial) -> dict[str, float]:
-        rounds = [self.reader.read(episodes) for episodes in trial.rounds]
+        rounds = with_advice([self.reader.read(episodes) for episodes in trial.rounds], trial, self.answers)
         maps = [self.embed(data.observations, data.raw) for data in rounds]
         examples = [self.examples(data, points) for data, points in zip(rounds, maps, strict=True)]
         losses, outputs = [], rounds[0].mask.new_zeros(0)
@@ -182,8 +183,8 @@ class Prototypes(TrainableAgent):
             points, labels = (torch.cat(parts, dim=1) for parts in zip(*examples[:number], strict=True))
             outputs = self.outputs(maps[number].flatten(1, 2), points, labels)
             asked = rounds[number]
-            own = self.answers.loss(outputs, asked.targets.flatten(1, 2))
-            losses.append(masked_mean(own, asked.mask.flatten(1, 2)))
+            whole = outputs.unflatten(1, asked.mask.shape[1:])
+            losses.append(round_loss(self.answers, whole, asked, asked.advice))
         loss = torch.stack(losses).mean()
         (share,) = shares([len(trial.tasks)])
         norm = self.adam.descend_loss(share * loss, "agent.learning_rate")
@@ -238,6 +239,7 @@ class PrototypesLearner(AnsweringLearner):
             else:
                 outputs = agent.outputs(points.flatten(1, 2), *self.known).unflatten(1, points.shape[1:3])
             self.confidences = question_first(agent.answers.confidence(outputs))
+            self.outputs = logits_of(agent.answers, outputs)
             return np.moveaxis(agent.answers.best(outputs), 0, 1)
 
     @cpu_by_default()

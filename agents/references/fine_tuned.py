@@ -119,8 +119,8 @@ class FineTuned(TrainableAgent):
         return inputs + round(itemsize(self.config.dtype) * questions * held)
 
     def loss(self, parameters: Parameters, *data: Tensor) -> Tensor:
-        """Return the mean loss of a task's answers; `data` are the fields of `Answered`."""
-        seen = Answered(*data)
+        """Return the mean loss of a task's answers; `data` are `Answered.tensors`."""
+        seen = Answered.of(*data)
         return self.head.mean_loss(self.network.taught(parameters, seen), seen.targets, seen.mask)
 
     @cpu_by_default()
@@ -152,7 +152,7 @@ class FineTuned(TrainableAgent):
         tuned = fit_tasks(
             self.loss,
             initial,
-            tuple(self.network.cut(data)),
+            self.network.cut(data).tensors,
             optimizer=self.config.fine_tuning.optimizer,
             num_steps=self.config.fine_tuning.num_steps,
             num_activations=data.mask[0].numel() * self.num_activations,

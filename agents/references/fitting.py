@@ -29,7 +29,7 @@ COPIES = 5
 
 def join(rounds: Sequence[Answered]) -> Answered:
     """Return several rounds as one, in their order in time."""
-    return Answered(*(torch.cat(parts, dim=1) for parts in zip(*rounds, strict=True)))
+    return Answered.of(*(torch.cat(parts, dim=1) for parts in zip(*(each.tensors for each in rounds), strict=True)))
 
 
 def chunk_size(parameters: Parameters, num_activations: int) -> int:

@@ -61,8 +61,8 @@ class FromScratch(Agent):
         return {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
 
     def loss(self, parameters: Parameters, *data: Tensor) -> Tensor:
-        """Return the mean loss of a task's answers; `data` are the fields of `Answered`."""
-        seen = Answered(*data)
+        """Return the mean loss of a task's answers; `data` are `Answered.tensors`."""
+        seen = Answered.of(*data)
         return self.head.mean_loss(self.network.taught(parameters, seen), seen.targets, seen.mask)
 
     def fit(self, initial: dict[str, Tensor], rounds: list[Answered]) -> dict[str, Tensor]:
@@ -74,7 +74,7 @@ class FromScratch(Agent):
         trained = fit_tasks(
             self.loss,
             initial,
-            tuple(self.network.cut(data)),
+            self.network.cut(data).tensors,
             optimizer=lambda parameters: Adam(parameters, self.config.learning_rate),
             num_steps=self.config.num_steps,
             num_activations=data.mask[0].numel() * self.num_activations,

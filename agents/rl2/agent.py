@@ -69,7 +69,6 @@ class RL2(TrainableAgent):
     pools_replicas = False
     shaped_by: ClassVar[tuple[str, ...]] = ("memory", "critic", "learns_from")
     sums_over_ranks = True
-    can_be_taught = True
     taken_together: ClassVar[tuple[tuple[str, ...], ...]] = (("value", "value_scale"),)
 
     @cpu_by_default()
@@ -114,6 +113,11 @@ class RL2(TrainableAgent):
         head = answer_head("rl2", family, device=self.device)
         require_steps(family)
         return head
+
+    @property
+    def can_be_taught(self) -> bool:  # type: ignore[override]
+        """Whether it learns from rewards, or from a teacher in their place."""
+        return self.answers is None
 
     @property
     def answers_in_training(self) -> bool:  # type: ignore[override]  # elsewhere a constant, here a setting decides

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.base.errors import MetarlError
 from metarl.base.schedule import Schedule
 from metarl.trials.episodes import Trial
 
+from ..common.advice import require_comparable
 from ..common.heads import ActionHead
 from ..common.ppo import masked_mean
 from ..common.sequences import Sequences
@@ -29,6 +29,7 @@ from .network import RecurrentNetwork
 class FromTeacher:
     """KL(teacher || student) where the teacher tells its distribution, else minus the log-probability of its action.
 
+    At temperature T it is T^2 KL(teacher / T || student / T) of choices, by their logits (Hinton et al., 2015).
     A trial without a teacher leaves all to the rewards.
     """
 
@@ -63,12 +64,9 @@ class FromTeacher:
         like = self.network.policy.weight
         told["advised"] = torch.as_tensor(trials.advised, device=like.device)
         told["advice_weight"] = like.new_full(trials.mask.shape, trial.imitation.weight)
+        require_comparable(trials.advised_outputs, self.head, trial.imitation)
         if trials.advised_outputs is not None:
-            if trials.advised_outputs.shape[-1] != self.head.num_outputs:
-                raise MetarlError(
-                    f"a teacher tells {trials.advised_outputs.shape[-1]} numbers of its distribution, but "
-                    f"{self.head.num_outputs} define one over {self.head.space}; see metarl.Learner.outputs"
-                )
+            told["advice_temperature"] = like.new_full(trials.mask.shape, trial.imitation.temperature)
             told["advised_outputs"] = torch.as_tensor(trials.advised_outputs, dtype=like.dtype, device=like.device)
         return told, {**measures, "advice_weight": trial.imitation.weight}
 
@@ -82,7 +80,9 @@ class FromTeacher:
             return loss, metrics
         outputs, advised = self.network.actions(features), steps.told["advised"]
         if "advised_outputs" in steps.told:
-            distance = self.head.kl(steps.told["advised_outputs"], outputs)
+            temperature = steps.told["advice_temperature"]
+            softened = (each / temperature[..., None] for each in (steps.told["advised_outputs"], outputs))
+            distance = temperature.square() * self.head.kl(*softened)
         else:
             distance = -self.head.log_prob(outputs, advised)
         imitation = masked_mean(distance, steps.mask)

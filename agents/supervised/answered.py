@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from torch import Tensor
+
+
+class Advice(NamedTuple):
+    """What a teacher would answer in a round, and what it counts for. All have the axes of the round's mask first."""
+
+    answers: Tensor
+    """Its answers. [..., *target]"""
+    outputs: Tensor
+    """Numbers of its distribution, `Learner.outputs`; none where it tells none. [..., n]"""
+    own: Tensor
+    """Weight of the loss of the right answers. [...]"""
+    weight: Tensor
+    """Weight of the loss of the teacher's answers. [...]"""
+    temperature: Tensor
+    """What logits are divided by. [...]"""
 
 
 class Answered(NamedTuple):
@@ -18,6 +33,18 @@ class Answered(NamedTuple):
     """Right answers. [task, time, replica, *target]"""
     mask: Tensor
     """One for a question that was asked, else zero. [task, time, replica]"""
+    advice: tuple[Advice, ...] = ()
+    """What a teacher would answer; () without one, so that vmap finds nothing there."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What a task shows: all but a teacher's advice."""
+        return self.observations, self.raw, self.targets, self.mask
+
+    @classmethod
+    def of(cls, observations: Tensor, raw: Tensor, targets: Tensor, mask: Tensor) -> Self:
+        """Return `tensors` as a round without advice."""
+        return cls(observations, raw, targets, mask)
 
 
 class Encoded(NamedTuple):
@@ -29,3 +56,5 @@ class Encoded(NamedTuple):
     """Right answers. [time, replica, *target]"""
     mask: Tensor
     """One for a question that was asked, else zero. [time, replica]"""
+    advice: tuple[Advice, ...] = ()
+    """What a teacher would answer; () without one."""

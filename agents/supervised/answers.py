@@ -229,9 +229,14 @@ def scores_of(family: TaskFamily, answers: np.ndarray, targets: np.ndarray) -> n
     return questions.score(answers.clip(space.low, space.high) if isinstance(space, spaces.Box) else answers, targets)
 
 
-def question_first(confidences: np.ndarray | None) -> np.ndarray | None:
-    """Return [task, question, replica] as [question, task, replica]."""
-    return None if confidences is None else np.moveaxis(confidences, 0, 1)
+def logits_of(answers: Scoring, outputs: Tensor) -> np.ndarray | None:
+    """Return the logits of answers that are classes, question first, as `Learner.outputs`; None for other answers."""
+    return question_first(outputs.detach().cpu().numpy()) if isinstance(answers, ClassAnswers) else None
+
+
+def question_first(told: np.ndarray | None) -> np.ndarray | None:
+    """Return [task, question, replica, ...] as [question, task, replica, ...]."""
+    return None if told is None else np.moveaxis(told, 0, 1)
 
 
 def mean_score(family: TaskFamily, episodes: Episodes, answers: np.ndarray) -> float:

@@ -7,7 +7,7 @@ these answers, through the making of the head.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -32,8 +32,9 @@ from ..common.scheduled_adam import ScheduledAdam
 from ..common.state import StateDict, load_tensors, optimizer_state, require_fitting, restore_on_error
 from ..maml.exported import exported_step
 from ..maml.policy import ENCODER
-from .answered import Answered
-from .answers import AnswerHead, NumberError, answer_head, finds_boxes, mean_score, question_first
+from .advice import is_teachable, over_questions, round_loss, with_advice
+from .answered import Advice, Answered
+from .answers import AnswerHead, NumberError, answer_head, finds_boxes, logits_of, mean_score, question_first
 from .memory import heads_bytes, input_bytes, round_sizes
 from .reader import Reader
 from .support import Support, TaskHead, join, means
@@ -92,6 +93,7 @@ class HeadAgent(TrainableAgent):
         _require_known_answers(self, family)
         self.encoder = ObservationEncoder(config.encoder, family.observation_space, maps=finds_boxes(family))
         self.answers: AnswerHead = answer_head(self.title, family, error, grid=self.encoder.grid, device=device)
+        self.can_be_taught = is_teachable(self.answers)
         sizes = (self.encoder.num_features, *config.hidden_sizes)
         self.layers = MLP(sizes, activation=config.activation) if config.hidden_sizes else None
         self.size = sizes[-1]
@@ -177,22 +179,28 @@ class HeadAgent(TrainableAgent):
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
             return self._update(trial, TaskNoise(generator, len(trial.tasks)))
 
-    def loss(self, rounds: list[Support], noise: TaskNoise | None) -> tuple[Tensor, list[Tensor], dict[str, float]]:
-        """Return the loss of an update with all penalties, the outputs of each round, and what to log."""
+    def loss(
+        self, rounds: list[Support], noise: TaskNoise | None, advice: Sequence[tuple[Advice, ...]] = ()
+    ) -> tuple[Tensor, list[Tensor], dict[str, float]]:
+        """Return the loss of an update with all penalties, the outputs of each round, and what to log.
+
+        `advice` is what a teacher would answer in each round; () without one.
+        """
         weights = self.start(len(rounds[0].mask))
         outputs = [self.head.outputs(self.of_head, weights, rounds[0].features)]
         losses, logged = [], dict[str, float]()
         for number, data in enumerate(rounds[1:], start=1):
             fitted = self.head.fit(self.of_head, join(rounds[:number]), noise)
             outputs.append(self.head.outputs(self.of_head, fitted.weights, data.features))
-            own = masked_mean(self.answers.loss(outputs[-1], data.targets), data.mask)
+            own = round_loss(self.answers, outputs[-1], data, advice[number] if advice else ())
             losses.append(own + fitted.penalty)
             logged = {"loss": float(own.detach()), **means(fitted.metrics)}
         return torch.stack(losses).mean(), outputs, logged
 
     def _update(self, trial: Trial, noise: TaskNoise) -> dict[str, float]:
-        rounds = [self.support(self.reader.read(episodes)) for episodes in trial.rounds]
-        loss, outputs, logged = self.loss(rounds, noise)
+        asked = with_advice([self.reader.read(episodes) for episodes in trial.rounds], trial, self.answers)
+        rounds = [self.support(data) for data in asked]
+        loss, outputs, logged = self.loss(rounds, noise, [over_questions(data.advice) for data in asked])
         before = masked_mean(self.answers.loss(outputs[0], rounds[0].targets), rounds[0].mask)
         (share,) = shares([len(trial.tasks)])
         norm = self.adam.descend_loss(share * loss, "agent.learning_rate")
@@ -245,6 +253,7 @@ class HeadLearner(AnsweringLearner):
             features = agent.embed(*agent.reader.observe(observations))
             outputs = agent.head.outputs(agent.of_head, self.weights, features).unflatten(1, (len(observations), -1))
             self.confidences = question_first(agent.answers.confidence(outputs))
+            self.outputs = logits_of(agent.answers, outputs)
             return np.moveaxis(agent.answers.best(outputs), 0, 1)
 
     @cpu_by_default()

@@ -31,8 +31,9 @@ from ..maml.meta_step import mean_gradient
 from ..maml.over_tasks import AtTasks, OverTasks
 from ..maml.reptile import ReptileConfig
 from ..maml.step_size import make_step_size
+from .advice import is_teachable, with_advice
 from .answered import Answered
-from .answers import ClassAnswers, Scoring, question_first
+from .answers import ClassAnswers, Scoring, logits_of, question_first
 from .config import SupervisedConfig
 from .make import make_network
 from .memory import inner_steps_bytes, input_bytes, round_sizes
@@ -79,6 +80,7 @@ class SupervisedMAML(TrainableAgent):
             all_rounds=config.outer.rounds == "all",
             first_start=_prototypes(network, head) if config.outputs == "prototypes" else None,
         )
+        self.can_be_taught = is_teachable(head) and not isinstance(config.outer, ReptileConfig)
         self.over_tasks = OverTasks(self.objective, self.parameters, config.task_chunk_size)
         adapts = not isinstance(config.adapts, AdaptNothing)
         self.reader = Reader(
@@ -121,7 +123,7 @@ class SupervisedMAML(TrainableAgent):
 
     def _update(self, trial: Trial) -> dict[str, float]:
         cut = self.objective.policy.cut
-        rounds = tuple(map(cut, self.reader.read_all(trial.rounds)))
+        rounds = tuple(with_advice(list(map(cut, self.reader.read_all(trial.rounds))), trial, self.objective.head))
         if isinstance(self.config.outer, ReptileConfig):
             gradients, outcome = self._reptile(rounds)
         else:
@@ -190,6 +192,7 @@ class SupervisedLearner(AnsweringLearner):
             numbers, raw = agent.reader.observe(observations, self.shown)
             outputs = agent.objective.policy.free(AtTasks(agent.over_tasks, self.fast), numbers, raw)
             self.confidences = question_first(agent.objective.head.confidence(outputs))
+            self.outputs = logits_of(agent.objective.head, outputs)
             return np.moveaxis(agent.objective.head.best(outputs), 0, 1)
 
     @cpu_by_default()

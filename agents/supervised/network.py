@@ -139,7 +139,7 @@ class EncodedNetwork:
             parameters, torch.cat([data.observations for data in rounds]), torch.cat([data.raw for data in rounds])
         )
         parts = features.split([len(data.mask) for data in rounds])
-        return [Encoded(part, data.targets, data.mask) for part, data in zip(parts, rounds, strict=True)]
+        return [Encoded(part, data.targets, data.mask, data.advice) for part, data in zip(parts, rounds, strict=True)]
 
     def taught(self, parameters: Parameters, data: Answered | Encoded) -> Tensor:
         """Return the outputs [..., num_outputs] of a round [...]. Right answers change nothing of them."""

@@ -21,6 +21,7 @@ from ..maml.objective import global_norm
 from ..maml.one_by_one import GradientOf, functional_gradient
 from ..maml.policy import ENCODER
 from ..maml.step_size import StepSize
+from .advice import round_loss
 from .answered import Answered, Encoded
 from .answers import Scoring
 from .network import AnsweringNetwork
@@ -68,7 +69,7 @@ class SupervisedObjective:
         return self.policy(self.adaptation.policy(meta, fast), observations, raw)
 
     def loss(self, fast: Parameters, meta: Parameters, data: Answered | Encoded) -> tuple[Tensor, Tensor]:
-        """Return the mean loss of a round, and the outputs."""
+        """Return the mean loss of a round by its right answers, and the outputs."""
         outputs = self.policy.taught(self.adaptation.policy(meta, fast), data)
         return self.head.mean_loss(outputs, data.targets, data.mask), outputs
 
@@ -121,10 +122,11 @@ class SupervisedObjective:
             else:
                 adapted, outputs = {}, self.loss(fast, meta, data)[1]
             outputs = outputs if self.all_rounds else outputs.detach()  # otherwise they are only measured
-            losses.append(self.head.mean_loss(outputs, data.targets, data.mask))
+            losses.append(round_loss(self.head, outputs, data, data.advice))
             answers.append(outputs)
             fast = adapted
-        loss, outputs = self.loss(fast, meta, last)
+        outputs = self.policy.taught(self.adaptation.policy(meta, fast), last)
+        loss = round_loss(self.head, outputs, last, last.advice)
         losses.append(loss)
         answers.append(outputs)
         outer = torch.stack(losses).mean() if self.all_rounds else loss

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..base.schedule import Schedule, Scheduled, ScheduledFraction
-from ..base.settings import Settings
+from ..base.settings import Positive, Settings
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "dagger": {"share": {"start": 1.0, "end": 0.0, "updates": 50}},
@@ -54,9 +54,12 @@ class TeacherConfig(Settings):
     history is learned (Laskin et al., 2023). policy-distillation: the teacher plays (Rusu et al., 2016). kickstarting:
     rewards count too (Schmitt et al., 2018)."""
     loss: Literal["imitate", "kickstart"] = "imitate"
-    """`imitate` learns from the teacher alone. `kickstart` adds its loss to PPO's."""
+    """`imitate` learns from the teacher alone. `kickstart` adds its loss to PPO's, or to that of right answers."""
     weight: Scheduled = Schedule(start=1.0)
     """Weight of the teacher's loss; may go from `start` to `end` over a number of `updates`."""
+    temperature: Positive = 1.0
+    """What the logits of teacher and student are divided by before they are compared: above 1, what the teacher holds
+    for less likely counts more (Hinton et al., 2015). The loss is multiplied by its square. For choices alone."""
     share: ScheduledFraction = Schedule(start=0.0)
     """Chance, at each step of training, that the student does not play itself; may go from `start` to `end` over a
     number of `updates`. With 0 the student learns in states that it gets into itself."""
@@ -77,6 +80,11 @@ class TeacherConfig(Settings):
             raise ValueError(
                 "share is above 0, but loss is 'kickstart', which learns from rewards of the student's own actions; "
                 "leave share out, or take loss: imitate"
+            )
+        if self.samples and self.temperature != 1:
+            raise ValueError(
+                f"temperature is {self.temperature:g}, which softens distributions, but samples is true, which learns "
+                "single actions; leave one out"
             )
         return self
 

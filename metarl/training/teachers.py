@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gymnasium import spaces
+
 from ..base.errors import MetarlError
 from ..families.family import TaskFamily
 from ..runs.config import TrainConfig, without_name
@@ -29,13 +31,14 @@ class Teachers:
         if self.teacher is None:
             return
         name = config.agent["name"]
-        if not student.can_be_taught or not student.answers_in_training:
+        if not student.can_be_taught:
             raise MetarlError(
                 f"teacher is given, but agent {name!r} cannot learn from one with these settings; take one that can, "
                 "such as rl2, or leave teacher out"
             )
         if config.parallel is not None:
             raise MetarlError("teacher and parallel are both given, and a divided agent has no teacher; leave one out")
+        _require_choices(family, self.teacher.temperature)
         self.agents = tuple(self._make(each, family) for each in self.teacher.of)
 
     def _make(self, teacher: Mapping[str, Any], family: TaskFamily) -> Agent:
@@ -68,10 +71,19 @@ class Teachers:
             return None
         return Teaching(
             self.agents,
-            Imitation(self.teacher.loss, self.teacher.weight.at(updates)),
+            Imitation(self.teacher.loss, self.teacher.weight.at(updates), self.teacher.temperature),
             share=self.teacher.share.at(updates),
             random=self.teacher.partner == "random",
             samples=self.teacher.samples,
+        )
+
+
+def _require_choices(family: TaskFamily, temperature: float) -> None:
+    """Raise MetarlError for a temperature where answers are no choices."""
+    if temperature != 1 and isinstance(family.action_space, spaces.Box):
+        raise MetarlError(
+            f"teacher.temperature is {temperature:g}, which softens choices, and actions of family {family.name!r} are "
+            "numbers; leave it out"
         )
 
 

@@ -80,7 +80,7 @@ class Learner(ABC):
 
     outputs: np.ndarray | None = None
     """Numbers that define the policy's distribution over the last actions; None, the default, if it tells none.
-    [task, replica, n]
+    [task, replica, n]; after `AnsweringLearner.answer` [question, task, replica, n]
 
     Logits of each choice for a Discrete or MultiDiscrete space, of "on" for a MultiBinary one; for a Box, means and
     then logarithms of standard deviations, in the box scaled to [-1, 1]. A student that such an agent teaches imitates
@@ -127,6 +127,7 @@ class AnsweringLearner(Learner):
         """Return the answers to one question in each world."""
         answers = self.answer(timestep.observations[None], deterministic=deterministic)
         self.confidences = None if self.confidences is None else self.confidences[0]
+        self.outputs = None if self.outputs is None else self.outputs[0]
         return answers[0]
 
 
@@ -190,7 +191,7 @@ class TrainableAgent(Agent):
     `return_before` and `return_after` in their place, the mean reward of the first and of the last round."""
     sums_over_ranks: ClassVar[bool] = False
     """Whether `update` sums over all processes that train together (`metarl.base.ranks`). Otherwise one trains it."""
-    can_be_taught: ClassVar[bool] = False
+    can_be_taught: bool = False
     """Whether `update` learns from a teacher's advice, `Trial.imitation` and `Episodes.advised`."""
     taken_together: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Parts of the state that mean nothing without each other, such as a value head and the scale of its values. A run

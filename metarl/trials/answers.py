@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from gymnasium import spaces
 
-from ..base.errors import AUTHOR_ERRORS, MetarlError
+from ..base.errors import AUTHOR_ERRORS, MetarlError, told_at, user_code
 from ..base.stopwatch import Stopwatch
 from ..families.question_batch import Asked
 from ..families.vector import BatchedEnv
 from .actions import raise_at, read_actions, read_confidences
 from .agent import AnsweringLearner
-from .episodes import Episodes
+from .episodes import Episodes, select_tasks
+from .teaching import Teaching, begin_teachers
 
 
 def answer_round(
@@ -30,9 +32,7 @@ def answer_round(
     observations = asked.observations.reshape(*lead, *asked.observations.shape[2:])
     with stopwatch.part("inference"):
         try:
-            actions = learner.answer(observations, deterministic=deterministic)
-            rows = zip(_rows(actions, len(asked.mask)), asked.mask, strict=True)
-            actions = np.stack([read_actions(each, envs, mask.reshape(envs.shape)) for each, mask in rows])
+            actions = _read(learner.answer(observations, deterministic=deterministic), envs, asked.mask)
             if with_confidences and learner.confidences is not None:
                 confidences = read_confidences(learner.confidences, asked.mask.reshape(lead))
         except AUTHOR_ERRORS as error:
@@ -44,13 +44,17 @@ def answer_round(
     return replace(_asked_episodes(envs, asked, actions, rewards), confidences=confidences)
 
 
-def _rows(actions: object, count: int) -> np.ndarray:
-    """Return the answers. Raises MetarlError unless they are an array with an answer to each question."""
+def _read(actions: object, envs: BatchedEnv, asked: np.ndarray) -> np.ndarray:
+    """Return the answers to the questions that `asked` [question, ...] marks.
+
+    Raises MetarlError unless they are an array with an answer to each question that the family takes.
+    """
     if not isinstance(actions, np.ndarray):
         raise MetarlError(f"answer returned {type(actions).__name__}; it must return a NumPy array")
-    if len(actions) != count:
-        raise MetarlError(f"answer returned shape {actions.shape} for {count} questions; give one for each")
-    return actions
+    if len(actions) != len(asked):
+        raise MetarlError(f"answer returned shape {actions.shape} for {len(asked)} questions; give one for each")
+    rows = zip(actions, asked, strict=True)
+    return np.stack([read_actions(each, envs, mask.reshape(envs.shape)) for each, mask in rows])
 
 
 def _asked_episodes(
@@ -85,3 +89,36 @@ def ask_rounds(envs: BatchedEnv, rounds: int, seed: int, stopwatch: Stopwatch) -
                 return None
             episodes.append(_asked_episodes(envs, asked))
     return tuple(episodes)
+
+
+def advised_rounds(
+    teaching: Teaching, envs: BatchedEnv, rounds: Sequence[Episodes], seed: int, title: str
+) -> tuple[Episodes, ...] | None:
+    """Return rounds without answers, with what the teachers would answer; they adapt between the rounds.
+
+    None where a teacher plays step by step: it must see what the student does.
+    """
+    with user_code(f"{title}, teacher, begin"):
+        parts = begin_teachers(teaching.teachers, envs.tasks, seed, np.arange(envs.replicas))
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    teachers = [(rows, learner) for rows, learner in parts if isinstance(learner, AnsweringLearner)]
+    if len(teachers) < len(parts):
+        return None
+    advised = []
+    for number, episodes in enumerate(rounds, start=1):
+        answers, outputs = [], []
+        for rows, teacher in teachers:
+            own = select_tasks(episodes, rows)
+            with told_at(f"{title}, round {number}, the teacher's answers"):
+                answers.append(teacher.answer(own.observations, deterministic=not teaching.samples))
+            outputs.append(None if teaching.samples else teacher.outputs)
+            if number < len(rounds):
+                shown = own if envs.family.reveal != "never" else replace(own, targets=None)
+                with told_at(f"{title}, the teacher adapts to round {number}"):
+                    teacher.adapt(shown)
+        told = [each for each in outputs if each is not None]
+        with told_at(f"{title}, round {number}, the teacher's answers"):
+            actions = _read(np.concatenate(answers, axis=1)[:, order], envs, episodes.mask)
+        all_outputs = np.concatenate(told, axis=1)[:, order] if len(told) == len(outputs) else None
+        advised.append(replace(episodes, advised=actions, advised_outputs=all_outputs))
+    return tuple(advised)

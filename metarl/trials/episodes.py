@@ -127,9 +127,12 @@ class Imitation:
     """What an update makes of a teacher's advice."""
 
     loss: Literal["imitate", "kickstart"] = "imitate"
-    """`imitate` learns from advice alone; `kickstart` adds its loss to that of the rewards."""
+    """`imitate` learns from advice alone; `kickstart` adds its loss to that of the rewards or right answers."""
     weight: float = 1.0
     """Weight of the loss of the advice."""
+    temperature: float = 1.0
+    """What the logits of teacher and student are divided by before they are compared; the loss is multiplied by its
+    square, so that gradients keep their size (Hinton et al., 2015)."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..families.spaces import shape_of
 from ..families.vector import BatchedEnv
 from .actions import raise_at, read_actions, read_confidences
 from .agent import Agent, AnsweringLearner, Learner, TrainableAgent, begin_learner
-from .answers import answer_round, ask_rounds
+from .answers import advised_rounds, answer_round, ask_rounds
 from .episodes import Episodes, TimeStep, Trial
 from .teaching import Advice, TaughtLearner, Teaching, taught
 
@@ -215,7 +215,12 @@ def run_trial(
     none = np.zeros((len(envs.tasks), envs.replicas), dtype=np.int64)
     plays = not training or not isinstance(agent, TrainableAgent) or agent.answers_in_training
     if not plays and (asked := ask_rounds(envs, rounds, seed, stopwatch or Stopwatch())) is not None:
-        return Trial(envs.tasks, asked, none, answered=False)
+        if teaching is None:
+            return Trial(envs.tasks, asked, none, answered=False)
+        with alone():
+            advised = advised_rounds(teaching, envs, asked, seed, title)
+        if advised is not None:
+            return Trial(envs.tasks, advised, none, answered=False, imitation=teaching.imitation)
     with alone():  # a learner meets the tasks of this process only
         learner = _begin(agent, envs, seed, title, training=training)
         if teaching is not None:

@@ -49,20 +49,23 @@ class Advice(NamedTuple):
 def taught(student: Learner, teaching: Teaching, envs: BatchedEnv, seed: int) -> TaughtLearner:
     """Return a student that is taught in the tasks of `envs`."""
     replicas = np.arange(envs.replicas)
-    teacher = _begin(teaching.teachers, envs.tasks, seed, replicas)
+    parts = begin_teachers(teaching.teachers, envs.tasks, seed, replicas)
+    teacher = parts[0][1] if len(parts) == 1 else _Faculty(parts)
     mixture = Streams.of(seed, "mixture", envs.tasks.index[:, None], replicas)
     return TaughtLearner(student, teacher, teaching, envs, mixture)
 
 
-def _begin(teachers: Sequence[Agent], tasks: Tasks, seed: int, replicas: np.ndarray) -> Learner:
-    """Return a learner of the teachers, which share the tasks."""
+def begin_teachers(
+    teachers: Sequence[Agent], tasks: Tasks, seed: int, replicas: np.ndarray
+) -> list[tuple[np.ndarray, Learner]]:
+    """Return a learner of each teacher that has any of the tasks, with the numbers of its tasks in the batch."""
     parts = []
     for number, teacher in enumerate(teachers):
         rows = np.nonzero(tasks.index % len(teachers) == number)[0]
         if len(rows):
             streams = Streams.of(seed, "teacher", tasks.index[rows, None], replicas)
             parts.append((rows, begin_learner(teacher, tasks[rows], streams)))
-    return parts[0][1] if len(parts) == 1 else _Faculty(parts)
+    return parts
 
 
 class _Faculty(Learner):

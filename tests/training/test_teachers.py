@@ -35,6 +35,27 @@ def test_a_killed_run_with_a_teacher_resumes_bitwise_equal(tmp_path: Path, kind:
     assert saved(killed / "last.safetensors") == saved(whole / "last.safetensors")
 
 
+CURVES: dict[str, Any] = {"family": {"name": "sinusoid"}, "rounds": 2, "replicas": 1, "checkpoint_every": 4}
+
+
+def test_a_killed_student_that_learns_from_right_answers_resumes_bitwise_equal(tmp_path: Path) -> None:
+    small = {"name": "maml", "hidden_sizes": [8]}
+    master = trained(tmp_path / "master", {**small, "hidden_sizes": [12]}, **CURVES)
+    teacher = {"of": {"run": str(master)}, "loss": "kickstart", "weight": {"start": 1.0, "end": 0.0, "updates": 20}}
+    changes = {**CURVES, "agent": small, "teacher": teacher}
+    killed, path = tmp_path / "killed", write_config(tmp_path, num_updates=100_000, **changes)
+    metrics, quiet = killed / "metrics.jsonl", {"stdout": subprocess.DEVNULL}
+    with started("train", path, "--run-dir", killed, metrics=metrics, lines=7, **quiet) as process:
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    last = count_updates(killed, configured(**changes)) + 7
+    assert main(["train", "--resume", str(killed), f"num_updates={last}"]) == 0
+    whole = trained(tmp_path / "whole", **{**changes, "num_updates": last})
+    assert saved(killed / "last.safetensors") == saved(whole / "last.safetensors")
+    alone = trained(tmp_path / "alone", **{**changes, "num_updates": last, "teacher": None})
+    assert saved(alone / "last.safetensors")[0] != saved(whole / "last.safetensors")[0]  # the teacher was heard
+
+
 @pytest.mark.parametrize("parts", [1, 3])
 def test_threads_change_nothing_of_what_is_taught(tmp_path: Path, parts: int) -> None:
     changes = {"teacher": ["beeline", "random"], "rollout_shards": parts, "num_updates": 2}
@@ -63,10 +84,12 @@ def test_a_trained_run_teaches_and_one_that_changed_since_is_refused(tmp_path: P
         ("rl2", {"teacher": {"of": {"run": "nowhere"}}}, "teacher.of.run is 'nowhere': run nowhere does not exist"),
         ("rl2", {"teacher": "best-arm"}, "BestArm cannot play family 'navigation-2d'; take bernoulli-bandit"),
         ("maml-ppo", {"teacher": "beeline"}, "agent 'maml-ppo' cannot learn from one"),
+        ("rl2", {"teacher": {"of": "beeline", "temperature": 2}}, "teacher.temperature is 2, which softens choices"),
+        ({"name": "maml", "outer": "reptile"}, {**CURVES, "teacher": "random"}, "'maml' cannot learn from one"),
     ],
 )
 def test_a_teacher_that_cannot_teach_is_one_line(
-    tmp_path: Path, agent: str, changes: dict[str, Any], told: str
+    tmp_path: Path, agent: str | dict[str, Any], changes: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(MetarlError) as caught:
         trained(tmp_path / "run", agent, **changes)

@@ -77,6 +77,21 @@ def test_the_loss_is_minus_the_log_probability_of_the_advice() -> None:
     assert student.update(trial, generator(0))["imitation_loss"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_temperature_divides_the_logits_of_both() -> None:
+    family = metarl.load("bernoulli-bandit", num_arms=3, horizon=4)
+    student, master = (rl2(family, ppo={"num_epochs": 1, "num_minibatches": 1, "num_shards": 1}) for _ in range(2))
+    master.network.policy.weight.data *= 300
+    tasks = family.sample("train", 20, seed=0)
+    teaching = Teaching((master,), Imitation(temperature=3.0))
+    trial = run_trial(student, family.make_vec(tasks, 2), 1, seed=0, training=True, teaching=teaching)
+    theirs = torch.as_tensor(trial.rounds[0].advised_outputs).double()
+    mine = torch.as_tensor(trial_of(student, family, student).rounds[0].advised_outputs).double()
+    q, p = (each.div(3.0).softmax(-1) for each in (theirs, mine))
+    expected = float(9.0 * (q * (q.log() - p.log())).sum(-1).mean())
+    assert expected > 0.01
+    assert student.update(trial, generator(0))["imitation_loss"] == pytest.approx(expected, rel=1e-3)
+
+
 @pytest.mark.parametrize("name", ["bernoulli-bandit", "navigation-2d"])
 def test_a_teacher_that_tells_its_distribution_is_imitated_by_the_divergence_from_it(name: str) -> None:
     family = metarl.load(name, horizon=4)

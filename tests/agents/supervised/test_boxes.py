@@ -142,7 +142,9 @@ def loss_of(agent: Any, trial: Trial) -> Tensor:
     rounds = [agent.reader.read(episodes) for episodes in trial.rounds]
     if hasattr(agent, "objective"):
         losses = [
-            agent.objective.outer_loss(agent.parameters, tuple(type(r)(*(each[task] for each in r)) for r in rounds))[0]
+            agent.objective.outer_loss(
+                agent.parameters, tuple(type(r)(*(each[task] for each in r.tensors)) for r in rounds)
+            )[0]
             for task in range(len(trial.tasks))
         ]
         return torch.stack(losses).mean()
