@@ -110,6 +110,24 @@ def draw_actions(chances: Sequence[Any], space: ActionSpace, streams: Streams, *
     return np.asarray(actions.reshape(*shape, *space.shape), dtype=space.dtype)
 
 
+def told_outputs(chances: Sequence[Any], space: ActionSpace, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return torch's distributions as `Learner.outputs`, [*shape, n]; None for a box that has no scale to tell them in.
+
+    `chances` are those of `draw_actions`.
+    """
+    if not isinstance(space, spaces.Box):
+        return torch.cat([_logits(each) for each in chances]).unflatten(0, shape).cpu().numpy()
+    if not space.is_bounded() or not (space.high > space.low).all():
+        return None
+    low, high = (bound.astype(np.float64).reshape(-1) for bound in (space.low, space.high))
+    centre, half = (high + low) / 2, (high - low) / 2
+    means, deviations = (
+        torch.cat([getattr(each, name) for each in chances]).double().cpu().numpy() for name in ("mean", "stddev")
+    )
+    scaled = np.concatenate([(means - centre) / half, np.log(deviations / half)], axis=-1)
+    return scaled.reshape(*shape, -1)
+
+
 def _logits(chances: Any) -> Tensor:
     """Return the logits of a distribution, of several choices one behind the other. [n, number]"""
     logits: Tensor = torch.cat([each.logits for each in chances], -1) if isinstance(chances, list) else chances.logits

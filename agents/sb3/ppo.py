@@ -33,6 +33,7 @@ from .common import (
     policy_state,
     require_finite,
     select_steps,
+    told_outputs,
     train_on,
 )
 from .inputs import Arrays, Inputs, as_tensors, fill
@@ -194,6 +195,7 @@ class SB3Learner(Learner):
         streams = self.streams.where(timestep.active)
         with acting(), explain_bad_outputs():
             chances = self._chances(timestep.observations)
+            self.outputs = told_outputs(chances, self.agent.action_space, streams.shape)
             return draw_actions(chances, self.agent.action_space, streams, deterministic=deterministic)
 
     def _chances(self, observations: np.ndarray) -> list[Any]:

@@ -33,6 +33,7 @@ from .common import (
     new_model,
     policy_state,
     require_finite,
+    told_outputs,
     train_on,
 )
 from .inputs import Arrays, Inputs, as_tensors, fill
@@ -224,6 +225,7 @@ class SB3RecurrentLearner(Learner):
             hidden, cell = (torch.where(moving, *pair) for pair in zip(memory, self.memory, strict=True))
             self.memory = hidden, cell
             streams = self.streams.where(timestep.active)
+            self.outputs = told_outputs([chances.distribution], agent.action_space, streams.shape)
             return draw_actions([chances.distribution], agent.action_space, streams, deterministic=deterministic)
 
 

@@ -13,7 +13,7 @@ from ..base.settings import Positive, Settings
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "dagger": {"share": {"start": 1.0, "end": 0.0, "updates": 50}},
     "dpt": {"share": 1.0, "partner": "random"},
-    "algorithm-distillation": {"share": 1.0, "samples": True},
+    "algorithm-distillation": {"share": 1.0, "learns": "sample"},
     "policy-distillation": {"share": 1.0},
     "kickstarting": {"loss": "kickstart", "weight": {"start": 1.0, "end": 0.0, "updates": 200}},
 }
@@ -65,8 +65,9 @@ class TeacherConfig(Settings):
     number of `updates`. With 0 the student learns in states that it gets into itself."""
     partner: Literal["teacher", "random"] = "teacher"
     """Who plays in its place."""
-    samples: bool = False
-    """Learn a sample of the teacher's actions; false learns its distribution, or its best action if it tells none."""
+    learns: Literal["distribution", "mode", "sample"] = "distribution"
+    """What is learned of the teacher: its distribution, or where it tells none its best action; that alone (`mode`),
+    so that the student does not learn the noise of a teacher that explored; or a sample of its actions."""
 
     @model_validator(mode="before")
     @classmethod
@@ -81,10 +82,10 @@ class TeacherConfig(Settings):
                 "share is above 0, but loss is 'kickstart', which learns from rewards of the student's own actions; "
                 "leave share out, or take loss: imitate"
             )
-        if self.samples and self.temperature != 1:
+        if self.learns != "distribution" and self.temperature != 1:
             raise ValueError(
-                f"temperature is {self.temperature:g}, which softens distributions, but samples is true, which learns "
-                "single actions; leave one out"
+                f"temperature is {self.temperature:g}, which softens distributions, but learns is {self.learns!r}, a "
+                "single action; leave one out"
             )
         return self
 

@@ -74,7 +74,7 @@ class Teachers:
             Imitation(self.teacher.loss, self.teacher.weight.at(updates), self.teacher.temperature),
             share=self.teacher.share.at(updates),
             random=self.teacher.partner == "random",
-            samples=self.teacher.samples,
+            learns=self.teacher.learns,
         )
 
 

@@ -110,8 +110,8 @@ def advised_rounds(
         for rows, teacher in teachers:
             own = select_tasks(episodes, rows)
             with told_at(f"{title}, round {number}, the teacher's answers"):
-                answers.append(teacher.answer(own.observations, deterministic=not teaching.samples))
-            outputs.append(None if teaching.samples else teacher.outputs)
+                answers.append(teacher.answer(own.observations, deterministic=teaching.learns != "sample"))
+            outputs.append(teacher.outputs if teaching.learns == "distribution" else None)
             if number < len(rounds):
                 shown = own if envs.family.reveal != "never" else replace(own, targets=None)
                 with told_at(f"{title}, the teacher adapts to round {number}"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ..families.task import Tasks
 from ..families.vector import BatchedEnv
 from .agent import Agent, Learner, begin_learner
 from .episodes import Episodes, Imitation, TimeStep, select_tasks
+
+Advised = Literal["distribution", "mode", "sample"]
+"""What a student learns of a teacher."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Teaching:
     """Chance, at each step, that the action taken is not the student's: beta of DAgger."""
     random: bool = False
     """Whether that action is drawn uniformly; otherwise it is what the teacher advises."""
-    samples: bool = False
-    """Whether advice is a sample of the teacher's policy; otherwise it is its distribution, with its mode."""
+    learns: Advised = "distribution"
+    """What advice is: the teacher's distribution with its mode, the mode alone, or a sample."""
 
 
 class Advice(NamedTuple):
@@ -109,8 +112,8 @@ class TaughtLearner(Learner):
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
         """Return the student's actions, a share of them replaced, and keep the teacher's as `advice`."""
         own = self.student.act(timestep, deterministic=deterministic)
-        advised = self.teacher.act(timestep, deterministic=not self.teaching.samples)
-        self.advice = Advice(advised, None if self.teaching.samples else self.teacher.outputs)
+        advised = self.teacher.act(timestep, deterministic=self.teaching.learns != "sample")
+        self.advice = Advice(advised, self.teacher.outputs if self.teaching.learns == "distribution" else None)
         if not self.teaching.share:
             return own
         streams = self.streams.where(timestep.active)

@@ -135,7 +135,7 @@ def test_a_teacher_that_tells_its_distribution_is_recorded_with_it() -> None:
 
 
 def test_a_sample_is_learned_and_not_the_distribution_it_is_from_where_samples_are_asked_for() -> None:
-    mode, sample = play(random_student(), "rl2"), play(random_student(), "rl2", samples=True)
+    mode, sample = play(random_student(), "rl2"), play(random_student(), "rl2", learns="sample")
     assert sample.rounds[0].advised_outputs is None
     assert not np.array_equal(advised(mode), advised(sample))
 

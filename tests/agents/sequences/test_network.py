@@ -210,7 +210,7 @@ def test_the_loss_is_a_mean_over_tokens_up_to_the_first_zero() -> None:
 def test_a_round_is_cut_to_its_longest_question_and_answer_at_no_change() -> None:
     network, head = encoder_decoder(), SequenceAnswers(Respell())
     parameters, rows = drawn(network), asked(QUESTIONS[1:2], ANSWERS[1:2])
-    whole = Answered.of(*(each[None] for each in rows))
+    whole = Answered.of(*(each[None] for each in rows.tensors))
     cut = network.cut(whole)
     assert cut.observations.shape == (1, 1, 1, 1) and cut.targets.shape == (1, 1, 1, 2)
     small, large = (network.taught(parameters, each) for each in (cut, whole))
