@@ -23,6 +23,8 @@ class Memory(nn.Module, ABC):
 
     size: int
     """Number of features at each step."""
+    names: tuple[str, ...] | None = None
+    """Names of the tensors of the state, of a memory whose step can be exported; None, the default, of others."""
 
     @abstractmethod
     def initialize(self, generator: torch.Generator) -> None:
@@ -51,6 +53,13 @@ class Memory(nn.Module, ABC):
 
         `inputs` is [time, trial, d]. Where `resets`, bool [time, trial], a new trial begins with that step.
         """
+
+    def exported_step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return what `step` returns where all trials move, by operations that can be exported.
+
+        Only for a memory that has `names`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no export")
 
 
 class Divided(NamedTuple):

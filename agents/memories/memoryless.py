@@ -14,8 +14,7 @@ from .contract import Memory, State
 class Memoryless(Memory):
     """Layers of tanh units that read one step, which shows the action and reward before it, and keep nothing."""
 
-    names: tuple[str, ...] = ()
-    """Names of what it keeps: none."""
+    names = ()
 
     def __init__(self, num_inputs: int, size: int, num_layers: int) -> None:
         super().__init__()

@@ -93,18 +93,26 @@ class RL2(TrainableAgent):
         # With more threads the last bits of orthogonal weights would follow from their number. torch's modules first
         # draw weights from the generator of the process, which are not used.
         with one_thread(), own_torch(seed):
-            self.network = RecurrentNetwork(
-                self.inputs.num_numbers, num_task_numbers, encoder, self.answers or self.head, config
-            )
+            self.network = self.make_network(encoder, num_task_numbers)
             self.network.initialize(torch.Generator().manual_seed(seed))
         self.network.to(device=device, dtype=self.dtype)
         self.optimizer = Adam(self.network.parameters(), config.ppo.learning_rate.start)
         self.sharding: Sharding | None = None
         """How processes divide the memory; None: they do not."""
         self.num_updates = torch.zeros((), dtype=torch.int64)
-        self.lesson: Lesson = FromTeacher(config, self.network, self.head, self.num_updates)
+        self.lesson = self.make_lesson(family)
+
+    def make_network(self, encoder: ObservationEncoder, num_task_numbers: int) -> RecurrentNetwork:
+        """Return a network whose weights mean nothing yet; `config`, `inputs`, `head` and `answers` are there."""
+        return RecurrentNetwork(
+            self.inputs.num_numbers, num_task_numbers, encoder, self.answers or self.head, self.config
+        )
+
+    def make_lesson(self, family: TaskFamily) -> Lesson:
+        """Return what the steps of trials teach; the network is there."""
         if self.answers is not None:
-            self.lesson = FromTargets(self.network, self.answers, family)
+            return FromTargets(self.network, self.answers, family)
+        return FromTeacher(self.config, self.network, self.head, self.num_updates)
 
     def _answers(self, family: TaskFamily) -> AnswerHead | None:
         """Return the answers that are learned; None where rewards are learned from."""

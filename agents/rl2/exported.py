@@ -12,8 +12,6 @@ from metarl.trials.export import NEXT, ExportedStep
 
 from ..common.exported import BATCH, ObservationInputs, Scaling, action_outputs, zeros_of
 from ..common.exported import Inputs as StepInputs
-from ..memories.memoryless import Memoryless
-from ..memories.recurrent import Recurrent
 from .config import RL2Config
 from .inputs import InputReader
 from .network import RecurrentNetwork
@@ -29,7 +27,7 @@ def exported_step(network: RecurrentNetwork, reader: InputReader, config: RL2Con
             "an agent that learns from targets cannot be exported: an exported step has no input for the right answer "
             "of the step before; train with agent.learns_from=rewards"
         )
-    if not isinstance(network.memory, Recurrent | Memoryless):
+    if network.memory.names is None:
         raise MetarlError(
             f"memory {config.memory.name!r} cannot be exported: only gru, lstm and none have an export; train with "
             "agent.memory=gru or agent.memory=lstm"
@@ -67,7 +65,7 @@ class _Step(nn.Module):
 
     def forward(self, inputs: StepInputs) -> dict[str, Tensor]:
         network, memory = self.network, self.network.memory
-        assert isinstance(memory, Recurrent | Memoryless)
+        assert memory.names is not None  # `exported_step` says so
         encoded = self.encoder(dict(network.encoder.items()), self._numbers(inputs), self._raw(inputs))
         features, after = memory.exported_step(encoded, {name: inputs[name] for name in memory.names})
         return {

@@ -49,6 +49,12 @@ class InputReader:
         self.moments = RunningMoments(self.num_scaled)
         self.num_numbers = self.num_scaled + self.head.num_features + 2 + encoder.num_one_hot
 
+    @property
+    def observed(self) -> Tensor:
+        """Places of the present observation in `Inputs.numbers`, int64 [n]."""
+        seen, one_hot = self.encoder.num_scaled, self.encoder.num_one_hot
+        return torch.cat([torch.arange(seen), torch.arange(self.num_numbers - one_hot, self.num_numbers)])
+
     def __call__(self, timestep: TimeStep, first: np.ndarray) -> Inputs:
         """Return the inputs of a time step of any leading shape [...].
 

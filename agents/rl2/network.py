@@ -57,8 +57,8 @@ class RecurrentNetwork(nn.Module):
         self.encoder = nn.ParameterDict({name: nn.Parameter(value) for name, value in shapes.items()})
         self.gaussian = isinstance(head, GaussianHead)
         outputs = head.num_outputs // 2 if self.gaussian else head.num_outputs
-        size = config.memory.hidden_size
         self.memory = self._memory(config, num_numbers + encoder.num_encoded)
+        size = self._num_features(config)
         self.policy = nn.Linear(size, outputs)
         self.insight = Insight(size, num_task_numbers) if config.critic == "informed" else None
         critic = config.learns_from == "rewards"
@@ -67,8 +67,11 @@ class RecurrentNetwork(nn.Module):
         if self.gaussian:
             self.log_std = nn.Parameter(torch.full((outputs,), math.log(config.initial_std)))
 
-    @staticmethod
-    def _memory(config: RL2Config, num_inputs: int) -> Memory:
+    def _num_features(self, config: RL2Config) -> int:
+        """Return how many features of the memory the heads read."""
+        return config.memory.hidden_size
+
+    def _memory(self, config: RL2Config, num_inputs: int) -> Memory:
         """Return the memory. A right answer that is learned from lies beside its question, one step later."""
         if config.learns_from == "rewards":
             return make_memory(config.memory, num_inputs)
