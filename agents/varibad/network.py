@@ -17,7 +17,7 @@ from .config import VariBADConfig
 from .elbo import Belief
 
 _LOG_VAR = 10.0
-"""Largest logarithm of a variance, either way: beyond it a belief is certain, or knows nothing, for all that matters."""
+"""Largest logarithm of a variance, either way: beyond it a belief is certain, or knows nothing."""
 
 
 class BeliefMemory(Memory):
