@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import torch
 
 from metarl.base.errors import MetarlError
 from metarl.base.settings import Settings
 from metarl.families.family import TaskFamily
+from metarl.trials.episodes import Trial
 from metarl.trials.registered import register_agent
 
 from ..common.encoders import ObservationEncoder
@@ -34,9 +36,8 @@ class VariBAD(RL2):
     config: VariBADConfig
     network: BeliefNetwork
 
-    def __init__(self, config: VariBADConfig, family: TaskFamily, *, seed: int, device: str) -> None:
-        self.seed = seed
-        super().__init__(config, family, seed=seed, device=device)
+    draw = 0
+    """Names the random numbers of the update that is being made, alike in all processes."""
 
     def make_network(self, encoder: ObservationEncoder, num_task_numbers: int) -> BeliefNetwork:
         """Return the network around a belief."""
@@ -57,7 +58,15 @@ class VariBAD(RL2):
         """Return the lesson of RL^2, and that of the belief."""
         policy = super().make_lesson(family)
         settings = self.config.belief
-        return BeliefLesson(policy, self.network, settings, self.transitions, self.seed, lambda: int(self.num_updates))
+        return BeliefLesson(policy, self.network, settings, self.transitions, lambda: self.draw)
+
+    def update(self, trial: Trial, rng: np.random.Generator) -> dict[str, float]:
+        """Make one meta-update over a batch of whole trials: PPO of the policy, and the bound of the beliefs.
+
+        Raises MetarlError where a gradient is not finite, and leaves the agent as it was.
+        """
+        self.draw = int(rng.integers(2**62))
+        return super().update(trial, rng)
 
     def memory_estimate(self, num_tasks: int, replicas: int, rounds: int) -> int:
         """Return about how many bytes an update takes: that of RL^2, the transitions, and what is decoded."""

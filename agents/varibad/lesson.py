@@ -78,12 +78,10 @@ class BeliefLesson:
         network: BeliefNetwork,
         settings: BeliefSettings,
         reader: TransitionReader,
-        seed: int,
-        updates: Callable[[], int],
+        draw: Callable[[], int],
     ) -> None:
-        """Add to `lesson`. Random numbers follow from `seed` and the number of updates so far."""
-        self.lesson, self.network, self.settings = lesson, network, settings
-        self.reader, self.seed, self.updates = reader, seed, updates
+        """Add to `lesson`. `draw` names the random numbers of an update, which differ between processes."""
+        self.lesson, self.network, self.settings, self.reader, self.draw = lesson, network, settings, reader, draw
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -105,7 +103,7 @@ class BeliefLesson:
         """Return what the policy is told, the transitions, and random numbers."""
         told, measures = self.lesson.prepare(trial, trials, features, tasks)
         inputs, outcomes = self.reader(trial, trials)
-        rng, shape = generator(self.seed, "belief", self.updates(), ranks().rank), trials.mask.shape
+        rng, shape = generator(self.draw(), "belief", ranks().rank), trials.mask.shape
         arrays = {
             INPUTS: inputs,
             OUTCOMES: outcomes,
