@@ -40,6 +40,12 @@ SMALLER: dict[str, dict[str, Any]] = {
     "sb3-ppo-oracle": {"n_epochs": 2},
     "sb3-recurrent-ppo": {"n_epochs": 2, "hidden_sizes": [16], "lstm_hidden_size": 16},
     "sb3-sac": {"gradient_steps": 4, "hidden_sizes": [32], "batch_size": 32},
+    "varibad": {
+        **ENCODER,
+        "memory": {"hidden_size": 16},
+        "belief": {"num_prefixes": 4, "num_decoded": 4, "policy_sizes": [16]},
+        "ppo": {"num_epochs": 2, "num_minibatches": 2},
+    },
 }
 """Settings of agents by name. The rules that they keep are the same."""
 

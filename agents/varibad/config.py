@@ -12,7 +12,7 @@ from ..rl2.config import RL2Config
 
 
 class BeliefSettings(Settings):
-    """What the belief is, and how it is learned."""
+    """What the belief is, how it is learned, and what acts on it."""
 
     size: Width = 5
     """Numbers of the latent task; the belief has a mean and a variance for each."""
@@ -35,17 +35,17 @@ class BeliefSettings(Settings):
     """Steps of a trial, drawn at random, that each of these beliefs decodes; None takes all of them."""
     coef: Positive = 1.0
     """Weight of minus the bound, a mean over steps, in the loss."""
+    policy_sizes: Annotated[Widths, Field(min_length=1)] = (64, 64)
+    """Units of each layer between observation and belief, and the heads of actions and values."""
+    policy_gradient: bool = False
+    """Whether the gradient of the policy and the values reaches the encoder, as in RL^2. In the paper it does not."""
 
 
 class VariBADConfig(RL2Config):
     """Settings of VariBAD. Those that RL^2 has are its own; `memory` and `encoder` are those of the belief."""
 
     belief: BeliefSettings = BeliefSettings()
-    """What the belief is, and how it is learned."""
-    hidden_sizes: Widths = (64, 64)
-    """Units of each layer between observation and belief, and the heads of actions and values."""
-    policy_gradient: bool = False
-    """Whether the gradient of the policy and the values reaches the encoder, as in RL^2. In the paper it does not."""
+    """What the belief is, how it is learned, and what acts on it."""
 
     @model_validator(mode="after")
     def _fits_belief(self) -> Self:
@@ -57,6 +57,4 @@ class VariBADConfig(RL2Config):
             raise ValueError("memory is 'none', which remembers nothing to believe; take another, such as gru")
         if not self.reads_rewards:
             raise ValueError("reads_rewards is false, and a belief is learned from rewards; leave it out")
-        if not self.hidden_sizes:
-            raise ValueError("hidden_sizes is empty; give the policy a layer at least, such as [64]")
         return self

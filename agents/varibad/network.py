@@ -30,10 +30,10 @@ class BeliefMemory(Memory):
         """Wrap `memory`. `observed` are the places of the present observation among its inputs, int64 [n]."""
         super().__init__()
         self.memory, self.belief_size, self.names = memory, config.belief.size, memory.names
-        self.policy_gradient = config.policy_gradient
+        self.policy_gradient = config.belief.policy_gradient
         self.register_buffer("observed", observed, persistent=False)
         self.belief = nn.Linear(memory.size, 2 * self.belief_size)
-        sizes = (len(observed) + 2 * self.belief_size, *config.hidden_sizes)
+        sizes = (len(observed) + 2 * self.belief_size, *config.belief.policy_sizes)
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(sizes))
         self.num_features = sizes[-1]
         self.size = self.num_features + 2 * self.belief_size
@@ -127,7 +127,7 @@ class BeliefNetwork(RecurrentNetwork):
         return BeliefMemory(super()._memory(config, num_inputs), self._observed, config)
 
     def _num_features(self, config: VariBADConfig) -> int:  # type: ignore[override]
-        return config.hidden_sizes[-1]
+        return config.belief.policy_sizes[-1]
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draw all weights from `generator`."""

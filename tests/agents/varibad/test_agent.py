@@ -18,9 +18,9 @@ from torch import Tensor
 
 import metarl
 from metarl.base.errors import MetarlError
-from metarl.base.settings import Widths
 from metarl.base.streams import Streams, generator
 from metarl.checks.check import check_agent
+from metarl.checks.probes import probes
 from metarl.families.family import TaskFamily
 from metarl.trials.agent import begin_learner
 from metarl.trials.episodes import Trial
@@ -28,7 +28,7 @@ from metarl.trials.rollout import rollout, run_trial
 
 SMALL: dict[str, Any] = {
     "memory": {"name": "gru", "hidden_size": 16},
-    "hidden_sizes": [16],
+    "belief": {"policy_sizes": [16]},
     "ppo": {"num_epochs": 1, "num_minibatches": 1, "num_shards": 1, "max_grad_norm": 100.0},
 }
 
@@ -38,7 +38,8 @@ def grid() -> TaskFamily:
 
 
 def varibad(family: TaskFamily, seed: int = 0, **settings: Any) -> VariBAD:
-    agent = metarl.make_agent("varibad", family, {**SMALL, **settings}, seed=seed, device="cpu")
+    belief = {**SMALL["belief"], **settings.pop("belief", {})}
+    agent = metarl.make_agent("varibad", family, {**SMALL, "belief": belief, **settings}, seed=seed, device="cpu")
     assert isinstance(agent, VariBAD)
     return agent
 
@@ -49,13 +50,12 @@ def trial_of(agent: VariBAD, family: TaskFamily, number: int = 0, tasks: int = 6
         return run_trial(agent, envs, rounds, seed=number, training=True)
 
 
-def test_it_keeps_the_rules_of_agents_in_families_of_every_kind() -> None:
+def test_an_agent_that_decodes_observations_keeps_the_rules() -> None:
     class Config(VariBADConfig):
         memory: MemorySettings = GRUSettings(hidden_size=8)
-        hidden_sizes: Widths = (8,)
         belief: BeliefSettings = BeliefSettings(decodes="rewards+observations", num_prefixes=3, num_decoded=3)
 
-    assert check_agent(type("Small", (VariBAD,), {"Config": Config})) == []
+    assert check_agent(type("Small", (VariBAD,), {"Config": Config}), probes()[:1]) == []
 
 
 def moved(agent: VariBAD, family: TaskFamily) -> set[str]:
@@ -74,7 +74,7 @@ def moved(agent: VariBAD, family: TaskFamily) -> set[str]:
 
 
 def test_the_policys_gradient_reaches_the_encoder_only_if_asked() -> None:
-    apart, joined = (moved(varibad(grid(), policy_gradient=asked), grid()) for asked in (False, True))
+    apart, joined = (moved(varibad(grid(), belief={"policy_gradient": asked}), grid()) for asked in (False, True))
     of_encoder = {name for name in joined if name.startswith(("memory.memory.", "memory.belief."))}
     assert of_encoder
     assert apart == joined - of_encoder
@@ -198,7 +198,7 @@ def test_an_inference_head_reads_the_belief() -> None:
         ({"bptt_steps": 5}, "a belief decodes the whole trial"),
         ({"memory": "none"}, "remembers nothing to believe"),
         ({"reads_rewards": False}, "reads_rewards is false"),
-        ({"hidden_sizes": []}, "hidden_sizes is empty"),
+        ({"belief": {"policy_sizes": []}}, "belief.policy_sizes"),
         ({"belief": {"size": 0}}, "belief.size"),
     ],
 )
