@@ -16,8 +16,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..common.ppo import masked_mean
-
 Decode = Callable[[Tensor, Tensor], Tensor]
 """From latent tasks [..., size] and transitions [..., n] to means of what is decoded, [..., m]."""
 
@@ -112,13 +110,21 @@ def bound(
     fixed_prior: bool,
     num_prefixes: int | None,
     num_decoded: int | None,
+    weight: Tensor | None = None,
 ) -> Bound:
     """Return minus the lower bound of trials, a mean over their beliefs and their steps.
 
     `beliefs` [time, trial, size] are those before each step. A draw of some of the beliefs and some of the steps has
-    the same expectation as all of them.
+    the same expectation as all of them. A trial counts by its `weight` [trial], by default its number of steps: the
+    bound of many trials is then the weighed mean of the bounds of any parts of them.
     """
     mask = transitions.mask
+    weight = mask.sum(0) if weight is None else weight
+
+    def mean(values: Tensor, marked: Tensor) -> Tensor:
+        of_trial = (torch.where(marked > 0, values, 0.0)).sum(0) / marked.sum(0).clamp(min=1)
+        return (of_trial * weight).sum() / weight.sum().clamp(min=1)
+
     kl = divergence(beliefs, prior_of(beliefs, fixed=fixed_prior))
     prefixes, is_prefix = chosen(draws.prefixes, mask, num_prefixes)
     steps, is_step = chosen(draws.steps, mask, num_decoded)
@@ -127,7 +133,7 @@ def bound(
     decoded = decode(latents[:, None], inputs[None])  # [prefix, step, trial, m]
     log_prob = log_normal(outcomes[None], decoded, noise)
     of_prefix = (log_prob * is_step).sum(1) / is_step.sum(0).clamp(min=1)
-    reconstruction = -masked_mean(of_prefix, is_prefix)
+    reconstruction = -mean(of_prefix, is_prefix)
     of_belief = take(kl, prefixes)
-    per_step = masked_mean(of_belief / mask.sum(0).clamp(min=1), is_prefix)
-    return Bound(reconstruction + kl_coef * per_step, reconstruction, masked_mean(of_belief, is_prefix))
+    per_step = mean(of_belief / mask.sum(0).clamp(min=1), is_prefix)
+    return Bound(reconstruction + kl_coef * per_step, reconstruction, mean(of_belief, is_prefix))

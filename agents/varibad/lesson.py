@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.base.ranks import ranks
 from metarl.base.schedule import Schedule
 from metarl.base.streams import generator
 from metarl.trials.episodes import Trial
 
+from ..common.over_ranks import place_of
 from ..common.sequences import Sequences
 from ..rl2.inputs import InputReader
 from ..rl2.lesson import Lesson, Steps
@@ -80,7 +80,7 @@ class BeliefLesson:
         reader: TransitionReader,
         draw: Callable[[], int],
     ) -> None:
-        """Add to `lesson`. `draw` names the random numbers of an update, which differ between processes."""
+        """Add to `lesson`. `draw` names the random numbers of an update."""
         self.lesson, self.network, self.settings, self.reader, self.draw = lesson, network, settings, reader, draw
 
     @property
@@ -103,14 +103,16 @@ class BeliefLesson:
         """Return what the policy is told, the transitions, and random numbers."""
         told, measures = self.lesson.prepare(trial, trials, features, tasks)
         inputs, outcomes = self.reader(trial, trials)
-        rng, shape = generator(self.draw(), "belief", ranks().rank), trials.mask.shape
+        # Drawn for the trials of all processes, so that it does not matter which of them has a trial.
+        rng, (first, total) = generator(self.draw(), "belief"), place_of(trials.mask.shape[1])
+        shape, own = (len(trials.mask), total), slice(first, first + trials.mask.shape[1])
         arrays = {
             INPUTS: inputs,
             OUTCOMES: outcomes,
             TAKEN: trials.mask,
-            PREFIXES: rng.random(shape),
-            DECODED: rng.random(shape),
-            NOISE: rng.standard_normal((*shape, self.settings.size)),
+            PREFIXES: rng.random(shape)[:, own],
+            DECODED: rng.random(shape)[:, own],
+            NOISE: rng.standard_normal((*shape, self.settings.size))[:, own],
         }
         like = self.network.policy.weight
         made = {name: torch.as_tensor(value, dtype=like.dtype, device=like.device) for name, value in arrays.items()}
@@ -130,6 +132,7 @@ class BeliefLesson:
             fixed_prior=settings.prior == "fixed",
             num_prefixes=settings.num_prefixes,
             num_decoded=settings.num_decoded,
+            weight=steps.mask.sum(0),
         )
         measured = {"reconstruction": found.reconstruction.item(), "belief_kl": found.kl.item()}
         return loss + settings.coef * found.loss, {**metrics, **measured}

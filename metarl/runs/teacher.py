@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -43,6 +43,8 @@ class TeacherConfig(Settings):
 
     `teacher: gittins` is short for `teacher: {of: gittins}`.
     """
+
+    moved: ClassVar[Mapping[str, str]] = {"samples": "learns: sample for true, distribution for false"}
 
     of: Teachers
     """Who teaches: an agent by its name or with its settings, such as a reference or an oracle, which is shown the

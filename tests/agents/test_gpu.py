@@ -20,7 +20,7 @@ DEVICES = ("cpu", "cuda")
 AGENTS = {
     **{
         name: (name, {})
-        for name in ("maml-ppo", "maml-trpo", "promp", "meta-sgd", "cavia", "latent-maml", "reptile", "rl2")
+        for name in ("maml-ppo", "maml-trpo", "promp", "meta-sgd", "cavia", "latent-maml", "reptile", "rl2", "varibad")
     },
     **{
         f"rl2-{memory}": ("rl2", {"memory": memory, "bptt_steps": 5})

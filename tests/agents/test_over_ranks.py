@@ -34,6 +34,7 @@ AGENTS: dict[str, tuple[str, dict[str, Any], Any]] = {
         memory: ("rl2", {**DOUBLE, "memory": {"name": memory, "hidden_size": 8}, "ppo": {"num_minibatches": 3}}, POINT)
         for memory in ("gru", "linear", "transformer", "associative")
     },
+    "belief": ("varibad", {**DOUBLE, "memory": {"hidden_size": 8}, "belief": {"num_prefixes": 3}}, POINT),
     "supervised": ("maml", {**DOUBLE, "outer": {"name": "adam", "inner_lr_kind": "learned"}}, Guess()),
     "images": ("maml", {**DOUBLE, "encoder": "blocks", "adapts": "last-layer"}, Find()),
     "prototypes": ("prototypes", {**DOUBLE, "hidden_sizes": [8]}, Sort()),

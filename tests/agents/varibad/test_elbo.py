@@ -162,6 +162,18 @@ def test_a_trial_has_the_bound_that_it_has_without_its_neighbours() -> None:
     assert float(bound_of(*whole).loss) == pytest.approx(expected)
 
 
+def test_the_bound_is_the_weighed_mean_of_the_bounds_of_parts() -> None:
+    weight, some = torch.tensor([2.0, 1.0, 5.0]).double(), {"num_prefixes": 2, "num_decoded": 3}
+    parts = of([6, 2, 4])
+    whole = bound_of(*parts, weight=weight, **some)
+    halves = [
+        bound_of(*(type(part)(*(each[:, rows] for each in part)) for part in parts), weight=weight[rows], **some)
+        for rows in (slice(0, 1), slice(1, 3))
+    ]
+    for total, first, second in zip(whole, *halves, strict=True):
+        torch.testing.assert_close(total, (2 * first + 6 * second) / 8)
+
+
 def test_the_gradient_is_that_of_finite_differences() -> None:
     beliefs, transitions, draws = of([5, 3], time=5)
 
