@@ -16,7 +16,7 @@ from torch import Tensor
 from metarl.base.schedule import Schedule
 from metarl.trials.episodes import Trial
 
-from ..common.advice import require_comparable
+from ..common.advice import divergence, require_comparable
 from ..common.heads import ActionHead
 from ..common.ppo import masked_mean
 from ..common.sequences import Sequences
@@ -79,12 +79,10 @@ class FromTeacher:
         if "advised" not in steps.told:
             return loss, metrics
         outputs, advised = self.network.actions(features), steps.told["advised"]
+        distance = -self.head.log_prob(outputs, advised)
         if "advised_outputs" in steps.told:
-            temperature = steps.told["advice_temperature"]
-            softened = (each / temperature[..., None] for each in (steps.told["advised_outputs"], outputs))
-            distance = temperature.square() * self.head.kl(*softened)
-        else:
-            distance = -self.head.log_prob(outputs, advised)
+            told = steps.told
+            distance = divergence(self.head, told["advised_outputs"], outputs, told["advice_temperature"], distance)
         imitation = masked_mean(distance, steps.mask)
         loss = loss + masked_mean(distance * steps.told["advice_weight"], steps.mask)
         return loss, {**metrics, "imitation_loss": imitation.item(), "agreement": self._agreement(outputs, steps)}

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from metarl.trials.episodes import Episodes, Imitation, Trial
 
-from ..common.advice import require_comparable
+from ..common.advice import divergence, require_comparable
 from ..common.ppo import masked_mean
 from .answered import Advice, Answered
 from .answers import ClassAnswers, NumberAnswers, Scoring
@@ -96,5 +96,5 @@ def distance(answers: ClassAnswers | NumberAnswers, outputs: Tensor, advice: Adv
     """
     if isinstance(answers, NumberAnswers) or not advice.outputs.shape[-1]:
         return answers.loss(outputs, advice.answers)
-    temperature = advice.temperature[..., None]
-    return advice.temperature.square() * answers.head.kl(advice.outputs / temperature, outputs / temperature)
+    single = answers.loss(outputs, advice.answers)
+    return divergence(answers.head, advice.outputs, outputs, advice.temperature, single)

@@ -10,9 +10,11 @@ from typing import Any
 from gymnasium import spaces
 
 from ..base.errors import MetarlError
+from ..base.schedule import Schedule
 from ..families.family import TaskFamily
 from ..runs.config import TrainConfig, without_name
 from ..runs.run import BEST, LAST, checkpoint_path, load_run
+from ..runs.teacher import TeacherConfig
 from ..trials.agent import Agent, TrainableAgent
 from ..trials.episodes import Imitation
 from ..trials.registered import make_agent
@@ -39,6 +41,8 @@ class Teachers:
         if config.parallel is not None:
             raise MetarlError("teacher and parallel are both given, and a divided agent has no teacher; leave one out")
         _require_choices(family, self.teacher.temperature)
+        if not student.answers_in_training:
+            _require_of_answers(self.teacher, name)
         self.agents = tuple(self._make(each, family) for each in self.teacher.of)
 
     def _make(self, teacher: Mapping[str, Any], family: TaskFamily) -> Agent:
@@ -84,6 +88,20 @@ def _require_choices(family: TaskFamily, temperature: float) -> None:
         raise MetarlError(
             f"teacher.temperature is {temperature:g}, which softens choices, and actions of family {family.name!r} are "
             "numbers; leave it out"
+        )
+
+
+def _require_of_answers(teacher: TeacherConfig, name: str) -> None:
+    """Raise MetarlError for settings that mean nothing to a student that learns from right answers."""
+    if teacher.share != Schedule(start=0.0):
+        raise MetarlError(
+            f"teacher.share is above 0, but {name!r} learns from right answers: who plays changes nothing of what is "
+            "asked; leave out share, and presets that set it"
+        )
+    if teacher.learns == "sample":
+        raise MetarlError(
+            f"teacher.learns is 'sample', but the teachers of {name!r} answer with what they hold for best; take "
+            "distribution or mode"
         )
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from gymnasium import spaces
 
 from ..base.errors import AUTHOR_ERRORS, MetarlError, told_at, user_code
 from ..base.stopwatch import Stopwatch
+from ..base.streams import Streams
 from ..families.question_batch import Asked
 from ..families.vector import BatchedEnv
 from .actions import raise_at, read_actions, read_confidences
-from .agent import AnsweringLearner
+from .agent import AnsweringLearner, begin_learner
 from .episodes import Episodes, select_tasks
-from .teaching import Teaching, begin_teachers
+from .teaching import Teaching, begin_teachers, join_outputs, require_told
 
 
 def answer_round(
@@ -99,11 +101,15 @@ def advised_rounds(
     None where a teacher plays step by step: it must see what the student does.
     """
     with user_code(f"{title}, teacher, begin"):
+        # All of them, as the tasks of one process or thread may be those of some.
+        streams = Streams.of(seed, "teacher", envs.tasks.index[:1, None], np.arange(envs.replicas))
+        if not all(
+            isinstance(begin_learner(each, envs.tasks[:1], streams), AnsweringLearner) for each in teaching.teachers
+        ):
+            return None
         parts = begin_teachers(teaching.teachers, envs.tasks, seed, np.arange(envs.replicas))
     order = np.argsort(np.concatenate([rows for rows, _ in parts]))
-    teachers = [(rows, learner) for rows, learner in parts if isinstance(learner, AnsweringLearner)]
-    if len(teachers) < len(parts):
-        return None
+    teachers = [(rows, cast(AnsweringLearner, learner)) for rows, learner in parts]
     advised = []
     for number, episodes in enumerate(rounds, start=1):
         answers, outputs = [], []
@@ -111,14 +117,15 @@ def advised_rounds(
             own = select_tasks(episodes, rows)
             with told_at(f"{title}, round {number}, the teacher's answers"):
                 answers.append(teacher.answer(own.observations, deterministic=teaching.learns != "sample"))
-            outputs.append(teacher.outputs if teaching.learns == "distribution" else None)
+                told = teacher.outputs if teaching.learns == "distribution" else None
+                outputs.append(require_told(told, own.mask))
             if number < len(rounds):
                 shown = own if envs.family.reveal != "never" else replace(own, targets=None)
                 with told_at(f"{title}, the teacher adapts to round {number}"):
                     teacher.adapt(shown)
-        told = [each for each in outputs if each is not None]
         with told_at(f"{title}, round {number}, the teacher's answers"):
             actions = _read(np.concatenate(answers, axis=1)[:, order], envs, episodes.mask)
-        all_outputs = np.concatenate(told, axis=1)[:, order] if len(told) == len(outputs) else None
-        advised.append(replace(episodes, advised=actions, advised_outputs=all_outputs))
+            joined = join_outputs(outputs, [(len(each), *each.shape[1:3]) for each in answers], axis=1)
+        distributions = None if joined is None else joined[:, order]
+        advised.append(replace(episodes, advised=actions, advised_outputs=distributions))
     return tuple(advised)

@@ -20,7 +20,7 @@ from ..families.vector import BatchedEnv
 from .agent import Agent
 from .episodes import OVER_TIME, Episodes, Trial
 from .rollout import run_trial
-from .teaching import Teaching
+from .teaching import Teaching, join_outputs
 
 
 class Sharding(Protocol):
@@ -135,8 +135,11 @@ def _join_round(parts: Sequence[Episodes]) -> Episodes:
     joined: dict[str, Any] = {}
     for name in (field.name for field in fields(Episodes)):
         arrays = [getattr(part, name) for part in parts]
-        if arrays[0] is None:
+        if all(array is None for array in arrays):
             joined[name] = None
+        elif name == "advised_outputs":  # of parts of which one may have teachers that tell none
+            padded = [None if array is None else _pad(array, time) for array in arrays]
+            joined[name] = join_outputs(padded, [(time, *part.mask.shape[1:]) for part in parts], axis=1)
         elif name in OVER_TIME:
             joined[name] = np.concatenate([_pad(array, time) for array in arrays], axis=1)
         else:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ..base.errors import MetarlError
 from ..base.streams import Streams
 from ..families.spaces import draw_actions
 from ..families.task import Tasks
@@ -71,6 +72,37 @@ def begin_teachers(
     return parts
 
 
+def join_outputs(
+    outputs: Sequence[np.ndarray | None], leads: Sequence[tuple[int, ...]], *, axis: int
+) -> np.ndarray | None:
+    """Return the outputs of several teachers, [*lead, n] each, as one along an axis; None where none tells any.
+
+    Those of a teacher that tells none are NaN. Raises MetarlError where they tell different numbers of them.
+    """
+    widths = {each.shape[-1] for each in outputs if each is not None}
+    if not widths:
+        return None
+    if len(widths) > 1:
+        raise MetarlError(f"teachers tell {' and '.join(map(str, sorted(widths)))} numbers of their distributions")
+    (width,) = widths
+    told = (
+        np.full((*lead, width), np.nan) if each is None else each for each, lead in zip(outputs, leads, strict=True)
+    )
+    return np.concatenate(list(told), axis=axis)
+
+
+def require_told(outputs: np.ndarray | None, asked: np.ndarray) -> np.ndarray | None:
+    """Return a teacher's `Learner.outputs` [*asked.shape, n]. Raises MetarlError for another shape or no numbers."""
+    if outputs is None:
+        return None
+    if not isinstance(outputs, np.ndarray) or outputs.shape[:-1] != asked.shape:
+        shape = getattr(outputs, "shape", type(outputs).__name__)
+        raise MetarlError(f"a teacher's outputs are {shape}; they must be {(*asked.shape, 'n')}")
+    if not np.isfinite(outputs[asked]).all():
+        raise MetarlError("a teacher's outputs are not finite; see metarl.Learner.outputs")
+    return outputs
+
+
 class _Faculty(Learner):
     """Several teachers, each in tasks of its own."""
 
@@ -80,16 +112,17 @@ class _Faculty(Learner):
         self.order = np.argsort(np.concatenate([rows for rows, _ in parts]))
 
     def act(self, timestep: TimeStep, *, deterministic: bool) -> np.ndarray:
-        """Return the actions of each task's teacher; `outputs` where all teachers tell them."""
+        """Return the actions of each task's teacher; `outputs` are NaN where one tells none."""
         actions, outputs = [], []
         for rows, learner in self.parts:
             arrays = {name: value for name, value in vars(timestep).items() if value is not None}
             own = replace(timestep, **{name: value[rows] for name, value in arrays.items()})
             actions.append(learner.act(own, deterministic=deterministic))
-            outputs.append(learner.outputs)
-        told = [each for each in outputs if each is not None]
-        self.outputs = np.concatenate(told)[self.order] if len(told) == len(outputs) else None
-        return np.concatenate(actions)[self.order]
+            outputs.append(require_told(learner.outputs, own.active))
+        joined = np.concatenate(actions)
+        self.outputs = join_outputs(outputs, [each.shape[:2] for each in actions], axis=0)
+        self.outputs = None if self.outputs is None else self.outputs[self.order]
+        return joined[self.order]
 
     def adapt(self, episodes: Episodes) -> None:
         """Let each teacher adapt to the episodes of its tasks."""
@@ -113,7 +146,10 @@ class TaughtLearner(Learner):
         """Return the student's actions, a share of them replaced, and keep the teacher's as `advice`."""
         own = self.student.act(timestep, deterministic=deterministic)
         advised = self.teacher.act(timestep, deterministic=self.teaching.learns != "sample")
-        self.advice = Advice(advised, self.teacher.outputs if self.teaching.learns == "distribution" else None)
+        told = self.teacher.outputs if self.teaching.learns == "distribution" else None
+        if not isinstance(self.teacher, _Faculty):
+            told = require_told(told, timestep.active)
+        self.advice = Advice(advised, told)
         if not self.teaching.share:
             return own
         streams = self.streams.where(timestep.active)

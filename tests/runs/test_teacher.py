@@ -53,6 +53,7 @@ def test_a_preset_gives_defaults_and_what_is_given_wins(preset: str) -> None:
         ({"of": []}, "teacher.of"),
         ({"of": "gittins", "loss": "kickstart", "share": 0.5}, "share is above 0, but loss is 'kickstart'"),
         ({"of": "gittins", "learns": "mode", "temperature": 2}, "temperature is 2, which softens distributions"),
+        ({"of": "gittins", "samples": True}, "teacher.samples: unknown key; write teacher.learns: sample for true"),
         ({"of": "gittins", "temperature": 0}, "teacher.temperature is 0"),
         ({"of": "gittins", "share": 1.5}, "share"),
         ({"loss": "imitate"}, "teacher.of: missing"),

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from metarl.base.errors import MetarlError
 from metarl.cli.main import main
+from metarl.runs.checkpoint import load
 from metarl.runs.run import count_updates
 from tests.small_runs import configured, metarl, saved, started, trained, write_config
 
@@ -63,6 +65,17 @@ def test_threads_change_nothing_of_what_is_taught(tmp_path: Path, parts: int) ->
     assert saved(runs[0] / "last.safetensors")[0] == saved(runs[1] / "last.safetensors")[0]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_parts_whose_teachers_tell_their_distribution_or_not_change_nothing(tmp_path: Path, order: int) -> None:
+    master = trained(tmp_path / "master", "rl2")
+    teachers = [{"run": str(master)}, "beeline"][::order]
+    changes = {"teacher": {"of": teachers}, "meta_batch_size": 2, "num_updates": 2, "threads": 0}
+    runs = [trained(tmp_path / str(parts), "rl2", rollout_shards=parts, **changes) for parts in (1, 2)]
+    whole, halves = (load(run / "last.safetensors")[0] for run in runs)
+    for name, value in whole.items():
+        torch.testing.assert_close(halves[name], value, rtol=1e-4, atol=1e-6)
+
+
 def test_a_trained_run_teaches_and_one_that_changed_since_is_refused(tmp_path: Path) -> None:
     master = trained(tmp_path / "master", "maml-ppo")
     changes = {"teacher": {"of": {"run": str(master)}}}
@@ -85,6 +98,12 @@ def test_a_trained_run_teaches_and_one_that_changed_since_is_refused(tmp_path: P
         ("rl2", {"teacher": "best-arm"}, "BestArm cannot play family 'navigation-2d'; take bernoulli-bandit"),
         ("maml-ppo", {"teacher": "beeline"}, "agent 'maml-ppo' cannot learn from one"),
         ("rl2", {"teacher": {"of": "beeline", "temperature": 2}}, "teacher.temperature is 2, which softens choices"),
+        (
+            {"name": "maml"},
+            {**CURVES, "teacher": {"of": "random", "share": 0.5}},
+            "teacher.share is above 0, but 'maml'",
+        ),
+        ({"name": "maml"}, {**CURVES, "teacher": {"of": "random", "learns": "sample"}}, "teacher.learns is 'sample'"),
         ({"name": "maml", "outer": "reptile"}, {**CURVES, "teacher": "random"}, "'maml' cannot learn from one"),
     ],
 )

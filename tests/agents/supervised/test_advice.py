@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,38 @@ def test_several_teachers_share_the_tasks() -> None:
             expected = alone[task % 2].rounds[number]
             for name in ("advised", "advised_outputs"):
                 assert np.array_equal(getattr(episodes, name)[:, task], getattr(expected, name)[:, task])
+
+
+def test_a_teacher_that_tells_no_distribution_stands_beside_one_that_does() -> None:
+    family, student = Bindings(), agent("maml", Bindings())
+    silent = make_agent("nearest-neighbour", family, {}, seed=0)
+    trial = played(student, (silent, agent("ridge", family, seed=2)), family)
+    outputs = trial.rounds[1].advised_outputs
+    assert outputs is not None
+    assert np.isnan(outputs[:, 0::2]).all()
+    assert np.isfinite(outputs[:, 1::2]).all()
+    student.update(trial, np.random.default_rng(0))
+    with pytest.raises(MetarlError, match="tells no distribution to soften"):
+        student.update(replace(trial, imitation=Imitation(temperature=2.0)), np.random.default_rng(0))
+
+
+def test_outputs_that_are_not_finite_are_the_teachers_fault() -> None:
+    class Broken(type(agent("ridge", Bindings()))):  # type: ignore[misc]
+        def begin(self, streams: Any) -> Any:
+            learner = super().begin(streams)
+            answer = learner.answer
+
+            def broken(observations: np.ndarray, *, deterministic: bool) -> np.ndarray:
+                answers = answer(observations, deterministic=deterministic)
+                learner.outputs = learner.outputs * np.nan
+                return np.asarray(answers)
+
+            learner.answer = broken
+            return learner
+
+    master = Broken(Broken.Config(), Bindings(), seed=0, device="cpu")
+    with pytest.raises(MetarlError, match="a teacher's outputs are not finite"):
+        played(agent("maml", Bindings()), (master,), Bindings())
 
 
 def test_a_teacher_that_plays_step_by_step_has_the_student_play_before_it() -> None:
