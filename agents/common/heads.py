@@ -183,8 +183,11 @@ class CategoricalHead:
         self.start = int(space.start)
 
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
-        """Return the log-probability, [...]."""
-        index = (actions.long() - self.start).unsqueeze(-1)
+        """Return the log-probability, [...]; a value outside the space counts as the nearest action.
+
+        Zeros stand where no step was taken, and zero need not be an action.
+        """
+        index = (actions.long() - self.start).clamp(0, self.num_outputs - 1).unsqueeze(-1)
         return outputs.log_softmax(-1).gather(-1, index).squeeze(-1)
 
     def entropy(self, outputs: Tensor) -> Tensor:

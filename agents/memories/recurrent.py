@@ -18,12 +18,13 @@ _FEW_TRIALS = 48
 class Recurrent(Memory):
     """A GRU (Cho et al., 2014) or an LSTM (Hochreiter and Schmidhuber, 1997)."""
 
+    names: tuple[str, ...]
+
     def __init__(self, cells: nn.GRU | nn.LSTM) -> None:
         super().__init__()
         self.cells = cells
         self.size = cells.hidden_size
-        self.state_names = ("hidden", "cell") if isinstance(cells, nn.LSTM) else ("hidden",)
-        self.names = self.state_names
+        self.names = ("hidden", "cell") if isinstance(cells, nn.LSTM) else ("hidden",)
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draw an orthogonal block for each gate; biases are zero, but those of an LSTM's forget gates one."""
@@ -41,7 +42,7 @@ class Recurrent(Memory):
     def initial_state(self, num_trials: int) -> State:
         """Return zeros, [trial, layer, size]."""
         like = next(self.cells.parameters())
-        return {name: like.new_zeros(num_trials, self.cells.num_layers, self.size) for name in self.state_names}
+        return {name: like.new_zeros(num_trials, self.cells.num_layers, self.size) for name in self.names}
 
     def step(self, inputs: Tensor, state: State, moving: Tensor) -> tuple[Tensor, State]:
         """Return features after one step, and the memory, as before where not `moving`."""
@@ -89,10 +90,10 @@ class Recurrent(Memory):
 
     def _run(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         # torch wants the layer first.
-        before = tuple(state[name].transpose(0, 1).contiguous() for name in self.state_names)
+        before = tuple(state[name].transpose(0, 1).contiguous() for name in self.names)
         if self._through_time(inputs):
             features, hidden = gru_features(cast(nn.GRU, self.cells), inputs, before[0])
             return features, {"hidden": hidden.transpose(0, 1)}
         features, after = self.cells(inputs, before if len(before) == 2 else before[0])
         after = after if len(before) == 2 else (after,)
-        return features, {name: value.transpose(0, 1) for name, value in zip(self.state_names, after, strict=True)}
+        return features, {name: value.transpose(0, 1) for name, value in zip(self.names, after, strict=True)}

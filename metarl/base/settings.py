@@ -176,16 +176,17 @@ def _trace(cls: type[BaseModel], location: tuple[str, ...]) -> tuple[list[type[B
         inner = field.annotation
         if (among := choices(field)) and parts:
             inner = among[parts.pop(0)]
-        inner = next((each for each in get_args(inner) if each is not type(None)), inner) if _optional(inner) else inner
+        inner = _without_none(inner)
         if isinstance(inner, type) and issubclass(inner, BaseModel) and parts:
             models.append(inner)
     return models, tuple(keys)
 
 
-def _optional(annotation: Any) -> bool:
-    """Return whether an annotation is a class or None."""
+def _without_none(annotation: Any) -> Any:
+    """Return X of an annotation `X | None`, and any other as it is."""
     among = get_args(annotation)
-    return len(among) == 2 and type(None) in among
+    others = [each for each in among if each is not type(None)]
+    return others[0] if len(others) == 1 and len(among) == 2 else annotation
 
 
 def _remedy_for_unknown(models: list[type[BaseModel]], path: tuple[str, ...], prefix: list[str]) -> str:

@@ -240,7 +240,8 @@ class Policy:
         if (step := trial.learner.exported_step()) is None:
             raise MetarlError(
                 f"agent {agent!r} cannot be exported: its policy is no module of torch; agents that adapt by gradient "
-                "steps (maml-ppo), agents of right answers (maml, prototypes) and rl2 with memory gru, lstm or none can"
+                "steps (maml-ppo), agents of right answers (maml, prototypes), rl2 with memory gru, lstm or none, and "
+                "varibad with gru or lstm can"
             )
         family = self.family
         about = {

@@ -147,7 +147,7 @@ class TaughtLearner(Learner):
         own = self.student.act(timestep, deterministic=deterministic)
         advised = self.teacher.act(timestep, deterministic=self.teaching.learns != "sample")
         told = self.teacher.outputs if self.teaching.learns == "distribution" else None
-        if not isinstance(self.teacher, _Faculty):
+        if not isinstance(self.teacher, _Faculty):  # which has asked each of its teachers
             told = require_told(told, timestep.active)
         self.advice = Advice(advised, told)
         if not self.teaching.share:

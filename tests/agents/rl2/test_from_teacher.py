@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from metarl.agents.common.heads import action_head
 from metarl.agents.rl2.agent import RL2
 
 import metarl
 from metarl.base.errors import MetarlError
-from metarl.base.streams import generator
+from metarl.base.streams import Streams, generator
+from metarl.checks.probes import Press
+from metarl.families.batch import State
 from metarl.families.family import TaskFamily
+from metarl.families.task import Values
 from metarl.trials.agent import Agent
 from metarl.trials.episodes import Imitation, Trial
 from metarl.trials.rollout import run_trial
@@ -157,6 +161,28 @@ def test_a_student_that_only_watches_its_teacher_does_worse_in_states_of_its_own
         assert episodes.advised is not None
         gaps[share] = float(np.abs(episodes.advised - episodes.actions.clip(-0.1, 0.1)).mean())
     assert gaps[1.0] > 1.05 * gaps[0.0]
+
+
+class FromOne(Press):
+    """Buttons 1 to 3 in place of 0 to 2. Episodes end at different times, and zeros stand behind their ends."""
+
+    @property
+    def action_space(self) -> spaces.Discrete:  # type: ignore[override]
+        return spaces.Discrete(3, start=1)
+
+    def transition(self, state: State, action: np.ndarray, task: Values, streams: Streams) -> State:
+        return super().transition(state, action - 1, task, streams)
+
+
+@pytest.mark.parametrize("loss", ["imitate", "kickstart"])
+@pytest.mark.parametrize("learns", ["distribution", "mode"])
+def test_zeros_behind_the_end_of_an_episode_need_not_be_actions(loss: Any, learns: Any) -> None:
+    family = FromOne()
+    student, master = rl2(family), rl2(family)
+    trial = trial_of(student, family, master, loss=loss, learns=learns)
+    assert not trial.rounds[0].mask.all()
+    assert np.any(trial.rounds[0].advised == 0)
+    assert np.isfinite(student.update(trial, generator(0))["imitation_loss"])
 
 
 def test_outputs_of_another_number_are_named() -> None:
